@@ -1,0 +1,208 @@
+"""Twilio's error codes as a catalogue: what a code means for the message, and for what the message belongs to."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from policies.reading import Table, raise_faults
+from policies.status import FAILURES
+
+FILES: Final = ("errors.toml",)
+"""The files of `policies/data/` that `parse_errors` wants, by name."""
+
+
+class ErrorClass(StrEnum):
+    """What an error asks for."""
+
+    RETRY = "RETRY"
+    """Nothing was delivered; try again later."""
+    THROTTLE = "THROTTLE"
+    """Too fast or too full: slow the scope down, try again later."""
+    RECONCILE = "RECONCILE"
+    """The message may have gone out: look for evidence, never simply repeat."""
+    FAIL = "FAIL"
+    """This message ends."""
+    BADADDR = "BADADDR"
+    """This message ends and its address is suppressed on this channel for a term."""
+    OPTOUT = "OPTOUT"
+    """This message ends and an opt-out is recorded in the scope."""
+    TEMPLATE = "TEMPLATE"
+    """The session window is closed: close our record and decide once more."""
+    PAUSE_SENDER = "PAUSE_SENDER"
+    """The sender cannot send: pause it, alert."""
+    PAUSE_ACCOUNT = "PAUSE_ACCOUNT"
+    """The account cannot send: pause it, alert."""
+    DISABLE_TEMPLATE = "DISABLE_TEMPLATE"
+    """This message ends and its template is not used for a term."""
+    CONFIG = "CONFIG"
+    """This message ends because of our configuration or a bug: alert."""
+    IGNORE = "IGNORE"
+    """No failure of a message."""
+
+
+class Scope(StrEnum):
+    """What an error speaks of. `sender` includes its messaging service; `person` means on this account and channel."""
+
+    MESSAGE = "message"
+    PERSON = "person"
+    SENDER = "sender"
+    ACCOUNT = "account"
+    TEMPLATE = "template"
+
+
+_GO_AGAIN: Final = frozenset({ErrorClass.RETRY, ErrorClass.THROTTLE, ErrorClass.PAUSE_SENDER, ErrorClass.PAUSE_ACCOUNT})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """What one code means. `code` None: there was none.
+
+    `wait`: never again sooner (RETRY, THROTTLE), or how long the scope stays stopped (zero: until a person resets it).
+    `max_tries`: attempts of the message in all; 0: only expiry ends them. `is_known`: the code is in the catalogue.
+    """
+
+    code: int | None
+    error_class: ErrorClass
+    scope: Scope
+    wait: timedelta
+    max_tries: int
+    sentence: str
+    source: str
+    needs_alert: bool
+    is_known: bool
+
+    @property
+    def may_go_again(self) -> bool:
+        """Tell whether a message that the POST's answer refused with this code is tried again by itself."""
+        return self.error_class in _GO_AGAIN
+
+    @property
+    def is_possibly_sent(self) -> bool:
+        """Tell whether the message may have reached the person."""
+        return self.error_class is ErrorClass.RECONCILE
+
+    def reopens(self, message_status: str) -> bool:
+        """Tell whether a failure reported after acceptance starts a new attempt.
+
+        `failed` is a definite outcome for its SID, so a retryable code may try again without a second copy;
+        `undelivered` had reached the channel and ends the message. A closed window (63016) is decided once more.
+        """
+        if self.error_class is ErrorClass.TEMPLATE:
+            return message_status in FAILURES
+        return message_status == "failed" and self.error_class in (ErrorClass.RETRY, ErrorClass.THROTTLE)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCatalogue:
+    """All entries by code, and the defaults for what nobody knows yet."""
+
+    entries: Mapping[int, ErrorEntry]
+    defaults: Mapping[str, ErrorEntry]
+
+    def lookup(
+        self,
+        code: int | None,
+        *,
+        http_status: int | None = None,
+        message_status: str | None = None,
+        asynchronous: bool = False,
+    ) -> ErrorEntry:
+        """Answer what an error means; raises nothing, whatever is given.
+
+        For the answer to a POST give `http_status`; for a callback or a fetched message set `asynchronous` and give
+        `message_status`. The code decides before the status, with two exceptions: a 5xx always leaves the outcome open,
+        and a code beside a status that is no failure is a warning.
+        Source: Twilio, "REST API best practices" and the error pages named in each entry (read 2026-11-20).
+        """
+        if asynchronous:
+            return self._reported(code, message_status)
+        if code is None:
+            return self.defaults["no_code"]
+        entry = self.entries.get(code)
+        if http_status is not None and http_status >= 500:
+            return entry if entry is not None and entry.is_possibly_sent else self._default("server_error", code)
+        if entry is not None:
+            return entry
+        if http_status == 429:
+            return self._default("throttled", code)
+        if http_status in (401, 403):
+            return self._default("denied", code)
+        if http_status is not None and 400 <= http_status < 500:
+            return self._default("rejected", code)
+        return self._default("no_code", code)
+
+    def _reported(self, code: int | None, message_status: str | None) -> ErrorEntry:
+        if message_status is not None and message_status not in FAILURES:
+            return self._default("warning", code)
+        entry = None if code is None else self.entries.get(code)
+        if entry is not None:
+            return entry
+        return self._default("undelivered" if message_status == "undelivered" else "failed", code)
+
+    def _default(self, name: str, code: int | None) -> ErrorEntry:
+        entry = self.defaults[name]
+        return entry if code is None else replace(entry, code=code)
+
+
+DEFAULTS: Final = ("no_code", "server_error", "throttled", "denied", "rejected", "failed", "undelivered", "warning")
+
+
+def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
+    """Build the catalogue from the parsed `errors.toml`. Raises `PolicyDataError` that lists every fault."""
+    faults: list[str] = []
+    file = Table("errors.toml", "", data.get("errors.toml"), faults)
+    file.date("read")
+    named = file.table("sources")
+    sources = {name: named.text(name) for name in named.keys}
+    defaults_table = file.table("default")
+    defaults = {name: _entry(defaults_table.table(name), None, sources) for name in DEFAULTS}
+    defaults_table.done()
+    entries: dict[int, ErrorEntry] = {}
+    for table in file.tables("entry"):
+        for code in _codes(table):
+            if code in entries:
+                table.fault("codes", f"each code once, and {code} is already there")
+            entries[code] = _entry(table, code, sources)
+        table.done()
+    file.done()
+    raise_faults(faults)
+    return ErrorCatalogue(MappingProxyType(entries), MappingProxyType(defaults))
+
+
+def _entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorEntry:
+    error_class = table.choice("class", ErrorClass)
+    source = table.text("source")
+    if source not in sources:
+        table.fault("source", "a name from [sources]: " + ", ".join(sources))
+    entry = ErrorEntry(
+        code=code,
+        error_class=error_class,
+        scope=table.choice("scope", Scope, default=Scope.MESSAGE),
+        wait=table.seconds("wait", least=0, default=0),
+        max_tries=table.whole("max_tries", least=0, most=20, default=0 if error_class in _GO_AGAIN else 1),
+        sentence=table.text("sentence"),
+        source=sources.get(source, "").replace("{code}", str(code)),
+        needs_alert=table.truth("alert"),
+        is_known=code is not None,
+    )
+    if code is None:
+        table.done()
+    return entry
+
+
+def _codes(table: Table) -> tuple[int, ...]:
+    """Read codes and ranges such as "30028-30031"."""
+    codes: list[int] = []
+    for item in table.items("codes"):
+        span = re.fullmatch(r"(\d+)-(\d+)", item) if isinstance(item, str) else None
+        if isinstance(item, int) and not isinstance(item, bool):
+            codes.append(item)
+        elif span is not None and int(span[1]) < int(span[2]) <= int(span[1]) + 100:
+            codes.extend(range(int(span[1]), int(span[2]) + 1))
+        else:
+            table.fault("codes", 'numbers, or ranges such as "30028-30031"')
+    return tuple(codes)

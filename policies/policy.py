@@ -1,0 +1,238 @@
+"""The policy as a value: thresholds, purposes and dated rows, parsed from data that the worker read. Opens no file."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from policies.reading import Table, raise_faults
+from sendwindow.vocabulary import Category, OnUnknown, Purpose
+
+FILES: Final = ("policy.toml", "numbering.toml")
+"""The files of `policies/data/` that `parse_policy` wants, by name."""
+
+NEAR: Final = timedelta(days=30)
+"""How long before its end date a row is reported."""
+
+_SETTINGS_FILE: Final = "sendwindow.toml"
+
+
+class AccountUpdate(StrEnum):
+    """What to do on Messenger outside the window with a message of purpose `account_update`."""
+
+    ATTEMPT = "attempt"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One dated rule. `read_on`: when its source was read. The end date warns, it never switches behaviour."""
+
+    id: str
+    summary: str
+    source: str
+    read_on: date
+    effective_from: date | None = None
+    effective_until: date | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PurposeRule:
+    """What one purpose asks for. `granted_by`: purposes whose grants count; None is a grant that names no purpose."""
+
+    purpose: Purpose
+    expiry: timedelta
+    category: Category
+    granted_by: frozenset[Purpose | None]
+    on_unknown: OnUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything a decision compares with. `version` is a hash of all of it and changes with any value.
+
+    `allow_recipients` None: everyone. `person_cap` 0: no cap.
+    """
+
+    version: str
+    rows: tuple[Row, ...]
+    purposes: Mapping[Purpose, PurposeRule]
+    window: timedelta
+    margin: timedelta
+    validity: timedelta
+    confirmation: timedelta
+    longest_wait: timedelta
+    account_update: AccountUpdate
+    tag_recheck: timedelta
+    tag_dead_codes: frozenset[int]
+    us_marketing_paused: bool
+    area_codes_outside_us: frozenset[str]
+    resend_after: timedelta
+    absent_after: timedelta
+    hold_after: timedelta
+    allow_recipients: frozenset[str] | None = None
+    person_cap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DueDate:
+    """A row past or near its end date; `days_left` is negative once it has passed."""
+
+    row: Row
+    days_left: int
+
+    @property
+    def is_past(self) -> bool:
+        return self.days_left < 0
+
+    @property
+    def sentence(self) -> str:
+        """Say it for a log line or a terminal."""
+        when = f"ended on {self.row.effective_until}" if self.is_past else f"ends on {self.row.effective_until}"
+        return f"Policy entry {self.row.id} {when}: {self.row.summary} {self.row.remedy}".rstrip()
+
+
+def due_dates(policy: Policy, now: datetime) -> tuple[DueDate, ...]:
+    """List the rows whose end date has passed or comes within 30 days, soonest first.
+
+    A setting that already acts on an end date silences its row.
+    """
+    found = []
+    for row in policy.rows:
+        if row.effective_until is None:
+            continue
+        if row.id == "messenger.account_update" and policy.account_update is AccountUpdate.REFUSE:
+            continue
+        days_left = (row.effective_until - now.date()).days
+        if days_left <= NEAR.days:
+            found.append(DueDate(row, days_left))
+    return tuple(sorted(found, key=lambda due: (due.days_left, due.row.id)))
+
+
+def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None = None) -> Policy:
+    """Build the policy from parsed TOML files and the settings that override it.
+
+    `data` maps each name of `FILES` to that file's parsed content. `overrides` may hold `messenger_account_update`,
+    `margin_seconds` (section `[policy]` of sendwindow.toml), `allow_recipients` and `per_person_per_day` (`[guards]`).
+    Raises `PolicyDataError` that lists every fault with file, key and remedy.
+    """
+    faults: list[str] = []
+    policy = Table("policy.toml", "", data.get("policy.toml"), faults)
+    numbering = Table("numbering.toml", "", data.get("numbering.toml"), faults)
+    settings = Table(_SETTINGS_FILE, "", overrides or {}, faults)
+
+    window = policy.table("window")
+    messenger = policy.table("messenger")
+    whatsapp = policy.table("whatsapp")
+    unknown = policy.table("unknown_outcome")
+    queue, confirmation, waiting = (
+        policy.table("provider_queue"),
+        policy.table("opt_out_confirmation"),
+        policy.table("waiting"),
+    )
+    opened = window.seconds("seconds")
+    margin = window.seconds("margin_seconds", least=0)
+    attempt = messenger.choice("account_update", AccountUpdate)
+    parsed = Policy(
+        version=_version(data, overrides),
+        rows=tuple(_row(table) for table in policy.tables("row")),
+        purposes=_purposes(policy.table("purposes")),
+        window=opened,
+        margin=_margin(settings, margin, opened),
+        validity=queue.seconds("validity_seconds", most=36_000),
+        confirmation=confirmation.seconds("seconds"),
+        longest_wait=waiting.seconds("most_seconds"),
+        account_update=settings.choice("messenger_account_update", AccountUpdate, default=attempt),
+        tag_recheck=messenger.seconds("recheck_seconds"),
+        tag_dead_codes=_codes(messenger, "dead_codes"),
+        us_marketing_paused=whatsapp.truth("us_marketing_paused"),
+        area_codes_outside_us=_area_codes(numbering),
+        resend_after=unknown.seconds("resend_seconds"),
+        absent_after=unknown.seconds("absent_seconds"),
+        hold_after=unknown.seconds("hold_seconds"),
+        allow_recipients=frozenset(settings.texts("allow_recipients")) if settings.has("allow_recipients") else None,
+        person_cap=settings.whole("per_person_per_day", least=0, most=1_000_000, default=0),
+    )
+    for table in (policy, window, messenger, whatsapp, unknown, queue, confirmation, waiting, numbering, settings):
+        table.done()
+    raise_faults(faults)
+    return parsed
+
+
+def _margin(settings: Table, default: timedelta, window: timedelta) -> timedelta:
+    seconds = int(default.total_seconds())
+    return settings.seconds("margin_seconds", least=0, most=int(window.total_seconds()), default=seconds)
+
+
+def _row(table: Table) -> Row:
+    row = Row(
+        id=table.text("id"),
+        summary=table.text("summary"),
+        source=table.text("source"),
+        read_on=table.date("read"),
+        effective_from=table.date_or_none("effective_from"),
+        effective_until=table.date_or_none("effective_until"),
+        remedy=table.text("remedy", default=" ").strip(),
+    )
+    if row.effective_until is not None and not row.remedy:
+        table.fault("remedy", "a sentence that says what to do when the end date comes")
+    table.done()
+    return row
+
+
+def _purposes(table: Table) -> Mapping[Purpose, PurposeRule]:
+    rules = {purpose: _purpose(purpose, table.table(purpose.value)) for purpose in Purpose}
+    table.done()
+    return MappingProxyType(rules)
+
+
+def _purpose(purpose: Purpose, table: Table) -> PurposeRule:
+    names: dict[str, Purpose | None] = {"all": None} | {other.value: other for other in Purpose}
+    granted_by = table.texts("granted_by")
+    if any(name not in names for name in granted_by):
+        table.fault("granted_by", "purposes or all: " + ", ".join(names))
+    if table.peek("category") == Category.MARKETING and purpose is not Purpose.MARKETING:
+        table.fault("category", "UTILITY or AUTHENTICATION: a marketing template needs the purpose marketing")
+    rule = PurposeRule(
+        purpose=purpose,
+        expiry=table.seconds("expiry_seconds"),
+        category=table.choice("category", Category),
+        granted_by=frozenset(names[name] for name in granted_by if name in names),
+        on_unknown=table.choice("on_unknown", OnUnknown),
+    )
+    table.done()
+    return rule
+
+
+def _codes(table: Table, key: str) -> frozenset[int]:
+    items = table.items(key)
+    codes = frozenset(item for item in items if isinstance(item, int))
+    if len(codes) != len(items):
+        table.fault(key, "an array of different whole numbers")
+    return codes
+
+
+def _area_codes(numbering: Table) -> frozenset[str]:
+    found: set[str] = set()
+    for region in numbering.keys:
+        table = numbering.table(region)
+        table.text("source")
+        table.date("read")
+        codes = table.texts("area_codes")
+        if any(len(code) != 3 or not code.isdigit() for code in codes):
+            table.fault("area_codes", 'three digits each, such as "416"')
+        found.update(codes)
+        table.done()
+    return frozenset(found)
+
+
+def _version(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None) -> str:
+    """Hash the data in a canonical order, dates as ISO text: the same files give the same version everywhere."""
+    whole = {"data": {name: data.get(name) for name in FILES}, "overrides": overrides or {}}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,101 @@
+"""Channel addresses: the forms Twilio takes in `To` and `From`. Standard library only; no error repeats an address.
+
+Forms: Twilio docs "WhatsApp key concepts" and "Messages resource", read 2026-11-20.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from sendwindow.vocabulary import Channel
+
+
+class AddressError(ValueError):
+    """A text is no channel address. The text of the error names the forms expected, never what was given."""
+
+
+class AddressKind(StrEnum):
+    """What an address is made of. A BSUID is WhatsApp's id for a user whose phone number is hidden."""
+
+    PHONE = "phone"
+    BSUID = "bsuid"
+    PARENT_BSUID = "parent_bsuid"
+    PSID = "psid"
+    PAGE = "page"
+    SHORT_CODE = "short_code"
+    ALPHANUMERIC = "alphanumeric"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address. `text` is exactly what Twilio gets and is kept out of the repr."""
+
+    text: str = field(repr=False)
+    channel: Channel
+    kind: AddressKind
+
+    @property
+    def is_phone(self) -> bool:
+        return self.kind is AddressKind.PHONE
+
+
+_E164: Final = r"\+[1-9][0-9]{1,14}"
+_BSUID: Final = r"[A-Z]{2}\.[A-Za-z0-9]{1,128}"
+_PARENT_BSUID: Final = r"[A-Z]{2}\.ENT\.[A-Za-z0-9]{1,128}"
+_META_ID: Final = r"[0-9]{1,32}"
+
+_RECIPIENT_FORMS: Final = (
+    (re.compile(f"whatsapp:{_E164}"), Channel.WHATSAPP, AddressKind.PHONE),
+    (re.compile(f"whatsapp:{_BSUID}"), Channel.WHATSAPP, AddressKind.BSUID),
+    (re.compile(f"whatsapp:{_PARENT_BSUID}"), Channel.WHATSAPP, AddressKind.PARENT_BSUID),
+    (re.compile(f"messenger:{_META_ID}"), Channel.MESSENGER, AddressKind.PSID),
+    (re.compile(_E164), Channel.SMS, AddressKind.PHONE),
+)
+_SENDER_FORMS: Final = (
+    (re.compile(f"whatsapp:{_E164}"), Channel.WHATSAPP, AddressKind.PHONE),
+    (re.compile(f"messenger:{_META_ID}"), Channel.MESSENGER, AddressKind.PAGE),
+    (re.compile(_E164), Channel.SMS, AddressKind.PHONE),
+    (re.compile(r"[0-9]{3,8}"), Channel.SMS, AddressKind.SHORT_CODE),
+    (re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}"), Channel.SMS, AddressKind.ALPHANUMERIC),
+)
+
+RECIPIENT_FORMS: Final = "whatsapp:+<E.164>, whatsapp:<BSUID>, messenger:<PSID digits> or +<E.164> for SMS"
+SENDER_FORMS: Final = "whatsapp:+<E.164>, messenger:<page id digits>, or for SMS +<E.164>, a short code or a name"
+
+_PREFIX: Final = re.compile(r"(?:whatsapp|messenger|sms|tel|rcs):", re.IGNORECASE)
+_SEPARATORS: Final = str.maketrans("", "", " +-._:()/")
+_DIGITS: Final = re.compile(r"[0-9]{7,20}")
+_ANY_BSUID: Final = re.compile(f"{_BSUID}|{_PARENT_BSUID}")
+
+
+def parse_address(text: str) -> Address:
+    """Parse the address of a recipient.
+
+    Raises AddressError, which names the forms expected and never the text.
+    """
+    return _parse(text, _RECIPIENT_FORMS, RECIPIENT_FORMS)
+
+
+def parse_sender_address(text: str) -> Address:
+    """Parse the address of a sender: what goes into `From`.
+
+    Raises AddressError, which names the forms expected and never the text.
+    """
+    return _parse(text, _SENDER_FORMS, SENDER_FORMS)
+
+
+def looks_like_address(text: str) -> bool:
+    """Tell whether a text could name a person: a channel prefix, a BSUID, or 7 to 20 digits with or without separators.
+
+    Used to keep addresses out of ids, key names and logs; it errs on the side of yes.
+    """
+    text = text.strip()
+    return bool(_PREFIX.match(text) or _ANY_BSUID.fullmatch(text) or _DIGITS.fullmatch(text.translate(_SEPARATORS)))
+
+
+def _parse(text: str, forms: tuple[tuple[re.Pattern[str], Channel, AddressKind], ...], expected: str) -> Address:
+    for pattern, channel, kind in forms:
+        if pattern.fullmatch(text):
+            return Address(text, channel, kind)
+    raise AddressError(f"not an address; write it as {expected}, without spaces")

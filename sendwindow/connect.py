@@ -1,0 +1,205 @@
+"""Builds connections to the store with everything said: timeouts, protocol, retries. For redis-py 5 and the newest.
+
+redis-py 5 retries nothing by default and 8 ten times; a refused connect is an OSError that 5 retries only when told.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+import redis
+import redis.asyncio
+from redis import exceptions as redis_errors
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import FullJitterBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from sendwindow.errors import BadStoreUrl
+
+RETRIED: Final = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.BusyLoadingError,
+    redis_errors.ReadOnlyError,
+    OSError,
+)
+"""Errors after which the same call is made again. Every script may be repeated, so this is safe."""
+
+_PAUSE_CAP: Final = 1.0
+_PAUSE_BASE: Final = 0.05
+_SENTINEL_PORT: Final = 26379
+_HIGHEST_PORT: Final = 65535
+_OPTIONS: Final = frozenset(
+    {
+        "db",
+        "username",
+        "password",
+        "sentinel_username",
+        "sentinel_password",
+        "ssl",
+        "ssl_ca_certs",
+        "ssl_certfile",
+        "ssl_keyfile",
+    }
+)
+_FORMS: Final = (
+    "use redis://host:6379/0, rediss://host:6379/0, unix:///path/store.sock?db=0 or "
+    "sentinel://host1:26379,host2:26379/service?db=0, with %-encoded passwords"
+)
+# By hand: some releases of Python refuse several hosts in one URL when one of them is in brackets.
+_SENTINEL_URL: Final = re.compile(r"sentinel://(?:([^/?#]*)@)?([^/?#@]+)/([^?#]+)(?:\?([^#]*))?")
+_SENTINEL_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:\[\]]+))(?::([0-9]{0,5}))?")
+_PARTITION: Final = re.compile(r"[a-z0-9_-]{1,32}")
+_DURABILITY: Final = re.compile(r"none|wait:([1-9])")
+
+
+def connect(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50) -> redis.asyncio.Redis:
+    """Build an asynchronous connection pool; nothing is connected yet. Close it with `disconnect`.
+
+    `budget`: seconds over which redis-py itself repeats a failed call (0: never; take more than a failover lasts for a
+    worker). `timeout`: seconds for a connect and for each answer. Raises BadStoreUrl.
+    """
+    retry = AsyncRetry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
+    options = _options(timeout, retry)
+    if _scheme(url) == "sentinel":
+        target = _parse_sentinel(url)
+        primary: redis.asyncio.Redis = _master_for(AsyncSentinel, target, timeout, options)
+        return primary
+    pool: redis.asyncio.ConnectionPool = _from_url(
+        redis.asyncio.BlockingConnectionPool, url, options, timeout, max_connections
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def connect_sync(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50) -> redis.Redis:
+    """Build a blocking connection pool: the same, for code without asyncio. Close it with `disconnect_sync`."""
+    retry = Retry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
+    options = _options(timeout, retry)
+    if _scheme(url) == "sentinel":
+        target = _parse_sentinel(url)
+        primary: redis.Redis = _master_for(Sentinel, target, timeout, options)
+        return primary
+    pool: redis.ConnectionPool = _from_url(redis.BlockingConnectionPool, url, options, timeout, max_connections)
+    return redis.Redis.from_pool(pool)
+
+
+async def disconnect(store: redis.asyncio.Redis) -> None:
+    """Close every connection of a pool built by `connect`, those to sentinels too."""
+    await store.aclose()
+    for sentinel in _sentinels(store):
+        await sentinel.aclose()
+
+
+def disconnect_sync(store: redis.Redis) -> None:
+    """Close every connection of a pool built by `connect_sync`, those to sentinels too."""
+    store.close()
+    for sentinel in _sentinels(store):
+        sentinel.close()
+
+
+def checked_partition(partition: str) -> str:
+    """Keep the name of a partition. Raises BadStoreUrl."""
+    if not _PARTITION.fullmatch(partition):
+        raise BadStoreUrl("a partition is named with 1 to 32 of the characters a-z 0-9 _ -; correct `partition`")
+    return partition
+
+
+def replicas_asked(durability: str) -> int:
+    """Read the durability setting: `none` is 0, `wait:N` is N (1 to 9). Raises BadStoreUrl."""
+    match = _DURABILITY.fullmatch(durability)
+    if not match:
+        raise BadStoreUrl("durability is `none` or `wait:N` with N from 1 to 9; correct `durability`")
+    return int(match[1] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _SentinelTarget:
+    hosts: list[tuple[str, int]]
+    service: str
+    options: dict[str, str]
+
+    def to_store(self) -> dict[str, Any]:
+        named: dict[str, Any] = {name: self.options[name] for name in ("username", "password") if name in self.options}
+        return named | self._tls() | {"db": int(self.options.get("db", "0"))}
+
+    def to_sentinel(self, timeout: float) -> dict[str, Any]:
+        prefix = "sentinel_"
+        named: dict[str, Any] = {
+            name.removeprefix(prefix): text for name, text in self.options.items() if name.startswith(prefix)
+        }
+        return named | self._tls() | {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+
+    def _tls(self) -> dict[str, Any]:
+        if self.options.get("ssl", "false") != "true":
+            return {}
+        return {"ssl": True, **{name: text for name, text in self.options.items() if name.startswith("ssl_")}}
+
+
+def _master_for(kind: Any, target: _SentinelTarget, timeout: float, options: dict[str, Any]) -> Any:
+    sentinel = kind(target.hosts, sentinel_kwargs=target.to_sentinel(timeout), **target.to_store(), **options)
+    return sentinel.master_for(target.service)
+
+
+def _parse_sentinel(url: str) -> _SentinelTarget:
+    match = _SENTINEL_URL.fullmatch(url)
+    credentials, hosts, path, query = match.groups("") if match else ("", "", "", "")
+    service = unquote(path.strip("/"))
+    options = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    username, _, password = credentials.partition(":")
+    if username:
+        options.setdefault("username", username)
+    if password:
+        options.setdefault("password", password)
+    if not (options.keys() <= _OPTIONS and options.get("db", "0").isdecimal() and service):
+        raise BadStoreUrl(f"the sentinel URL cannot be read; {_FORMS}; options are {', '.join(sorted(_OPTIONS))}")
+    decoded = {name: unquote(text) for name, text in options.items()}
+    return _SentinelTarget([_host_and_port(host) for host in hosts.split(",")], service, decoded)
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    match = _SENTINEL_HOST.fullmatch(text)
+    port = int(match[3] or _SENTINEL_PORT) if match else 0
+    if not (match and 0 < port <= _HIGHEST_PORT):
+        raise BadStoreUrl(f"a sentinel's host or port cannot be read; {_FORMS}")
+    return match[1] or match[2], port
+
+
+def _scheme(url: str) -> str:
+    scheme = url.partition("://")[0]
+    if scheme not in {"redis", "rediss", "unix", "sentinel"}:
+        raise BadStoreUrl(f"the store URL has no known scheme; {_FORMS}")
+    return scheme
+
+
+def _from_url(kind: Any, url: str, options: dict[str, Any], timeout: float, max_connections: int) -> Any:
+    keepalive = {} if _scheme(url) == "unix" else {"socket_keepalive": True}
+    try:
+        return kind.from_url(url, timeout=timeout, max_connections=max_connections, **keepalive, **options)
+    except ValueError:
+        pass
+    raise BadStoreUrl(f"the store URL cannot be read; {_FORMS}")
+
+
+def _options(timeout: float, retry: Any) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "protocol": 2,
+        "decode_responses": False,
+        "retry": retry,
+        "retry_on_error": list(RETRIED),
+    }
+
+
+def _tries(budget: float) -> int:
+    """Pauses average half their cap, so twice the budget in caps fills it; the first few are short and come on top."""
+    return math.ceil(2 * budget / _PAUSE_CAP)
+
+
+def _sentinels(store: Any) -> list[Any]:
+    manager = getattr(store.connection_pool, "sentinel_manager", None)
+    return list(manager.sentinels) if manager else []

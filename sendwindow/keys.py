@@ -1,0 +1,251 @@
+"""Names every Redis key of a partition, and generates the Lua prelude that names the same ones.
+
+The only place where a key is spelled. All keys of a partition carry its hash tag, so a partition is one Cluster slot.
+No key holds an address: persons appear as keyed digests, and an id shaped like an address is refused.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+ARQ_JOB: Final = "arq:job:"
+"""Prefix of a job written by a plain arq producer, followed by its job id."""
+
+ARQ_ABORT: Final = "arq:abort"
+"""ZSET of job ids that plain arq producers asked to abort. arq gives it no hash tag."""
+
+SCHEMA: Final = 1
+"""Number of the stored layout. A worker refuses a newer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one partition. `partition` is 1 to 32 characters of `[a-z0-9_-]`."""
+
+    partition: str
+
+    @property
+    def tag(self) -> str:
+        return "{" + self.partition + "}"
+
+    def _key(self, name: str) -> str:
+        return f"sw:{self.tag}:{name}"
+
+    # -- arq's own keys ------------------------------------------------------------------------
+    def job_id(self, message_id: str) -> str:
+        return self.tag + message_id
+
+    def job(self, message_id: str) -> str:
+        """STRING: the job in arq's wire format, kept until the message ends."""
+        return f"arq:job:{self.tag}{message_id}"
+
+    @property
+    def ingress(self) -> str:
+        """ZSET: where plain arq producers enqueue; read every 250 ms."""
+        return f"arq:{self.tag}:queue"
+
+    @property
+    def periodic(self) -> str:
+        """ZSET: the queue of arq's own `Worker`, which runs the periodic work of the partition."""
+        return f"arq:{self.tag}:periodic"
+
+    # -- store ---------------------------------------------------------------------------------
+    @property
+    def meta(self) -> str:
+        """HASH: facts about the whole store.
+
+        schema, profile (`live` or `sandbox`), person_key (fingerprint), offset_ms (sandbox only), pressure (0..100),
+        full_at, vtime, durable (rewritten before a WAIT).
+        """
+        return self._key("meta")
+
+    @property
+    def fence(self) -> str:
+        """STRING: the last claim's number; microseconds, so that it grows on through a failover."""
+        return self._key("fence")
+
+    @property
+    def counts(self) -> str:
+        """HASH: totals: `enqueued`, `end:<stage>:<reason>`, `unknown`, `resolved:<reason>`, `status:<status>` …"""
+        return self._key("counts")
+
+    @property
+    def wake(self) -> str:
+        """LIST, capped at 64: a token for each lane that became ready; claimers block on it."""
+        return self._key("wake")
+
+    # -- a message -----------------------------------------------------------------------------
+    def row(self, message_id: str) -> str:
+        """HASH: the ledger row; short field names, listed in `ROW_FIELDS`."""
+        return self._key(f"m:{message_id}")
+
+    def timeline(self, message_id: str) -> str:
+        """LIST of JSON objects: what happened after the enqueue (which the row's `q` tells), in order."""
+        return self._key(f"t:{message_id}")
+
+    def sid(self, message_sid: str) -> str:
+        """STRING: `<attempt>:<message_id>` of the attempt that Twilio gave this SID."""
+        return self._key(f"sid:{message_sid}")
+
+    # -- lanes ---------------------------------------------------------------------------------
+    def lane(self, lane: str) -> str:
+        """ZSET message_id → due time (ms). `lane` is `<sender>|<priority>|<campaign or nothing>`."""
+        return self._key(f"lane:{lane}")
+
+    @property
+    def ready(self) -> str:
+        """ZSET lane → virtual time: lanes with due work."""
+        return self._key("ready")
+
+    @property
+    def timers(self) -> str:
+        """ZSET lane → due time (ms) of its first message, for lanes without due work."""
+        return self._key("timers")
+
+    @property
+    def leases(self) -> str:
+        """ZSET message_id → lease end (ms)."""
+        return self._key("leases")
+
+    def last_claim(self, worker: str) -> str:
+        """STRING: request id and message ids of a worker's last claim, so that a repeated call gets the same answer."""
+        return self._key(f"claim:{worker}")
+
+    def answered(self, request: str) -> str:
+        """STRING with TTL 60 s: what a call answered (MessagePack), so that a repeated one gets the same."""
+        return self._key(f"did:{request}")
+
+    # -- lists a person reads ------------------------------------------------------------------
+    @property
+    def unknown(self) -> str:
+        """ZSET message_id → when to look for evidence next (ms)."""
+        return self._key("unknown")
+
+    @property
+    def unresolved(self) -> str:
+        """ZSET message_id → since (ms)."""
+        return self._key("unresolved")
+
+    @property
+    def dead(self) -> str:
+        """ZSET message_id → since (ms): dead letters."""
+        return self._key("dead")
+
+    def unreadable(self, message_id: str) -> str:
+        """STRING: the bytes of a job nobody could read, kept whole."""
+        return self._key(f"raw:{message_id}")
+
+    @property
+    def undelivered(self) -> str:
+        """ZSET message_id → accepted at (ms): accepted messages without a final status."""
+        return self._key("undelivered")
+
+    # -- people and limits ---------------------------------------------------------------------
+    def person(self, digest: str) -> str:
+        """HASH: revision `r`, windows `w:<sender>`, consent projection `c:…`, suppression `x`."""
+        return self._key(f"p:{digest}")
+
+    def consents(self, digest: str) -> str:
+        """LIST of JSON objects: the append-only consent ledger of a person."""
+        return self._key(f"consents:{digest}")
+
+    def waiting(self, digest: str, sender: str) -> str:
+        """SET of message ids that wait for this person's next inbound to this sender."""
+        return self._key(f"wait:{digest}:{sender}")
+
+    def permits(self, digest: str) -> str:
+        """ZSET `<attempt>:<message_id>` → permit end (ms): attempts to this person that are open or not proven."""
+        return self._key(f"open:{digest}")
+
+    def sent_to(self, digest: str) -> str:
+        """ZSET `<attempt>:<message_id>` → ms: POSTs to this person in the last 24 h, for the cap."""
+        return self._key(f"cap:{digest}")
+
+    def inbound_seen(self, message_sid: str) -> str:
+        """STRING with TTL 48 h: this inbound was applied."""
+        return self._key(f"in:{message_sid}")
+
+    def sender(self, name: str) -> str:
+        """HASH: revision `r`, `until` (ms), `reason`."""
+        return self._key(f"sender:{name}")
+
+    def account(self, name: str) -> str:
+        """HASH: revision `r`, `until` (ms), `reason`."""
+        return self._key(f"account:{name}")
+
+    def template(self, name: str) -> str:
+        """HASH: revision `r`, `state` (overrides the configured approval), `until` (ms), `reason`."""
+        return self._key(f"template:{name}")
+
+    def tag_state(self, sender: str) -> str:
+        """HASH: ACCOUNT_UPDATE on this Page: revision `r`, `state` (unproven, proven, dead), `message`, `until`."""
+        return self._key(f"tag:{sender}")
+
+
+ROW_FIELDS: Final = {
+    "s": "stage",
+    "l": "lane",
+    "d": "digest of the content, for idempotency",
+    "q": "enqueued at (ms)",
+    "e": "expires at (ms)",
+    "nb": "not before (ms), absent when none",
+    "u": "on_unknown",
+    "n": "number of the last attempt (POSTs admitted)",
+    "f": "fence of the last claim",
+    "i": "intent of the last attempt (ms)",
+    "p": "person digest of the last admission",
+    "k": "crashes in a row",
+    "x": "1 when cancel was asked for while claimed",
+    "rd": "1 when the one re-decision after 63016 was used",
+    "r": "reason of the last step",
+    "c": "error code of the last step",
+    "sid": "MessageSid of the accepted attempt",
+    "a": "number of the accepted attempt",
+    "st": "provider status, verbatim",
+    "sr": "rank that the next status must exceed; one less than the rank of a status that a reply told",
+    "z": "ended at (ms)",
+    "v": "policy version of the last decision",
+    "w": "`<person digest>|<sender>` while waiting for an inbound",
+    "tg": "numbers of the attempts that relied on ACCOUNT_UPDATE and may be on their way or sent",
+    "fm": "form of the last attempt: t (template) or f (freeform)",
+    "g": "group",
+    "fa": "attempts that were admitted but never posted, when there are any",
+    "pr": "revision of the person's facts at the last claim",
+    "lo": "searches made for evidence of the unknown attempt",
+    "ev": "`<attempt>:<sid>`: proof that an attempt was accepted, while it cannot be acted on yet",
+}
+"""Fields of a ledger row. Besides these, `sid:<attempt>` is the SID of an attempt that is not the accepted one,
+and `cb:<sid>` the furthest callback (JSON) of a SID that is not, or not yet, the row's.
+"""
+
+KEEP_ENDED_MS: Final = 72 * 3600 * 1000
+"""How long an ended message's row, timeline and idempotency digest are kept."""
+
+
+_MARK: Final = "\x00"
+
+
+def lua_prelude() -> str:
+    """Lua that names the same keys: a table `K` of strings and functions, built inside the hash tag of `KEYS[1]`.
+
+    Generated from `Keys`, so that no key is spelled twice. `KEYS[1]` is always the partition's `meta` key.
+    """
+    keys = Keys(_MARK)
+    lines = [f"local KEEP_ENDED = {KEEP_ENDED_MS}", "local TAG = string.match(KEYS[1], '{.-}')", "local K = {}"]
+    for name, member in vars(Keys).items():
+        if name.startswith("_") or name in {"partition", "tag"}:
+            continue
+        if isinstance(member, property):
+            lines.append(f"K.{name} = {_lua_concat(getattr(keys, name))}")
+        else:
+            count = member.__code__.co_argcount - 1
+            marks = [chr(1 + index) for index in range(count)]
+            arguments = ", ".join(f"a{index + 1}" for index in range(count))
+            lines.append(f"K.{name} = function({arguments}) return {_lua_concat(getattr(keys, name)(*marks))} end")
+    return "\n".join(lines) + "\n"
+
+
+def _lua_concat(key: str) -> str:
+    text = "'" + key.replace("{" + _MARK + "}", "'..TAG..'") + "'"
+    for index in range(1, 4):
+        text = text.replace(chr(index), f"'..a{index}..'")
+    return "..".join(part for part in text.split("..") if part != "''")

@@ -1,0 +1,33 @@
+-- Cancels messages that no POST was admitted for. Safe to repeat.
+-- ARGV: message ids. Answers for each 'cancelled', 'too_late', 'ended' or 'unknown_id'.
+local FIELDS = { 's', 'l', 'w', 'x' }
+local now = clock()
+local replies = {}
+for _, id in ipairs(ARGV) do
+  local got = redis.call('HMGET', K.row(id), unpack(FIELDS))
+  local row = {}
+  for index, name in ipairs(FIELDS) do row[name] = got[index] or nil end
+  local stage = row.s
+  local reply
+  if not stage then
+    reply = 'unknown_id'
+  elseif stage == 'queued' or stage == 'waiting' or stage == 'retrying' then
+    end_message(id, row, 'cancelled', 'cancelled', nil, now)
+    reply = 'cancelled'
+  elseif stage == 'claimed' then
+    -- Admission refuses a message that carries `x`, so no POST will happen; whoever holds it ends it.
+    if not row.x then
+      redis.call('HSET', K.row(id), 'x', '1')
+      note(id, now, 'cancel_asked')
+    end
+    reply = 'cancelled'
+  elseif stage == 'cancelled' then
+    reply = 'cancelled'
+  elseif stage == 'posting' or stage == 'unknown' or stage == 'unresolved' then
+    reply = 'too_late'
+  else
+    reply = 'ended'
+  end
+  replies[#replies + 1] = reply
+end
+return replies

@@ -1,0 +1,97 @@
+-- Shared by every script: the store's clock, a message's timeline, the way into a lane, and the end of a message.
+-- KEYS[1] is the partition's meta key; every other key is derived inside its hash tag (table K is generated before this).
+
+local WAKE_CAP = 64
+
+-- Milliseconds with a fraction (microseconds); the fraction keeps first come, first served inside one millisecond.
+-- Only a sandbox store has an offset: the writer of `offset_ms` checks the profile.
+local function clock()
+  local time = redis.call('TIME')
+  local offset = redis.call('HGET', K.meta, 'offset_ms')
+  return time[1] * 1000 + time[2] / 1000 + (tonumber(offset or '0') or 0)
+end
+
+-- A number as a decimal string without exponent: `..` would round above 14 digits.
+local function int(number)
+  return string.format('%.0f', math.floor(number))
+end
+
+local function note(id, now, name, rest)
+  local line = '{"at":' .. int(now) .. ',"e":"' .. name .. '"' .. (rest and rest ~= '' and (',' .. rest) or '') .. '}'
+  redis.call('RPUSH', K.timeline(id), line)
+end
+
+local function wake()
+  redis.call('LPUSH', K.wake, '1')
+  redis.call('LTRIM', K.wake, 0, WAKE_CAP - 1)
+end
+
+-- A returning lane enters at the current minimum, so that it can neither save up nor fall behind.
+-- Answers false when it was there already.
+local function enter_ready(lane)
+  if redis.call('ZSCORE', K.ready, lane) then return false end
+  local first = redis.call('ZRANGE', K.ready, 0, 0, 'WITHSCORES')
+  local start = first[2] or redis.call('HGET', K.meta, 'vtime') or '0'
+  redis.call('ZADD', K.ready, start, lane)
+  redis.call('ZREM', K.timers, lane)
+  return true
+end
+
+local function make_ready(lane)
+  if enter_ready(lane) then wake() end
+end
+
+-- Puts a message into its lane. `due` in ms; a lane is in `ready` while its first message is due, else in `timers`.
+local function to_lane(lane, id, due, now)
+  redis.call('ZADD', K.lane(lane), string.format('%.17g', due), id)
+  if due <= now then
+    make_ready(lane)
+  elseif not redis.call('ZSCORE', K.ready, lane) then
+    local timer = redis.call('ZSCORE', K.timers, lane)
+    if not timer or due < tonumber(timer) then
+      redis.call('ZADD', K.timers, int(due), lane)
+      wake()
+    end
+  end
+end
+
+-- Takes a message out of the one place it is in. `row` has at least `s`, `l` and `w`.
+-- Its lane may stay in `ready` or `timers`; the next claim finds it empty and takes it out.
+local function leave(id, row)
+  local stage = row.s
+  if stage == 'claimed' or stage == 'posting' then
+    redis.call('ZREM', K.leases, id)
+  elseif stage == 'unknown' then
+    redis.call('ZREM', K.unknown, id)
+  elseif stage == 'unresolved' then
+    redis.call('ZREM', K.unresolved, id)
+  elseif stage == 'queued' or stage == 'retrying' or stage == 'waiting' then
+    redis.call('ZREM', K.lane(row.l), id)
+  end
+  if row.w then
+    local digest, sender = string.match(row.w, '^(.-)|(.*)$')
+    redis.call('SREM', K.waiting(digest, sender), id)
+    redis.call('HDEL', K.row(id), 'w')
+    row.w = nil
+  end
+end
+
+-- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides.
+-- `rest`: the members of its timeline note. The note comes first, so that the timeline gets its term with the row.
+local function end_message(id, row, stage, reason, code, now, rest)
+  leave(id, row)
+  note(id, now, stage, rest or '"reason":"' .. reason .. '"')
+  local key = K.row(id)
+  redis.call('HSET', key, 's', stage, 'r', reason, 'z', int(now))
+  if code then redis.call('HSET', key, 'c', code) end
+  redis.call('HDEL', key, 'x', 'k', 'pr', 'lo', 'cb')
+  redis.call('HINCRBY', K.counts, 'end:' .. stage .. ':' .. reason, 1)
+  if stage == 'dead' then
+    redis.call('ZADD', K.dead, int(now), id)
+  else
+    redis.call('PEXPIRE', key, KEEP_ENDED)
+    redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
+    redis.call('DEL', K.job(id))
+  end
+  row.s = stage
+end

@@ -1,0 +1,97 @@
+"""The base of the contract's models: frozen, closed, and raising `InvalidMessage` without values for every fault."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from sendwindow.addresses import looks_like_address
+from sendwindow.errors import Fault, InvalidMessage
+
+_Result = TypeVar("_Result")
+_REFUSED: Final = "refused"
+_SAFE_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "missing": ("is missing", "give it"),
+    "extra_forbidden": ("is no field of the contract", "remove it or correct its name"),
+    "string_type": ("is not a text", "give a string"),
+    "dict_type": ("is not a dictionary", "give names with their texts"),
+    "model_type": ("is not a dictionary", "give a dictionary of its fields"),
+    "json_invalid": ("is not JSON", "give one JSON object in UTF-8"),
+}
+_OTHER: Final = ("is not valid", "compare it with the fields in sendwindow.contract")
+
+
+class WireModel(BaseModel):
+    """Raises only `InvalidMessage`: a ValueError, so a model of yours that holds one reports it in its own way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def __init__(self, /, **data: Any) -> None:
+        def build() -> None:
+            super(WireModel, self).__init__(**data)
+
+        _only_ours(build)
+
+    # Pydantic's own mark for "this does what BaseModel's does": inside another model it validates the fields directly,
+    # and their faults are reported under the outer field's name.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # a function attribute that mypy cannot know
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Validate a dictionary or an instance. Raises InvalidMessage."""
+        return _only_ours(lambda: super(WireModel, cls).model_validate(obj, **options))
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Validate JSON text. Raises InvalidMessage."""
+        return _only_ours(lambda: super(WireModel, cls).model_validate_json(json_data, **options))
+
+
+def _only_ours(validate: Callable[[], _Result]) -> _Result:
+    try:
+        return validate()
+    except ValidationError as error:
+        faults = tuple(_faults(error))
+    # Raised outside the handler: pydantic's error holds the values, so it must not hang on ours as its context.
+    raise InvalidMessage(faults)
+
+
+def refusal(problem: str, remedy: str, field: str = "") -> PydanticCustomError:
+    """Make the error that a check raises. `field` names a part of what is checked, such as an entry's key."""
+    return refusals([(field, problem, remedy)])
+
+
+def refusals(complaints: list[tuple[str, str, str]]) -> PydanticCustomError:
+    """Make one error of several (field, problem, remedy)."""
+    text = " | ".join(
+        f"{_shown(field)}: {problem}; {remedy}" if field else f"{problem}; {remedy}"
+        for field, problem, remedy in complaints
+    )
+    return PydanticCustomError(_REFUSED, "{text}", {"text": text, "complaints": complaints})
+
+
+def _faults(error: ValidationError) -> Iterator[Fault]:
+    for detail in error.errors(include_url=False, include_input=False):
+        place = [_shown(part) for part in detail["loc"] if part != "[key]"]
+        for field, problem, remedy in _complaints(detail):
+            yield Fault(".".join([*place, _shown(field)] if field else place) or "message", problem, remedy)
+
+
+def _complaints(detail: ErrorDetails) -> list[tuple[str, str, str]]:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == _REFUSED:
+        complaints: list[tuple[str, str, str]] = context["complaints"]
+        return complaints
+    if kind == "enum":
+        return [("", "is not one of the words allowed", f"use {context['expected']}")]
+    return [("", *_WORDS.get(kind, _OTHER))]
+
+
+def _shown(part: str | int) -> str:
+    """A field's name; what a backend put where a name belongs is shown only when it cannot name a person."""
+    text = str(part)
+    return text if _SAFE_KEY.fullmatch(text) and not looks_like_address(text) else "(a name not shown)"

@@ -1,0 +1,113 @@
+"""Who plays in the scenario: senders, templates, kinds of messages and persons, and what must become of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from sendwindow.vocabulary import Purpose, WhenClosed
+from tests.chaos.mutants_rig import Place
+from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
+from worker.settings import Settings, parse_settings
+
+SHOP, TEXT = "whatsapp:+14155550100", "+14155550100"
+PAGE, BOARD = "messenger:1000000001", "messenger:1000000002"
+SENDERS: Final = {"shop": SHOP, "text": TEXT, "page": PAGE, "board": BOARD}
+ACCOUNT_SID, TOKEN = "AC" + "d" * 32, "a token of the mutants"
+ORDER, CODE, OFFER, BANNED = ("HX" + digit * 32 for digit in "1234")
+PUBLIC_URL = "https://hooks.example.com"
+
+
+def _template(name: str, *values: str) -> dict[str, object]:
+    numbered = {str(number): value for number, value in enumerate(values, 1)}
+    return {"template": {"name": name, "language": "en", "variables": numbered}}
+
+
+BODY: Final[dict[str, object]] = {"freeform": {"body": "Your order has left the warehouse."}}
+TEMPLATE: Final = _template("order_update", "4711")
+BOTH: Final = BODY | TEMPLATE
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of message and of person. `end`: what becomes of it. `wrote`: `before` is 25 h ago; `then`: and what else.
+
+    `says`: what the message carries. `expires_in` counts from the wall clock, a day behind the store's.
+    """
+
+    name: str
+    end: str
+    sender: str = "shop"
+    wrote: Literal["never", "before", "now"] = "never"
+    then: tuple[str, ...] = ()
+    consents: bool = True
+    purpose: Purpose = Purpose.UTILITY
+    says: Mapping[str, Any] = field(default_factory=lambda: BOTH)
+    expires_in: timedelta | None = None
+
+
+KINDS: Final = (
+    Kind("open", "accepted", wrote="now"),
+    Kind("closed", "accepted", wrote="before"),
+    Kind("never", "accepted", says=TEMPLATE),
+    Kind("closed-text", "refused", wrote="before", says=BODY),
+    Kind("never-text", "refused", says=BODY),
+    Kind("waits", "accepted", wrote="before", says=BODY | {"when_closed": WhenClosed.WAIT}),
+    Kind("stranger", "refused", consents=False),
+    Kind("reply", "accepted", wrote="now", consents=False, purpose=Purpose.REPLY, says=BODY),
+    Kind("stopped", "refused", wrote="now", then=("STOP",)),
+    Kind("back", "accepted", wrote="now", then=("STOP", "START")),
+    Kind("banned", "refused", says=_template("banned")),
+    Kind("gaps", "refused", says=_template("order_update")),
+    Kind("code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
+    Kind("offer", "accepted", purpose=Purpose.MARKETING, says=_template("offer")),
+    Kind("sms", "accepted", sender="text", says=BODY),
+    Kind("sms-stopped", "refused", sender="text", wrote="now", then=("STOP",), says=BODY),
+    Kind("chat", "accepted", sender="page", wrote="now", says=BODY),
+    Kind("chat-closed", "refused", sender="page", wrote="before", says=BODY),
+    Kind("chat-never", "refused", sender="page", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
+    Kind("tagged", "accepted", sender="page", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
+    Kind("late", "expired", wrote="now", expires_in=timedelta(hours=1)),
+)
+
+
+def settings_for(place: Place, base_url: str) -> Settings:
+    """One account with two Pages, a WhatsApp and an SMS sender; Twilio is the sandbox at `base_url`."""
+
+    def no_file(name: str) -> str:
+        raise FileNotFoundError(name)
+
+    def template(category: str, variables: list[str], en: object) -> dict[str, object]:
+        return {"category": category, "variables": variables, "languages": {"en": en}}
+
+    data = {
+        "store": {"url": place.url, "partition": place.partition, "person_key": "env:KEY"},
+        "gateway": {"public_url": PUBLIC_URL, "port": 0},
+        "accounts": {"main": {"account_sid": ACCOUNT_SID, "auth_token": "env:TOKEN", "base_url": base_url}},
+        "senders": {name: {"account": "main", "address": address} for name, address in SENDERS.items()},
+        "templates": {
+            "order_update": template("UTILITY", ["1"], ORDER),
+            "code": template("AUTHENTICATION", ["1"], CODE),
+            "offer": template("MARKETING", [], OFFER),
+            "banned": template("UTILITY", [], {"sid": BANNED, "approval": "rejected"}),
+        },
+    }
+    return parse_settings(data, {"TOKEN": TOKEN, "KEY": "a person key of the mutants"}, no_file)
+
+
+def sandbox_for(folder: Path, seed: int) -> SandboxConfig:
+    """Its counterpart at the provider. Callbacks come at once, and soon again when nobody answers."""
+    return SandboxConfig(
+        accounts=(SandboxAccount(sid=ACCOUNT_SID, token=TOKEN),),
+        inbound_url=f"{PUBLIC_URL}/twilio/inbound",
+        templates={
+            ORDER: SandboxTemplate(name="order_update", variables=frozenset({"1"})),
+            CODE: SandboxTemplate(name="code", variables=frozenset({"1"})),
+            OFFER: SandboxTemplate(name="offer"),
+            BANNED: SandboxTemplate(name="banned", approved="rejected"),
+        },
+        journal=folder / "sandbox.jsonl",
+        seed=seed,
+        settings=SandboxSettings(callback_delay_ms=0, callback_retry_ms=20),
+    )

@@ -1,0 +1,41 @@
+"""Steps at which a scenario lets a message wait, and whose step it is. Knows nothing of the service."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+
+OWNER: ContextVar[str] = ContextVar("owner", default="")
+"""Whose task this is: the service a task was started by hands it on to the tasks it starts."""
+
+
+class Gate:
+    """A step where one message (or one worker) waits. `reached` is set when it is there."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let it go on, and never wait here again."""
+        self.opened.set()
+
+
+class Gates:
+    """The steps at which something waits: claim, admit, post, settle, status."""
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._gates: dict[tuple[str, str], Gate] = {}
+        self._notify = notify
+
+    def hold(self, step: str, name: str) -> Gate:
+        """Let a message wait at a step from now on; `service/message`: only there; for `claim`, a worker."""
+        return self._gates.setdefault((step, name), Gate())
+
+    async def passing(self, step: str, names: Iterable[str]) -> None:
+        """Wait here while a gate is closed for one of the names."""
+        for name in names:
+            gate = self._gates.get((step, name)) or self._gates.get((step, f"{OWNER.get()}/{name}"))
+            if gate is not None and not gate.opened.is_set():
+                gate.reached.set()
+                self._notify()
+                await gate.opened.wait()

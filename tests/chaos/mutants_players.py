@@ -1,0 +1,100 @@
+"""The people of the scenario and the messages they get: addresses drawn from a seed, words said, ends expected."""
+
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+from sendwindow.contract import SendMessage
+from sendwindow.instants import to_ms
+from sendwindow.vocabulary import OnUnknown
+from tests.chaos.mutants_cast import SENDERS, Kind
+from tests.chaos.mutants_rig import Rig
+from worker.sandbox.faults import Action, Match, Rule
+from worker.sandbox.phone import Say, say
+from worker.values import ConsentEntry
+
+ORDINARY = Kind("ordinary", "accepted", wrote="now")
+
+
+class Players:
+    """Everybody has the name of the message that goes to them."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self._rig = rig
+        self.chance = random.Random(seed)
+        self._numbers = iter(self.chance.sample(range(10_000, 99_999), 1000))
+        self._addresses: dict[str, str] = {}
+        self._expected: dict[str, str] = {}
+
+    def share_address(self, name: str, other: str) -> None:
+        """Let two names be one person, on WhatsApp."""
+        self._addresses[other] = self._address(name, "shop")
+
+    def _address(self, name: str, sender: str) -> str:
+        if name not in self._addresses:
+            number = next(self._numbers)
+            by_id = self.chance.random() < 0.3
+            self._addresses[name] = {
+                "shop": f"whatsapp:DE.{number}abc" if by_id else f"whatsapp:+491715{number}0",
+                "text": f"+491715{number}1",
+            }.get(sender, f"messenger:20000{number}")
+        return self._addresses[name]
+
+    async def consent(self, name: str, sender: str = "shop") -> None:
+        """Record consent to everything, marketing included."""
+        for purpose in (None, "marketing"):
+            entry = ConsentEntry(granted=True, account="main", purpose=purpose, sender=None, source="mutants")
+            await self._rig.store.people.record_consent(self._address(name, sender), entry)
+
+    async def write(self, name: str, *words: str, sender: str = "shop", sid: str | None = None) -> None:
+        """Let a person write; comes back when the gateway answered."""
+        for body in words:
+            spoken = {"from": self._address(name, sender), "to": SENDERS[sender], "body": body, "sid": sid}
+            await say(self._rig.sandbox, Say.model_validate(spoken))
+
+    async def send(self, name: str, kind: Kind, end: str | None = None, **more: Any) -> None:
+        """Queue a message of a kind, whose end is the kind's unless another is given."""
+        if kind.expires_in is not None:
+            more["expires_at"] = datetime.now(UTC) + kind.expires_in
+        message = SendMessage(
+            to=self._address(name, kind.sender),
+            sender=kind.sender,
+            purpose=kind.purpose,
+            message_id=name,
+            **(dict(kind.says) | more),
+        )
+        receipt = await self._rig.producer.send(message)
+        self._expected[name] = end or kind.end
+        self._rig.journal.write(
+            "accepted",
+            id=name,
+            duplicate=receipt.duplicate,
+            rule=message.unknown_rule,
+            expires=to_ms(message.expires_at or receipt.enqueued_at + message.lifetime),
+        )
+
+    async def meet(
+        self, name: str, end: str = "accepted", kind: Kind = ORDINARY, on_unknown: OnUnknown | None = None
+    ) -> None:
+        """Let a person consent, write now if that is of the kind, and get a message."""
+        if kind.wrote == "now":
+            await self.write(name, "Hello", sender=kind.sender)
+        await self.consent(name, kind.sender)
+        await self.send(name, kind, end, on_unknown=on_unknown)
+
+    def trouble(self, action: str, name: str, sender: str = "shop", **more: Any) -> None:
+        """Let the provider misbehave once when it gets this person's message."""
+        match = Match(to=self._address(name, sender))
+        self._rig.sandbox.faults.add(Rule(action=Action(action), match=match, times=1, **more))
+
+    async def compare(self) -> dict[str, tuple[str, str]]:
+        """Journal what the store says of every message; answer where that is not what was expected."""
+        unexpected = {}
+        for name, end in self._expected.items():
+            record = await self._rig.store.records.record(name)
+            stage = record.row["s"] if record is not None else "gone"
+            attempt = int(record.row.get("n", "0")) if record is not None else 0
+            self._rig.journal.write("found", id=name, stage=stage, attempt=attempt)
+            if stage != end:
+                unexpected[name] = (end, stage)
+        return unexpected

@@ -1,0 +1,317 @@
+"""Runs sandbox, gateway and workers in one process over real sockets; a scenario holds, kills and watches their steps.
+
+Everything is the service's own code. Only the steps named in `Gates` wait where a scenario says so, as they would on a
+slow network, and the periodic work runs when the scenario says so instead of by the clock.
+"""
+
+import asyncio
+import contextvars
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+import worker.dispatch.service
+import worker.services
+from policies.rules import Rules
+from sendwindow.instants import to_ms
+from sendwindow.keys import Keys
+from sendwindow.producer import Producer
+from tests.chaos.mutants_gates import OWNER, Gates
+from tests.chaos.mutants_kill import OwnedTasks, cut_off, orphans_collected
+from worker.dispatch.budget import Budget
+from worker.dispatch.periodic import Duty
+from worker.dispatch.pipe import Pipe
+from worker.gateway.serving import RunningGateway, serve
+from worker.journal import Journal
+from worker.sandbox.app import running
+from worker.sandbox.config import SandboxConfig
+from worker.sandbox.state import Sandbox
+from worker.services import GatewayService, WorkerService
+from worker.settings import Settings
+from worker.stores.ledger import LedgerStore
+from worker.stores.people import PeopleStore
+from worker.stores.statuses import StatusStore
+from worker.stores.store import Store
+from worker.wiring import connect_store, load_rules
+
+HANG_SECONDS = 60.0
+"""Guard against a run that neither moves nor rests."""
+
+RUNAWAY = 6
+"""POSTs of one message after which a run is judged as it stands: a mutant may send for ever."""
+
+
+class Runaway(Exception):
+    """A message is posted again and again. No service but a mutant does that."""
+
+
+class Place(Protocol):
+    """Where a test stores things: the fixture `store`."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def partition(self) -> str: ...
+
+
+class Rig:
+    """The whole service around one partition of a store. Journals lie in `folder`, one for each service."""
+
+    def __init__(self, folder: Path, settings: Settings, sandbox: Sandbox, store: Store, producer: Producer) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.store = store
+        self.producer = producer
+        self.journal = Journal(folder / "scenario.jsonl", "scenario")
+        self.lines: list[dict[str, Any]] = []
+        self.gates = Gates(self._notify)
+        self.offset = timedelta()
+        self.steps: set[str] = set()
+        self._settings = settings
+        self._keys: Keys = store.keys
+        # Any: redis-py types its answers as either awaitable or not
+        self._redis: Any = Redis.from_url(settings.store.url or "", decode_responses=True)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._services: dict[str, WorkerService | GatewayService] = {}
+        self._tasks = OwnedTasks()
+        self._dead: set[str] = set()
+        self._duties: dict[str, Sequence[Duty]] = {}
+        self._listening: dict[str, RunningGateway] = {}
+        self._posts: Counter[object] = Counter()
+        self._changes = 0
+        self._changed = asyncio.Event()
+
+    # -- services ------------------------------------------------------------------------------
+
+    async def start_worker(self, name: str) -> None:
+        """Start a worker; comes back when it works."""
+        self._start(name, WorkerService(self._settings))
+        await self.until(lambda: name in self._duties)
+
+    async def start_gateway(self, name: str) -> None:
+        """Start a gateway on a free port, to which the public URL leads from now on."""
+        self._start(name, GatewayService(self._settings))
+        await self.until(lambda: name in self._listening)
+        port = self._listening[name].port
+        self.sandbox.config.rewrites[self._settings.gateway.public_url] = f"http://127.0.0.1:{port}"
+
+    def _start(self, name: str, service: WorkerService | GatewayService) -> None:
+        service._journal = Journal(self.folder / f"{name}.jsonl", name)
+        context = contextvars.copy_context()
+        context.run(OWNER.set, name)
+        self._services[name] = service
+        self._running[name] = asyncio.create_task(service.run(), name=name, context=context)
+
+    async def kill(self, name: str) -> None:
+        """End a service as kill -9 would: nothing it had begun goes on, nothing is written any more."""
+        self.journal.write("killed", point="anywhere", process=name)
+        await self._end(name)
+
+    async def _end(self, name: str) -> None:
+        self._services.pop(name)._journal.close()
+        self._duties.pop(name, None)
+        self._dead.add(name)
+        main = self._running.pop(name)
+        await self._tasks.end(name, main)
+        listening = self._listening.pop(name, None)
+        if listening is not None:
+            await cut_off(listening)
+
+    async def visit_gateway(self, name: str) -> None:
+        """Ask the gateway for its health: whatever it answered before is with whom it was for."""
+        url = f"http://127.0.0.1:{self._listening[name].port}/health/live"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.status == 200
+
+    async def close(self) -> None:
+        """End what still runs."""
+        await asyncio.gather(*(self._end(name) for name in list(self._services)))
+        self.journal.close()
+        await self._redis.aclose()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def later(self, **duration: float) -> None:
+        """Move the clocks of store and provider on. Only while nothing is under a living worker's lease."""
+        self.offset += timedelta(**duration)
+        await self.store.set_offset(self.offset)
+        self.sandbox.outbox.offset_ms = self.offset // timedelta(milliseconds=1)
+
+    async def tick(self, *names: str) -> None:
+        """Let workers (all, unless named) do their periodic work, and wake everybody for what fell due."""
+        for name in names or tuple(self._duties):
+            service = self._services[name]
+            assert isinstance(service, WorkerService)
+            assert service._dispatcher is not None
+            await service._dispatcher._reap()
+            for duty in self._duties[name]:
+                await duty.work()
+        for _ in self._duties:
+            await self._redis.lpush(self._keys.wake, "1")
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def seen(self, event: str, **fields: object) -> bool:
+        """Tell whether such a line was written into any journal."""
+        return any(line["e"] == event and fields.items() <= line.items() for line in self.lines)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; every line of a journal makes it look again. Raises Runaway."""
+
+        async def ask() -> bool:
+            return holds()
+
+        await self._until(ask)
+
+    async def rest(self, *, unless: asyncio.Event | None = None) -> None:
+        """Wait until nothing is due, held or untold; or until `unless` is set. Raises Runaway."""
+
+        async def ask() -> bool:
+            return (unless is not None and unless.is_set()) or await self._is_idle()
+
+        await self._until(ask)
+
+    async def _until(self, holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        async with asyncio.timeout(HANG_SECONDS):
+            while True:
+                changes = self._changes
+                if await holds():
+                    return
+                if max(self._posts.values(), default=0) >= RUNAWAY:
+                    raise Runaway
+                if changes == self._changes:
+                    await self._next_change()
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        waiting: list[asyncio.Task[Any]] = [asyncio.create_task(self._changed.wait())]
+        if self.sandbox.callbacks.pending:
+            waiting.append(asyncio.create_task(self.sandbox.callbacks.drained()))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _is_idle(self) -> bool:
+        """Whether no callback is left to tell, no message is due, and no lease is in force."""
+        now = to_ms(await self.store.now())
+        known = [await self._redis.zrange(key, 0, -1) for key in (self._keys.ready, self._keys.timers)]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zcount(self._keys.leases, now, "+inf")
+        for lane in {lane for lanes in known for lane in lanes}:
+            pipeline.zcount(self._keys.lane(lane), "-inf", now)
+        return not any(await pipeline.execute()) and not self.sandbox.callbacks.pending
+
+    def _notify(self) -> None:
+        self._changes += 1
+        self._changed.set()
+
+    # -- what is put around the service ----------------------------------------------------------
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put gates and watching around the service's steps. After a mutant, so that its steps are held too."""
+        self._watch_journals(monkeypatch)
+        self._tasks.keep()
+        for owner, name, step, names in (
+            (LedgerStore, "claim", "claim", lambda _: [OWNER.get()]),
+            (LedgerStore, "admit", "admit", _ids),
+            (Pipe, "_post", "post", lambda run: [run.message.message_id]),
+            (LedgerStore, "settle", "settle", _ids),
+            (StatusStore, "apply", "status", _ids),
+            (PeopleStore, "permits_left_ms", "permits", lambda _: []),
+        ):
+            self._hold_before(monkeypatch, owner, name, step, names)
+        generous: Callable[..., Budget] = lambda *_: Budget(1000, 1000, lambda: 0.0)  # noqa: E731 -- a class stood there
+        monkeypatch.setattr(worker.dispatch.service, "Budget", generous)
+        monkeypatch.setattr(worker.dispatch.service, "run_periodic", self._wait_for_ticks)
+        monkeypatch.setattr(worker.services, "serve", self._serve)
+        monkeypatch.setattr(worker.services, "load_rules", _rules_read_once)
+
+    def _hold_before(
+        self, monkeypatch: pytest.MonkeyPatch, owner: type[Any], name: str, step: str, names: Callable[[Any], list[str]]
+    ) -> None:
+        """Let a method begin once no gate is closed for what its first argument names, and never for the dead."""
+        method = getattr(owner, name)
+
+        async def waiting(instance: Any, first: Any, *rest: Any) -> Any:
+            if OWNER.get() in self._dead:
+                raise asyncio.CancelledError
+            self.steps.add(step)
+            self._notify()
+            await self.gates.passing(step, names(first))
+            return await method(instance, first, *rest)
+
+        monkeypatch.setattr(owner, name, waiting)
+
+    async def _wait_for_ticks(self, _url: str, _keys: Keys, duties: Sequence[Duty]) -> None:
+        self._duties[OWNER.get()] = duties
+        self._notify()
+        await asyncio.Event().wait()
+
+    async def _serve(self, app: Any, host: str, port: int) -> RunningGateway:
+        listening = await serve(app, host, port)
+        self._listening[OWNER.get()] = listening
+        self._notify()
+        return listening
+
+    def _watch_journals(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write = Journal.write
+
+        def watched(journal: Journal, event: str, **fields: object) -> None:
+            write(journal, event, **fields)
+            if not journal.is_on:
+                return
+            self.lines.append({"who": journal._who, "e": event, **fields})
+            if event == "post":
+                self._posts[fields.get("id")] += fields.get("id") is not None
+            self._notify()
+
+        monkeypatch.setattr(Journal, "write", watched)
+
+
+def _ids(things: Any) -> list[str]:
+    return [thing.message_id for thing in things if thing.message_id is not None]
+
+
+_rules: list[Rules] = []
+
+
+def _rules_read_once(settings: Settings) -> Rules:
+    """Read the policy data once for all runs of a process: it is a third of what starting a service takes."""
+    if not _rules:
+        _rules.append(load_rules(settings))
+    return _rules[0]
+
+
+@asynccontextmanager
+async def rigged(
+    place: Place,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: SandboxConfig,
+    settings_for: Callable[[str], Settings],
+) -> AsyncIterator[Rig]:
+    """Run a sandbox and open the partition; services are started by the scenario. `settings_for` gets the base URL."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    with orphans_collected():
+        async with running(config) as (url, sandbox):
+            settings = settings_for(url)
+            store = await connect_store(settings, "scenario")
+            async with Producer(place.url, place.partition) as producer:
+                rig = Rig(folder, settings, sandbox, store, producer)
+                rig.install(monkeypatch)
+                try:
+                    yield rig
+                finally:
+                    await rig.close()
+                    await store.close()
+                    structlog.reset_defaults()

@@ -1,0 +1,242 @@
+"""A short life of the whole service: every form and channel, stops, faults, two kills and a frozen worker.
+
+The same seed makes the same people, messages and faults. What must become of each message is written beside it, so that
+a scenario in which something no longer happens is noticed before a mutant is judged by it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sendwindow.vocabulary import OnUnknown, Purpose
+from tests.chaos.mutants_cast import BODY, KINDS, Kind, sandbox_for, settings_for
+from tests.chaos.mutants_players import ORDINARY, Players
+from tests.chaos.mutants_rig import Place, Rig, Runaway, rigged
+from worker.sandbox.faults import Action, Match, Rule
+from worker.verify.case import Options
+from worker.verify.report import Report
+from worker.verify.verify import verify
+
+REPEATS: Final = 2
+HOUR_MS: Final = 3_600_000
+CALLBACK_FAULTS: Final = (Action.CALLBACK_DOUBLED, Action.CALLBACK_REORDERED, Action.CALLBACK_FIRST)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run. `unexpected`: message → (end expected, stage found)."""
+
+    report: Report
+    unexpected: dict[str, tuple[str, str]]
+    came_to_rest: bool
+
+
+class Scenario:
+    """The acts, in order. Every act leaves the service at rest."""
+
+    def __init__(self, rig: Rig, players: Players) -> None:
+        self._rig = rig
+        self._players = players
+        self._cast = [(f"{kind.name}-{number}", kind) for kind in KINDS for number in range(REPEATS)]
+
+    async def play(self) -> bool:
+        """Play all acts; False when a mutant never came to rest."""
+        acts = (
+            self._meet,
+            self._traffic,
+            self._tag_dies,
+            self._stop_before_admission,
+            self._stop_before_post,
+            self._worker_killed,
+            self._worker_frozen,
+            self._gateway_killed,
+            self._outcomes_unknown,
+            self._come_to_rest,
+        )
+        try:
+            for act in acts:
+                await act()
+        except Runaway:
+            return False
+        return True
+
+    # -- acts ------------------------------------------------------------------------------------
+
+    async def _meet(self) -> None:
+        """Some write, a day passes, others write, some stop."""
+        await self._rig.start_gateway("gateway-a")
+        for name, kind in self._cast:
+            if kind.consents:
+                await self._players.consent(name, kind.sender)
+        before = [(name, kind.sender) for name, kind in self._cast if kind.wrote == "before"]
+        await asyncio.gather(*(self._players.write(name, "Hello", sender=sender) for name, sender in before))
+        for name in ("tag-1", "tag-2"):
+            await self._players.write(name, "Hello", sender="board")
+        await self._players.write("frozen", "Hello")
+        await self._rig.later(hours=25)
+        now = [(name, kind) for name, kind in self._cast if kind.wrote == "now"]
+        says = (self._players.write(name, "Hello", *kind.then, sender=kind.sender) for name, kind in now)
+        await asyncio.gather(*says)
+
+    async def _traffic(self) -> None:
+        """Messages of every kind, queued twice, while callbacks come doubled, reordered and before the reply."""
+        rig, send = self._rig, self._players.send
+        for action in CALLBACK_FAULTS:
+            rig.sandbox.faults.add(Rule(action=action, match=Match(probability=0.3)))
+        await rig.start_worker("worker-a")
+        self._players.chance.shuffle(self._cast)
+        for name, kind in self._cast:
+            await send(name, kind)
+        await send("cancelled", ORDINARY, "cancelled", not_before=datetime.now(UTC) + timedelta(days=3))
+        await rig.producer.cancel("cancelled")
+        await rig.rest()
+        waiting = [name for name, kind in self._cast if kind.name == "waits"]
+        await asyncio.gather(*(self._players.write(name, "Here I am") for name in waiting))
+        for name, kind in self._cast:
+            if kind.name in {"open", "closed"}:
+                await send(name, kind)
+        await rig.rest()
+        await rig.later(seconds=61)  # what waited for an unproven tag
+        await rig.tick()
+        await rig.rest()
+        rig.sandbox.faults.clear()
+
+    async def _tag_dies(self) -> None:
+        """Meta ends ACCOUNT_UPDATE: one message a Page is risked, no second one."""
+        self._rig.sandbox.settings.account_update = "dead"
+        kind = Kind("tag", "refused", "board", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY)
+        for name in ("tag-1", "tag-2"):
+            await self._players.meet(name, "refused", kind)
+            await self._rig.rest()
+
+    async def _stop_before_admission(self) -> None:
+        """A stop arrives between decision and admission."""
+        gate = self._rig.gates.hold("admit", "stale")
+        await self._players.meet("stale", "refused")
+        await self._rig.rest(unless=gate.reached)
+        await self._players.write("stale", "STOP")
+        gate.open()
+        await self._rig.rest()
+
+    async def _stop_before_post(self) -> None:
+        """A stop arrives between permit and POST, which begins as soon as the stop is answered or seen to be held."""
+        rig, sid = self._rig, "SM" + "5" * 32
+        gate = rig.gates.hold("post", "raced")
+        await self._players.meet("raced", "failed")
+        await rig.rest(unless=gate.reached)
+        stopping = asyncio.create_task(self._players.write("raced", "STOP", sid=sid))
+        await rig.until(lambda: "permits" in rig.steps or rig.seen("said_acked", sid=sid))
+        gate.open()
+        await stopping
+        await rig.rest()
+
+    async def _worker_killed(self) -> None:
+        """A worker dies with a message claimed, one taken by the provider and one on its way there."""
+        rig = self._rig
+        gate = rig.gates.hold("admit", "claimed")
+        self._players.trouble("accept_hang", "taken")
+        self._players.trouble("callback_lost", "taken")
+        self._players.trouble("hang", "lost")
+        for name in ("taken", "lost"):
+            await self._players.meet(name, on_unknown=OnUnknown.RESEND_IF_ABSENT)
+        await rig.until(lambda: all(rig.seen("post", fault=fault) for fault in ("accept_hang,callback_lost", "hang")))
+        await self._players.meet("claimed")
+        await rig.rest(unless=gate.reached)
+        await rig.kill("worker-a")
+        gate.open()
+        await rig.later(seconds=16)
+        await rig.start_worker("worker-b")
+        await rig.tick()
+        await rig.rest()
+
+    async def _worker_frozen(self) -> None:
+        """A worker stands still before it records a refusal; another takes over, the person writes, the first wakes."""
+        rig = self._rig
+        kind = Kind("frozen", "accepted", wrote="before", says=BODY)
+        refusal = rig.gates.hold("settle", "worker-b/frozen")
+        await self._players.meet("frozen", kind=kind)
+        await rig.rest(unless=refusal.reached)
+        claiming = rig.gates.hold("claim", "worker-b")
+        await rig.later(seconds=16)
+        await self._players.write("frozen", "Hello again")
+        posting = rig.gates.hold("post", "frozen")
+        await rig.start_worker("worker-c")
+        await rig.tick("worker-c")
+        await rig.rest(unless=posting.reached)
+        refusal.open()
+        await rig.until(lambda: rig.seen("settled", id="frozen", who="worker-b"))
+        posting.open()
+        claiming.open()
+        await rig.rest()
+
+    async def _gateway_killed(self) -> None:
+        """The gateway dies while it stores a callback; the provider tells it again to the next one."""
+        rig = self._rig
+        gate = rig.gates.hold("status", "told")
+        await self._players.meet("told")
+        await rig.rest(unless=gate.reached)
+        await rig.visit_gateway("gateway-a")
+        await rig.kill("gateway-a")
+        gate.open()
+        await rig.start_gateway("gateway-b")
+        await rig.rest()
+
+    async def _outcomes_unknown(self) -> None:
+        """POSTs whose answers prove nothing, each with its rule and its evidence."""
+        trouble, meet, absent = self._players.trouble, self._players.meet, OnUnknown.RESEND_IF_ABSENT
+        trouble("accept_reset", "by-callback")
+        trouble("accept_garbage", "by-callback-too")
+        trouble("unavailable", "absent")
+        trouble("fail", "failing", code=63012)
+        trouble("rate_limited", "slowed", retry_after=1)
+        for name, sender in (("by-list", "shop"), ("resent", "shop"), ("given-up", "shop"), ("held", "text")):
+            trouble("accept_unavailable", name, sender)
+            trouble("callback_lost", name, sender)
+            if name != "by-list":
+                trouble("list_lag", name, sender, delay_ms=HOUR_MS)
+        # The only one of its sender: nothing else shows whether that list can be trusted.
+        await meet("held", "unresolved", Kind("text", "", "text", wrote="now", says=BODY), absent)
+        await meet("given-up", "dead", on_unknown=OnUnknown.NEVER)
+        await meet("resent", on_unknown=OnUnknown.RESEND)
+        await meet("absent", on_unknown=absent)
+        for name in ("by-callback", "by-callback-too", "by-list"):
+            await meet(name, on_unknown=OnUnknown.HOLD)
+        await self._twins()
+        await meet("failing")
+        await meet("witness")
+        await self._rig.rest()
+        # The last one, because the provider's "slow down" stops the whole account for a second.
+        await meet("slowed")
+        await self._rig.rest()
+
+    async def _twins(self) -> None:
+        """The same text twice to one person: the provider takes the second, and its list cannot tell which it was."""
+        for name, action in (("twin-a", "unavailable"), ("twin-b", "accept_unavailable"), ("twin-b", "callback_lost")):
+            self._rig.sandbox.faults.add(Rule(action=Action(action), match=Match(id=name), times=1))
+        self._players.share_address("twin-a", "twin-b")
+        for name in ("twin-a", "twin-b"):
+            await self._players.meet(name, "unresolved", on_unknown=OnUnknown.RESEND_IF_ABSENT)
+            await self._rig.rest()
+
+    async def _come_to_rest(self) -> None:
+        """Let half an hour pass."""
+        for step in (20, 20, 700, 120, 1000):
+            await self._rig.later(seconds=step)
+            await self._rig.tick()
+            await self._rig.rest()
+
+
+async def play(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Outcome:
+    """Play the scenario with whatever the service is made of now, and let `verify` judge the journals."""
+    folder.mkdir()
+    sandbox = sandbox_for(folder, seed)
+    async with rigged(place, folder, monkeypatch, sandbox, lambda url: settings_for(place, url)) as rig:
+        players = Players(rig, seed)
+        came_to_rest = await Scenario(rig, players).play()
+        unexpected = await players.compare()
+    report = verify(sorted(folder.glob("*.jsonl")), Options(open_allowed=frozenset({"unresolved"})))
+    return Outcome(report, unexpected, came_to_rest)

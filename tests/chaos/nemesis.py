@@ -1,0 +1,425 @@
+"""Runs the whole service under faults drawn from a seed, lets it come to rest, and has `verify` judge the journals.
+
+Everything is real: store with AOF, sandbox, gateway and workers as processes over sockets. Run one by hand with
+`python -m tests.chaos.nemesis`.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from sendwindow.contract import SendMessage
+from sendwindow.errors import StoreUnavailable
+from sendwindow.keys import Keys
+from sendwindow.producer import Producer
+from sendwindow.vocabulary import OnUnknown, Priority, Purpose
+from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, plan
+from tests.chaos.processes import Process
+from tests.chaos.settings import PERSON_KEY, environ, write_settings
+from worker import embedded
+from worker.journal import Journal
+from worker.stores.store import Store
+from worker.values import ConsentEntry
+from worker.verify.case import Options
+from worker.verify.report import Report, render
+from worker.verify.verify import verify
+
+HANG_GUARD = 60.0
+"""Longest time without any progress before a run is given up, in seconds."""
+
+BATCH = 25
+BACKLOG = 600
+SHOP = "whatsapp:+14155550100"
+RULES = (OnUnknown.HOLD, OnUnknown.HOLD, OnUnknown.HOLD, *OnUnknown)
+FAULT_RULES: tuple[dict[str, object], ...] = (
+    {"action": "accept_reset", "match": {"probability": 0.004}},
+    {"action": "accept_hang", "match": {"probability": 0.001}},
+    {"action": "accept_unavailable", "match": {"probability": 0.004}},
+    {"action": "accept_garbage", "match": {"probability": 0.002}},
+    {"action": "unavailable", "match": {"probability": 0.002}},
+    {"action": "reset", "match": {"probability": 0.002}},
+    {"action": "rate_limited", "match": {"probability": 0.01}, "retry_after": 1},
+    {"action": "fail", "match": {"probability": 0.005}, "code": 63012},
+    {"action": "callback_lost", "match": {"probability": 0.01}},
+    {"action": "callback_doubled", "match": {"probability": 0.02}},
+    {"action": "callback_reordered", "match": {"probability": 0.02}},
+    {"action": "callback_first", "match": {"probability": 0.02}},
+)
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did and what came of it."""
+
+    seed: int
+    report: Report
+    done: Counter[str]
+    listed: dict[str, int]
+    exit_codes: Counter[int]
+    seconds: float
+    folder: Path
+
+
+@dataclass
+class Nemesis:
+    """One run. `folder` keeps journals, logs and the store's data."""
+
+    folder: Path
+    seed: int
+    doses: Doses
+    done: Counter[str] = field(default_factory=Counter)
+    exit_codes: Counter[int] = field(default_factory=Counter)
+    accepted: int = 0
+    offset_ms: int = 0
+    _processes: dict[str, Process] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _http: aiohttp.ClientSession = field(init=False)
+    _store: Store = field(init=False)
+    _producer: Producer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._gateway_port, self._sandbox_port = _free_port(), _free_port()
+        self._environ = environ(os.environ)
+        self._server = embedded.start(self.folder / "store", environ=self._environ)
+        self._url = self._server.url
+        self._config = write_settings(self.folder, self._url, self._gateway_port, self._sandbox_port)
+        self._journals = self.folder / "journals"
+        self._journal = Journal(self._journals / "nemesis.jsonl", "nemesis")
+        self._chance = random.Random(self.seed)
+        self._sandbox = f"http://127.0.0.1:{self._sandbox_port}/sandbox"
+
+    # -- the run -------------------------------------------------------------------------------
+
+    async def run(self) -> Result:
+        """Feed, harm, let come to rest, judge."""
+        started = time.monotonic()
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http,
+                self._open_store() as store,
+                Producer(self._url) as producer,
+            ):
+                self._http, self._store, self._producer = http, store, producer
+                self._start_all()
+                await self._until_healthy()
+                await self._meet_people()
+                await self._post("faults", {"rules": list(FAULT_RULES)})
+                await self._feed_and_harm()
+                await asyncio.gather(*self._tasks)
+                await self._come_to_rest()
+                await self._write_down_what_is_found()
+                listed = await self._listed()
+                self._stop_all()
+        finally:
+            for process in self._processes.values():
+                process.kill()
+            self._server.stop()
+            self._journal.close()
+        options = Options(open_allowed=frozenset({"unresolved"}), suspended=True)
+        report = verify(sorted(self._journals.glob("*.jsonl")), options)
+        return Result(self.seed, report, self.done, listed, self.exit_codes, time.monotonic() - started, self.folder)
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def _worker(self, number: int) -> Process:
+        return self._process(f"worker-{number}", "run")
+
+    @property
+    def _gateway(self) -> Process:
+        return self._process("gateway", "serve")
+
+    def _process(self, name: str, command: str, *more: str) -> Process:
+        if name not in self._processes:
+            journal = str(self._journals / f"{name}.jsonl")
+            arguments = [command, "--config", str(self._config), "--journal", journal, *more]
+            self._processes[name] = Process(name, arguments, self.folder, self._environ)
+        return self._processes[name]
+
+    def _start_all(self) -> None:
+        self._process("sandbox", "sandbox", "--port", str(self._sandbox_port), "--seed", str(self.seed)).start()
+        self._gateway.start()
+        for number in range(self.doses.workers):
+            self._worker(number).start()
+
+    def _stop_all(self) -> None:
+        for name, process in self._processes.items():
+            if name != "sandbox":
+                self.exit_codes[process.stop()] += 1
+
+    async def _until_healthy(self) -> None:
+        async with asyncio.timeout(HANG_GUARD):
+            for url in (f"{self._sandbox}/health", f"http://127.0.0.1:{self._gateway_port}/health/ready"):
+                await self._until_answers(url)
+
+    async def _until_answers(self, url: str) -> None:
+        while True:
+            try:
+                async with self._http.get(url) as response:
+                    if response.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+
+    # -- people and messages -------------------------------------------------------------------
+
+    async def _meet_people(self) -> None:
+        """Half of the people write, so that their window is open; all gave consent."""
+        entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
+        for number in range(self.doses.people):
+            for address in (f"whatsapp:{_phone(number)}", _phone(number)):
+                await self._store.people.record_consent(address, entry)
+        for number in range(0, self.doses.people, 2):
+            await self._post(
+                "say", {"from": f"whatsapp:{_phone(number)}", "to": "whatsapp:+14155550100", "body": "Hello"}
+            )
+
+    @asynccontextmanager
+    async def _open_store(self) -> AsyncIterator[Store]:
+        store = await Store.connect(
+            self._url,
+            partition="p0",
+            person_key=PERSON_KEY.encode(),
+            durability="none",
+            worker_id="nemesis",
+            lease=timedelta(seconds=2),
+            profile="sandbox",
+        )
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    def _message(self, number: int) -> SendMessage:
+        person = self._chance.randrange(self.doses.people)
+        text = number % 5 == 4
+        content: dict[str, Any] = {"freeform": {"body": f"Order {number} has left the warehouse."}}
+        if not text:
+            content["template"] = {"name": "order_update", "language": "en", "variables": {"1": str(number)}}
+        return SendMessage(
+            to=_phone(person) if text else f"whatsapp:{_phone(person)}",
+            sender="text" if text else "shop",
+            purpose=Purpose.UTILITY,
+            message_id=f"m{number}",
+            priority=self._chance.choice(tuple(Priority)),
+            on_unknown=self._chance.choice(RULES),
+            **content,
+        )
+
+    async def _feed_and_harm(self) -> None:
+        steps = list(plan(self.seed, self.doses))
+        while self.accepted < self.doses.messages:
+            await self._enqueue_some(min(BATCH, self.doses.messages - self.accepted))
+            while steps and steps[0].after <= self.accepted:
+                await self._harm(steps.pop(0))
+            if self._chance.random() < 0.02:
+                self._in_background(self._someone_stops())
+            await self._until_backlog_below(BACKLOG)
+        for step in steps:
+            await self._harm(step)
+
+    async def _enqueue_some(self, count: int) -> None:
+        """Accepted is what enqueue returned; a call that failed is repeated with the same ids."""
+        messages = [self._message(self.accepted + index) for index in range(count)]
+        while True:
+            try:
+                await self._producer.send_many(messages)
+            except StoreUnavailable:
+                continue
+            break
+        for message in messages:
+            self._journal.write("accepted", id=message.message_id, duplicate=False)
+        self.accepted += len(messages)
+
+    async def _someone_stops(self) -> None:
+        person = self._chance.randrange(self.doses.people)
+        await self._post("say", {"from": f"whatsapp:{_phone(person)}", "to": SHOP, "body": "STOP"})
+
+    async def _until_backlog_below(self, limit: int) -> None:
+        """Wait until the service has caught up; gives up when nothing moves for `HANG_GUARD` seconds."""
+        before, since = -1, time.monotonic()
+        while (waiting := await self._under_way()) > limit:
+            if waiting != before:
+                before, since = waiting, time.monotonic()
+            if time.monotonic() - since > HANG_GUARD:
+                raise TimeoutError(f"nothing moved for {HANG_GUARD:.0f} s; look at the logs in {self.folder}")
+            await asyncio.sleep(0.1)
+
+    @property
+    def _server_pid(self) -> int:
+        assert self._server.pid is not None
+        return self._server.pid
+
+    # -- faults --------------------------------------------------------------------------------
+
+    async def _harm(self, step: Step) -> None:
+        """Do one fault. What takes a while goes on beside the feeding, one fault a process at a time."""
+        process = self._gateway if step.hits_gateway else self._worker(step.target)
+        match step.fault:
+            case Fault.KILL_AT_POINT:
+                await self._kill_at_point(process, step)
+            case Fault.KILL:
+                self._killed(process, "random")
+                process.start()
+            case Fault.FREEZE:
+                process.send(signal.SIGSTOP)
+                await asyncio.sleep(3.0)
+                process.send(signal.SIGCONT)
+            case Fault.RESTART:
+                self.exit_codes[await asyncio.to_thread(process.stop)] += 1
+                process.start()
+            case Fault.STORE_KILL:
+                os.kill(self._server_pid, signal.SIGKILL)
+                self._server = await asyncio.to_thread(embedded.start, self.folder / "store", environ=self._environ)
+            case Fault.STORE_PAUSE:
+                os.kill(self._server_pid, signal.SIGSTOP)
+                await asyncio.sleep(1.5)
+                os.kill(self._server_pid, signal.SIGCONT)
+            case Fault.SCRIPT_FLUSH:
+                async with Redis.from_url(self._url) as redis:
+                    await redis.script_flush()
+        self.done[step.point or step.fault] += 1
+
+    async def _kill_at_point(self, process: Process, step: Step) -> None:
+        """Start the process anew so that it stops itself at the point, wait for that, kill it from outside."""
+        self._killed(process, "to_arm")
+        process.stopping_at = (step.point, step.nth)
+        process.start()
+        since = time.monotonic()
+        while not process.is_frozen:
+            if not process.is_alive:
+                raise RuntimeError(f"{process.name} ended with {process.exit_code} before it came to {step.point}")
+            if time.monotonic() - since > HANG_GUARD:
+                raise TimeoutError(f"{process.name} never came to {step.point}; look at {self.folder}")
+            await self._keep_busy()
+        self._killed(process, step.point)
+        process.stopping_at = None
+        process.start()
+
+    async def _keep_busy(self) -> None:
+        """A point is only reached while there is work, if need be more than was asked for."""
+        if (await self._open_messages()).get("lane", 0) < BATCH:
+            await self._enqueue_some(BATCH)
+        await asyncio.sleep(0.02)
+
+    def _killed(self, process: Process, point: str) -> None:
+        process.kill()
+        self._journal.write("killed", point=point, process=process.name)
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+
+    # -- coming to rest ------------------------------------------------------------------------
+
+    async def _come_to_rest(self) -> None:
+        """Take the faults away and let time pass until only `unresolved` is left.
+
+        The clock moves only while no message is under a lease: a jump would end all leases at once.
+        """
+        async with self._http.delete(f"{self._sandbox}/faults") as response:
+            response.raise_for_status()
+        before, since = {"": -1}, time.monotonic()
+        while still := await self._open_messages():
+            if still != before:
+                before, since = still, time.monotonic()
+            if time.monotonic() - since > HANG_GUARD:
+                raise TimeoutError(f"left open: {still}; look at the logs in {self.folder}")
+            if not still.get("leases"):
+                await self._pass_time(timedelta(seconds=20))
+            await asyncio.sleep(0.2)
+
+    async def _pass_time(self, period: timedelta) -> None:
+        self.offset_ms += int(period / timedelta(milliseconds=1))
+        await self._store.set_offset(timedelta(milliseconds=self.offset_ms))
+        await self._post("clock", {"offset_ms": self.offset_ms})
+
+    async def _under_way(self) -> int:
+        """How many messages wait for a worker or have one; the unknown ones wait for time to pass."""
+        still = await self._open_messages()
+        return sum(count for name, count in still.items() if name != "unknown")
+
+    async def _open_messages(self) -> dict[str, int]:
+        """How many messages are on their way: in lanes, under a lease, unknown. Nothing when there are none."""
+        try:
+            depths = await self._store.records.depths()
+        except (RedisError, OSError):
+            return {"store away": self.accepted}
+        found: Counter[str] = Counter()
+        for name, count in depths.items():
+            kind = "lane" if "|" in name else name
+            if kind in ("lane", "leases", "unknown") and count:
+                found[kind] += count
+        return dict(found)
+
+    async def _write_down_what_is_found(self) -> None:
+        """Journal every message's stage as the store has it: a killed process may not have written its own line."""
+        keys = Keys("p0")
+        async with Redis.from_url(self._url, decode_responses=True) as redis:
+            for start in range(0, self.accepted, 1000):
+                names = [f"m{number}" for number in range(start, min(start + 1000, self.accepted))]
+                pipeline = redis.pipeline(transaction=False)
+                for name in names:
+                    pipeline.hmget(keys.row(name), "s", "n")
+                for name, (stage, attempt) in zip(names, await pipeline.execute(), strict=True):
+                    self._journal.write("found", id=name, stage=stage, attempt=int(attempt or 0))
+
+    async def _listed(self) -> dict[str, int]:
+        counts = await self._store.records.counts()
+        return dict(await self._store.records.depths()) | {f"count:{name}": count for name, count in counts.items()}
+
+    async def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
+        async with self._http.post(f"{self._sandbox}/{path}", json=body) as response:
+            response.raise_for_status()
+            answer: dict[str, Any] = await response.json()
+            return answer
+
+
+def _phone(number: int) -> str:
+    return f"+1415{2000000 + number}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _main() -> None:
+    """Run once from the command line and print what came out."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.nemesis", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--long", action="store_true", help="50,000 messages instead of 400")
+    parser.add_argument("--folder", type=Path, help="keep journals and logs there")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="nemesis-"))
+    result = asyncio.run(Nemesis(folder, options.seed, LONG if options.long else SHORT).run())
+    console = Console()
+    console.print(f"seed {result.seed}, {result.seconds:.0f} s, folder {result.folder}", highlight=False)
+    for name in ("done", "exit_codes", "listed"):
+        console.print(f"{name}: {dict(getattr(result, name))}", highlight=False)
+    render(result.report, console)
+    sys.exit(0 if result.report.ok else 1)
+
+
+if __name__ == "__main__":
+    _main()

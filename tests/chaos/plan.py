@@ -1,0 +1,87 @@
+"""What the nemesis will do, drawn from a seed before anything starts, so that a seed names a run. Pure."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.chaos.stop_at import POINTS
+
+
+class Fault(StrEnum):
+    """What is done to a process or to the store."""
+
+    KILL_AT_POINT = "kill_at_point"
+    KILL = "kill"
+    FREEZE = "freeze"
+    RESTART = "restart"
+    STORE_KILL = "store_kill"
+    STORE_PAUSE = "store_pause"
+    SCRIPT_FLUSH = "script_flush"
+
+
+GATEWAY_POINTS = frozenset({"callback_before_write", "callback_after_write"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A fault that is due once `after` messages were accepted. `target` is the number of a worker."""
+
+    after: int
+    fault: Fault
+    target: int = 0
+    point: str = ""
+    nth: int = 1
+
+    @property
+    def hits_gateway(self) -> bool:
+        return self.point in GATEWAY_POINTS
+
+
+@dataclass(frozen=True, slots=True)
+class Doses:
+    """How often each fault happens in a run of `messages`."""
+
+    messages: int
+    people: int
+    workers: int
+    each_point: int
+    kills: int
+    freezes: int
+    restarts: int
+    store_kills: int
+    store_pauses: int
+    script_flushes: int
+
+
+SHORT = Doses(300, 60, 2, each_point=1, kills=1, freezes=1, restarts=1, store_kills=1, store_pauses=0, script_flushes=1)
+LONG = Doses(
+    50_000, 600, 4, each_point=22, kills=20, freezes=16, restarts=20, store_kills=8, store_pauses=6, script_flushes=10
+)
+
+
+def plan(seed: int, doses: Doses) -> Sequence[Step]:
+    """Draw the steps of a run, in the order in which they fall due."""
+    chance = random.Random(seed)
+    faults: list[tuple[Fault, str]] = [(Fault.KILL_AT_POINT, point) for point in POINTS] * doses.each_point
+    for fault, count in (
+        (Fault.KILL, doses.kills),
+        (Fault.FREEZE, doses.freezes),
+        (Fault.RESTART, doses.restarts),
+        (Fault.STORE_KILL, doses.store_kills),
+        (Fault.STORE_PAUSE, doses.store_pauses),
+        (Fault.SCRIPT_FLUSH, doses.script_flushes),
+    ):
+        faults += [(fault, "")] * count
+    chance.shuffle(faults)
+    apart = doses.messages * 0.9 / len(faults)
+    return tuple(
+        Step(
+            after=int(apart * (number + 0.5)),
+            fault=fault,
+            target=chance.randrange(doses.workers),
+            point=point,
+            nth=chance.randint(1, 8),
+        )
+        for number, (fault, point) in enumerate(faults)
+    )

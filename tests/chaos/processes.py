@@ -1,0 +1,82 @@
+"""Starts, stops, freezes and kills real processes of the service. Only ever signals processes it started, by pid."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(slots=True)
+class Process:
+    """One process of the service. `stopping_at` names the point where it stops itself, None for a plain one."""
+
+    name: str
+    command: Sequence[str]
+    folder: Path
+    environ: Mapping[str, str]
+    stopping_at: tuple[str, int] | None = None
+    _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it; what it prints goes to a file beside the journals."""
+        through: tuple[str, ...] = ("-m", "worker")
+        if self.stopping_at is not None:
+            through = ("-m", "tests.chaos.stop_at", self.stopping_at[0], str(self.stopping_at[1]))
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self._running = subprocess.Popen(
+                [sys.executable, *through, *self.command],
+                cwd=ROOT,
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self._running is not None
+        return self._running.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return None if self._running is None else self._running.poll()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is stopped by SIGSTOP, as the kernel says."""
+        if not self.is_alive:
+            return False
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "T"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self.is_alive:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL from outside, frozen or not, and reap it."""
+        self.send(signal.SIGKILL)
+        if self._running is not None:
+            self._running.wait()
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM, wait, answer the exit code; SIGKILL when it does not end, which the caller sees in the code."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        assert self._running is not None
+        try:
+            return self._running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._running.wait()

@@ -1,0 +1,286 @@
+"""A sandbox, a gateway and workers around a store that a test harms; `verify` judges what they wrote down.
+
+Sandbox and gateway serve real sockets in the test's loop. Workers run there too, where their readiness can be seen, or
+as processes that can be killed and frozen.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from policies.rules import Rules
+from sendwindow.contract import SendMessage, Template
+from sendwindow.keys import Keys
+from sendwindow.producer import Producer
+from sendwindow.vocabulary import OnUnknown, Purpose
+from tests.chaos.processes import Process
+from tests.chaos.sentinel import HANG_GUARD
+from tests.chaos.settings import PERSON_KEY
+from worker.dispatch.meter import NullMeter
+from worker.dispatch.scribe import Reports
+from worker.dispatch.service import Dispatcher
+from worker.journal import Journal
+from worker.sandbox.app import say
+from worker.sandbox.faults import Action, Rule
+from worker.sandbox.state import Sandbox
+from worker.settings import Settings
+from worker.stores.ledger import Tuning
+from worker.stores.store import Store
+from worker.twilio.client import TwilioClient
+from worker.values import ConsentEntry
+from worker.verify.case import Options
+from worker.verify.report import Report, render
+from worker.verify.verify import verify
+
+SHOP: Final = "whatsapp:+14155550100"
+IMPATIENT: Final = Tuning(budget=timedelta(milliseconds=200))
+"""A call gives up soon, so that a short outage shows; what insists, insists for ever all the same."""
+
+_STEP: Final = 0.01
+_OPEN: Final = frozenset({"queued", "claimed", "posting", "waiting", "retrying", "unknown"})
+
+
+def phone(number: int) -> str:
+    """The WhatsApp address of a person."""
+    return f"whatsapp:+1415{2000000 + number}"
+
+
+def measured(text: str) -> None:
+    """Report a number that is not asserted: `pytest -rP` or `-s` shows it."""
+    Console(soft_wrap=True).print(text, highlight=False, markup=False)
+
+
+async def until(holds: Callable[[], bool], otherwise: str, *, step: float = _STEP) -> float:
+    """Wait until something holds; answer how many seconds it took. Raises TimeoutError with what did not happen."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > HANG_GUARD:
+            raise TimeoutError(otherwise)
+        await asyncio.sleep(step)
+    return time.monotonic() - began
+
+
+class Watch(NullMeter):
+    """Keeps which parts failed, and how often."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def failing(self, part: str) -> None:
+        self.parts.append(part)
+
+
+@dataclass
+class Scene:
+    """Everything around one partition. `url`: where the gateway and the tests' own calls reach the store."""
+
+    folder: Path
+    url: str
+    durability: str
+    config: Path
+    settings: Settings
+    rules: Rules
+    environ: Mapping[str, str]
+    tuning: Tuning = IMPATIENT
+    watch: Watch = field(default_factory=Watch)
+    sent: list[str] = field(default_factory=list)
+    store: Store = field(init=False)
+    sandbox: Sandbox = field(init=False)
+    sandbox_url: str = field(init=False)
+    producer: Producer = field(init=False)
+    journal: Journal = field(init=False)
+
+    @property
+    def journals(self) -> Path:
+        return self.folder / "journals"
+
+    # -- workers -------------------------------------------------------------------------------
+
+    async def open_store(self, url: str | None = None, name: str = "scene", tuning: Tuning | None = None) -> Store:
+        """Open the partition; the caller closes it."""
+        return await Store.connect(
+            url or self.url,
+            person_key=PERSON_KEY.encode(),
+            durability=self.durability,
+            worker_id=name,
+            lease=timedelta(seconds=self.settings.dispatch.lease_seconds),
+            profile="sandbox",
+            tuning=tuning or self.tuning,
+        )
+
+    @asynccontextmanager
+    async def worker(
+        self, url: str | None = None, name: str = "worker", tuning: Tuning | None = None
+    ) -> AsyncIterator[Dispatcher]:
+        """Let a worker run in this loop; it has claimed once when the block begins, and must not end inside it."""
+        journal = Journal(self.journals / f"{name}.jsonl", name)
+        store = await self.open_store(url, name, tuning)
+        dispatch = self.settings.dispatch
+        client = TwilioClient(
+            self.settings.accounts,
+            slots=dispatch.slots,
+            connect_timeout=dispatch.connect_timeout,
+            read_timeout=dispatch.read_timeout,
+        )
+        async with client:
+            dispatcher = Dispatcher(
+                self.settings,
+                self.rules,
+                store,
+                client,
+                store_url=url or self.url,
+                reports=Reports(journal, self.watch, structlog.get_logger().bind()),
+            )
+            running_worker = asyncio.create_task(dispatcher.run())
+            try:
+                await until(lambda: dispatcher.ready, "the worker never became ready")
+                yield dispatcher
+                assert not running_worker.done(), "the worker ended by itself"
+            finally:
+                async with asyncio.timeout(HANG_GUARD):
+                    await dispatcher.stop(5)
+                    await running_worker
+                await store.close()
+                journal.close()
+
+    def process(self, name: str, url: str | None = None) -> Process:
+        """A worker as a process of its own, not started. `url` overrides the store's."""
+        arguments = ["run", "--config", str(self.config), "--journal", str(self.journals / f"{name}.jsonl")]
+        return Process(name, arguments, self.folder, {**self.environ, **({"SENDWINDOW_STORE_URL": url} if url else {})})
+
+    # -- messages ------------------------------------------------------------------------------
+
+    async def meet(self, people: int) -> None:
+        """So many persons gave consent; none of them has written."""
+        entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
+        for number in range(people):
+            await self.store.people.record_consent(phone(number), entry)
+
+    def message(self, number: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD) -> SendMessage:
+        """Make the message of a number: the template, as nobody's window is open."""
+        return SendMessage(
+            to=phone(number % people),
+            sender="shop",
+            purpose=Purpose.UTILITY,
+            message_id=f"m{number}",
+            template=Template(name="order_update", language="en", variables={"1": "4711"}),
+            on_unknown=rule,
+        )
+
+    async def send(
+        self, count: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD, producer: Producer | None = None
+    ) -> list[str]:
+        """Queue messages and note that they were accepted. Raises what the producer raises."""
+        messages = [self.message(len(self.sent) + number, people=people, rule=rule) for number in range(count)]
+        await (producer or self.producer).send_many(messages)
+        return [self.accepted(message.message_id) for message in messages]
+
+    def accepted(self, message_id: str) -> str:
+        """Note that an enqueue returned."""
+        self.journal.write("accepted", id=message_id, duplicate=False)
+        self.sent.append(message_id)
+        return message_id
+
+    async def say(self, person: int, body: str) -> int | None:
+        """Let a person write; answers the gateway's status."""
+        http = (await say(self.sandbox_url, phone(person), SHOP, body)).get("http")
+        return http if isinstance(http, int) else None
+
+    def fault(self, action: str, **rule: Any) -> None:
+        """Let the sandbox misbehave from now on."""
+        self.sandbox.faults.add(Rule(action=Action(action), **rule))
+
+    def claims(self, name: str) -> int:
+        """How many messages a worker has claimed so far."""
+        path = self.journals / f"{name}.jsonl"
+        return sum(line["e"] == "claimed" for line in _lines(path)) if path.exists() else 0
+
+    async def pass_time(self, period: timedelta) -> None:
+        """Move the clock of store and sandbox on."""
+        self.sandbox.outbox.offset_ms += int(period / timedelta(milliseconds=1))
+        await self.store.set_offset(timedelta(milliseconds=self.sandbox.outbox.offset_ms))
+
+    def posts(self) -> list[dict[str, Any]]:
+        """What the sandbox saw so far."""
+        return [line for line in _lines(self.journals / "sandbox.jsonl") if line["e"] == "post"]
+
+    async def stages(self, ids: Sequence[str] | None = None) -> dict[str, str]:
+        """The stage of each message, as the store has it. Raises redis-py's errors."""
+        wanted = self.sent if ids is None else list(ids)
+        pipeline = self.store._calls.redis.pipeline(transaction=False)
+        for name in wanted:
+            pipeline.hget(Keys("p0").row(name), "s")
+        found = await pipeline.execute()
+        return {name: stage.decode() if stage else "none" for name, stage in zip(wanted, found, strict=True)}
+
+    async def come_to_rest(self) -> None:
+        """Wait until every message has an end or waits for a person, letting time pass for what is unknown."""
+        async with asyncio.timeout(HANG_GUARD):
+            while still := _OPEN & set((await self.stages()).values()):
+                if still == {"unknown"}:
+                    await self.pass_time(timedelta(minutes=2))
+                await asyncio.sleep(0.2)
+
+    async def until_stage(self, message_id: str, stage: str) -> None:
+        """Wait until a message is in a stage."""
+        began = time.monotonic()
+        while (found := (await self.stages([message_id]))[message_id]) != stage:
+            if time.monotonic() - began > HANG_GUARD:
+                raise TimeoutError(f"{message_id} is {found}, not {stage}")
+            await asyncio.sleep(_STEP)
+
+    async def until_ended(self, ids: Sequence[str] | None = None) -> float:
+        """Wait until every message has an end, or waits for a person; answer how many seconds it took."""
+        began = moved = time.monotonic()
+        before: dict[str, str] = {}
+        while True:
+            try:
+                stages = await self.stages(ids)
+            except (RedisError, OSError):
+                stages = {"store": "queued"}
+            if not _OPEN & set(stages.values()):
+                return time.monotonic() - began
+            if stages != before:
+                before, moved = stages, time.monotonic()
+            if time.monotonic() - moved > HANG_GUARD:
+                raise TimeoutError(f"left open: { {name: one for name, one in stages.items() if one in _OPEN} }")
+            await asyncio.sleep(_STEP)
+
+    # -- judgement -----------------------------------------------------------------------------
+
+    async def judge(self, *, unposted: bool = False, **options: Any) -> Report:
+        """Let callbacks arrive, write down what the store has, and have `verify` judge. Fails when a promise is broken.
+
+        `unposted`: nothing went out, so nothing bears witness to P1 and P3.
+        """
+        report = await self.verdict(**options)
+        if not report.ok:
+            render(report, Console())
+        assert report.ok, f"verify found promises broken; journals in {self.journals}"
+        assert ({"P1", "P3"} if unposted else set()) == {"P1", "P2", "P3"} & set(report.unchecked)
+        return report
+
+    async def verdict(self, **options: Any) -> Report:
+        """Judge without failing."""
+        async with asyncio.timeout(HANG_GUARD):
+            await self.sandbox.callbacks.drained()
+        for name, stage in (await self.stages()).items():
+            if stage != "none":
+                self.journal.write("found", id=name, stage=stage, attempt=None)
+        settled = Options(open_allowed=frozenset({"unresolved"}), **options)
+        return verify(sorted(self.journals.glob("*.jsonl")), settled)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    # A line may still be on its way to the file.
+    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]

@@ -1,0 +1,261 @@
+"""Store servers as real processes on loopback: one alone, a primary with replicas, and sentinels that watch it.
+
+Only ever signals processes it started, by pid.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from worker.engines import find_engine
+
+HANG_GUARD: Final = 60.0
+"""Longest wait for anything, in seconds; nothing is expected to come near it."""
+
+SERVICE: Final = "shop"
+NOWHERE: Final = 9
+"""A port where nobody listens: a replica of it stays a replica and keeps its data."""
+
+_STEP: Final = 0.02
+_COMMON: Final = ("--bind", "127.0.0.1", "--protected-mode", "no")
+_LASTING: Final = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
+_PROMPT: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass
+class StoreServer:
+    """One server process with an append-only file: started again, it has what it had. `options`: its command line."""
+
+    folder: Path
+    options: Sequence[str] = ()
+    port: int = field(default_factory=free_port)
+    _running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def start(self) -> None:
+        """Start it and wait until it answers, its file loaded."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        binary = str(find_engine(os.environ).binary)
+        port = ("--port", str(self.port), "--dir", str(self.folder))
+        with (self.folder / "server.log").open("ab") as log:
+            self._running = subprocess.Popen(
+                [binary, *self._first(), *port, *_COMMON, *self._kind(), *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(self._answers, f"the server on port {self.port} does not start; look at {self.folder}/server.log")
+
+    def kill(self) -> None:
+        """SIGKILL, frozen or not, and reap it."""
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._send(signal.SIGCONT)
+
+    def ask(self, *command: str | int) -> Any:
+        """Send one command and answer the reply. Raises redis-py's errors."""
+        with self._connection() as redis:
+            return redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py 5 leaves it untyped
+
+    def configure(self, name: str, value: str | int) -> None:
+        """CONFIG SET."""
+        self.ask("CONFIG", "SET", name, value)
+
+    def info(self, section: str) -> dict[str, Any]:
+        """INFO of one section."""
+        with self._connection() as redis:
+            # redis-py types its answers as either awaitable or not
+            found: Any = redis.info(section)
+            return dict(found)
+
+    def turn_read_only(self) -> None:
+        """Make a replica of it whose primary cannot be reached: it keeps its data and refuses every write."""
+        self.ask("REPLICAOF", "127.0.0.1", NOWHERE)
+
+    def turn_writable(self) -> None:
+        """Make a primary of it again."""
+        self.ask("REPLICAOF", "NO", "ONE")
+
+    def cut_replicas_off(self) -> None:
+        """Close the replicas' connections and refuse new ones, until it is started again."""
+        self.ask("ACL", "SETUSER", "default", "-psync", "-sync")
+        self.ask("CLIENT", "KILL", "TYPE", "replica")
+
+    def follow(self, primary: "StoreServer") -> None:
+        """Make a replica of another server of it and wait until it has caught up."""
+        self.ask("REPLICAOF", *primary.address)
+        until(self.is_linked, f"the replica on port {self.port} does not catch up; look at {self.folder}/server.log")
+
+    def is_linked(self) -> bool:
+        """Whether it is a replica and its link to the primary is up."""
+        return self.info("replication").get("master_link_status") == "up"
+
+    def _answers(self) -> bool:
+        assert self._running is not None
+        assert self._running.poll() is None, f"the server ended; look at {self.folder}/server.log"
+        try:
+            self.ask("PING")
+        except (RedisError, OSError):
+            return False
+        return True
+
+    def _first(self) -> tuple[str, ...]:
+        return ()
+
+    def _kind(self) -> tuple[str, ...]:
+        return (*_LASTING, *_PROMPT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._running is not None
+        os.kill(self._running.pid, number)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Redis]:
+        redis = Redis(host="127.0.0.1", port=self.port, decode_responses=True, socket_timeout=5)
+        try:
+            yield redis
+        finally:
+            redis.close()
+
+
+@dataclass
+class Sentinel(StoreServer):
+    """One sentinel. It keeps what it learns in its own configuration file."""
+
+    watched: StoreServer | None = None
+    quorum: int = 2
+
+    def start(self) -> None:
+        """Write its configuration and start it."""
+        assert self.watched is not None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.watched.port} {self.quorum}",
+            f"sentinel down-after-milliseconds {SERVICE} 1000",
+            f"sentinel failover-timeout {SERVICE} 4000",
+            f"sentinel parallel-syncs {SERVICE} 2",
+        )
+        (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        super().start()
+
+    def primary_port(self) -> int:
+        """The port of the primary, as this sentinel knows it."""
+        return int(self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
+
+    def knows(self, replicas: int, sentinels: int) -> bool:
+        """Whether it has found so many replicas and so many other sentinels."""
+        found = self.ask("SENTINEL", "MASTER", SERVICE)
+        pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+        return int(pairs["num-slaves"]) >= replicas and int(pairs["num-other-sentinels"]) >= sentinels
+
+    def _first(self) -> tuple[str, ...]:
+        return (str(self.folder / "sentinel.conf"), "--sentinel")
+
+    def _kind(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass
+class Watched:
+    """A primary, its replicas and the sentinels around them."""
+
+    servers: list[StoreServer]
+    sentinels: list[Sentinel]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"sentinel://{hosts}/{SERVICE}?db=0"
+
+    def primary(self) -> StoreServer:
+        """The server that is the primary, as the first sentinel knows it."""
+        port = self.sentinels[0].primary_port()
+        return next(server for server in self.servers if server.port == port)
+
+    def until_failed_over(self, before: StoreServer) -> StoreServer:
+        """Wait until another server is the primary, for every sentinel; answer it."""
+        until(
+            lambda: all(sentinel.primary_port() != before.port for sentinel in self.sentinels),
+            "the sentinels chose no other primary",
+        )
+        return self.primary()
+
+    def until_replicated(self) -> None:
+        """Wait until every other server follows the primary."""
+        others = [server for server in self.servers if server is not self.primary()]
+        until(lambda: all(server.is_linked() for server in others), "a replica does not come back")
+
+
+@contextmanager
+def one_server(folder: Path, *options: str) -> Iterator[StoreServer]:
+    """Run a server until the block ends."""
+    server = StoreServer(folder, options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def watched_servers(folder: Path, replicas: int = 2, sentinels: int = 3) -> Iterator[Watched]:
+    """Run a primary with replicas, and sentinels, until the block ends."""
+    servers = [StoreServer(folder / f"server-{number}") for number in range(replicas + 1)]
+    watchers = [Sentinel(folder / f"sentinel-{number}", watched=servers[0]) for number in range(sentinels)]
+    try:
+        for server in servers:
+            server.start()
+        for replica in servers[1:]:
+            replica.follow(servers[0])
+        for watcher in watchers:
+            watcher.start()
+        until(
+            lambda: all(watcher.knows(replicas, sentinels - 1) for watcher in watchers),
+            "the sentinels do not find each other",
+        )
+        yield Watched(servers, watchers)
+    finally:
+        for process in (*watchers, *servers):
+            process.kill()
+
+
+def until(holds: Any, otherwise: str) -> None:
+    """Wait until something holds. Raises TimeoutError with what to look at."""
+    deadline = time.monotonic() + HANG_GUARD
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(otherwise)
+        time.sleep(_STEP)

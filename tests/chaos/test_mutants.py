@@ -1,0 +1,70 @@
+"""The scenario is green with the service as it is, and each mutant turns its promise red."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.mutants import MUTANTS, Mutant
+from tests.chaos.mutants_rig import Place
+from tests.chaos.mutants_scenario import Outcome, play
+
+SEED = 1
+
+
+def red(outcome: Outcome) -> set[tuple[str, str]]:
+    """The promises and rules that are broken."""
+    return {(promise.name, breach.rule) for promise in outcome.report.promises for breach in promise.breaches}
+
+
+def assert_kept(outcome: Outcome) -> None:
+    """Nothing is broken, everything was checked, every message came to the end written beside it."""
+    assert red(outcome) == set()
+    assert outcome.report.ok
+    assert outcome.report.unchecked == ()
+    assert outcome.unexpected == {}
+    assert outcome.came_to_rest
+
+
+@pytest.mark.asyncio
+async def test_the_service_as_it_is_keeps_every_promise(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Green on the very scenario that judges the mutants, in which everything happens that a mutant could get wrong."""
+    outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
+    assert_kept(outcome)
+    counts = outcome.report.counts
+    assert set(counts.faults) == {
+        *("accept_garbage", "accept_hang", "accept_reset", "accept_unavailable", "fail", "hang", "rate_limited"),
+        *("unavailable", "list_lag", "callback_doubled", "callback_first", "callback_lost", "callback_reordered"),
+    }
+    assert set(counts.resolved) == {
+        *("evidence_callback", "evidence_list", "held_by_rule", "never_by_rule", "resent_by_rule"),
+    }
+    assert set(counts.ends) == {"accepted", "refused", "failed", "expired", "cancelled", "dead"}
+    assert counts.killed == {"anywhere": 2}
+    assert (counts.reaped, counts.late_settles) == (4, 1)
+    assert counts.duplicates == counts.duplicates_allowed == 1
+    assert counts.opened_again
+    assert counts.repeated == 4
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+async def test_each_mutant_turns_its_promise_red(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant
+) -> None:
+    """One rule taken away, the same seed: `verify` names the rule."""
+    mutant.make(monkeypatch)
+    outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
+    assert (mutant.promise, mutant.rule) in red(outcome)
+    assert not outcome.report.ok
+
+
+@pytest.mark.long
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seed", range(SEED + 1, SEED + 31))
+async def test_other_seeds_keep_every_promise_too(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Other people, another order, other callbacks doubled and reordered: green does not rest on one seed."""
+    assert_kept(await play(store, tmp_path / "run", monkeypatch, seed))

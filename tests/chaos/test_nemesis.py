@@ -1,0 +1,72 @@
+"""The whole service under faults: nothing lost, nothing twice, nothing outside policy, and every message explained."""
+
+import asyncio
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.chaos.nemesis import Nemesis, Result
+from tests.chaos.plan import LONG, SHORT, Doses, Fault, plan
+from tests.chaos.stop_at import POINTS
+from worker.verify.report import render
+
+SEEDS = (11,)
+SLOTS = 25
+
+
+def run(folder: Path, seed: int, doses: Doses) -> Result:
+    """Run once and print the report: pytest shows it when the run is red."""
+    result = asyncio.run(Nemesis(folder, seed, doses).run())
+    console = Console(width=160)
+    console.print(f"seed {seed}, {result.seconds:.0f} s, {dict(result.done)}, left {result.listed}", highlight=False)
+    render(result.report, console)
+    return result
+
+
+def check(result: Result, doses: Doses) -> None:
+    """Hold the promises against a run, and the run against its doses: too few faults prove nothing."""
+    counts = result.report.counts
+    assert result.report.ok
+    assert not result.report.unchecked
+    assert counts.messages >= doses.messages
+    assert counts.lost == 0
+    assert counts.duplicates == counts.duplicates_allowed
+    assert set(counts.open) <= {"unresolved"}
+    assert counts.open.get("unresolved", 0) == result.listed["unresolved"]
+    for point in POINTS:
+        assert counts.killed[point] >= doses.each_point
+    assert result.done == Counter(step.point or step.fault for step in plan(result.seed, doses))
+    # A process may be asked to stop before Python has loaded, when nothing is under way yet.
+    assert set(result.exit_codes) <= {0, -signal.SIGTERM}
+    kills = sum(counts.killed.values())
+    assert counts.reaped <= (kills + doses.freezes + doses.store_kills + doses.store_pauses) * SLOTS * 2
+
+
+def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
+    """Each named point once, a kill, a freeze past the lease, a restart, a killed store; 0 lost, 0 doubled."""
+    check(run(tmp_path, 7, SHORT), SHORT)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_long_run_keeps_every_promise(tmp_path: Path, seed: int) -> None:
+    """At least 50,000 messages, a fault for every 500, each named point at least 20 times."""
+    assert LONG.messages >= 50_000
+    assert len(plan(seed, LONG)) >= LONG.messages / 500
+    assert LONG.each_point >= 20
+    check(run(tmp_path, seed, LONG), LONG)
+
+
+def test_a_plan_is_the_same_for_the_same_seed() -> None:
+    """A seed printed by a red run names that run."""
+    assert plan(5, LONG) == plan(5, LONG)
+    assert plan(5, LONG) != plan(6, LONG)
+
+
+def test_a_plan_hits_every_point() -> None:
+    """No point is left out, however the seed shuffles."""
+    points = Counter(step.point for step in plan(5, LONG) if step.fault is Fault.KILL_AT_POINT)
+    assert points == dict.fromkeys(POINTS, LONG.each_point)

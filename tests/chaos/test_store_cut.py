@@ -1,0 +1,98 @@
+"""The connection to the store cut at any byte of a reply, after the script has run: nothing twice, nothing lost."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.cutting import WHOLE, Cut, Proxy, load_all, proxied
+from tests.chaos.scene import Scene, until
+from tests.chaos.sentinel import StoreServer, one_server
+from tests.chaos.staging import staged
+
+pytestmark = pytest.mark.asyncio
+
+OFFSETS = (0, 1, 5, WHOLE)
+"""Nothing of the reply, its type byte, part of its first line, all but its last byte."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[StoreServer]:
+    """A store server of this test's own."""
+    with one_server(tmp_path / "server") as running:
+        load_all(running)
+        yield running
+
+
+async def _cut(scene: Scene, proxy: Proxy, script: str) -> None:
+    """Cut the script's next replies, one at each offset, while messages flow."""
+    proxy.cuts = [Cut(script, after) for after in OFFSETS]
+    while proxy.cuts:
+        await scene.send(3)
+        await scene.until_ended()
+
+
+async def test_any_reply_to_a_worker_may_be_cut(server: StoreServer, tmp_path: Path) -> None:
+    """Each of the worker's scripts loses its reply at several bytes: one POST and one end for each message."""
+    async with proxied(server.address) as proxy, staged(tmp_path, server.url) as scene:
+        async with scene.worker(proxy.url) as worker:
+            for script in ("claim", "admit", "settle", "renew", "reap"):
+                await _cut(scene, proxy, script)
+                assert proxy.done[script] == len(OFFSETS)
+            await until(lambda: worker.ready, "the worker did not recover")
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": len(scene.sent)}
+    assert report.counts.posts == len(scene.sent)
+    # What a cut claim had taken was handed out again at once, not after its lease.
+    assert (report.counts.unknown, report.counts.reaped) == (0, 0)
+
+
+async def test_any_reply_to_the_gateway_may_be_cut(server: StoreServer, tmp_path: Path) -> None:
+    """Callbacks and inbound messages are applied once and answered 2xx, whichever reply is lost."""
+    async with proxied(server.address) as proxy, staged(tmp_path, proxy.url) as scene, scene.worker(server.url):
+        await _cut(scene, proxy, "status")
+        for person, after in enumerate(OFFSETS):
+            proxy.cuts = [Cut("inbound", after)]
+            assert await scene.say(person, "STOP") == 200
+        for after in OFFSETS:
+            proxy.cuts = [Cut("enqueue", after)]
+            await scene.send(1, people=2)
+        await scene.until_ended()
+        report = await scene.judge()
+        counts = await scene.store.records.counts()
+    assert (proxy.done["status"], proxy.done["inbound"], proxy.done["enqueue"]) == (4, 4, 4)
+    assert report.counts.ends == {"accepted": len(scene.sent) - 4, "refused": 4}
+    assert counts["opted_out:inbound"] == 4
+    assert counts["enqueued"] == len(scene.sent)
+
+
+async def test_messages_given_back_at_a_stop_survive_a_cut(server: StoreServer, tmp_path: Path) -> None:
+    """A worker that stops gives back what it did not begin; a cut of that reply costs no message a try or a crash."""
+    async with proxied(server.address) as proxy, staged(tmp_path, server.url, slots=4) as scene:
+        scene.sandbox.settings.latency_ms = 300
+        async with scene.worker(proxy.url, name="first"):
+            await scene.send(12)
+            await until(lambda: len(scene.posts()) >= 4, "nothing was posted")
+            proxy.cuts = [Cut("release", 0)]
+        assert proxy.done["release"] == 1
+        async with scene.worker(name="second"):
+            await scene.until_ended()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 12}
+    assert report.counts.reaped == 0
+
+
+async def test_a_stop_outranks_a_permit_whose_reply_was_lost(server: StoreServer, tmp_path: Path) -> None:
+    """The permit was granted, its reply lost, the way to the store closed; then came STOP: nothing goes out."""
+    async with proxied(server.address) as proxy, staged(tmp_path, server.url) as scene:
+        proxy.closes_after_cut = True
+        async with scene.worker(proxy.url) as worker:
+            proxy.cuts = [Cut("admit", 0)]
+            await scene.send(1, people=1)
+            await until(proxy.cut_happened.is_set, "nothing was cut")
+            assert await scene.say(0, "STOP") == 200
+            await until(lambda: not worker.ready, "the worker did not notice")
+            proxy.open()
+            await scene.until_ended()
+        report = await scene.judge(unposted=True)
+    assert report.counts.ends == {"refused": 1}

@@ -1,0 +1,117 @@
+"""Durability `wait:N`: without N replicas no POST, no 2xx, no receipt; once they are back, one copy of each."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sendwindow.errors import NotDurable
+from sendwindow.producer import Producer
+from tests.chaos.cutting import UNSENT, Cut, load_all, proxied
+from tests.chaos.scene import until
+from tests.chaos.sentinel import NOWHERE, StoreServer, one_server
+from tests.chaos.staging import staged
+
+pytestmark = pytest.mark.asyncio
+
+Pair = tuple[StoreServer, StoreServer]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """A primary and its replica, caught up."""
+    with ExitStack() as stack:
+        primary, replica = (stack.enter_context(one_server(tmp_path / name)) for name in ("primary", "replica"))
+        replica.follow(primary)
+        yield primary, replica
+
+
+async def test_without_its_replica_nothing_is_promised_and_nothing_sent(pair: Pair, tmp_path: Path) -> None:
+    """Too few replicas: the producer is told, Twilio gets no 2xx, no POST starts. Later everything happens once."""
+    primary, replica = pair
+    async with staged(tmp_path, primary.url, durability="wait:1") as scene, scene.worker() as worker:
+        await scene.send(5)
+        await scene.until_ended()
+        replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
+        async with Producer(primary.url) as careless:
+            # The messages are in the store; only whoever asked for durability must not act on them.
+            await scene.send(5, producer=careless)
+        with pytest.raises(NotDurable, match="send the same object again, and check the replicas"):
+            await scene.send(1)
+        await until(lambda: not worker.ready, "the worker did not notice")
+        assert "admit" in worker.failing
+        assert await scene.say(9, "Hello") == 503
+        assert len(scene.posts()) == 5
+        replica.follow(primary)
+        await scene.send(1)
+        await scene.until_ended()
+        await until(lambda: worker.ready, "the worker did not recover")
+        assert await scene.say(9, "Hello") == 200
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 11}
+    assert report.counts.posts == 11
+
+
+@pytest.mark.long
+async def test_a_result_is_recorded_for_good_only_with_its_replica(pair: Pair, tmp_path: Path) -> None:
+    """The replica goes away while POSTs are under way: their results are kept until it has them too."""
+    primary, replica = pair
+    async with staged(tmp_path, primary.url, durability="wait:1") as scene, scene.worker() as worker:
+        scene.sandbox.settings.latency_ms = 300
+        await scene.send(10)
+        await until(lambda: len(scene.posts()) == 10, "nothing was posted")
+        replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
+        await until(lambda: "settle" in worker.failing, "the worker did not notice")
+        replica.follow(primary)
+        await until(lambda: worker.ready, "the worker did not recover")
+        await scene.until_ended()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 10}
+    assert (report.counts.posts, report.counts.unknown) == (10, 0)
+
+
+async def test_without_durability_replicas_are_not_waited_for(pair: Pair, tmp_path: Path) -> None:
+    """`none` asks nobody: messages flow without any replica."""
+    primary, replica = pair
+    async with staged(tmp_path, primary.url) as scene, scene.worker():
+        replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
+        await scene.send(5)
+        await scene.until_ended()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 5}
+
+
+async def test_a_claim_lost_in_a_failover_is_worth_nothing(pair: Pair, tmp_path: Path) -> None:
+    """Two workers hold one message, one by a claim that only the dead primary knew: it can neither send nor settle.
+
+    The first worker's claim reaches the old primary alone. At the new one the second worker claims and posts; then the
+    first is let in and asks for its permit.
+    """
+    primary, replica = pair
+    async with (
+        proxied(primary.address) as way,
+        proxied(primary.address) as way_of_first,
+        staged(tmp_path, way.url) as scene,
+        scene.worker(way_of_first.url, name="first") as first,
+    ):
+        load_all(primary)
+        scene.sandbox.settings.latency_ms = 500
+        way_of_first.cuts, way_of_first.closes_after_cut = [Cut("admit", UNSENT)], True
+        primary.ask("WAIT", 1, 1000)
+        replica.turn_writable()
+        message = scene.message(0)
+        await scene.producer.send(message)
+        await until(way_of_first.cut_happened.is_set, "the first worker did not claim")
+        primary.kill()
+        way.lead_to(replica.address)
+        await scene.producer.send(message)
+        scene.accepted(message.message_id)
+        async with scene.worker(replica.url, name="second"):
+            await until(lambda: len(scene.posts()) == 1, "the second worker did not post")
+            way_of_first.lead_to(replica.address)
+            await until(lambda: first.ready, "the first worker did not recover")
+            await scene.until_ended()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 1}
+    assert report.counts.posts == 1

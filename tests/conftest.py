@@ -1,0 +1,65 @@
+"""What the tests share: one private, real server for each pytest process, and a partition of its own for each test."""
+
+import itertools
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import settings
+from redis.asyncio import Redis
+
+from worker import embedded
+
+# The same examples every time, so that a red run is red for everybody; `./run test --all` looks for new ones.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("suite")
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUnderTest:
+    """Where a test stores things. No other test uses this partition."""
+
+    url: str
+    partition: str
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedStore]:
+    server = embedded.start(tmp_path_factory.mktemp("store"), environ={"PATH": os.environ.get("PATH", "")})
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(_server: embedded.EmbeddedStore) -> StoreUnderTest:
+    """A real store and a partition that no other test uses."""
+    return StoreUnderTest(_server.url, f"t{next(_numbers)}")
+
+
+@pytest_asyncio.fixture
+async def redis_client(store: StoreUnderTest) -> AsyncIterator[Redis]:
+    """A plain connection to the store under test; answers are bytes."""
+    connection: Redis = Redis.from_url(store.url, decode_responses=False)
+    yield connection
+    await connection.aclose()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def newest_redis() -> Path:
+    """A folder for PYTHONPATH that holds redis-py's newest release; the environment itself has the one arq demands."""
+    folder = Path(sys.prefix) / "newest-redis"
+    assert (folder / "redis").is_dir(), f"{folder} is missing: run the tests with ./run test"
+    return folder

@@ -1,0 +1,72 @@
+"""Golden rows: what a worker left in the store before a deploy, read by the one after. A file is never edited."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from policies.facts import ConsentFact
+from sendwindow.instants import from_ms
+from sendwindow.keys import ROW_FIELDS
+from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.worker.stores_world import ACCOUNT, BERT, SENDER, Place, World, opened
+
+pytestmark = pytest.mark.asyncio
+
+FOLDER = Path(__file__).parent
+
+
+def _read(name: str) -> dict[str, str]:
+    fields: dict[str, str] = json.loads((FOLDER / name).read_text())
+    return fields
+
+
+async def _put(world: World, key: str, fields: dict[str, str]) -> None:
+    await world.redis.delete(key)
+    await world.redis.hset(key, mapping=dict(fields))  # type: ignore[misc]  # redis-py types both flavours
+
+
+async def test_every_stage_has_a_golden_row() -> None:
+    """No stage is forgotten, and every field ever written still has a meaning."""
+    rows = {file.name: _read(f"rows/{file.name}") for file in (FOLDER / "rows").iterdir()}
+    assert {row["s"] for row in rows.values()} == set(Stage)
+    assert all(row.keys() <= ROW_FIELDS.keys() for row in rows.values())
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_a_golden_row_is_a_record(store: Place, stage: Stage) -> None:
+    """Every field is shown as it was written, and when the message was enqueued."""
+    row = _read(f"rows/{stage}-1.json")
+    async with opened(store) as world:
+        await _put(world, world.keys.row("m1"), row)
+        record = await world.store.records.record("m1")
+        assert record is not None
+        assert (record.row, record.timeline) == (row, ({"at": int(row["q"]), "e": "enqueued"},))
+
+
+@pytest.mark.parametrize("stage", [Stage.QUEUED, Stage.WAITING, Stage.RETRYING])
+async def test_a_golden_row_in_a_lane_is_claimed(store: Place, stage: Stage) -> None:
+    """What waited through a deploy goes on with its times, its attempts and its rule for unknown outcomes."""
+    row = _read(f"rows/{stage}-1.json")
+    async with opened(store) as world:
+        await world.enqueue("m1", campaign="spring")
+        await _put(world, world.keys.row("m1"), row)
+        claimed = await world.claim_one()
+        assert (claimed.enqueued_at, claimed.expires_at) == (from_ms(int(row["q"])), from_ms(int(row["e"])))
+        assert claimed.attempts == claimed.tries == int(row["n"])
+        assert (claimed.on_unknown, claimed.redecided) == (OnUnknown.RESEND_IF_ABSENT, False)
+
+
+async def test_a_golden_person_keeps_consents_and_window(store: Place) -> None:
+    """A grant with an end, a withdrawal for one purpose, STOP, and the last inbound message."""
+    async with opened(store) as world:
+        await _put(world, world.keys.person(world.store.people.digest(BERT)), _read("people/consents-1.json"))
+        person = (await world.store.people.facts(BERT, SENDER, ACCOUNT, None)).person
+        ends_at = datetime(2099, 1, 1, tzinfo=UTC)
+        assert set(person.consents) == {
+            ConsentFact(True, from_ms(1795150236476), Purpose.MARKETING, SENDER, ends_at),
+            ConsentFact(False, from_ms(1795236636479), Purpose.UTILITY),
+            ConsentFact(False, from_ms(1795236636481)),
+        }
+        assert (person.last_inbound_at, person.revision) == (from_ms(1795236636481), 5)

@@ -1,0 +1,165 @@
+"""Every command and every piece of code that README and docs print runs here as printed, in the order of its page."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tests.chaos.processes import ROOT, Process
+from tests.conftest import StoreUnderTest
+from tests.integration.house import House
+from worker.commands.exits import Exit
+
+PAGES = ("README.md", "docs/architecture.md", "docs/commands.md", "docs/sandbox.md")
+
+ELSEWHERE = {
+    "demo": "test_demo.py",
+    "test": "is what runs this",
+    "verify": "test_demo.py, on journals of a run that has ended",
+}
+"""Commands that another test runs as printed."""
+
+OUTSIDE = {"doctor --live": "asks the real Twilio"}
+SERVICES = {"sandbox", "up", "run", "serve"}
+
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`(\./run [^`]+)`")
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+PLACEHOLDERS = {"MESSAGE_ID": "hello-1", "FILE": "examples/hello.jsonl"}
+
+
+def commands_of(page: str) -> list[str]:
+    """The commands a page prints: lines of sh blocks, then what stands in the text."""
+    text = (ROOT / page).read_text()
+    blocks = [line for block in _BLOCK.findall(text) for line in block.splitlines() if line.startswith("./run ")]
+    inline = [command for command in _INLINE.findall(_BLOCK.sub("", text)) if command.split()[1] != "COMMAND"]
+    return list(dict.fromkeys(blocks + inline))
+
+
+@dataclass(slots=True)
+class Reader:
+    """Somebody who types what a page prints. `services`: what they left running."""
+
+    house: House
+    services: dict[str, Process] = field(default_factory=dict)
+
+    def type(self, printed: str) -> None:
+        """Type one command; services are left running, everything else must succeed."""
+        line = printed.removeprefix("./run ")
+        for name, value in PLACEHOLDERS.items():
+            line = line.replace(name, value)
+        typed, _, source = line.partition(" < ")
+        words = shlex.split(typed)
+        if words[0] in ELSEWHERE or any(typed.startswith(outside) for outside in OUTSIDE):
+            return
+        if words[0] in SERVICES and "say" not in words:
+            self.leave_running(words)
+            return
+        if words[:2] == ["sandbox", "say"]:
+            words += ["--url", f"http://127.0.0.1:{self.house.sandbox_port}"]
+        stdin = (self.house.folder / source).open() if source else None
+        try:
+            answer = subprocess.run(
+                [sys.executable, "-m", "worker", *words],
+                cwd=self.house.folder,
+                env=self.house.environ | {"PYTHONPATH": str(ROOT)},
+                stdin=stdin or subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            if stdin is not None:
+                stdin.close()
+        assert answer.returncode == Exit.DONE, f"{printed}\n{answer.stdout}{answer.stderr}{self.house.logs()}"
+
+    def leave_running(self, words: list[str]) -> None:
+        """Start a service once and wait until it is up. `run` and `serve` are what `up` starts."""
+        if words[0] in self.services or words[0] in {"run", "serve"}:
+            return
+        port = ["--port", str(self.house.sandbox_port)] if words[0] == "sandbox" else []
+        self.services[words[0]] = self.house.start(words[0], *words, *port, journal=False)
+        if words[0] == "sandbox":
+            self.house.up("sandbox", self.house.sandbox_port, "/sandbox/health")
+        else:
+            self.house.up("gateway", self.house.gateway_port, "/health/ready")
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    made = House(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    grant = {"address": "whatsapp:+447700900103", "purpose": "marketing", "at": "2026-03-01T09:30:00+00:00"}
+    (tmp_path / "grants.jsonl").write_text(json.dumps(grant) + "\n")
+    try:
+        yield Reader(made)
+    finally:
+        made.stop()
+
+
+@pytest.mark.parametrize("page", ["docs/commands.md"])
+def test_the_commands_of_a_page_run_as_printed(reader: Reader, page: str) -> None:
+    """Typed one after the other, each command exits with 0; services stop with 0 in the end."""
+    printed = commands_of(page)
+    assert printed
+    for command in printed:
+        reader.type(command)
+    for process in reader.services.values():
+        assert process.stop() == Exit.DONE
+
+
+def test_the_other_pages_print_nothing_that_was_not_run(reader: Reader) -> None:
+    """What README and the other pages print beyond docs/commands.md runs too."""
+    known = set(commands_of("docs/commands.md"))
+    reader.leave_running(["sandbox"])
+    reader.leave_running(["up"])
+    reader.type("./run send examples/hello.jsonl")
+    for page in PAGES:
+        for command in commands_of(page):
+            if command not in known:
+                reader.type(command)
+
+
+def test_the_code_in_the_readme_runs(store: StoreUnderTest, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both pieces of code enqueue a message, at a store of the test instead of localhost."""
+    pieces = _PYTHON.findall((ROOT / "README.md").read_text())
+    assert len(pieces) == 2
+    with Redis.from_url(store.url) as redis:
+        for piece in pieces:
+            code = piece.replace('"redis://localhost:6379/0"', f'"{store.url}", "{store.partition}"')
+            space: dict[str, Any] = {}
+            exec(compile(code, "README.md", "exec"), space)  # noqa: S102 -- the README is ours, and runs as printed
+            if "tell" in space:
+                asyncio.run(space["tell"]("7"))
+        printed = capsys.readouterr().out
+        assert "order-7-sent" in printed
+        assert len(list(redis.scan_iter(f"sw:{{{store.partition}}}:m:*"))) == 2
+
+
+def test_readme_links_lead_somewhere() -> None:
+    """Every relative link of README and docs names a file that is there."""
+    for page in (*PAGES, "docs/reasons.md", "docs/reliability.md"):
+        path = ROOT / page
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), f"{page}: {target}"
+
+
+def test_commands_and_exceptions_are_real() -> None:
+    """What is excused here is printed somewhere, so that the excuses do not outlive their commands."""
+    printed = " ".join(command for page in PAGES for command in commands_of(page))
+    for word in (*ELSEWHERE, *OUTSIDE):
+        assert f"./run {word}" in printed
+    assert os.access(ROOT / "run", os.X_OK)

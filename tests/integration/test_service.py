@@ -1,0 +1,178 @@
+"""The processes of the service, end to end over real sockets."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from arq import create_pool
+from arq.connections import RedisSettings
+
+from sendwindow.codec import arq_serializer
+from sendwindow.contract import Freeform, SendMessage
+from sendwindow.sync import Producer
+from sendwindow.vocabulary import Purpose, Stage
+from tests.chaos.processes import Process
+from tests.integration.house import ANNA, House, house, until
+from worker import embedded
+from worker.commands.exits import Exit
+from worker.verify.verify import verify
+
+
+def reply(message_id: str) -> SendMessage:
+    freeform = Freeform(body=f"An answer: {message_id}")
+    return SendMessage(to=ANNA, sender="shop", purpose=Purpose.REPLY, freeform=freeform, message_id=message_id)
+
+
+def queue(made: House, *message_ids: str) -> None:
+    with Producer(made.url) as producer:
+        for message_id in message_ids:
+            producer.send(reply(message_id))
+
+
+def queue_with_plain_arq(url: str, message_id: str) -> None:
+    async def enqueue() -> None:
+        pool = await create_pool(
+            RedisSettings.from_dsn(url), job_serializer=arq_serializer, default_queue_name="arq:{p0}:queue"
+        )
+        fields = {"to": ANNA, "sender": "shop", "purpose": "reply", "freeform": {"body": "From plain arq."}}
+        await pool.enqueue_job("send_message", fields, _job_id="{p0}" + message_id)
+        await pool.aclose()
+
+    asyncio.run(enqueue())
+
+
+def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(tmp_path: Path) -> None:
+    """Answers of our producer and of a plain arq one are read; SIGTERM ends all with 0; verify is green."""
+    with house(tmp_path) as made:
+        made.start_all()
+        made.say("Do you open on Sundays?")
+        queue(made, "ours")
+        queue_with_plain_arq(made.url, "arqs")
+        for message_id in ("ours", "arqs"):
+            ended = made.ends(message_id, status="read")
+            assert (ended.stage, ended.reason, ended.attempts) == (Stage.ACCEPTED, "reply_implied", 1)
+        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        assert made.control("stats")["posts"] == 2
+        assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
+        report = verify(sorted(made.journals.glob("*.jsonl")))
+        assert report.ok, report
+
+
+def test_a_worker_started_without_its_store_becomes_ready_later(tmp_path: Path) -> None:
+    """No store at the start is no reason to end: the worker waits, and sends as soon as the store is there."""
+    folder = tmp_path / "late"
+    with house(tmp_path, with_store=False) as made:
+        made.url = f"unix://{folder}/s.sock?db=0"
+        made.environ |= {"SENDWINDOW_STORE_URL": made.url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        worker = made.start("worker", "run")
+        until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
+        assert worker.is_alive
+        store = embedded.start(folder, environ={"PATH": os.environ.get("PATH", "")})
+        try:
+            made.start("sandbox", "sandbox", "--port", str(made.sandbox_port))
+            made.start("gateway", "serve")
+            made.up("gateway", made.gateway_port, "/health/ready")
+            made.up("sandbox", made.sandbox_port, "/sandbox/health")
+            made.say("Hello")
+            queue(made, "late")
+            assert made.ends("late").stage is Stage.ACCEPTED
+            assert worker.stop() == Exit.DONE
+        finally:
+            made.stop()
+            store.stop()
+
+
+def test_a_worker_that_never_found_its_store_stops_with_0(tmp_path: Path) -> None:
+    """SIGTERM while it waits for the store is an ordinary stop: nothing was under way."""
+    with house(tmp_path, with_store=False) as made:
+        url = f"unix://{tmp_path}/none.sock"
+        made.environ |= {"SENDWINDOW_STORE_URL": url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        worker = made.start("worker", "run")
+        until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
+        assert worker.stop() == Exit.DONE
+
+
+def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
+    """The first signal lets a POST finish; the second one ends the worker at once, and the message has its intent."""
+    with house(tmp_path) as made:
+        worker = made.start_all()
+        made.say("Hello")
+        made.control("faults", {"rules": [{"action": "hang", "match": {"id": "hangs"}}]})
+        queue(made, "hangs")
+        until(lambda: made.control("stats")["in_flight"] == 1, "the POST to hang")
+        worker.send(signal.SIGTERM)
+        until(lambda: '"event": "stopping"' in made.logs(), "the worker to stop claiming")
+        assert worker.is_alive
+        worker.send(signal.SIGTERM)
+        until(lambda: not worker.is_alive, "the worker to end")
+        assert worker.exit_code == Exit.STOPPED_EARLY
+        with Producer(made.url) as producer:
+            seen = producer.status("hangs")
+        assert seen is not None
+        assert not seen.is_end
+        assert seen.attempts == 1
+
+
+def worker_pids(made: House) -> set[int]:
+    """Processes that claimed something, as their journals say."""
+    lines = [line for path in made.journals.glob("worker-*.jsonl") for line in made.lines(path.stem)]
+    return {int(line["who"].partition("-")[2]) for line in lines if line["e"] == "claimed"}
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> House:
+    made = House(tmp_path)
+    made.start("sandbox", "sandbox", "--port", str(made.sandbox_port))
+    made.up("sandbox", made.sandbox_port, "/sandbox/health")
+    return made
+
+
+def test_up_starts_again_what_died_and_passes_its_signal_on(up: House) -> None:
+    """With an embedded store: a killed worker is replaced and its successor sends; SIGTERM ends the lot with 0."""
+    with supervised(up) as supervisor:
+        up.say("Hello")
+        queue(up, "first")
+        up.ends("first")
+        [pid] = worker_pids(up)
+        os.kill(pid, signal.SIGKILL)
+        queue(up, "second")
+        up.ends("second")
+        assert worker_pids(up) > {pid}
+        assert supervisor.stop() == Exit.DONE
+        assert not accepts(up.gateway_port)
+
+
+def test_no_process_outlives_the_one_that_started_it(up: House) -> None:
+    """When `up` is killed the gateway and the workers notice that it is gone and stop in order."""
+    with supervised(up) as supervisor:
+        supervisor.kill()
+        until(lambda: not accepts(up.gateway_port), "the gateway to stop")
+        until(lambda: up.logs().count('"event": "stopped"') == 2, "gateway and worker to stop in order")
+
+
+@contextmanager
+def supervised(made: House) -> Iterator[Process]:
+    """Run `up --workers 1` with the store that its processes share, and leave nothing behind."""
+    process = made.start("up", "up", "--workers", "1", "--journal", str(made.journals), journal=False)
+    try:
+        made.up("gateway", made.gateway_port, "/health/ready")
+        store = embedded.start(made.folder / "data" / "store", environ={"PATH": made.environ["PATH"]})
+        made.url = store.url
+        try:
+            yield process
+        finally:
+            made.stop()
+            store.stop()
+    finally:
+        made.stop()
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0

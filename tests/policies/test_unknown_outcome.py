@@ -1,0 +1,91 @@
+"""What follows an attempt that nobody can prove."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.unknown import Evidence, UnknownAction, next_step, rule_for
+from sendwindow import contract
+from sendwindow.vocabulary import OnUnknown, Purpose, Reason
+from tests.policies.given import DAY, HOUR, MINUTE, POLICY, SECOND, TICK
+
+BIND, LOOK, RESEND, HOLD, END = UnknownAction
+
+
+@pytest.mark.parametrize(
+    "rule, evidence, since, action, reason",
+    [
+        pytest.param(OnUnknown.RESEND, Evidence.NONE, 30 * SECOND - TICK, LOOK, None, id="resend-too-soon"),
+        pytest.param(OnUnknown.RESEND, Evidence.NONE, 30 * SECOND, RESEND, Reason.RESENT_BY_RULE, id="resend"),
+        pytest.param(
+            OnUnknown.RESEND, Evidence.UNPROVEN_LIST, MINUTE, RESEND, Reason.RESENT_BY_RULE, id="no-proof-asked"
+        ),
+        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="absent-too-soon"),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT, Evidence.ABSENT, 10 * MINUTE, RESEND, Reason.RESENT_BY_RULE, id="absent"
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT, Evidence.UNPROVEN_LIST, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="unproven"
+        ),
+        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.NONE, HOUR - TICK, LOOK, None, id="list-not-read-yet"),
+        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.NONE, HOUR, HOLD, Reason.HELD_BY_RULE, id="never-readable"),
+        pytest.param(OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="never-looks-first"),
+        pytest.param(OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE, END, Reason.NEVER_BY_RULE, id="never"),
+        pytest.param(OnUnknown.HOLD, Evidence.ABSENT, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="hold"),
+    ],
+)
+def test_each_rule_on_both_sides_of_its_time(
+    rule: OnUnknown, evidence: Evidence, since: timedelta, action: UnknownAction, reason: Reason | None
+) -> None:
+    """A rule has its time: 30 s without proof for `resend`, 10 min with a proven list for `resend_if_absent`."""
+    step = next_step(rule, Purpose.UTILITY, evidence, since, POLICY)
+    assert (step.action, step.reason) == (action, reason)
+    assert (step.after > timedelta(0)) is (action is LOOK)
+
+
+@pytest.mark.parametrize(
+    "purpose, rule",
+    [
+        (Purpose.AUTHENTICATION, OnUnknown.RESEND),
+        (Purpose.REPLY, OnUnknown.RESEND_IF_ABSENT),
+        (Purpose.UTILITY, OnUnknown.RESEND_IF_ABSENT),
+        (Purpose.ACCOUNT_UPDATE, OnUnknown.RESEND_IF_ABSENT),
+        (Purpose.MARKETING, OnUnknown.NEVER),
+    ],
+)
+def test_a_message_without_a_rule_takes_its_purposes(purpose: Purpose, rule: OnUnknown) -> None:
+    """A second code beats none, a second advertisement is worse than none."""
+    assert rule_for(None, purpose, POLICY) is rule
+    assert rule_for(OnUnknown.HOLD, purpose, POLICY) is OnUnknown.HOLD
+
+
+def test_the_contract_gives_the_defaults_that_the_policy_names() -> None:
+    """Expiry and rule are given at enqueue by sendwindow/contract.py, which cannot import policies: both must agree."""
+    for purpose, rule in POLICY.purposes.items():
+        assert contract.LIFETIME[purpose] == rule.expiry
+        assert contract.ON_UNKNOWN[purpose] is rule.on_unknown
+    assert POLICY.longest_wait == contract.LONGEST_LIFETIME
+
+
+@given(
+    rule=st.none() | st.sampled_from(OnUnknown),
+    purpose=st.sampled_from(Purpose),
+    evidence=st.sampled_from(Evidence),
+    since=st.timedeltas(timedelta(0), 2 * DAY),
+)
+def test_nothing_is_sent_again_unless_its_rule_says_so(
+    rule: OnUnknown | None, purpose: Purpose, evidence: Evidence, since: timedelta
+) -> None:
+    """Evidence always binds; never and hold never resend; resend_if_absent resends on proof only; looking ends."""
+    step = next_step(rule, purpose, evidence, since, POLICY)
+    applied = rule_for(rule, purpose, POLICY)
+    assert (step.action is BIND) is (evidence is Evidence.FOUND)
+    if step.action is RESEND:
+        assert applied is OnUnknown.RESEND or (
+            applied is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.ABSENT and since >= 10 * MINUTE
+        )
+    if step.action is LOOK:
+        assert since < HOUR
+        assert timedelta(0) < step.after <= 10 * MINUTE

@@ -1,0 +1,130 @@
+"""Enqueue and cancel stay correct when the connection is cut at any moment: nothing twice, nothing lost."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.asyncio import Redis
+
+from sendwindow.answers import CancelAnswer
+from sendwindow.errors import IdConflict, StoreUnavailable
+from sendwindow.keys import Keys
+from sendwindow.producer import Producer
+from tests.sendwindow.rig import Cut, Open, a_message, proxied
+
+if TYPE_CHECKING:
+    from tests.conftest import StoreUnderTest
+
+pytestmark = pytest.mark.asyncio
+
+CUTS = [[Cut.REQUEST], [Cut.HALF], [Cut.REPLY], [Cut.REPLY, Cut.REQUEST, Cut.REPLY]]
+
+
+async def test_a_cut_at_any_moment_leaves_one_message_and_its_first_receipt(
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
+) -> None:
+    """The call is repeated until it is answered; its own work is not reported to it as a duplicate."""
+    keys = Keys(store.partition)
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        await producer.send(a_message())  # the script is known from here on
+        for number, cuts in enumerate(CUTS):
+            message = a_message(message_id=f"m{number}")
+            proxy.cuts = list(cuts)
+            receipt = await producer.send(message)
+            assert not receipt.duplicate
+            assert proxy.cuts == []
+            again = await producer.send(message)
+            assert again.duplicate
+            assert again.enqueued_at == receipt.enqueued_at
+    assert await redis_client.zcard(keys.lane("shop|normal|")) == 1 + len(CUTS)
+    assert await redis_client.hget(keys.counts, "enqueued") == b"%d" % (1 + len(CUTS))  # type: ignore[misc]  # redis-py's type of a coroutine
+
+
+async def test_a_cut_while_the_script_is_unknown(open_any: Open, store: "StoreUnderTest", tmp_path: Path) -> None:
+    """Also when the server must be given the script's text in between."""
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        connection = Redis.from_url(store.url)
+        await connection.script_flush()
+        await connection.aclose()
+        proxy.cuts = [Cut.REPLY, Cut.REPLY, Cut.HALF]
+        assert not (await producer.send(a_message())).duplicate
+
+
+async def test_a_real_duplicate_stays_one_after_a_cut(open_any: Open, store: "StoreUnderTest", tmp_path: Path) -> None:
+    """What somebody else enqueued before is a duplicate, however often our call was repeated."""
+    message = a_message(message_id="m1")
+    async with Producer(store.url, store.partition) as other:
+        first = await other.send(a_message(message_id="m1", metadata={"by": "another backend"}))
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        proxy.cuts = [Cut.REPLY]
+        again = await producer.send(message)
+        assert proxy.calls >= 2
+        proxy.cuts = [Cut.REPLY]
+        with pytest.raises(IdConflict):
+            await producer.send(a_message(message_id="m1", sender="other"))
+    assert again.duplicate
+    assert again.enqueued_at == first.enqueued_at
+
+
+async def test_a_message_that_ended_before_the_repetition_is_a_duplicate(
+    open_any: Open, store: "StoreUnderTest", tmp_path: Path
+) -> None:
+    """Then its job is gone and nobody can tell whose it was; still it is not queued a second time."""
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        await producer.send(a_message())
+        async with Producer(store.url, store.partition) as other:
+            proxy.cuts = [Cut.REPLY]
+            proxy.before_cut = lambda: other.cancel("m1")
+            receipt = await producer.send(a_message(message_id="m1"))
+            status = await other.status("m1")
+    assert receipt.duplicate
+    assert status is not None
+    assert status.is_end
+
+
+async def test_a_cut_batch_is_repeated_whole(
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
+) -> None:
+    """Each message of the batch exists once; only what was there before is a duplicate."""
+    messages = [a_message(message_id=f"m{number}") for number in range(20)]
+    async with Producer(store.url, store.partition) as other:
+        await other.send(a_message(message_id="m3", metadata={"by": "another backend"}))
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        proxy.cuts = [Cut.REPLY, Cut.HALF, Cut.REPLY]
+        summary = await producer.send_many(messages, batch=10)
+    assert [receipt.message_id for receipt in summary.receipts if receipt.duplicate] == ["m3"]
+    assert summary.done == 20
+    assert await redis_client.zcard(Keys(store.partition).lane("shop|normal|")) == 20
+
+
+@pytest.mark.parametrize("cut", Cut)
+async def test_cancel_survives_a_cut(open_any: Open, store: "StoreUnderTest", tmp_path: Path, cut: Cut) -> None:
+    """The repeated call gives the answer that was lost."""
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        await producer.send(a_message(message_id="m1"))
+        await producer.cancel("m2")
+        proxy.cuts = [cut]
+        assert await producer.cancel("m1") is CancelAnswer.CANCELLED
+        assert proxy.cuts == []
+
+
+async def test_the_same_object_can_be_sent_again_after_giving_up(
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
+) -> None:
+    """A message whose call gave up may be queued; its object keeps its id, so sending it again is one message."""
+    message = a_message()
+    async with proxied(store.url, tmp_path) as (url, proxy):
+        proxy.cuts = [Cut.REPLY] * 1000
+        async with open_any(url, store.partition, timeout=0.2) as producer:
+            with pytest.raises(StoreUnavailable, match="send the same object again") as caught:
+                await producer.send(message)
+            with pytest.raises(StoreUnavailable) as many:
+                await producer.send_many([message, {}])
+        proxy.cuts = []
+        async with open_any(url, store.partition) as producer:
+            assert (await producer.send(message)).message_id == message.message_id
+    assert caught.value.unproven == many.value.unproven == (message,)
+    assert many.value.summary is not None
+    assert many.value.summary.done == 0
+    assert message.to not in str(caught.value)
+    assert await redis_client.zcard(Keys(store.partition).lane("shop|normal|")) == 1

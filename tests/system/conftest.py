@@ -1,0 +1,59 @@
+"""What system tests share: tools that are no part of the project, and a newcomer's machine."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.newcomer import Machine, add_pip, add_python
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A folder that other users may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="sendwindow-system-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tools(place: Path, root: Path) -> Path:
+    """The folder with the programs of locks/system.txt, in an environment of their own."""
+    environment = place / "tools"
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", environment], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert made.returncode == 0, f"apt install python3-venv, then run again:\n{made.stdout}"
+    pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+    subprocess.run([*pip, "--requirement", root / "locks" / "system.txt"], check=True, timeout=300)
+    return environment / "bin"
+
+
+@pytest.fixture
+def machine(place: Path, root: Path) -> Iterator[Machine]:
+    """A fresh user with a clean checkout and a shell, and no Python yet."""
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=place))
+    fresh = Machine(home)
+    fresh.fill(root)
+    yield fresh
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def bare(machine: Machine) -> Machine:
+    """Debian's Python on the newcomer's PATH, with neither the package for venv nor the one for pip."""
+    add_python(machine.home)
+    machine.own()
+    return machine
+
+
+@pytest.fixture
+def bare_with_pip(bare: Machine) -> Machine:
+    """The same with the package python3-pip: Debian 12 after `apt install python3-pip`, minus its recommendations."""
+    add_pip(bare.home)
+    return bare

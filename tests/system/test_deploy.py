@@ -1,0 +1,83 @@
+"""The files of deploy/ and the shell scripts, judged by the tools that know their kind."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.settings import load_settings
+from worker.wiring import profile_of
+
+YAML_RULES = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
+
+
+def judged(tools: Path, *command: str | Path) -> None:
+    environ = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    answer = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.fixture
+def compose(tools: Path, root: Path) -> dict[str, Any]:
+    """The compose file, read."""
+    convert = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)"
+    with (root / "deploy" / "compose.yaml").open() as text:
+        answer = subprocess.run([tools / "python", "-c", convert], stdin=text, capture_output=True, check=True)
+    content: dict[str, Any] = json.loads(answer.stdout)
+    return content
+
+
+def test_the_dockerfile_has_no_findings(tools: Path, root: Path) -> None:
+    """hadolint, with every rule."""
+    judged(tools, "hadolint", root / "deploy" / "Dockerfile")
+
+
+def test_the_compose_file_fits_its_schema(tools: Path, root: Path) -> None:
+    """A misspelt key would be ignored silently where it matters."""
+    judged(tools, "check-jsonschema", "--builtin-schema", "vendor.compose-spec", root / "deploy" / "compose.yaml")
+
+
+def test_the_scripts_have_no_findings(tools: Path, root: Path) -> None:
+    """shellcheck, as POSIX sh where the script says so."""
+    judged(tools, "shellcheck", root / "run", root / ".ci" / "run")
+
+
+def test_the_yaml_files_have_no_findings(tools: Path, root: Path) -> None:
+    """yamllint, lines as long as everywhere here."""
+    files = [root / "deploy" / "compose.yaml", root / ".pre-commit-config.yaml"]
+    judged(tools, "yamllint", "--strict", "-d", YAML_RULES, *files)
+
+
+def test_the_store_has_the_profile_it_needs(compose: dict[str, Any]) -> None:
+    """Append-only file every second, no eviction, a memory limit below the container's."""
+    words = compose["services"]["store"]["command"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "everysec"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--maxmemory"] == "640mb"
+    assert compose["services"]["store"]["mem_limit"] == "1g"
+
+
+def test_every_service_can_drain_before_it_is_killed(compose: dict[str, Any]) -> None:
+    """The grace period is longer than a worker's own."""
+    grace = load_settings(None, {}).dispatch.grace_seconds
+    for name in ("worker", "gateway"):
+        assert int(compose["services"][name]["stop_grace_period"].removesuffix("s")) >= grace + 5
+
+
+def test_the_sandbox_profile_reaches_nobody(root: Path) -> None:
+    """Its settings are whole, and every account leads to the sandbox."""
+    environ = {
+        "TWILIO_AUTH_TOKEN": "any",
+        "SENDWINDOW_PERSON_KEY": "any-32-characters-or-more-will-do",
+        "SENDWINDOW_STORE_URL": "redis://store:6379/0",
+        "SENDWINDOW_STORE_PERSON_KEY": "env:SENDWINDOW_PERSON_KEY",
+    }
+    settings = load_settings(root / "deploy" / "sandbox.toml", environ)
+    assert not settings.at_twilio
+    assert profile_of(settings) == "sandbox"
+    assert {sender.account for sender in settings.senders.values()} == {"main"}

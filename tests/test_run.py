@@ -1,0 +1,102 @@
+"""`./run` where nothing needs installing: its help, and what it says to someone without a Python."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = ("sh", "dirname", "sed")
+
+
+@pytest.fixture
+def copy(root: Path, tmp_path: Path) -> Path:
+    """A checkout of which only `run` and what installs it are there."""
+    shutil.copytree(root / "locks", tmp_path / "copy" / "locks")
+    for name in ("run", "pyproject.toml"):
+        shutil.copy(root / name, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Path:
+    """A PATH with little more than a shell."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        (folder / name).symlink_to(found)
+    return folder
+
+
+def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": str(path) if path else os.environ["PATH"]}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",)])
+def test_the_door_explains_itself(copy: Path, tools: Path, arguments: tuple[str, ...]) -> None:
+    """Without arguments every command is listed, before anything is installed."""
+    answer = run(copy / "run", *arguments, path=tools)
+    assert answer.returncode == 0
+    for command in ("demo", "test", "test --all", "test --system", "check", "bench", "fmt"):
+        assert f"./run {command} " in answer.stdout
+    assert not (copy / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    "python3",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("#!/bin/sh\nexit 0\n", id="one older than 3.11"),
+        pytest.param("#!/bin/sh\nexit 127\n", id="a shim without one behind it"),
+    ],
+)
+def test_without_a_usable_python_the_remedy_is_named(copy: Path, tools: Path, python3: str | None) -> None:
+    """Whoever has no Python 3.11 reads which package to install, and nothing is left behind."""
+    if python3 is not None:
+        (tools / "python3").write_text(python3)
+        (tools / "python3").chmod(0o755)
+    answer = run(copy / "run", "demo", path=tools)
+    assert answer.returncode == 1
+    assert "No Python 3.11 or later" in answer.stderr
+    assert "apt install python3" in answer.stderr
+    assert not (copy / ".venv").exists()
+
+
+def test_the_locks_fit_the_project(root: Path) -> None:
+    """A dependency is never changed without locking it."""
+    assert run(sys.executable, root / "locks" / "lock.py", "--check").returncode == 0
+
+
+def test_a_stale_lock_is_named(copy: Path) -> None:
+    """The freshness check says which file to write anew, and how."""
+    project = (copy / "pyproject.toml").read_text()
+    (copy / "pyproject.toml").write_text(project.replace('"pydantic>=', '"pydantic>2.'))
+    answer = run(sys.executable, copy / "locks" / "lock.py", "--check")
+    assert answer.returncode == 1
+    assert "locks/dev.txt does not fit pyproject.toml. Run ./run lock" in answer.stderr
+
+
+def test_locks_carry_hashes_and_no_index(root: Path) -> None:
+    """A lock must install from any mirror, and nothing but the bytes that were locked."""
+    for lock in sorted((root / "locks").glob("*.txt")):
+        text = lock.read_text()
+        assert "://" not in text, lock.name
+        pins = [block for block in text.split("\n") if "==" in block and not block.startswith(("#", " "))]
+        assert pins, lock.name
+        assert all(pin.endswith("\\") for pin in pins), f"{lock.name}: an entry has no hash"
+
+
+def test_the_smaller_locks_agree_with_the_whole(root: Path) -> None:
+    """`./run test` after `./run demo` installs on top: the same versions, or the demo's would be changed under it."""
+    whole = _pins(root / "locks" / "dev.txt")
+    for name in ("run", "worker"):
+        assert _pins(root / "locks" / f"{name}.txt") <= whole
+
+
+def _pins(lock: Path) -> set[str]:
+    return {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0] not in "# "}

@@ -1,0 +1,396 @@
+"""A worker on a real store and a real socket, and a Twilio that does what a test says."""
+
+import asyncio
+import json
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+
+from policies.rules import FILES, Rules, parse_rules
+from sendwindow.contract import Freeform, SendMessage
+from sendwindow.producer import Producer
+from sendwindow.vocabulary import Purpose, Reason, Stage
+from worker.dispatch.budget import Budget
+from worker.dispatch.meter import NullMeter
+from worker.dispatch.reconcile import Patterns, Reconciler
+from worker.dispatch.scribe import Reports
+from worker.dispatch.service import Dispatcher, Times
+from worker.dispatch.unknown import Search
+from worker.journal import Journal
+from worker.settings import Settings, parse_settings
+from worker.stores.ledger import Tuning
+from worker.stores.store import Store
+from worker.twilio.client import TwilioClient
+from worker.values import ConsentEntry, Inbound, Record
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT_SID = "AC" + "1" * 32
+SHOP = "whatsapp:+14155550100"
+PAGE = "messenger:1000000001"
+ANNA = "whatsapp:+491715550123"
+BERT = "messenger:2000000002"
+PERSON_KEY = b"a person key of the tests"
+HANG_SECONDS = 60
+_TIMES = Times(adopt=60)
+
+
+@cache
+def rules() -> Rules:
+    """The rules as they ship."""
+    folder = ROOT / "policies" / "data"
+    return parse_rules({name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES})
+
+
+def settings_for(base_url: str, **dispatch: Any) -> Settings:
+    """One account with a WhatsApp sender, a Page and a template; `dispatch` overrides that section."""
+    data = {
+        "gateway": {"public_url": "https://hooks.example.com"},
+        "accounts": {"main": {"account_sid": ACCOUNT_SID, "auth_token": "env:T", "base_url": base_url}},
+        "senders": {"shop": {"account": "main", "address": SHOP}, "page": {"account": "main", "address": PAGE}},
+        "templates": {
+            "order": {"category": "UTILITY", "variables": ["1"], "languages": {"en": "HX" + "0" * 32}},
+        },
+        "dispatch": dispatch,
+    }
+
+    def no_file(name: str) -> str:
+        raise FileNotFoundError(name)
+
+    return parse_settings(data, {"T": "secret"}, no_file)
+
+
+Answer = Callable[["Twilio", dict[str, str]], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Twilio:
+    """Answers as its script says: `answer` gets the form of each POST. `listed` is what the list shows."""
+
+    answer: Answer
+    url: str = ""
+    posts: list[dict[str, str]] = field(default_factory=list)
+    listed: list[dict[str, object]] = field(default_factory=list)
+    reads: int = 0
+    hidden_to: str = ""
+    is_broken: bool = False
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.posts.append(form)
+        self.request = request
+        return await self.answer(self, form)
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        self.reads += 1
+        if self.is_broken or request.query.get("To") == self.hidden_to:
+            return web.json_response({"messages": []}, status=503 if self.is_broken else 200)
+        wanted = {"to": request.query.get("To"), "from": request.query.get("From")}
+        rows = [row for row in self.listed if all(row[name] == one for name, one in wanted.items() if one is not None)]
+        return web.json_response({"messages": rows, "next_page_uri": None})
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        self.reads += 1
+        for row in self.listed:
+            if row["sid"] == request.match_info["sid"]:
+                return web.json_response(row)
+        return web.json_response({"code": 20404}, status=404)
+
+    def show(
+        self,
+        sid: str,
+        *,
+        at: datetime,
+        body: str = "hello",
+        to: str = ANNA,
+        status: str = "sent",
+        code: int | None = None,
+    ) -> None:
+        """Put a message into the list."""
+        self.listed.append(
+            {
+                "sid": sid,
+                "status": status,
+                "direction": "outbound-api",
+                "to": to,
+                "from": SHOP,
+                "body": body,
+                "date_created": format_datetime(at.astimezone(UTC)),
+                "error_code": code,
+            }
+        )
+
+
+def sid(number: int) -> str:
+    return f"SM{number:032x}"
+
+
+async def accepting(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+    """Accept every message under the next SID."""
+    return web.json_response({"sid": sid(len(twilio.posts)), "status": "queued"}, status=201)
+
+
+async def resetting(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+    """Read the request and cut the connection."""
+    assert twilio.request.transport is not None
+    twilio.request.transport.abort()
+    raise asyncio.CancelledError
+
+
+def rejecting(code: int, http: int = 400, then: Answer = accepting) -> Answer:
+    """Reject the first message with a code; what follows goes to `then`."""
+
+    async def answer(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        if len(twilio.posts) == 1:
+            return web.json_response({"code": code, "message": "no", "status": http}, status=http)
+        return await then(twilio, form)
+
+    return answer
+
+
+@asynccontextmanager
+async def twilio_serving(
+    answer: Answer,
+) -> AsyncIterator[Twilio]:
+    twilio = Twilio(answer)
+    app = web.Application()
+    folder = f"/2010-04-01/Accounts/{ACCOUNT_SID}"
+    app.router.add_post(f"{folder}/Messages.json", twilio.create)
+    app.router.add_get(f"{folder}/Messages.json", twilio.list)
+    app.router.add_get(f"{folder}/Messages/{{sid}}.json", twilio.fetch)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    twilio.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield twilio
+    finally:
+        await runner.cleanup()
+
+
+class Watch(NullMeter):
+    """Lets a test wait for what the dispatch reports, without polling."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.stages: list[tuple[Stage, Reason]] = []
+        self.findings: list[str] = []
+        self.parts: list[str] = []
+
+    def settled(self, stage: Stage, reason: Reason) -> None:
+        self.stages.append((stage, reason))
+        self.changed.set()
+
+    def searched(self, finding: str, requests: int) -> None:
+        self.findings.append(finding)
+        self.changed.set()
+
+    def failing(self, part: str) -> None:
+        self.parts.append(part)
+        self.changed.set()
+
+    def reaped(self, stage: Stage) -> None:
+        self.changed.set()
+
+    def claimed(self, messages: int) -> None:
+        self.changed.set()
+
+    def lease_lost(self, messages: int) -> None:
+        self.changed.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds; whatever the dispatch reports makes it look again."""
+        async with asyncio.timeout(HANG_SECONDS):
+            while not holds():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class Place(Protocol):
+    """Where a test stores things: the fixture `store`."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def partition(self) -> str: ...
+
+
+class World:
+    """A store, a Twilio and a worker that a test starts when it likes."""
+
+    def __init__(
+        self, settings: Settings, store: Store, twilio: Twilio, client: TwilioClient, *, place: Place, journal: Path
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.twilio = twilio
+        self.client = client
+        self.place = place
+        self.watch = Watch()
+        self.journal_path = journal
+        self.journal = Journal(journal, "w1")
+        self.reports = Reports(self.journal, self.watch, structlog.get_logger().bind())
+        self.rules = rules()
+        self.producer = Producer(place.url, place.partition)
+        self.chance = 0.0
+        # Any: redis-py types its answers as either awaitable or not
+        self.redis: Any = store._calls.redis
+        self._offset = timedelta()
+        self._inbounds = 0
+
+    def dispatcher(self, *, ledger: Any = None, times: Times = _TIMES) -> Dispatcher:
+        """Build a worker; `ledger` stands between it and the store's."""
+        store: Any = self.store if ledger is None else _With(self.store, ledger)
+        return Dispatcher(
+            self.settings,
+            self.rules,
+            store,
+            self.client,
+            store_url=self.place.url,
+            reports=self.reports,
+            times=times,
+            chance=lambda: self.chance,
+        )
+
+    @asynccontextmanager
+    async def working(self, *, ledger: Any = None) -> AsyncIterator[Dispatcher]:
+        """Let a worker run."""
+        dispatcher = self.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        try:
+            yield dispatcher
+        finally:
+            async with asyncio.timeout(HANG_SECONDS):
+                await dispatcher.stop(0)
+                await running
+
+    async def run_until(self, stage: Stage, count: int = 1, *, ledger: Any = None) -> None:
+        """Let a worker run until so many attempts led to a stage."""
+        async with self.working(ledger=ledger):
+            await self.watch.until(lambda: [each for each, _ in self.watch.stages].count(stage) >= count)
+
+    async def enqueue(self, message_id: str = "m1", **wish: Any) -> str:
+        """Queue a message to Anna: a utility text, unless wished otherwise."""
+        fields: dict[str, Any] = {
+            "to": ANNA,
+            "sender": "shop",
+            "purpose": Purpose.UTILITY,
+            "freeform": Freeform(body="hello"),
+            "message_id": message_id,
+        }
+        receipt = await self.producer.send(SendMessage(**(fields | wish)))
+        return receipt.message_id
+
+    async def consents(self, to: str = ANNA, *, granted: bool = True) -> None:
+        await self.store.people.record_consent(to, ConsentEntry(granted, "main", None, None, "test"))
+
+    async def writes(self, to: str = ANNA, sender: str = "shop", keyword: str | None = None) -> None:
+        """The person writes, which opens the window."""
+        self._inbounds += 1
+        await self.store.people.apply_inbound([Inbound(sid(10**6 + self._inbounds), sender, "main", to, keyword)])
+
+    async def later(self, **duration: float) -> None:
+        """Move the store's clock on."""
+        self._offset += timedelta(**duration)
+        await self.store.set_offset(self._offset)
+
+    async def record(self, message_id: str = "m1") -> Record:
+        record = await self.store.records.record(message_id)
+        assert record is not None
+        return record
+
+    async def stage(self, message_id: str = "m1") -> str:
+        return (await self.record(message_id)).row["s"]
+
+    async def reason(self, message_id: str = "m1") -> str:
+        return (await self.record(message_id)).row["r"]
+
+    def journaled(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
+
+    def search(self, **limits: Any) -> Search:
+        budget = limits.pop("budget", None) or Budget(1000, 1000, lambda: 0.0)
+        return Search(
+            self.settings, self.rules, self.store.unknowns, self.store.statuses, self.client, budget, self.reports
+        )
+
+    def reconciler(self, budget: Budget | None = None) -> Reconciler:
+        return Reconciler(
+            self.settings,
+            self.rules,
+            self.store.unknowns,
+            self.store.statuses,
+            self.client,
+            budget or Budget(1000, 1000, lambda: 0.0),
+            self.reports,
+            Patterns(),
+        )
+
+
+class _With:
+    """A store with another ledger before it."""
+
+    def __init__(self, store: Store, ledger: Any) -> None:
+        self._store = store
+        self.ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class Between:
+    """A ledger that passes everything on. Tests change one step of it."""
+
+    def __init__(self, world: World) -> None:
+        self._ledger = world.store.ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+@asynccontextmanager
+async def dispatching(
+    place: Place,
+    journal: Path,
+    answer: Answer = accepting,
+    **dispatch: Any,
+) -> AsyncIterator[World]:
+    """Open a partition of the sandbox profile (its clock can be moved) beside a scripted Twilio."""
+    async with twilio_serving(answer) as twilio:
+        settings = settings_for(twilio.url, **dispatch)
+        store = await Store.connect(
+            place.url,
+            partition=place.partition,
+            person_key=PERSON_KEY,
+            worker_id="w1",
+            profile="sandbox",
+            lease=timedelta(seconds=settings.dispatch.lease_seconds),
+            tuning=Tuning(budget=timedelta(seconds=0.5)),
+        )
+        client = TwilioClient(
+            settings.accounts,
+            slots=settings.dispatch.slots,
+            connect_timeout=settings.dispatch.connect_timeout,
+            read_timeout=settings.dispatch.read_timeout,
+        )
+        await store.register_senders(
+            {name: sender.account for name, sender in settings.senders.items()},
+            {language.sid: one.name for one in settings.templates.values() for language in one.languages.values()},
+        )
+        async with client:
+            world = World(settings, store, twilio, client, place=place, journal=journal)
+            try:
+                yield world
+            finally:
+                await world.producer.close()
+                await store.close()
+                world.journal.close()

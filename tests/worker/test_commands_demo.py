@@ -1,0 +1,182 @@
+"""The demo's parts: what it reads, what it covers, and that it notices what is not as expected."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from policies.scenarios import CHANNELS, GUARDS
+from sendwindow.contract import SendMessage
+from sendwindow.errors import InvalidMessage
+from worker.clock import wall_now
+from worker.commands.demo.compare import deviations, forms_posted, summary
+from worker.commands.demo.play import Result, matches
+from worker.commands.demo.script import Expectation, Row, Script, read_script
+from worker.commands.exits import CommandError
+from worker.settings import Settings, load_settings
+from worker.values import Record
+from worker.wiring import load_rules
+
+NEEDS_MORE = {
+    "unknown_channel": "no such address passes the contract",
+    "missing_fact": "a store that answers knows a person, if only as a stranger",
+    "account_paused": "a paused account's lanes stand still, so nothing is decided",
+    "sender_paused": "a paused sender's lanes stand still, so nothing is decided",
+    "opt_out_confirmation": "confirmations are not sent yet",
+    "account_update_unproven": "a race between two messages",
+    "not_before": "the lane keeps it until then, so nothing is decided",
+}
+"""Rows of the decision table that no example can meet, and why."""
+
+
+@pytest.fixture
+def script(root: Path) -> Script:
+    return read_script(root / "examples")
+
+
+def channel_of(row: Row) -> str:
+    prefix = str(row.message.get("to", "")).partition(":")
+    return {"whatsapp": "WhatsApp", "messenger": "Messenger"}.get(prefix[0], "SMS")
+
+
+def test_the_examples_meet_every_row_of_the_decision_table(script: Script) -> None:
+    """Each row, by channel, deciding rule and reason, is some message's expected end or what it waits for."""
+    policy = load_rules(Settings()).policy
+    met = {(channel_of(row), row.rule, row.expect.reason) for row in script.rows}
+    met |= {(channel, rule, reason) for _, rule, reason in met for channel in ("any",)}
+    waited = {(channel_of(row), row.expect.waits) for row in script.rows}
+    missing = []
+    for channel, scenarios in (("any", GUARDS), *CHANNELS):
+        for scenario in scenarios:
+            decision = scenario.decision(policy)
+            reason = decision.reason.value
+            seen = (channel, decision.trace.verdicts[-1].rule, reason) in met or (channel, reason) in waited
+            if not seen and reason not in NEEDS_MORE:
+                missing.append((channel, scenario.consent, scenario.window, scenario.carries, reason))
+    assert missing == []
+
+
+def test_the_examples_are_many_and_use_every_channel_and_way_in(script: Script) -> None:
+    """At least 60 messages: WhatsApp by phone and user id, Messenger, SMS; arq, sync and malformed among them."""
+    assert len(script.rows) >= 60
+    addresses = {str(row.message.get("to", "")) for row in script.rows}
+    assert {channel_of(row) for row in script.rows} == {"WhatsApp", "Messenger", "SMS"}
+    assert any(address.startswith("whatsapp:GB.") for address in addresses)
+    assert {row.via for row in script.rows} == {"producer", "sync", "arq", "arq_pickle"}
+    ends = {row.expect.end for row in script.rows}
+    assert ends >= {"accepted", "refused", "failed", "expired", "cancelled", "dead", "unresolved"}
+    assert ends >= {"invalid", "duplicate", "conflict"}
+
+
+def test_only_addresses_set_aside_for_fiction_are_used(script: Script) -> None:
+    """Phones are from the ranges that the regulators keep free: +44 7700 900xxx and +1 … 555 01xx."""
+    phones = [str(row.message.get("to", "")).rpartition(":")[2] for row in script.rows] + [
+        act.address.rpartition(":")[2] for act in script.acts
+    ]
+    for phone in phones:
+        assert not phone.startswith("+") or phone.startswith("+447700900") or phone[5:10] == "55501", phone
+
+
+def test_expected_validity_is_what_the_contract_says(script: Script) -> None:
+    """A row expected to be invalid breaks the contract, and no other row does."""
+    for row in script.rows:
+        try:
+            if row.line is not None:
+                SendMessage.model_validate_json(row.line)
+            else:
+                SendMessage.model_validate(row.fields(wall_now()))
+        except InvalidMessage:
+            assert row.expect.end == "invalid", row.name
+        else:
+            assert row.expect.end != "invalid", row.name
+
+
+def test_the_examples_settings_are_valid(root: Path) -> None:
+    """examples/sendwindow.toml loads as it is, given the two secrets it names."""
+    environ = {"TWILIO_AUTH_TOKEN": "a", "TWILIO_AUTH_TOKEN_SECOND": "b"}
+    assert {"shop", "text"} <= set(load_settings(root / "examples/sendwindow.toml", environ).senders)
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ('{"at": 1}', "line 1"),
+        ('{"row": "x", "at": 1, "message": {}, "expect": {"end": "accepted"}, "colour": 1}', "colour"),
+        ("nonsense", "is no JSON object"),
+    ],
+    ids=["missing", "unknown", "no JSON"],
+)
+def test_a_script_that_cannot_be_read_is_told_by_line(tmp_path: Path, messages: str, words: str) -> None:
+    """A mistake in the examples names file and line."""
+    (tmp_path / "messages.jsonl").write_text(messages + "\n")
+    (tmp_path / "people.jsonl").write_text("")
+    with pytest.raises(CommandError, match=words):
+        read_script(tmp_path)
+
+
+ROW = Row(
+    number=1,
+    rule="sms.consent",
+    at=1,
+    settles_at=1,
+    expect=Expectation("accepted", "sms_consent", "freeform", "delivered"),
+    message={"message_id": "one"},
+)
+AS_EXPECTED = Result("accepted", "sms_consent", "delivered")
+RECORD = Record("one", {"s": "accepted"}, ({"e": "intent", "trace": [["consent", "pass"], ["sms.consent", "choose"]]},))
+
+
+def found(
+    result: Result = AS_EXPECTED, record: Record = RECORD, form: str | None = "freeform", row: Row = ROW
+) -> list[str]:
+    forms = {} if form is None else {"one": form}
+    return [each.what for each in deviations(Script((row,), ()), {1: result}, {"one": record}, forms)]
+
+
+def test_what_came_out_as_expected_is_no_deviation() -> None:
+    """End, reason, status, form and deciding rule all agree."""
+    assert found() == []
+    assert matches(ROW, AS_EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"result": replace(AS_EXPECTED, end="refused")}, "end"),
+        ({"result": replace(AS_EXPECTED, reason="window_open")}, "reason"),
+        ({"result": replace(AS_EXPECTED, status="failed")}, "status"),
+        ({"form": "template"}, "form"),
+        ({"form": None}, "form"),
+        ({"record": replace(RECORD, timeline=({"e": "intent", "trace": [["consent", "deny"]]},))}, "deciding rule"),
+        ({"record": replace(RECORD, timeline=())}, "deciding rule"),
+        ({"row": replace(ROW, expect=replace(ROW.expect, waits="awaiting_inbound"))}, "wait"),
+    ],
+    ids=["end", "reason", "status", "form", "not posted", "rule", "undecided", "wait"],
+)
+def test_each_difference_is_noticed(changed: dict[str, object], what: str) -> None:
+    """One thing that is not as expected is one deviation, named."""
+    assert found(**changed) == [what]  # type: ignore[arg-type]  # a table of keyword arguments
+
+
+def test_a_message_that_was_lost_is_noticed() -> None:
+    """A row without any result is a deviation, not an oversight."""
+    assert deviations(Script((ROW,), ()), {}, {}, {})[0].got == "lost"
+
+
+def test_the_form_is_what_the_sandbox_saw_last(tmp_path: Path) -> None:
+    """The form comes from the sandbox's journal, of the last POST of each message."""
+    lines = [
+        {"t": 1, "who": "sandbox", "e": "post", "id": "one", "form": "freeform"},
+        {"t": 2, "who": "sandbox", "e": "post", "id": "one", "form": "template"},
+        {"t": 3, "who": "sandbox", "e": "said", "sid": "SM1"},
+    ]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert forms_posted(tmp_path / "s.jsonl") == {"one": "template"}
+
+
+def test_the_summary_counts_by_end_and_reason() -> None:
+    """Equal ends and reasons are counted together."""
+    rows = summary([AS_EXPECTED, AS_EXPECTED, Result("invalid", "to")])
+    assert rows[0] == {"end": "accepted", "reason": "sms_consent", "messages": 2}
+    assert rows[1]["messages"] == 1

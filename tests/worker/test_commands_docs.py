@@ -1,0 +1,60 @@
+"""`docs`: the generated parts of README and docs say what the code does."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sendwindow.vocabulary import DISPATCH_ENDS, Stage
+from worker.commands.docs import FILES, PARTS, generated
+from worker.commands.exits import CommandError, Exit
+from worker.commands.line import main
+from worker.commands.states import TRANSITIONS
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Path:
+    for name in FILES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    return tmp_path
+
+
+def test_what_is_checked_in_is_fresh(root: Path) -> None:
+    """README and docs hold exactly what the code generates."""
+    assert main(["docs", "--check", "--root", str(root)]) == Exit.DONE
+
+
+def test_a_stale_part_fails_the_check_and_is_mended(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` names the stale file and writes nothing; without it the part is written anew."""
+    readme = checkout / "README.md"
+    fresh = readme.read_text()
+    stale = fresh.replace("| `store.partition` |", "| `store.department` |")
+    readme.write_text(stale)
+    assert main(["docs", "--check", "--root", str(checkout)]) == Exit.FAILED
+    assert "README.md" in capsys.readouterr().out
+    assert readme.read_text() == stale
+    assert main(["docs", "--root", str(checkout)]) == Exit.DONE
+    assert readme.read_text() == fresh
+
+
+def test_every_part_is_used_and_every_marker_is_known(root: Path) -> None:
+    """No table is generated for nothing, and a marker that nobody serves is an error."""
+    texts = "".join((root / name).read_text() for name in FILES)
+    assert all(f"<!-- generated: {name} -->" in texts for name in PARTS)
+    with pytest.raises(CommandError, match="Nobody generates"):
+        generated("<!-- generated: weather -->\n<!-- end -->\n")
+
+
+def test_architecture_stays_short(root: Path) -> None:
+    """docs/architecture.md is read in one sitting: under 150 lines, tables included."""
+    assert len((root / "docs/architecture.md").read_text().splitlines()) < 150
+
+
+def test_every_stage_is_in_the_drawing_and_nothing_leaves_an_end_silently() -> None:
+    """Each stage can be reached; an end is left only by what proves or a person decides."""
+    reached = {after for _, after, _ in TRANSITIONS} | {Stage.QUEUED}
+    assert reached == set(Stage)
+    leaving = {(before, why) for before, _, why in TRANSITIONS if before in DISPATCH_ENDS}
+    assert leaving == {(Stage.ACCEPTED, "failed afterwards, may be tried again"), (Stage.DEAD, "replay")}
+    assert {before for before, _, _ in TRANSITIONS} >= set(Stage) - DISPATCH_ENDS

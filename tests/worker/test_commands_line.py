@@ -1,0 +1,90 @@
+"""What every command has in common: its place in the line, its errors, its exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.commands.exits import Exit
+from worker.commands.line import COMMANDS, main, parser
+
+
+def test_every_command_is_listed_and_describes_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--help` names every command; each command has a help of its own and a function to run."""
+    assert main(["--help"]) == Exit.DONE
+    shown = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"    {name} " in shown
+        assert main([name, "--help"]) == Exit.DONE
+        assert "--config FILE" in capsys.readouterr().out
+
+
+def test_help_loads_neither_redis_nor_aiohttp(root: Path) -> None:
+    """The parser of a command imports only what the command needs, so that help and errors come at once."""
+    check = "import sys; from worker.commands.line import main; main(['--help']); print(sorted(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=True).stdout
+    loaded = printed.splitlines()[-1]
+    for heavy in ("redis", "aiohttp", "pydantic", "rich", "structlog"):
+        assert f"'{heavy}'" not in loaded
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["show"], ["dead"], ["dead", "forget"], ["up", "--workers", "x"]]
+)
+def test_a_wrong_command_line_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be parsed exits with 2 and says in one sentence what is wrong."""
+    assert main(arguments) == Exit.USAGE
+    assert "error: " in capsys.readouterr().err
+
+
+def test_faulty_settings_are_told_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fault of the settings is told with file, key and remedy, and the exit code is 2."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    config = tmp_path / "sendwindow.toml"
+    config.write_text('[store]\npartition = "P 0"\n[gateway]\nport = 99999\n')
+    assert main(["doctor", "--config", str(config)]) == Exit.USAGE
+    printed = capsys.readouterr().err
+    assert "2 faults" in printed
+    assert "store.partition" in printed
+    assert "gateway.port" in printed
+
+
+def test_an_unreachable_store_is_told_without_its_url(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not answer exits with 3 after a bounded time; neither URL nor password is repeated."""
+    monkeypatch.setenv("NOWHERE", f"unix://:hunter2@{tmp_path}/none.sock")
+    monkeypatch.setenv("KEY", "a person key of the tests")
+    config = tmp_path / "sendwindow.toml"
+    config.write_text('[store]\nurl = "env:NOWHERE"\nperson_key = "env:KEY"\n')
+    assert main(["show", "one", "--config", str(config)]) == Exit.STORE_UNREACHABLE
+    printed = capsys.readouterr().err
+    assert printed.splitlines()[-1].startswith("error: ")
+    assert "hunter2" not in printed
+    assert "none.sock" not in printed
+
+
+def test_config_may_stand_in_any_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--config` counts before the command, after it and after its second word."""
+    name = str(tmp_path / "none.toml")
+    for arguments in (
+        ["--config", name, "dead", "list"],
+        ["dead", "--config", name, "list"],
+        ["dead", "list", "--config", name],
+    ):
+        assert main(arguments) == Exit.USAGE
+        assert "none.toml: file: cannot be read" in capsys.readouterr().err
+
+
+def test_every_exit_code_is_explained() -> None:
+    """The table of exit codes in docs/commands.md has a meaning for each."""
+    assert all(code.meaning for code in Exit)
+    assert len({code.meaning for code in Exit}) == len(Exit)
+
+
+def test_only_the_command_named_gets_its_arguments() -> None:
+    """Parsing a command builds the arguments of that command alone."""
+    assert parser("show").parse_args(["show", "one"]).message_id == "one"

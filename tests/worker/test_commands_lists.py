@@ -1,0 +1,122 @@
+"""`dead` and `unknown`: what waits for a person."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.stores_world import DEAD, opened
+from worker.commands.exits import Exit
+
+SID = "SM" + "a" * 32
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+def die(store: StoreUnderTest, **messages: str) -> None:
+    """Let messages die; the value names their campaign."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            for message_id, campaign in messages.items():
+                claimed = await world.post(message_id, campaign=campaign or None)
+                await world.settle(claimed, DEAD)
+
+    asyncio.run(play())
+
+
+def park(store: StoreUnderTest, message_id: str) -> None:
+    async def play() -> None:
+        async with opened(store) as world:
+            await world.park(message_id)
+
+    asyncio.run(play())
+
+
+def stage(command: CommandLine, message_id: str) -> object:
+    return command("show", message_id, "--json").objects[0]["stage"]
+
+
+def test_dead_letters_are_listed_with_reason_and_last_error(command: CommandLine, store: StoreUnderTest) -> None:
+    """The list shows why each died; filters by reason, sender, campaign and time choose among them."""
+    die(store, one="", two="spring")
+    answer = command("dead", "list")
+    assert "2 dead letters" in answer.out
+    assert "it failed too often" in answer.out
+    for chosen, count in (
+        (("--campaign", "spring"), 1),
+        (("--reason", "retries_exhausted"), 2),
+        (("--reason", "poison"), 0),
+        (("--sender", "other"), 0),
+        (("--since", "2099-01-01T00:00:00+00:00"), 0),
+        (("--until", "2099-01-01T00:00:00+00:00"), 2),
+    ):
+        assert len(command("dead", "list", "--json", *chosen).objects) == count, chosen
+    assert command("dead", "list", "--since", "yesterday").code == Exit.USAGE
+
+
+def test_a_replayed_dead_letter_is_queued_again_under_its_id(command: CommandLine, store: StoreUnderTest) -> None:
+    """Replay keeps the id and decides afresh; what is no dead letter any more is told and makes the exit code 1."""
+    die(store, one="")
+    assert command("dead", "replay", "one").code == Exit.DONE
+    assert stage(command, "one") == "queued"
+    answer = command("dead", "replay", "nothing")
+    assert answer.code == Exit.FAILED
+    assert "nothing: is not known" in answer.out
+
+
+def test_dropping_takes_the_filters_and_nothing_else(command: CommandLine, store: StoreUnderTest) -> None:
+    """Drop without ids needs a filter or --all; only what matches goes."""
+    die(store, one="spring", two="autumn")
+    assert command("dead", "drop").code == Exit.USAGE
+    assert "1 dropped" in command("dead", "drop", "--campaign", "spring").out
+    assert [line["message_id"] for line in command("dead", "list", "--json").objects] == ["two"]
+    assert "1 dropped" in command("dead", "drop", "--all").out
+
+
+def test_one_dead_letter_is_shown_with_its_timeline(command: CommandLine, store: StoreUnderTest) -> None:
+    """`dead show` shows a dead letter only; of any other message it says so."""
+    die(store, one="")
+    assert "it failed too often" in command("dead", "show", "one").out
+    command("dead", "replay", "one")
+    assert command("dead", "show", "one").code == Exit.FAILED
+
+
+def test_a_person_who_found_the_sid_ends_an_unknown_message(command: CommandLine, store: StoreUnderTest) -> None:
+    """With --sent the attempt is accepted under that SID, by a person's word."""
+    park(store, "one")
+    assert "1 unknown, 0 of them wait for a person" in command("unknown", "list").out
+    assert command("unknown", "resolve", "one", "--sent", SID).code == Exit.DONE
+    shown = command("show", "one", "--json").objects[0]
+    assert (shown["stage"], shown["reason"]) == ("accepted", "evidence_person")
+    assert "0 unknown" in command("unknown", "list").out
+
+
+def test_a_person_who_knows_it_was_not_sent_has_it_decided_afresh(command: CommandLine, store: StoreUnderTest) -> None:
+    """With --not-sent the message goes back to its lane as a new attempt."""
+    park(store, "one")
+    assert command("unknown", "resolve", "one", "--not-sent").code == Exit.DONE
+    shown = command("show", "one", "--json").objects[0]
+    assert (shown["stage"], shown["reason"]) == ("retrying", "evidence_person")
+
+
+def test_a_sid_of_another_message_resolves_nothing(command: CommandLine, store: StoreUnderTest) -> None:
+    """A SID bound to another attempt is refused, and so is what is no SID or no unknown message."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            await world.accept("other", sid=SID)
+
+    asyncio.run(play())
+    park(store, "one")
+    assert command("unknown", "resolve", "one", "--sent", SID).code == Exit.FAILED
+    assert stage(command, "one") == "unknown"
+    assert command("unknown", "resolve", "one", "--sent", "SM1").code == Exit.USAGE
+    assert command("unknown", "resolve", "other", "--not-sent").code == Exit.FAILED

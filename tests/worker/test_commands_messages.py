@@ -1,0 +1,143 @@
+"""`send`, `show` and `explain`."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.stores_world import ANNA, opened
+from worker.commands.exits import Exit
+from worker.values import ConsentEntry
+
+GOOD: dict[str, Any] = {
+    "to": ANNA,
+    "sender": "shop",
+    "purpose": "utility",
+    "freeform": {"body": "Your bread is ready."},
+}
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+def jsonl(path: Path, *lines: object) -> str:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return str(path)
+
+
+async def grant(store: StoreUnderTest) -> None:
+    async with opened(store) as world:
+        await world.store.people.record_consent(ANNA, ConsentEntry(True, "main", "utility", None, "test"))
+
+
+def test_send_queues_good_lines_and_reports_bad_ones_with_their_number(command: CommandLine, tmp_path: Path) -> None:
+    """Bad lines are told with number, field and remedy and make the exit code 1; good ones are queued all the same."""
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}, "{not json", "", GOOD | {"purpose": "spam"}, GOOD)
+    answer = command("send", name)
+    assert answer.code == Exit.FAILED
+    assert "line 2: message: is not JSON" in answer.out
+    assert "line 4: purpose: " in answer.out
+    assert "2 queued, 0 already known, 2 bad" in answer.out
+    assert command("show", "one").code == Exit.DONE
+
+
+def test_send_again_queues_nothing_twice(command: CommandLine, tmp_path: Path) -> None:
+    """The same file sent again is all duplicates, and that is no error; other content under the same id is one."""
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"})
+    assert command("send", name).code == Exit.DONE
+    assert "0 queued, 1 already known, 0 bad" in command("send", name).out
+    other = jsonl(tmp_path / "n.jsonl", GOOD, GOOD | {"message_id": "one", "freeform": {"body": "other"}})
+    answer = command("send", other)
+    assert answer.code == Exit.FAILED
+    assert "line 2: message_id one already belongs to another message" in answer.out
+
+
+def test_send_speaks_json_to_programs(command: CommandLine, tmp_path: Path) -> None:
+    """With --json every line of standard output is an object; sentences go to standard error."""
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}, GOOD | {"to": "nobody"})
+    answer = command("send", name, "--json")
+    assert answer.objects[0] == {"message_id": "one", "duplicate": False}
+    assert answer.objects[1]["line"] == 2
+    assert "1 queued" in answer.err
+
+
+def test_send_repeats_no_address_of_a_bad_line(command: CommandLine, tmp_path: Path) -> None:
+    """What is reported about a bad line names fields, never what stood in them."""
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"to": "whatsapp:0170-5550199", "freeform": {"body": "a secret " * 300}})
+    answer = command("send", name)
+    assert "5550199" not in answer.out + answer.err
+    assert "secret" not in answer.out + answer.err
+
+
+def test_a_file_that_cannot_be_read_is_a_usage_error(command: CommandLine) -> None:
+    """A missing file is told in one sentence with a remedy, without a stack trace."""
+    answer = command("send", "no-such-file.jsonl")
+    assert answer.code == Exit.USAGE
+    assert answer.err.startswith("error: no-such-file.jsonl cannot be read")
+    assert "Traceback" not in answer.err
+
+
+def test_show_tells_stage_reason_and_timeline(command: CommandLine, store: StoreUnderTest) -> None:
+    """A message that waits shows its stage, the reason in words and every rule that was looked at."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            await world.accept("one", on_unknown=None)
+            await world.callback("delivered", message_id="one")
+
+    asyncio.run(play())
+    answer = command("show", "one")
+    assert answer.code == Exit.DONE
+    assert answer.out.startswith("one: accepted (window_open)")
+    assert "the person wrote to this sender" in answer.out
+    for word in ("enqueued", "intent", "consent:pass", "delivered", "SM1"):
+        assert word in answer.out
+    assert "hello" not in answer.out
+    assert ANNA not in answer.out
+    shown = command("show", "one", "--json").objects[0]
+    assert shown["stage"] == "accepted"
+    assert [event["e"] for event in shown["timeline"]][:2] == ["enqueued", "intent"]
+
+
+def test_show_of_an_unknown_id_fails_with_a_sentence(command: CommandLine) -> None:
+    """An id that is not known exits with 1."""
+    answer = command("show", "nothing")
+    assert answer.code == Exit.FAILED
+    assert "There is no such message." in answer.err
+
+
+def test_explain_says_what_would_happen_and_writes_nothing(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """Explain decides with the facts of this instant, shows each rule, and leaves the store byte for byte as it was."""
+
+    async def contents() -> dict[bytes, bytes | None]:
+        async with opened(store) as world:
+            return await world.contents()
+
+    asyncio.run(grant(store))
+    before = asyncio.run(contents())
+    template = {"name": "order_update", "language": "en", "variables": {"1": "7"}}
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}, GOOD | {"message_id": "two", "template": template})
+    first, second = command("explain", name, "--json").objects
+    assert (first["decision"], first["reason"], first["form"]) == ("refuse", "no_template", "")
+    assert (second["decision"], second["reason"], second["form"]) == ("send", "template_window_closed", "template")
+    assert second["trace"][-1]["rule"] == "whatsapp.closed.template"
+    assert asyncio.run(contents()) == before
+
+
+def test_explain_takes_a_message_on_the_command_line(command: CommandLine) -> None:
+    """One message as JSON is explained in words: decision, reason, rules."""
+    answer = command("explain", json.dumps(GOOD | {"message_id": "one"}))
+    assert answer.code == Exit.DONE
+    assert "one: refuse (no_consent)" in answer.out
+    assert "No consent is recorded" in answer.out
+    assert command("explain", '{"to": 1}').code == Exit.FAILED

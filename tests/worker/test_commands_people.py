@@ -1,0 +1,170 @@
+"""`contact` and `consent`."""
+
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.stores_world import ANNA, BERT
+from worker.clock import wall_now
+from worker.commands.exits import Exit
+
+AT = "2026-03-01T09:30:00+00:00"
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+def test_a_grant_is_kept_with_how_it_came_and_counts_for_its_purpose_only(command: CommandLine) -> None:
+    """The ledger keeps source, wording and evidence; other purposes stay without consent."""
+    more = ("--source", "signup form", "--wording", "v3", "--evidence", "form 12")
+    assert command("consent", "grant", ANNA, "--purpose", "utility", *more).code == Exit.DONE
+    known = command("contact", ANNA, "--json").objects[0]
+    assert known["consents"][0] | {"at": ""} == {
+        "at": "",
+        "granted": True,
+        "account": "main",
+        "purpose": "utility",
+        "source": "signup form",
+        "wording": "v3",
+        "evidence": "form 12",
+    }
+    at_shop = next(line for line in known["senders"] if line["sender"] == "shop")
+    assert (at_shop["utility"], at_shop["marketing"], at_shop["window"]) == ("granted", "none", "closed")
+
+
+def test_a_revocation_covers_everything_unless_it_names_a_purpose(command: CommandLine) -> None:
+    """Revoke without a purpose withdraws all of them, marketing included."""
+    for purpose in ("utility", "marketing"):
+        command("consent", "grant", ANNA, "--purpose", purpose)
+    assert command("consent", "revoke", ANNA, "--purpose", "marketing").code == Exit.DONE
+    standing = command("contact", ANNA, "--json").objects[0]["senders"][0]
+    assert (standing["utility"], standing["marketing"]) == ("granted", "opted_out")
+    assert command("consent", "revoke", ANNA).code == Exit.DONE
+    standing = command("contact", ANNA, "--json").objects[0]["senders"][0]
+    assert (standing["utility"], standing["marketing"]) == ("opted_out", "opted_out")
+
+
+def test_contact_shows_senders_of_the_same_channel_and_never_the_address(command: CommandLine) -> None:
+    """A WhatsApp person is shown at the WhatsApp senders; the address is not printed back."""
+    answer = command("contact", ANNA)
+    assert "shop" in answer.out
+    assert "other" in answer.out
+    assert "text" not in answer.out
+    assert ANNA not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("grant", "0170 5550199", "--purpose", "utility"), "not an address"),
+        (("grant", ANNA), "purpose is missing"),
+        (("grant", ANNA, "--purpose", "utility", "--account", "nobody"), "no such account"),
+        (("grant", ANNA, "--purpose", "utility", "--sender", "text"), "no such sender on the channel"),
+        (("grant", ANNA, "--purpose", "utility", "--expires", "2027-01-01"), "with its offset"),
+        (("grant", ANNA, "--purpose", "utility", "--at", "2999-01-01T00:00:00+00:00"), "nobody consents in the future"),
+        (("grant", "-", "--purpose", "utility", "--at", AT), "Give each line its own `at`"),
+    ],
+    ids=["address", "purpose", "account", "sender", "time", "future", "one time for many"],
+)
+def test_what_cannot_be_recorded_is_refused_with_a_remedy(
+    command: CommandLine, arguments: tuple[str, ...], words: str
+) -> None:
+    """A consent that does not fit the settings is a usage error; its sentence never repeats the address."""
+    answer = command("consent", *arguments)
+    assert answer.code == Exit.USAGE
+    assert words in answer.err
+    assert "5550" not in answer.err
+    assert command("contact", ANNA, "--json").objects[0]["consents"] == []
+
+
+def test_many_consents_come_as_lines_and_bad_ones_are_told(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines override the options; a bad line is told with its number, the others are recorded."""
+    lines = [
+        json.dumps({"address": ANNA, "at": AT}),
+        json.dumps({"address": BERT, "at": AT, "purpose": "marketing", "wording": "v4"}),
+        json.dumps({"address": "nobody", "at": AT}),
+        json.dumps({"address": ANNA, "at": AT, "colour": "red"}),
+        "not json",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    answer = command("consent", "grant", "-", "--purpose", "utility")
+    assert answer.code == Exit.FAILED
+    assert "2 recorded, 3 bad" in answer.out
+    for number in (3, 4, 5):
+        assert f"line {number}: " in answer.out
+    standing = command("contact", BERT, "--json").objects[0]["senders"][0]
+    assert (standing["utility"], standing["marketing"]) == ("none", "granted")
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ({}, "does not say when the person consented"),
+        ({"at": None}, "does not say when the person consented"),
+        ({"at": "2026-03-01"}, "with its offset"),
+        ({"at": "2999-01-01T00:00:00+00:00"}, "nobody consents in the future"),
+    ],
+    ids=["missing", "null", "no offset", "future"],
+)
+def test_a_line_without_the_time_of_consent_is_bad(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch, at: dict[str, object], words: str
+) -> None:
+    """Dated now, old consent would outrank a STOP that came after it: each line says when the person consented."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"address": ANNA, "purpose": "utility", **at})))
+    answer = command("consent", "grant", "-")
+    assert answer.code == Exit.FAILED
+    assert words in answer.out
+    assert command("contact", ANNA, "--json").objects[0]["consents"] == []
+
+
+def test_a_withdrawal_needs_no_time(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many withdrawals may hold from now: that forbids, and permits nothing."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"address": ANNA})))
+    assert command("consent", "revoke", "-").code == Exit.DONE
+
+
+def test_an_import_leaves_a_stop_in_force(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consent from before a STOP is kept without effect; what is dated after it is told, with what to do."""
+    now = wall_now()
+    stop, after = (now - timedelta(days=1)).isoformat(), (now - timedelta(hours=1)).isoformat()
+    assert command("consent", "revoke", ANNA, "--at", stop).code == Exit.DONE
+    lines = [json.dumps({"address": address, "at": at}) for address, at in ((ANNA, AT), (ANNA, after), (BERT, after))]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    answer = command("consent", "grant", "-", "--purpose", "utility")
+    assert answer.code == Exit.FAILED
+    assert "2 recorded, 1 bad" in answer.out
+    assert "line 2: Not recorded" in answer.out
+    assert "--after-stop" in answer.out
+    assert utility(command) == "opted_out"
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines[1]))
+    assert command("consent", "grant", "-", "--purpose", "utility", "--after-stop").code == Exit.DONE
+    assert utility(command) == "granted"
+
+
+def test_a_grant_after_a_stop_must_be_meant(command: CommandLine) -> None:
+    """Without --after-stop the command fails, says what to do, and never repeats the address."""
+    before = (wall_now() - timedelta(days=1)).isoformat()
+    assert command("consent", "revoke", ANNA, "--at", before).code == Exit.DONE
+    answer = command("consent", "grant", ANNA, "--purpose", "utility")
+    assert answer.code == Exit.FAILED
+    assert "repeat with --after-stop" in answer.err
+    assert ANNA not in answer.err + answer.out
+    assert utility(command) == "opted_out"
+    assert command("consent", "grant", ANNA, "--purpose", "utility", "--after-stop").code == Exit.DONE
+    assert utility(command) == "granted"
+
+
+def utility(command: CommandLine) -> object:
+    """How the person stands towards utility messages."""
+    return command("contact", ANNA, "--json").objects[0]["senders"][0]["utility"]

@@ -1,0 +1,148 @@
+"""What a list of messages proves about an attempt, as a table and as properties."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.dispatch.evidence import LATEST, SLACK, Absent, Found, Owner, Sought, Unclear, examine, witnesses
+from worker.twilio.messages import MessageRow
+
+INTENT: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
+TEXT: Final = "Your parcel has arrived"
+TO: Final = "+14155550100"
+FREEFORM: Final = Sought("m1", 1, TO, INTENT, TEXT, may_be_template=False)
+TEMPLATE: Final = Sought("m1", 1, TO, INTENT, None, may_be_template=True)
+SECOND: Final = timedelta(seconds=1)
+
+
+def row(number: int = 1, *, after: timedelta = timedelta(0), body: str | None = TEXT, to: str = TO) -> MessageRow:
+    return MessageRow(f"SM{number:032x}", "sent", to, "+14155550111", body, INTENT + after)
+
+
+def found(number: int = 1) -> str:
+    return f"found {number}"
+
+
+def say(finding: Found | Absent | Unclear) -> str:
+    match finding:
+        case Found(row=row):
+            return found(int(row.message_sid[-4:], 16))
+        case Absent():
+            return "absent"
+        case Unclear(why=why):
+            return why
+
+
+TABLE: Final = [
+    ("one alike in time", FREEFORM, [row()], {}, found()),
+    ("ours by its binding, whatever its text", FREEFORM, [row(body="x")], {row().message_sid: ("m1", 1)}, found()),
+    ("bound to another attempt of ours", FREEFORM, [row()], {row().message_sid: ("m1", 2)}, "absent"),
+    ("bound to another message", FREEFORM, [row()], {row().message_sid: ("m2", 1)}, "absent"),
+    ("another text", FREEFORM, [row(body="Good morning")], {}, "absent"),
+    ("a text that only ends like ours", FREEFORM, [row(body="No! " + TEXT)], {}, "absent"),
+    ("a trial account's prefix", FREEFORM, [row(body="Sent from your Twilio trial account - " + TEXT)], {}, found()),
+    (
+        "look-alike punctuation swapped",
+        Sought("m1", 1, TO, INTENT, "It’s here…", False),
+        [row(body="It's here...")],
+        {},
+        found(),
+    ),
+    ("two alike", FREEFORM, [row(1), row(2)], {}, "several"),
+    ("two alike, one known", FREEFORM, [row(1), row(2)], {row(2).message_sid: ("m2", 1)}, found()),
+    ("redacted text", FREEFORM, [row(body=None)], {}, "redacted"),
+    ("empty text", FREEFORM, [row(body="")], {}, "redacted"),
+    ("media without text", Sought("m1", 1, TO, INTENT, None, False), [row(body="")], {}, found()),
+    ("emoji only: nothing to compare", Sought("m1", 1, TO, INTENT, "🎉", False), [row(body="🎉")], {}, found()),
+    ("template, unique in time", TEMPLATE, [row(body="Dear Ann, …")], {}, found()),
+    ("template, two in time", TEMPLATE, [row(1), row(2)], {}, "several"),
+    ("at the early edge", FREEFORM, [row(after=-SLACK)], {}, found()),
+    ("before the early edge", FREEFORM, [row(after=-SLACK - SECOND)], {}, "time"),
+    ("at the late edge", FREEFORM, [row(after=LATEST)], {}, found()),
+    ("after the late edge", FREEFORM, [row(after=LATEST + SECOND)], {}, "time"),
+    ("alike, to an address written differently", FREEFORM, [row(to="+5215550100")], {}, "address"),
+    ("long before", FREEFORM, [row(after=-timedelta(hours=1))], {}, "absent"),
+    ("long after", FREEFORM, [row(after=timedelta(hours=1))], {}, "absent"),
+    ("nothing at all", FREEFORM, [], {}, "absent"),
+]
+
+
+@pytest.mark.parametrize("name, sought, rows, owners, expected", TABLE, ids=[line[0] for line in TABLE])
+def test_what_a_proven_complete_list_says(
+    name: str, sought: Sought, rows: list[MessageRow], owners: dict[str, Owner], expected: str
+) -> None:
+    """One row that can only be ours is proof; what could be ours forbids to say absent."""
+    assert say(examine(sought, rows, owners, is_complete=True, is_proven=True)) == expected
+
+
+RIVAL: Final = Sought("m2", 1, TO, INTENT + SECOND, "Good morning", may_be_template=False)
+
+
+@pytest.mark.parametrize(
+    "sought, rival, expected",
+    [
+        (TEMPLATE, TEMPLATE, "contested"),
+        (FREEFORM, RIVAL, found()),
+        (FREEFORM, Sought("m2", 1, TO, INTENT, TEXT, may_be_template=False), "contested"),
+        (FREEFORM, Sought("m2", 1, TO, INTENT, None, may_be_template=True), "contested"),
+        (TEMPLATE, Sought("m2", 1, TO, INTENT + timedelta(hours=2), None, may_be_template=True), found()),
+    ],
+    ids=["two templates", "another text", "the same text", "any text", "at another time"],
+)
+def test_a_row_that_could_be_another_unproven_attempts_is_no_proof(
+    sought: Sought, rival: Sought, expected: str
+) -> None:
+    """Two messages to one person on their way at once: the one row shown may be the other's."""
+    assert say(examine(sought, [row()], {}, rivals=[rival], is_complete=True, is_proven=True)) == expected
+
+
+@pytest.mark.parametrize(
+    "is_complete, is_proven, expected",
+    [(True, True, "absent"), (False, True, "incomplete"), (True, False, "unproven"), (False, False, "incomplete")],
+)
+def test_absence_needs_a_complete_list_of_a_proven_service(is_complete: bool, is_proven: bool, expected: str) -> None:
+    """An empty list alone proves nothing."""
+    assert say(examine(FREEFORM, [], {}, is_complete=is_complete, is_proven=is_proven)) == expected
+
+
+def test_a_witness_is_known_to_us_and_not_older_than_the_intent() -> None:
+    """Only a message created since then shows that the list reaches that far."""
+    owners: dict[str, Owner] = {row(1).message_sid: ("a", 1), row(2).message_sid: ("b", 1)}
+    rows = [row(1), row(2, after=-SECOND), row(3)]
+    assert witnesses(rows, owners, INTENT) == [row(1)]
+
+
+ROWS: Final = st.lists(
+    st.builds(
+        row,
+        st.integers(1, 6),
+        after=st.integers(-2000, 2000).map(lambda seconds: timedelta(seconds=seconds)),
+        body=st.sampled_from([TEXT, "Good morning", "", None]),
+    ),
+    max_size=5,
+    unique_by=lambda one: one.message_sid,
+)
+OWNERS: Final = st.dictionaries(
+    st.integers(1, 6).map(lambda number: f"SM{number:032x}"),
+    st.tuples(st.sampled_from(["m1", "m2"]), st.integers(1, 2)),
+)
+
+
+@given(st.sampled_from([FREEFORM, TEMPLATE]), ROWS, OWNERS, st.booleans(), st.booleans())
+def test_nothing_foreign_is_found_and_nothing_possible_is_called_absent(
+    sought: Sought, rows: list[MessageRow], owners: dict[str, Owner], is_complete: bool, is_proven: bool
+) -> None:
+    """Found is never bound elsewhere; Absent only from a proven complete list without a free row like ours in time."""
+    finding = examine(sought, rows, owners, is_complete=is_complete, is_proven=is_proven)
+    if isinstance(finding, Found):
+        assert owners.get(finding.row.message_sid, ("m1", 1)) == ("m1", 1)
+    if isinstance(finding, Absent):
+        assert is_complete
+        assert is_proven
+        assert not any(
+            one.message_sid not in owners and one.body == TEXT and -SLACK <= one.created_at - INTENT <= LATEST
+            for one in rows
+        )

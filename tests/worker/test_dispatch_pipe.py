@@ -1,0 +1,475 @@
+"""The way of a message through a worker, on a real store and real sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from policies.status import describe
+from sendwindow.contract import Freeform, Template
+from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage, WhenClosed
+from tests.worker.dispatch_world import (
+    ANNA,
+    BERT,
+    Between,
+    Place,
+    Twilio,
+    World,
+    accepting,
+    dispatching,
+    rejecting,
+    resetting,
+    sid,
+)
+from worker.twilio.requests import PARAMETERS
+from worker.values import (
+    Admission,
+    AdmitRequest,
+    ClaimBatch,
+    Effect,
+    Inbound,
+    OptOut,
+    Permit,
+    SetTag,
+    SettleAgain,
+    Settlement,
+    StatusUpdate,
+    SuppressAddress,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_message_goes_from_queue_to_acceptance(store: Place, tmp_path: Path) -> None:
+    """Claimed, decided, intent, replied, settled: each is journaled in this order, and Twilio gets one right form."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.ACCEPTED)
+        record = await world.record()
+        assert (record.row["s"], record.row["sid"]) == ("accepted", sid(1))
+        (form,) = world.twilio.posts
+        assert form["Body"] == "hello"
+        assert form["StatusCallback"] == "https://hooks.example.com/twilio/status?m=m1&a=1#rc=5&rp=all"
+        assert set(form) <= PARAMETERS
+        lines = world.journaled()
+        assert [line["e"] for line in lines] == ["claimed", "decided", "intent", "replied", "settled"]
+        assert lines[1]["form"] == "freeform"
+        assert lines[3] == lines[3] | {"reply": "accepted", "sid": sid(1), "http": 201, "attempt": 1}
+        assert lines[4] == lines[4] | {"stage": "accepted", "applied": True}
+        assert ANNA not in world.journal_path.read_text()
+
+
+async def test_many_messages_all_arrive_once(store: Place, tmp_path: Path) -> None:
+    """More messages than slots: every one is accepted, none is posted twice."""
+    async with dispatching(store, tmp_path / "j", slots=4) as world:
+        await world.consents()
+        await world.writes()
+        for number in range(60):
+            await world.enqueue(f"m{number}")
+        await world.run_until(Stage.ACCEPTED, 60)
+        assert len(world.twilio.posts) == 60
+        assert len({form["StatusCallback"] for form in world.twilio.posts}) == 60
+
+
+# -- what nobody may send ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wish, stage, reason",
+    [
+        pytest.param({}, "refused", "no_consent", id="nobody-asked-anna"),
+        pytest.param({"sender": "gone"}, "refused", "unknown_sender", id="unknown-sender"),
+        pytest.param({"sender": "page"}, "refused", "channel_mismatch", id="wrong-channel"),
+    ],
+)
+async def test_a_refusal_is_an_end_without_a_post(
+    store: Place, tmp_path: Path, wish: dict[str, Any], stage: str, reason: str
+) -> None:
+    """What may not go ends with its reason, and Twilio hears nothing."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.enqueue(**wish)
+        await world.run_until(Stage.REFUSED)
+        assert (await world.stage(), await world.reason()) == (stage, reason)
+        assert world.twilio.posts == []
+
+
+async def test_an_expired_message_ends_as_expired(store: Place, tmp_path: Path) -> None:
+    """Nothing is sent at or after expiry."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.later(hours=25)
+        await world.run_until(Stage.EXPIRED)
+        assert world.twilio.posts == []
+
+
+async def test_an_unreadable_job_becomes_a_dead_letter(store: Place, tmp_path: Path) -> None:
+    """Bytes that nobody can read are kept for a person and stop nobody else."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue("broken")
+        await world.redis.set(world.store.keys.job("broken"), b"\x80\x04garbage")
+        await world.enqueue("good")
+        await world.run_until(Stage.ACCEPTED)
+        assert (await world.stage("broken"), await world.reason("broken")) == ("dead", "unreadable")
+
+
+async def test_a_message_that_may_wait_goes_when_the_person_writes(store: Place, tmp_path: Path) -> None:
+    """Waiting for an inbound is a stage of its own; the inbound releases it at once."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.enqueue(when_closed=WhenClosed.WAIT)
+        async with world.working():
+            await world.watch.until(lambda: (Stage.WAITING, Reason.AWAITING_INBOUND) in world.watch.stages)
+            await world.writes()
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        assert len(world.twilio.posts) == 1
+
+
+# -- facts that change under a decision ----------------------------------------------------------
+
+
+class Flipping(Between):
+    """Does something right before the first admission: after the decision, before the permit."""
+
+    def __init__(self, world: World, change: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(world)
+        self._change: Callable[[], Awaitable[object]] | None = change
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        change, self._change = self._change, None
+        if change is not None:
+            await change()
+        return await self._ledger.admit(requests)
+
+
+async def learn(world: World, effect: Effect) -> None:
+    """Let the store learn something from another attempt to the same person."""
+    batch: ClaimBatch = await world.store.ledger.claim(1)
+    (other,) = batch.claimed
+    again = SettleAgain(Stage.RETRYING, Reason.NOT_SENT, delay_ms=3_600_000)
+    facts = other.facts
+    await world.store.ledger.settle(
+        [
+            Settlement(
+                message_id=other.message_id,
+                fence=other.fence,
+                attempt=0,
+                result=again,
+                person_digest=facts.person_digest,
+                sender="page" if isinstance(effect, SetTag) else "shop",
+                account="main",
+                effects=(effect,),
+            )
+        ]
+    )
+
+
+FLIPS: list[Any] = [
+    pytest.param(lambda w: w.writes(keyword="stop"), "refused", "opted_out", id="stop"),
+    pytest.param(lambda w: w.consents(granted=False), "refused", "opted_out", id="consent-withdrawn"),
+    pytest.param(lambda w: w.later(hours=23, minutes=59), "refused", None, id="window-closed-and-expired-soon"),
+    pytest.param(lambda w: w.later(hours=24), "expired", "expired", id="expired"),
+    pytest.param(
+        lambda w: w.store.switches.pause("sender", "shop", timedelta(hours=1), "test"),
+        "waiting",
+        "sender_paused",
+        id="sender-paused",
+    ),
+    pytest.param(
+        lambda w: w.store.switches.pause("account", "main", timedelta(hours=1), "test"),
+        "waiting",
+        "account_paused",
+        id="account-paused",
+    ),
+    pytest.param(lambda w: w.producer.cancel("m1"), "cancelled", "cancelled", id="cancelled"),
+    pytest.param(
+        lambda w: learn(w, OptOut(sender_only=True, evidence="test")), "refused", "opted_out", id="provider-opt-out"
+    ),
+    pytest.param(lambda w: learn(w, SuppressAddress(600, "test")), "refused", "address_suppressed", id="suppressed"),
+]
+
+
+@pytest.mark.parametrize("flip, stage, reason", FLIPS)
+async def test_a_fact_that_changes_between_decide_and_admit_lets_no_post_leave(
+    store: Place,
+    tmp_path: Path,
+    flip: Callable[[World], Awaitable[object]],
+    stage: str,
+    reason: str | None,
+) -> None:
+    """The permit is granted only while what was seen is still so; otherwise it is decided again, or ends."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.later(minutes=1)
+        await world.enqueue()
+        ledger = Flipping(world, lambda: flip(world))
+        if "learn" in flip.__code__.co_names:
+            # Another message of the same person, claimed by somebody else meanwhile.
+            ledger = Flipping(world, lambda: _with_other(world, flip))
+        await world.run_until(Stage(stage), ledger=ledger)
+        decided = [line["decision"] for line in world.journaled() if line["e"] == "decided" and line["id"] == "m1"]
+        assert decided[0] == "send"
+        assert world.twilio.posts == []
+        assert await world.stage() == stage
+        if reason is not None:
+            assert await world.reason() == reason
+
+
+async def _with_other(world: World, flip: Callable[[World], Awaitable[object]]) -> None:
+    await world.enqueue("other")
+    await flip(world)
+
+
+async def test_a_window_that_closes_after_the_decision_makes_it_a_template(store: Place, tmp_path: Path) -> None:
+    """Decided again with fresh facts, the closed window's template goes out, not the freeform."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.later(minutes=1)
+        template = Template(name="order", language="en", variables={"1": "A-1"})
+        expires_at = (await world.store.now()) + timedelta(days=3)
+        await world.enqueue(template=template, expires_at=expires_at)
+        await world.run_until(Stage.ACCEPTED, ledger=Flipping(world, lambda: world.later(hours=24)))
+        (form,) = world.twilio.posts
+        assert "Body" not in form
+        assert form["ContentSid"] == "HX" + "0" * 32
+
+
+async def test_a_template_that_is_paused_after_the_decision_is_not_sent(store: Place, tmp_path: Path) -> None:
+    """What a provider's error said about the template counts at admission."""
+
+    async def pause_template(world: World) -> None:
+        key = world.store.keys.template("order")
+        await world.redis.hset(key, mapping={"state": "paused", "reason": "code 63041"})
+        await world.redis.hincrby(key, "r", 1)
+
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.enqueue(freeform=None, template=Template(name="order", language="en", variables={"1": "A-1"}))
+        await world.run_until(Stage.REFUSED, ledger=Flipping(world, lambda: pause_template(world)))
+        assert await world.reason() == "template_paused"
+        assert world.twilio.posts == []
+
+
+async def test_a_tag_that_dies_after_the_decision_is_not_relied_on(store: Place, tmp_path: Path) -> None:
+    """Messenger outside the window: the breaker of the Page is looked at by the permit, too."""
+
+    async def kill_tag(world: World) -> None:
+        key = world.store.keys.tag_state("page")
+        await world.redis.hset(key, mapping={"state": "dead", "reason": "code 63016"})
+        await world.redis.hincrby(key, "r", 1)
+
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.writes(BERT, "page")
+        await world.later(hours=25)
+        await world.consents(BERT)
+        await world.enqueue(to=BERT, sender="page", purpose=Purpose.ACCOUNT_UPDATE)
+        await world.run_until(Stage.REFUSED, ledger=Flipping(world, lambda: kill_tag(world)))
+        assert await world.reason() == "account_update_dead"
+        assert world.twilio.posts == []
+
+
+class Fidgeting(Between):
+    """The person writes before every admission, so that no decision ever holds."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._world = world
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        await self._world.writes()
+        return await self._ledger.admit(requests)
+
+
+async def test_a_message_whose_facts_never_rest_is_given_back(store: Place, tmp_path: Path) -> None:
+    """A run decides a bounded number of times; then somebody else may have the slot."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        async with world.working(ledger=Fidgeting(world)):
+            await world.watch.until(lambda: (Stage.QUEUED, Reason.FACTS_CHANGED) in world.watch.stages)
+        assert world.twilio.posts == []
+
+
+# -- permits -------------------------------------------------------------------------------------
+
+
+class Lapsing(Between):
+    """Grants a first permit that has lapsed by the time it arrives."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.lapsed = 0
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        admissions = await self._ledger.admit(requests)
+        if self.lapsed:
+            return list(admissions)
+        self.lapsed += 1
+        return [replace(one, lapses_at=0.0) if isinstance(one, Permit) else one for one in admissions]
+
+
+async def test_a_lapsed_permit_gives_the_message_back_without_a_try(store: Place, tmp_path: Path) -> None:
+    """A worker that was stopped between permit and POST does not send; the next run does, and no try was used."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.ACCEPTED, ledger=Lapsing(world))
+        assert world.watch.stages[0] == (Stage.QUEUED, Reason.PERMIT_LAPSED)
+        (form,) = world.twilio.posts
+        assert "a=2#" in form["StatusCallback"]
+
+
+async def test_the_same_template_by_its_content_sid_has_the_same_state(store: Place, tmp_path: Path) -> None:
+    """What Twilio said about a template holds under each of its names."""
+    async with dispatching(store, tmp_path / "j", rejecting(63040)) as world:
+        await world.consents()
+        for message_id, name, stage in (
+            ("m1", "order", Stage.FAILED),
+            ("m2", "HX" + "0" * 32, Stage.REFUSED),
+            ("m3", "order", Stage.REFUSED),
+        ):
+            await world.enqueue(message_id, freeform=None, template=Template(name=name, variables={"1": "A-1"}))
+            await world.run_until(stage, 1 if message_id != "m3" else 2)
+        assert len(world.twilio.posts) == 1
+
+
+# -- what Twilio answers -------------------------------------------------------------------------
+
+
+async def test_an_unproven_outcome_is_parked_and_bound_by_a_callback_that_names_its_attempt(
+    store: Place, tmp_path: Path
+) -> None:
+    """A reset after the request was read: one POST, stage unknown; the signed callback proves it accepted."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.UNKNOWN)
+        assert (await world.stage(), await world.reason()) == ("unknown", "outcome_connection_lost")
+        step = describe("sent")
+        update = StatusUpdate(sid(9), "sent", step.rank, step.is_final, step.is_failure, None, "m1", 1)
+        (applied,) = await world.store.statuses.apply([update])
+        assert applied.resolved
+        record = await world.record()
+        assert (record.row["s"], record.row["sid"], record.row["st"]) == ("accepted", sid(9), "sent")
+        assert len(world.twilio.posts) == 1
+
+
+async def test_a_closed_window_at_twilio_is_learnt_and_decided_once_more(store: Place, tmp_path: Path) -> None:
+    """63016 for a freeform closes our record; the second decision takes the template."""
+    async with dispatching(store, tmp_path / "j", rejecting(63016)) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue(template=Template(name="order", language="en", variables={"1": "A-1"}))
+        await world.run_until(Stage.ACCEPTED)
+        first, second = world.twilio.posts
+        assert first["Body"] == "hello"
+        assert second["ContentSid"] == "HX" + "0" * 32
+
+
+async def test_an_opt_out_at_twilio_ends_the_message_and_stops_the_next(store: Place, tmp_path: Path) -> None:
+    """21610 is recorded as an opt-out: what comes later is refused here, without a POST."""
+    async with dispatching(store, tmp_path / "j", rejecting(21610)) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.FAILED)
+        record = await world.record()
+        assert (record.row["s"], record.row["c"]) == ("failed", "21610")
+        await world.enqueue("m2")
+        await world.run_until(Stage.REFUSED)
+        assert await world.reason("m2") == "opted_out"
+        assert len(world.twilio.posts) == 1
+
+
+async def test_too_many_requests_are_tried_again_safely(store: Place, tmp_path: Path) -> None:
+    """429 with 20429 was not processed: the message goes out later, once."""
+    async with dispatching(store, tmp_path / "j", rejecting(20429, 429)) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        async with world.working():
+            await world.watch.until(lambda: (Stage.RETRYING, Reason.THROTTLED) in world.watch.stages)
+            await world.later(seconds=30)
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        assert len(world.twilio.posts) == 2
+
+
+async def test_refused_credentials_stop_the_account_not_the_message(store: Place, tmp_path: Path) -> None:
+    """20003 pauses the account; the message stays queued, and others do not even try."""
+    async with dispatching(store, tmp_path / "j", rejecting(20003, 401)) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.RETRYING)
+        assert await world.reason() == "account_paused"
+        await world.enqueue("m2")
+        batch = await world.store.ledger.claim(10)
+        assert batch.claimed == ()
+
+
+async def test_nobody_listening_is_proven_not_sent_and_tried_again(store: Place, tmp_path: Path) -> None:
+    """A refused connection uses no try and ends nothing."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        working = world.client._doors["main"]
+        gone = replace(working, messages=working.messages.with_port(1))
+        world.client._doors["main"] = gone
+        async with world.working():
+            await world.watch.until(lambda: (Stage.RETRYING, Reason.NOT_SENT) in world.watch.stages)
+            world.client._doors["main"] = working
+            await world.later(seconds=30)
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        assert len(world.twilio.posts) == 1
+
+
+async def test_a_late_reply_is_evidence_for_its_own_attempt(store: Place, tmp_path: Path) -> None:
+    """A worker that lost its lease during the POST still proves what became of it."""
+    gate = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def slow(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        asked.set()
+        await gate.wait()
+        return await accepting(twilio, form)
+
+    async with dispatching(store, tmp_path / "j", slow) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue(on_unknown=OnUnknown.HOLD)
+        async with world.working():
+            await asked.wait()
+            await world.later(seconds=60)
+            (reaped,) = await world.store.ledger.reap(10)
+            assert reaped.stage is Stage.UNKNOWN
+            gate.set()
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        record = await world.record()
+        assert (record.row["s"], record.row["sid"], record.row["r"]) == ("accepted", sid(1), "evidence_late_reply")
+
+
+async def test_media_and_messenger_go_out_too(store: Place, tmp_path: Path) -> None:
+    """A Page's freeform in the open window, with a media URL."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.store.people.apply_inbound([Inbound(sid(77), "page", "main", BERT)])
+        wish = Freeform(body="see", media_url="https://example.com/a.png")
+        await world.enqueue(to=BERT, sender="page", purpose=Purpose.REPLY, freeform=wish)
+        await world.run_until(Stage.ACCEPTED)
+        (form,) = world.twilio.posts
+        assert (form["To"], form["MediaUrl"]) == (BERT, "https://example.com/a.png")

@@ -1,0 +1,359 @@
+"""A worker that is stopped, loses its lease, or finds its store away."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sendwindow.keys import Keys
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.dispatch_world import (
+    HANG_SECONDS,
+    Between,
+    Place,
+    Twilio,
+    World,
+    accepting,
+    dispatching,
+)
+from worker import embedded
+from worker.dispatch.periodic import Duty, run_periodic
+from worker.dispatch.service import Dispatcher
+from worker.tasks import end_tasks
+from worker.values import Admission, AdmitRequest, ClaimBatch, Settled, Settlement
+
+pytestmark = pytest.mark.asyncio
+
+
+class Gate:
+    """A Twilio that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self, twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        self.asked.set()
+        await self.open.wait()
+        return await accepting(twilio, form)
+
+
+def has_more(things: Sequence[object], least: int) -> bool:
+    return len(things) > least
+
+
+def is_ready(dispatcher: Dispatcher) -> bool:
+    return dispatcher.ready
+
+
+async def known(world: World, count: int = 1) -> None:
+    """Queue messages that may go."""
+    await world.consents()
+    await world.writes()
+    for number in range(1, count + 1):
+        await world.enqueue(f"m{number}")
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+async def test_a_stop_finishes_what_is_under_way_and_gives_the_rest_back(store: Place, tmp_path: Path) -> None:
+    """Within the grace the open POST is settled; what had no slot is queued again, without a try."""
+    gate = Gate()
+    async with dispatching(store, tmp_path / "j", gate, slots=1) as world:
+        await known(world, 2)
+        dispatcher = world.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await gate.asked.wait()
+        await world.watch.until(lambda: len([x for x in world.journaled() if x["e"] == "claimed"]) == 2)
+        stopping = asyncio.create_task(dispatcher.stop(HANG_SECONDS))
+        await asyncio.sleep(0)
+        assert not is_ready(dispatcher)
+        gate.open.set()
+        await asyncio.gather(stopping, running)
+        posted = world.twilio.posts[0]["StatusCallback"]
+        ended, other = ("m1", "m2") if "m=m1&" in posted else ("m2", "m1")
+        assert await world.stage(ended) == "accepted"
+        row = (await world.record(other)).row
+        assert (row["s"], row["r"], row["n"]) == ("queued", "worker_stopped", "0")
+        assert len(world.twilio.posts) == 1
+
+
+async def test_a_second_stop_ends_at_once_and_the_intent_remains(store: Place, tmp_path: Path) -> None:
+    """An attempt that was cut off is found by its intent: nobody sends it again before its outcome is looked for."""
+    gate = Gate()
+    async with dispatching(store, tmp_path / "j", gate) as world:
+        await known(world)
+        dispatcher = world.dispatcher()
+        running = asyncio.create_task(dispatcher.run())
+        await gate.asked.wait()
+        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(*stops, running)
+        assert await world.stage() == "posting"
+        await world.later(seconds=60)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert reaped.stage is Stage.UNKNOWN
+
+
+async def test_twenty_restarts_use_no_try_and_send_each_message_once(store: Place, tmp_path: Path) -> None:
+    """Rolling restarts under load: none lost, none doubled, every attempt number is the first."""
+    async with dispatching(store, tmp_path / "j", slots=2) as world:
+        await known(world, 100)
+        for restart in range(20):
+            async with world.working() as dispatcher:
+                least = restart * 4
+                await world.watch.until(partial(has_more, world.watch.stages, least))
+                await dispatcher.stop(HANG_SECONDS)
+        await world.run_until(Stage.ACCEPTED, 100)
+        callbacks = sorted(form["StatusCallback"] for form in world.twilio.posts)
+        assert len(callbacks) == 100
+        assert len(set(callbacks)) == 100
+        assert all("&a=1#" in callback for callback in callbacks)
+
+
+# -- leases --------------------------------------------------------------------------------------
+
+
+class Losing(Between):
+    """Tells the worker that its lease is gone before it asks for a permit."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.told = asyncio.Event()
+
+    async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
+        lost = [message_id for message_id, _ in held]
+        if lost:
+            self.told.set()
+        return lost
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        await self.told.wait()
+        raise ConnectionError("the store is away for a moment")
+
+
+async def test_a_lost_lease_begins_nothing_any_more(store: Place, tmp_path: Path) -> None:
+    """Whoever lost a message does not ask for a permit again, even while the store fails."""
+    async with dispatching(store, tmp_path / "j", lease_seconds=1.0) as world:
+        await known(world)
+        ledger = Losing(world)
+        async with world.working(ledger=ledger):
+            await ledger.told.wait()
+            await world.watch.until(lambda: "admit" in world.watch.parts)
+        assert world.twilio.posts == []
+        assert world.watch.stages == []
+
+
+class Broken(Between):
+    """A bug of ours, with a text that must not be logged."""
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        nonsense: list[Any] = ["what no ledger answers: +14155550100" for _ in requests]
+        return nonsense
+
+
+async def test_a_bug_in_the_pipe_leaves_the_message_to_its_lease(
+    store: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others go on; the message is taken up again when its lease runs out, or becomes poison."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world)
+        async with world.working(ledger=Broken(world)):
+            await world.watch.until(lambda: "pipe" in world.watch.parts)
+        assert "AssertionError" in (logged := capsys.readouterr().out)
+        assert "+14155550100" not in logged
+        assert await world.stage() == "claimed"
+        await world.later(seconds=60)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert reaped.stage is Stage.QUEUED
+        assert world.twilio.posts == []
+
+
+class Renewing(Between):
+    """Says when leases were renewed twice."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._renewals = 0
+        self.twice = asyncio.Event()
+
+    async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
+        lost: list[str] = await self._ledger.renew(held)
+        self._renewals += bool(held)
+        if self._renewals == 2:
+            self.twice.set()
+        return lost
+
+
+async def test_leases_are_kept_while_a_post_lasts(store: Place, tmp_path: Path) -> None:
+    """What is held is renewed every third of a lease, so a long POST stays ours and its reply is settled in time."""
+    gate = Gate()
+    async with dispatching(store, tmp_path / "j", gate, lease_seconds=1.0) as world:
+        await known(world)
+        ledger = Renewing(world)
+        async with world.working(ledger=ledger):
+            await gate.asked.wait()
+            lease = await world.redis.zscore(world.store.keys.leases, "m1")
+            await ledger.twice.wait()
+            assert await world.redis.zscore(world.store.keys.leases, "m1") > lease
+            gate.open.set()
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        assert world.journaled()[-1]["applied"]
+
+
+# -- the store is away ---------------------------------------------------------------------------
+
+
+class Away(Between):
+    """A ledger that fails where the test says, until it is back."""
+
+    def __init__(self, world: World, *calls: str) -> None:
+        super().__init__(world)
+        self.calls = set(calls)
+
+    def _fail(self, call: str) -> None:
+        if call in self.calls:
+            raise ConnectionError("away")
+
+    async def claim(self, limit: int) -> ClaimBatch:
+        self._fail("claim")
+        return await self._ledger.claim(limit)
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        self._fail("admit")
+        return await self._ledger.admit(requests)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        self._fail("settle")
+        return await self._ledger.settle(settlements)
+
+
+@pytest.mark.parametrize("call, posts", [("claim", 0), ("admit", 0), ("settle", 1)])
+async def test_while_the_store_is_away_nothing_is_posted_without_a_permit_and_no_result_is_lost(
+    store: Place, tmp_path: Path, call: str, posts: int
+) -> None:
+    """The worker is not ready, keeps what it knows, and goes on by itself; the message goes out once."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world)
+        ledger = Away(world, call)
+        async with world.working(ledger=ledger) as dispatcher:
+            await world.watch.until(lambda: world.watch.parts.count(call) >= 3)
+            assert not is_ready(dispatcher)
+            assert call in dispatcher.failing
+            assert len(world.twilio.posts) == posts
+            ledger.calls.clear()
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+            assert is_ready(dispatcher)
+        assert len(world.twilio.posts) == 1
+
+
+class Forgetful(Between):
+    """Does what it is asked, then loses every first answer."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._lost: set[str] = set()
+
+    def _lose(self, call: str) -> None:
+        if call not in self._lost:
+            self._lost.add(call)
+            raise ConnectionError("the answer was lost")
+
+    async def claim(self, limit: int) -> ClaimBatch:
+        batch: ClaimBatch = await self._ledger.claim(limit)
+        self._lose("claim")
+        return batch
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        admissions: list[Admission] = await self._ledger.admit(requests)
+        self._lose("admit")
+        return admissions
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        settled: list[Settled] = await self._ledger.settle(settlements)
+        self._lose("settle")
+        return settled
+
+
+async def test_a_lost_answer_of_the_store_changes_nothing(store: Place, tmp_path: Path) -> None:
+    """Settlement may be repeated; a permit granted unseen counts as lapsed, for a STOP may have waited it out."""
+    async with dispatching(store, tmp_path / "j", lease_seconds=1.0) as world:
+        await known(world)
+        ledger = Forgetful(world)
+        ledger._lost.add("claim")  # a lost claim is the store's own matter: it comes back with the lease
+        await world.run_until(Stage.ACCEPTED, ledger=ledger)
+        assert world.watch.parts == ["admit", "settle"]
+        replies = [(line["attempt"], line["reply"]) for line in world.journaled() if line["e"] == "replied"]
+        assert replies == [(1, "not_sent"), (2, "accepted")]
+        (form,) = world.twilio.posts
+        assert "&a=2#" in form["StatusCallback"]
+        assert await world.stage() == "accepted"
+
+
+async def test_a_restart_of_the_store_during_a_post_loses_nothing(tmp_path: Path) -> None:
+    """The server goes away under an open POST and comes back with its file: the reply is settled then."""
+    folder = tmp_path / "store"
+    environ = {"PATH": os.environ.get("PATH", "")}
+    server = embedded.start(folder, environ=environ)
+    gate = Gate()
+
+    class Here:
+        url = server.url
+        partition = "p0"
+
+    try:
+        async with dispatching(Here(), tmp_path / "j", gate) as world:
+            await known(world)
+            async with world.working() as dispatcher:
+                await gate.asked.wait()
+                await asyncio.to_thread(server.stop)
+                gate.open.set()
+                await world.watch.until(lambda: "settle" in world.watch.parts)
+                assert not is_ready(dispatcher)
+                server = await asyncio.to_thread(embedded.start, folder, environ=environ)
+                await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+            assert len(world.twilio.posts) == 1
+            assert await world.stage() == "accepted"
+    finally:
+        server.stop()
+
+
+# -- periodic work -------------------------------------------------------------------------------
+
+
+async def test_periodic_work_runs_on_its_own_queue_and_ends_with_its_task(store: Place) -> None:
+    """Arq's worker runs each duty; two workers of a fleet share its ticks, so each tick runs once."""
+    runs: list[str] = []
+    enough = asyncio.Event()
+
+    async def work() -> None:
+        runs.append("tick")
+        if len(runs) == 2:
+            enough.set()
+
+    duty = Duty("test", 1, work)
+    keys = Keys(store.partition)
+    workers = [asyncio.create_task(run_periodic(store.url, keys, (duty,))) for _ in range(2)]
+    async with asyncio.timeout(HANG_SECONDS):
+        await enough.wait()
+        await end_tasks(workers)
+    assert len(runs) <= 3
+
+
+async def test_the_search_runs_by_itself(store: Place, tmp_path: Path) -> None:
+    """A parked message is looked for without anybody asking."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world)
+        batch = await world.store.ledger.claim(1)
+        assert len(batch.claimed) == 1
+        await world.redis.hset(world.store.keys.row("m1"), mapping={"s": "unknown", "n": "1", "i": "1"})
+        await world.redis.zrem(world.store.keys.leases, "m1")
+        await world.redis.zadd(world.store.keys.unknown, {"m1": 1})
+        async with world.working():
+            await world.watch.until(lambda: bool(world.watch.findings))

@@ -1,0 +1,278 @@
+"""Unknown outcomes: evidence from Twilio's list, the message's rule, and statuses that stay away."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from aiohttp import web
+
+from sendwindow.contract import Template
+from sendwindow.vocabulary import OnUnknown, Stage
+from tests.worker.dispatch_world import ANNA, Place, Twilio, World, dispatching, resetting, sid
+from worker.dispatch.budget import Budget
+from worker.values import StatusUpdate
+
+pytestmark = pytest.mark.asyncio
+
+CARL: Final = "whatsapp:+491715550199"
+ABSENT_AFTER: Final = timedelta(minutes=11)
+LATE_PROOF: Final = StatusUpdate(
+    sid(7), "sent", rank=40, is_final=False, is_failure=False, code=None, message_id="m1", attempt=1
+)
+
+
+async def parked(world: World, message_id: str = "m1", **wish: object) -> datetime:
+    """Take a message to `unknown` by a reset connection; answers when its intent was written."""
+    await world.consents()
+    await world.writes()
+    await world.enqueue(message_id, **wish)
+    before = len([stage for stage, _ in world.watch.stages if stage is Stage.UNKNOWN])
+    await world.run_until(Stage.UNKNOWN, before + 1)
+    return await world.store.now()
+
+
+async def look_after(world: World, pause: timedelta) -> str:
+    """Let time pass and search once; the finding."""
+    await world.later(seconds=pause.total_seconds())
+    assert await world.search().turn() == 1
+    return world.watch.findings[-1]
+
+
+async def known_message(world: World, message_id: str, to: str) -> str:
+    """Have another message accepted whose SID we know; its SID."""
+    posts = len(world.twilio.posts)
+    answer, world.twilio.answer = world.twilio.answer, _accept
+    await world.consents(to)
+    await world.writes(to)
+    await world.enqueue(message_id, to=to)
+    await world.run_until(Stage.ACCEPTED)
+    world.twilio.answer = answer
+    return sid(1000 + posts + 1)
+
+
+async def _accept(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+    return web.json_response({"sid": sid(1000 + len(twilio.posts)), "status": "queued"}, status=201)
+
+
+async def test_a_message_in_the_list_is_bound_to_its_attempt(store: Place, tmp_path: Path) -> None:
+    """One free row of the pair, in time, with our text: accepted under its SID, with the status the list shows."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        intent_at = await parked(world)
+        world.twilio.show(sid(5), at=intent_at, status="delivered")
+        assert await look_after(world, timedelta(seconds=20)) == "found"
+        row = (await world.record()).row
+        assert (row["s"], row["r"], row["sid"], row["st"]) == ("accepted", "evidence_list", sid(5), "delivered")
+        resolved = [line for line in world.journaled() if line["e"] == "resolved"]
+        assert [(line["attempt"], line["reason"], line["sid"]) for line in resolved] == [(1, "evidence_list", sid(5))]
+        assert len(world.twilio.posts) == 1
+
+
+async def test_silence_alone_sends_nothing_again(store: Place, tmp_path: Path) -> None:
+    """Before `absent_after` an empty list means looking again, ever later."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        assert await look_after(world, timedelta(seconds=20)) == "unclear"
+        assert await world.stage() == "unknown"
+        assert await look_after(world, timedelta(seconds=60)) == "unclear"
+        assert await world.stage() == "unknown"
+
+
+async def test_a_proven_list_without_the_message_lets_it_be_sent_again(store: Place, tmp_path: Path) -> None:
+    """`resend_if_absent`: the list shows what we know was created since, so its silence about ours is proof."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        assert await look_after(world, ABSENT_AFTER) == "absent"
+        assert (await world.stage(), await world.reason()) == ("retrying", "resent_by_rule")
+        world.twilio.answer = _accept
+        await world.run_until(Stage.ACCEPTED, 2)
+        assert (await world.record()).row["a"] == "2"
+
+
+async def test_an_unproven_list_never_lets_a_message_be_sent_again(store: Place, tmp_path: Path) -> None:
+    """An empty list that shows nothing we know proves nothing: a person decides."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
+        assert [record.message_id async for record in world.store.records.listed("unresolved")] == ["m1"]
+        assert len(world.twilio.posts) == 1
+
+
+async def test_a_list_that_hides_what_we_know_is_not_trusted(store: Place, tmp_path: Path) -> None:
+    """A witness that the sender's list shows must show under its own recipient, too, or the filter is broken."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        world.twilio.hidden_to = CARL
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert world.twilio.reads == 3
+        assert await world.stage() == "unresolved"
+
+
+async def test_a_witness_older_than_the_intent_is_none(store: Place, tmp_path: Path) -> None:
+    """A list that lags behind the intent cannot say that the message is absent."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now() - timedelta(seconds=5), to=CARL)
+        await world.later(minutes=1)
+        await parked(world)
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert await world.stage() == "unresolved"
+
+
+@pytest.mark.parametrize(
+    "rule, pause, stage, reason",
+    [
+        (OnUnknown.RESEND, timedelta(seconds=31), "retrying", "resent_by_rule"),
+        (OnUnknown.NEVER, ABSENT_AFTER, "dead", "never_by_rule"),
+        (OnUnknown.HOLD, ABSENT_AFTER, "unresolved", "held_by_rule"),
+    ],
+)
+async def test_each_rule_does_what_it_says(
+    store: Place, tmp_path: Path, rule: OnUnknown, pause: timedelta, stage: str, reason: str
+) -> None:
+    """`resend` goes again without proof, `never` ends, `hold` waits for a person."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=rule)
+        await look_after(world, pause)
+        assert (await world.stage(), await world.reason()) == (stage, reason)
+
+
+async def test_a_template_is_found_by_sender_time_and_uniqueness(store: Place, tmp_path: Path) -> None:
+    """Its text is rendered at Twilio, so any free row in time could be it: one is proof, two are not."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        wish = Template(name="order", language="en", variables={"1": "A-1"})
+        intent_at = await parked(world, freeform=None, template=wish)
+        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way")
+        world.twilio.show(sid(6), at=intent_at, body="Something else")
+        assert await look_after(world, timedelta(seconds=20)) == "unclear"
+        world.twilio.listed.pop()
+        assert await look_after(world, timedelta(seconds=60)) == "found"
+
+
+async def test_a_row_that_may_be_another_messages_proves_nothing(store: Place, tmp_path: Path) -> None:
+    """Two unknown templates to one person and one row: binding it to either could send that one's double later."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        wish = Template(name="order", language="en", variables={"1": "A-1"})
+        intent_at = await parked(world, freeform=None, template=wish)
+        await parked(world, "m2", freeform=None, template=wish)
+        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way")
+        await world.later(seconds=20)
+        assert await world.search().turn() == 2
+        assert world.watch.findings[-2:] == ["unclear", "unclear"]
+        assert await world.stage() == "unknown"
+
+
+async def test_what_went_out_as_freeform_is_looked_for_by_its_text(store: Place, tmp_path: Path) -> None:
+    """The message could have gone as a template too; the store knows which form it took."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        wish = Template(name="order", language="en", variables={"1": "A-1"})
+        intent_at = await parked(world, template=wish)
+        world.twilio.show(sid(5), at=intent_at, body="Another message altogether")
+        assert await look_after(world, timedelta(seconds=20)) == "unclear"
+
+
+async def test_a_failed_message_in_the_list_is_a_proof_too(store: Place, tmp_path: Path) -> None:
+    """Twilio took it and could not deliver: accepted, with its failure and what that teaches."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        intent_at = await parked(world)
+        world.twilio.show(sid(5), at=intent_at, status="undelivered", code=63024)
+        assert await look_after(world, timedelta(seconds=20)) == "found"
+        row = (await world.record()).row
+        assert (row["s"], row["st"], row["c"]) == ("accepted", "undelivered", "63024")
+        facts = await world.store.people.facts(ANNA, "shop", "main", None)
+        assert facts.person.suppressed_until is not None
+
+
+async def test_an_empty_budget_leaves_the_attempt_for_later(store: Place, tmp_path: Path) -> None:
+    """Without requests left nothing is read and nothing concluded."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND_IF_ABSENT)
+        await world.later(minutes=11)
+        assert await world.search(budget=Budget(0.0, 2, lambda: 0.0)).turn() == 0
+        assert (world.twilio.reads, await world.stage()) == (0, "unknown")
+
+
+async def test_a_list_that_cannot_be_read_leaves_the_attempt_for_later(store: Place, tmp_path: Path) -> None:
+    """No answer is no evidence; after an hour of it a person decides."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        world.twilio.is_broken = True
+        assert await look_after(world, ABSENT_AFTER) == "failed"
+        assert await world.stage() == "unknown"
+        assert await look_after(world, timedelta(hours=1)) == "failed"
+        assert await world.stage() == "unresolved"
+
+
+async def test_an_unreadable_job_goes_to_a_person(store: Place, tmp_path: Path) -> None:
+    """Without its job nobody knows what to look for."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND)
+        await world.redis.set(world.store.keys.job("m1"), b"garbage")
+        await look_after(world, timedelta(seconds=60))
+        assert await world.stage() == "unresolved"
+
+
+async def test_evidence_after_a_resend_is_noted_and_counted(store: Place, tmp_path: Path) -> None:
+    """The first attempt shows up late: the message keeps its accepted attempt, the copy is on record."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND)
+        await look_after(world, timedelta(seconds=31))
+        world.twilio.answer = _accept
+        await world.run_until(Stage.ACCEPTED)
+        await world.store.statuses.apply([LATE_PROOF])
+        row = (await world.record()).row
+        assert (row["s"], row["a"]) == ("accepted", "2")
+        assert "duplicate" in [line["e"] for line in (await world.record()).timeline]
+
+
+# -- statuses that stay away ---------------------------------------------------------------------
+
+
+async def test_a_missing_status_is_fetched_once_it_is_overdue(store: Place, tmp_path: Path) -> None:
+    """A callback that never came is fetched; the status moves forward as a callback's would."""
+    async with dispatching(store, tmp_path / "j", _accept) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.ACCEPTED)
+        world.twilio.show(sid(1001), at=await world.store.now(), status="delivered")
+        assert await world.reconciler().turn() == 0
+        await world.later(minutes=16)
+        assert await world.reconciler().turn() == 1
+        assert (await world.record()).row["st"] == "delivered"
+        fetched = [line for line in world.journaled() if line["e"] == "fetched"]
+        assert [(line["sid"], line["status"], line["moved"]) for line in fetched] == [(sid(1001), "delivered", True)]
+        await world.later(hours=2)
+        assert await world.reconciler().turn() == 0
+
+
+async def test_fetching_keeps_to_its_budget(store: Place, tmp_path: Path) -> None:
+    """What the budget does not allow now is fetched later."""
+    async with dispatching(store, tmp_path / "j", _accept) as world:
+        await world.consents()
+        await world.writes()
+        for number in range(3):
+            await world.enqueue(f"m{number}")
+        await world.run_until(Stage.ACCEPTED, 3)
+        await world.later(minutes=16)
+        assert await world.reconciler(Budget(0.0, 2, lambda: 0.0)).turn() == 2
+        assert world.twilio.reads == 2
+
+
+async def test_a_budget_refills_with_time_and_remembers_debt() -> None:
+    """More spent than was left delays the next requests."""
+    now = 0.0
+    budget = Budget(2.0, 10, lambda: now)
+    budget.spend(12)
+    assert budget.left == 0
+    now = 1.5
+    assert budget.left == 1
+    now = 100.0
+    assert budget.left == 10

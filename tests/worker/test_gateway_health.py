@@ -1,0 +1,153 @@
+"""Health, metrics, and a stop that lets every request finish."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from tests.worker.gateway_world import SID, Between, gateway_at, status_form
+from tests.worker.stores_world import Place
+from worker.gateway.app import DRAINING
+from worker.gateway.serving import serve
+from worker.ports import Statuses
+from worker.stores.records import RecordStore
+from worker.stores.store import Store
+from worker.values import StatusApplied, StatusUpdate
+
+
+class Records(RecordStore):
+    """Records whose totals can be away, and that notes how often they were asked for."""
+
+    is_away = False
+    asked = 0
+
+    async def counts(self) -> Mapping[str, int]:
+        self.asked += 1
+        if self.is_away:
+            raise ConnectionError("down")
+        return await super().counts()
+
+
+@pytest.mark.asyncio
+async def test_live_asks_nobody(store: Place) -> None:
+    """A gateway without its store is alive: restarting it would not help."""
+    async with gateway_at(store) as scene:
+        answer, text = await scene.twilio.send("GET", "/health/live")
+        assert (answer, json.loads(text)) == (200, {"live": True})
+
+
+@pytest.mark.asyncio
+async def test_ready_follows_the_store(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the store no callback can be stored, so no traffic should come; it comes back by itself."""
+    records: list[Records] = []
+    monkeypatch.setattr("worker.gateway.view.FRESH_SECONDS", 0.0)
+
+    def wrap(real: Store) -> Between:
+        between = Between(real)
+        records.append(Records(real._calls))
+        between.records = records[0]
+        return between
+
+    async with gateway_at(store, wrap=wrap) as scene:
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+        records[0].is_away = True
+        answer, text = await scene.twilio.send("GET", "/health/ready")
+        assert (answer, json.loads(text)["problem"]) == (503, "the store does not answer (ConnectionError)")
+        assert b"sendwindow_ready 0.0" in scene.meter.render()
+        assert "sendwindow_store_up 0.0" in (await scene.twilio.send("GET", "/metrics"))[1]
+        records[0].is_away = False
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+
+
+@pytest.mark.asyncio
+async def test_probes_do_not_load_the_store(store: Place) -> None:
+    """However often health and metrics are asked for, the store is asked at most once a second."""
+    records: list[Records] = []
+
+    def wrap(real: Store) -> Between:
+        between = Between(real)
+        records.append(Records(real._calls))
+        between.records = records[0]
+        return between
+
+    async with gateway_at(store, wrap=wrap) as scene:
+        await asyncio.gather(*(scene.twilio.send("GET", "/health/ready") for _ in range(20)))
+        assert records[0].asked <= 2
+
+
+@pytest.mark.asyncio
+async def test_metrics_show_the_process_and_the_store(store: Place) -> None:
+    """One scrape: what this gateway counted, and totals and depths of the whole store."""
+    async with gateway_at(store) as scene:
+        await scene.world.accept(sid=SID)
+        await scene.world.enqueue("m2")
+        await scene.twilio.status("sent")
+        answer, text = await scene.twilio.send("GET", "/metrics")
+        assert answer == 200
+        for line in (
+            'sendwindow_callbacks_total{effect="moved",status="sent"} 1.0',
+            'sendwindow_request_seconds_count{endpoint="status"} 1.0',
+            "sendwindow_store_up 1.0",
+            "sendwindow_ready 1.0",
+            'sendwindow_lane_messages{priority="normal",sender="shop"} 1.0',
+            'sendwindow_store_statuses_total{status="sent"} 1.0',
+        ):
+            assert line in text
+
+
+class Held:
+    """Statuses that are applied only when the test lets them."""
+
+    def __init__(self, statuses: Statuses) -> None:
+        self._statuses = statuses
+        self.begun = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def apply(self, updates: Sequence[StatusUpdate]) -> list[StatusApplied]:
+        self.begun.set()
+        await self.let.wait()
+        return await self._statuses.apply(updates)
+
+
+@pytest.mark.asyncio
+async def test_a_stop_lets_requests_under_way_finish(store: Place) -> None:
+    """Draining: no new connection, `ready` says no, and what was being stored is stored and answered."""
+    held: list[Held] = []
+
+    def wrap(real: Store) -> Between:
+        between = Between(real)
+        held.append(Held(real.statuses))
+        between.statuses = held[0]
+        return between
+
+    async with gateway_at(store, wrap=wrap) as scene:
+        await scene.world.accept(sid=SID)
+        request = asyncio.create_task(scene.twilio.post("/twilio/status?m=m1&a=1", status_form("delivered")))
+        await asyncio.wait_for(held[0].begun.wait(), 60)
+        stop = asyncio.create_task(scene.gateway.stop())
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", scene.twilio.port)
+        held[0].let.set()
+        assert (await asyncio.wait_for(request, 60))[0] == 204
+        await asyncio.wait_for(stop, 60)
+        assert (await scene.world.row())["st"] == "delivered"
+
+
+@pytest.mark.asyncio
+async def test_a_draining_gateway_is_not_ready(store: Place) -> None:
+    """A probe on a connection that is still open learns that no traffic should come."""
+    async with gateway_at(store) as scene:
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+        scene.gateway._app[DRAINING].set()
+        answer, text = await scene.twilio.send("GET", "/health/ready")
+        assert (answer, json.loads(text)["problem"]) == (503, "draining")
+
+
+@pytest.mark.asyncio
+async def test_an_address_in_use_is_an_error(store: Place) -> None:
+    """A port that is taken ends the start with the system's error, not with a gateway nobody reaches."""
+    async with gateway_at(store) as scene:
+        with pytest.raises(OSError, match="in use"):
+            await serve(scene.gateway._app, "127.0.0.1", scene.gateway.port)

@@ -1,0 +1,262 @@
+"""What persons write, over real sockets and a real store: windows, keywords, and a stop that holds its answer."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from policies.facts import PersonFact
+from sendwindow.vocabulary import Stage
+from tests.worker.gateway_world import (
+    ANNA,
+    OTHER_SID,
+    OTHER_TOKEN,
+    PAGE,
+    Between,
+    Scene,
+    gateway_at,
+    inbound_form,
+    journal_lines,
+)
+from tests.worker.stores_world import WAITS, Place, accepted
+from worker.gateway import inbound
+from worker.gateway.barrier import wait_for_permits
+from worker.stores.store import Store
+
+EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+
+async def known_of(scene: Scene, address: str = ANNA, sender: str = "shop") -> PersonFact:
+    """What a decision would see of a person now."""
+    return (await scene.world.store.people.facts(address, sender, "main", None)).person
+
+
+async def stop_is_stored(scene: Scene) -> None:
+    """Wait until a stop is in the store, answered or not."""
+    async with asyncio.timeout(60):
+        while not (await known_of(scene)).consents:
+            continue
+
+
+def sid(number: int) -> str:
+    return f"SM{number:032x}"
+
+
+@pytest.mark.asyncio
+async def test_a_message_opens_the_window_before_the_answer(store: Place) -> None:
+    """Only what the person does opens the session window; the answer is TwiML that sends nothing."""
+    async with gateway_at(store) as scene:
+        assert (await known_of(scene)).last_inbound_at is None
+        assert await scene.twilio.inbound("hello") == (200, EMPTY)
+        assert (await known_of(scene)).last_inbound_at is not None
+
+
+@pytest.mark.asyncio
+async def test_the_window_is_that_of_the_sender_written_to(store: Place) -> None:
+    """`To` names the sender; another sender's window stays closed."""
+    async with gateway_at(store) as scene:
+        await scene.twilio.inbound(From="messenger:77", To=PAGE)
+        assert (await known_of(scene, "messenger:77", "page")).last_inbound_at is not None
+        assert (await known_of(scene, "messenger:77", "shop")).last_inbound_at is None
+
+
+@pytest.mark.asyncio
+async def test_a_repeated_message_counts_once(store: Place) -> None:
+    """Twilio delivers again what it thinks was lost: the second time changes nothing."""
+    async with gateway_at(store) as scene:
+        await scene.twilio.inbound("STOP", MessageSid=sid(1))
+        await scene.world.later(seconds=1)
+        await scene.twilio.inbound("START", MessageSid=sid(2))
+        before = await scene.world.contents()
+        assert await scene.twilio.inbound("STOP", MessageSid=sid(1)) == (200, EMPTY)
+        assert await scene.world.contents() == before
+        assert not (await known_of(scene)).consents
+
+
+@pytest.mark.asyncio
+async def test_a_waiting_message_is_released(store: Place) -> None:
+    """A message that waits for the person goes back to its lane when the person writes."""
+    async with gateway_at(store) as scene:
+        await scene.world.enqueue()
+        await scene.world.settle(await scene.world.claim_one(), WAITS)
+        assert (await scene.world.row())["s"] == Stage.WAITING
+        await scene.twilio.inbound("hello")
+        assert (await scene.world.claim_one()).message_id == "m1"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"body": "STOP"},
+        {"body": " stop. "},
+        {"body": "Unsubscribe"},
+        {"body": "please end this", "OptOutType": "STOP"},
+        {"body": "", "ButtonText": "Stop", "ButtonPayload": "x"},
+    ],
+)
+async def test_a_stop_is_recorded_however_it_is_said(store: Place, words: dict[str, str]) -> None:
+    """A whole message that is a stop word, Twilio's own verdict, or a tapped button withdraws consent."""
+    async with gateway_at(store) as scene:
+        await scene.twilio.inbound(**words)
+        assert [one.granted for one in (await known_of(scene)).consents] == [False]
+
+
+@pytest.mark.asyncio
+async def test_a_stop_inside_a_sentence_is_none(store: Place) -> None:
+    """Only the whole message counts (Twilio, Advanced Opt-Out)."""
+    async with gateway_at(store) as scene:
+        await scene.twilio.inbound("when does the bus stop")
+        assert not (await known_of(scene)).consents
+
+
+@pytest.mark.asyncio
+async def test_yes_counts_only_from_someone_who_stopped(store: Place) -> None:
+    """YES is an ordinary answer; after a stop it starts again."""
+    async with gateway_at(store) as scene:
+        await scene.twilio.inbound("yes", MessageSid=sid(1))
+        await scene.twilio.inbound("STOP", MessageSid=sid(2))
+        await scene.world.later(seconds=1)
+        await scene.twilio.inbound("Yes!", MessageSid=sid(3))
+        lines = [line for line in scene.lines if line["event"] == "inbound"]
+        assert [(line["keyword"], line["opted"]) for line in lines] == [
+            (None, None),
+            ("stop", "stop"),
+            ("start", "start"),
+        ]
+        assert not (await known_of(scene)).consents
+
+
+@pytest.mark.asyncio
+async def test_a_stop_to_an_address_without_a_sender_still_counts(store: Place) -> None:
+    """A stop covers the whole account, so it is stored where no sender is configured; the operator is told."""
+    async with gateway_at(store) as scene:
+        assert (await scene.twilio.inbound("STOP", To="whatsapp:+14155559999", MessageSid=sid(1)))[0] == 200
+        assert [one.granted for one in (await known_of(scene)).consents] == [False]
+        await scene.world.later(seconds=1)
+        assert (await scene.twilio.inbound("START", To="whatsapp:+14155559999", MessageSid=sid(2)))[0] == 200
+        assert [one.granted for one in (await known_of(scene)).consents] == [False]
+        assert scene.logged_events().count("unknown_sender") == 2
+        assert b'refused_requests_total{endpoint="inbound",reason="unknown_sender"} 2.0' in scene.meter.render()
+
+
+@pytest.mark.asyncio
+async def test_a_sender_of_another_account_is_not_found(store: Place) -> None:
+    """The account that signed is the one whose senders count: another account's number opens no window here."""
+    async with gateway_at(store) as scene:
+        form = inbound_form(AccountSid=OTHER_SID)
+        assert (await scene.twilio.post("/twilio/inbound", form, token=OTHER_TOKEN))[0] == 200
+        assert (await known_of(scene)).last_inbound_at is None
+        assert "unknown_sender" in scene.logged_events()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("address", ["rcs:agent_1", "32665", "whatsapp:", "nobody"])
+async def test_what_is_no_person_is_answered_and_not_stored(store: Place, address: str) -> None:
+    """A short code or a channel this service does not send to is nobody to remember; Twilio must not come again."""
+    async with gateway_at(store) as scene:
+        before = await scene.world.contents()
+        assert (await scene.twilio.inbound("STOP", From=address))[0] == 200
+        assert await scene.world.contents() == before
+        assert scene.logged_events() == ["inbound_not_a_person"]
+
+
+@pytest.mark.asyncio
+async def test_nothing_personal_is_logged_or_counted(store: Place, tmp_path: Path) -> None:
+    """Texts, names and addresses stay out of logs, metrics and journals; the person is a label."""
+    journal = tmp_path / "journal"
+    async with gateway_at(store, journal=journal) as scene:
+        await scene.twilio.inbound("my secret wish")
+        everything = scene.logged.getvalue() + scene.meter.render().decode() + journal.read_text()
+        for personal in ("my secret wish", "Anna", "14155550123"):
+            assert personal not in everything
+        assert len(scene.lines[0]["person"]) == 16
+    (line,) = journal_lines(journal)
+    assert (line["e"], line["keyword"], line["opted"]) == ("inbound", None, None)
+
+
+@pytest.mark.asyncio
+async def test_a_stop_is_answered_only_when_no_post_can_start(store: Place) -> None:
+    """While a permit for that person is open the answer is held; it comes as soon as the attempt is settled."""
+    async with gateway_at(store) as scene:
+        claimed = await scene.world.post()
+        stop = asyncio.create_task(scene.twilio.inbound("STOP"))
+        await stop_is_stored(scene)
+        assert not stop.done()
+        await scene.world.settle(claimed, accepted())
+        assert await asyncio.wait_for(stop, 60) == (200, EMPTY)
+        assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
+        assert "opt_out_overlap" not in scene.logged_events()
+
+
+@pytest.mark.asyncio
+async def test_a_stop_waits_for_a_permit_to_lapse(store: Place) -> None:
+    """An attempt that never settles holds the answer until its permit has lapsed, seconds later."""
+    async with gateway_at(store) as scene:
+        claimed = await scene.world.post()
+        assert await asyncio.wait_for(scene.twilio.inbound("STOP"), 60) == (200, EMPTY)
+        assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
+
+
+@pytest.mark.asyncio
+async def test_an_ordinary_message_is_not_held(store: Place) -> None:
+    """Only a stop waits for open permits."""
+    async with gateway_at(store) as scene:
+        claimed = await scene.world.post()
+        assert await scene.twilio.inbound("hello") == (200, EMPTY)
+        assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) > 0
+
+
+class StillOpen:
+    """A store in which a permit never ends."""
+
+    async def permits_left_ms(self, digest: str) -> int:
+        return 900
+
+
+@pytest.mark.asyncio
+async def test_the_wait_ends_even_if_a_permit_does_not() -> None:
+    """Twilio waits 15 s at most, so the answer goes after 5 s and what is still open is named."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(seconds)
+
+    people = StillOpen()
+    left = await wait_for_permits(people, "digest", 900, longest=0.06, sleep=sleep)  # type: ignore[arg-type]  # the one call it makes
+    assert left == 900
+    assert slept
+    assert max(slept) <= 0.025
+
+
+@pytest.mark.asyncio
+async def test_a_stop_that_overlaps_is_named(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a POST may still be open at the answer, a log line and a metric say so, without naming the person."""
+    monkeypatch.setattr(inbound, "LONGEST_SECONDS", 0.05)
+
+    def wrap(real: Store) -> Between:
+        between = Between(real)
+        monkeypatch.setattr(between.people, "permits_left_ms", StillOpen().permits_left_ms)
+        return between
+
+    async with gateway_at(store, wrap=wrap) as scene:
+        await scene.world.post()
+        assert (await scene.twilio.inbound("STOP"))[0] == 200
+        (line,) = [line for line in scene.lines if line["event"] == "opt_out_overlap"]
+        assert line["left_ms"] == 900
+        assert b"sendwindow_opt_out_overlaps_total 1.0" in scene.meter.render()
+
+
+@pytest.mark.asyncio
+async def test_a_repeated_stop_waits_too(store: Place) -> None:
+    """If the first answer to a stop was lost, the second one promises the same: nothing starts after it."""
+    async with gateway_at(store) as scene:
+        claimed = await scene.world.post()
+        first = asyncio.create_task(scene.twilio.inbound("STOP"))
+        second = asyncio.create_task(scene.twilio.inbound("STOP"))
+        await stop_is_stored(scene)
+        assert not first.done()
+        assert not second.done()
+        await scene.world.settle(claimed, accepted())
+        assert [await asyncio.wait_for(answer, 60) for answer in (first, second)] == [(200, EMPTY), (200, EMPTY)]

@@ -1,0 +1,170 @@
+"""What a log line looks like, and what never stands in one."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from worker.logs import PERSONAL_FIELDS, configure_logs, get_log, person_labels
+from worker.settings_schema import LogSettings
+
+ADDRESS = "whatsapp:+14155550123"
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """Put the loggers of the process back, so that no other test sees this one's."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    for name in ("arq", "aiohttp.access", "asyncio"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def logging_to(stream: io.StringIO, **settings: Any) -> io.StringIO:
+    """Send logs to a stream."""
+    configure_logs(LogSettings(**settings), stream, {"role": "gateway"})
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Read back JSON lines."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object() -> None:
+    """A container's logs are read by programs: event, level, time in UTC, role, fields."""
+    out = logging_to(io.StringIO())
+    get_log().info("callback", sid="SM1", status="sent")
+    (line,) = lines(out)
+    assert line["at"].endswith("Z")
+    assert {name: line[name] for name in ("event", "level", "role", "sid", "status")} == {
+        "event": "callback",
+        "level": "info",
+        "role": "gateway",
+        "sid": "SM1",
+        "status": "sent",
+    }
+
+
+def test_a_terminal_gets_colours_and_a_pipe_does_not() -> None:
+    """`auto` looks at the stream; `console` on a pipe is plain text."""
+    out = logging_to(Terminal())
+    get_log().info("callback")
+    assert "\x1b[" in out.getvalue()
+    out = logging_to(io.StringIO(), format="console")
+    get_log().info("callback")
+    assert "callback" in out.getvalue()
+    assert "\x1b[" not in out.getvalue()
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    """The level holds for our lines and for those of libraries."""
+    out = logging_to(io.StringIO(), level="warning")
+    get_log().info("quiet")
+    logging.getLogger("redis").info("quiet")
+    get_log().warning("loud")
+    assert [line["event"] for line in lines(out)] == ["loud"]
+
+
+@pytest.mark.parametrize("name", ["aiohttp.server", "redis", "asyncio", "arq.worker"])
+def test_loggers_of_libraries_come_under_the_same_roof(name: str) -> None:
+    """A warning of a library is a JSON line too, with the logger's name and the exception's trace."""
+    out = logging_to(io.StringIO())
+    try:
+        raise RuntimeError("broken")
+    except RuntimeError:
+        logging.getLogger(name).exception("failed for %s", ADDRESS)
+    (line,) = lines(out)
+    assert (line["event"], line["logger"], line["role"]) == ("failed for [removed]", name, "gateway")
+    assert "RuntimeError: broken" in line["exception"]
+
+
+def test_arq_does_not_log_arguments() -> None:
+    """Arq writes every job with its arguments at INFO; below a warning it is silent, even at level debug."""
+    out = logging_to(io.StringIO(), level="debug")
+    logging.getLogger("arq.worker").info("0.01s → job:send_message(%r)", ADDRESS)
+    logging.getLogger("aiohttp.access").info("POST /twilio/inbound?From=%s", ADDRESS)
+    assert out.getvalue() == ""
+
+
+def test_warnings_of_python_are_log_lines() -> None:
+    """A DeprecationWarning in production stands in the logs, not between them."""
+    out = logging_to(io.StringIO())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old call", UserWarning, stacklevel=1)
+    assert "old call" in lines(out)[0]["event"]
+
+
+@pytest.mark.parametrize("name", sorted(PERSONAL_FIELDS))
+def test_a_personal_field_loses_its_value(name: str) -> None:
+    """A field with a telling name is not written; the line says which, so that the mistake is found."""
+    out = logging_to(io.StringIO())
+    get_log().info("mistake", **{name: "Dear Ann", "code": 63016})
+    (line,) = lines(out)
+    assert "Dear Ann" not in out.getvalue()
+    assert (line["removed"], line["code"]) == ([name], 63016)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (ADDRESS, "[removed]"),
+        ("messenger:1234567", "[removed]"),
+        ("to whatsapp:US.ENT.1a2b, again", "to [removed], again"),
+        ("call +14155550123 now", "call [removed] now"),
+        ("/x?From=whatsapp%3A%2B14155550123", "/x?From=whatsapp%3A[removed]"),
+        ("redis://:hunter2@db:6379/0", "redis://[removed]@db:6379/0"),
+        ("https://user:hunter2@example.com/a", "https://[removed]@example.com/a"),
+        ("m-1 accepted as SM12 at 2026-11-21T03:09:31.441412Z", "m-1 accepted as SM12 at 2026-11-21T03:09:31.441412Z"),
+    ],
+)
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_addresses_and_passwords_are_cut_from_any_line(text: str, written: str, format_: str) -> None:
+    """Whatever field an address or a URL with a password strays into, it is not written."""
+    out = logging_to(io.StringIO(), format=format_)
+    get_log().error("stray", detail=text)
+    assert written in out.getvalue()
+    assert text == written or text not in out.getvalue()
+
+
+def test_a_trace_shows_no_local_variables() -> None:
+    """A traceback with variables would show texts and tokens; the text of an error is scrubbed like any other."""
+    out = logging_to(io.StringIO(), format="console")
+
+    def fail(hidden: str) -> None:
+        raise ValueError(f"cannot send to {hidden}")
+
+    try:
+        fail(ADDRESS)
+    except ValueError:
+        get_log().exception("failed")
+    assert "cannot send to [removed]" in out.getvalue()
+    assert ADDRESS not in out.getvalue()
+
+
+def test_a_person_has_one_label_for_each_key() -> None:
+    """Persons appear as keyed digests: the same one under the same key, another under another, never the address."""
+    label = person_labels(b"log key")
+    assert label(ADDRESS) == person_labels(b"log key")(ADDRESS)
+    assert label(ADDRESS) != person_labels(b"another")(ADDRESS)
+    assert label(ADDRESS) != label("whatsapp:+14155550124")
+    assert len(label(ADDRESS)) == 16
+    assert person_labels(None)(ADDRESS) != person_labels(None)(ADDRESS)

@@ -1,0 +1,410 @@
+"""What the sandbox sends to the gateway: signed status callbacks in order and out of it, and what the person writes."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from worker.sandbox.app import running, say, serve
+from worker.sandbox.callbacks import overrides_of
+from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings
+from worker.sandbox.signing import sign
+from worker.sandbox.state import Sandbox
+
+SID = "AC" + "1" * 32
+SHOP, ANN = "whatsapp:+14155550100", "whatsapp:+14155550111"
+PUBLIC = "https://hooks.example.com"
+CALLBACK = f"{PUBLIC}/twilio/status?m=order%3A1&a=1#rc=5&rp=all"
+
+
+@dataclass
+class Gateway:
+    """A gateway that answers what it is told to and remembers what came: path with query, form, headers."""
+
+    came: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
+    answers: Iterator[int] | None = None
+
+    async def handle(self, request: web.Request) -> web.Response:
+        form = dict(parse_qsl((await request.read()).decode(), keep_blank_values=True))
+        self.came.append((request.raw_path, form, dict(request.headers)))
+        return web.Response(status=next(self.answers, 200) if self.answers else 204)
+
+    def statuses(self) -> list[str]:
+        return [form["MessageStatus"] for _, form, _ in self.came]
+
+
+@dataclass
+class Scene:
+    """A running sandbox, a gateway behind its callback URLs, and a sender."""
+
+    url: str
+    state: Sandbox
+    gateway: Gateway
+    session: aiohttp.ClientSession
+
+    async def send(self, **more: str) -> dict[str, Any]:
+        form = {"To": ANN, "From": SHOP, "Body": "hello", "StatusCallback": CALLBACK} | more
+        url = f"{self.url}/2010-04-01/Accounts/{SID}/Messages.json"
+        async with self.session.post(url, data=form, headers={"Authorization": BASIC}) as answer:
+            body: dict[str, Any] = await answer.json()
+            return body
+
+    async def order(self, what: str, body: object) -> Any:
+        async with self.session.post(f"{self.url}/sandbox/{what}", json=body) as answer:
+            return await answer.json()
+
+    async def fault(self, action: str, **more: Any) -> None:
+        await self.order("faults", {"rules": [{"action": action, **more}]})
+
+    async def drained(self) -> None:
+        async with asyncio.timeout(60):
+            await self.state.callbacks.drained()
+
+
+BASIC = "Basic " + base64.b64encode(f"{SID}:secret".encode()).decode()
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path | None = None, **account: Any) -> AsyncIterator[Scene]:
+    """Open everything on loopback."""
+    gateway = Gateway()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", gateway.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    config = SandboxConfig(
+        accounts=(SandboxAccount(sid=SID, token="secret", **account),),
+        inbound_url=f"{PUBLIC}/twilio/inbound",
+        rewrites={PUBLIC: f"http://127.0.0.1:{runner.addresses[0][1]}"},
+        journal=tmp_path / "sandbox.jsonl" if tmp_path else None,
+        settings=SandboxSettings(callback_delay_ms=0, callback_retry_ms=1),
+    )
+    try:
+        async with running(config) as (url, state), aiohttp.ClientSession() as session:
+            await session.post(f"{url}/sandbox/people", json={"from": ANN, "to": SHOP, "wrote_ago_ms": 0})
+            yield Scene(url, state, gateway, session)
+    finally:
+        await runner.cleanup()
+
+
+def lines(tmp_path: Path, event: str) -> list[dict[str, Any]]:
+    """The lines of one event in the sandbox's journal."""
+    every = [json.loads(line) for line in (tmp_path / "sandbox.jsonl").read_text().splitlines()]
+    return [line for line in every if line["e"] == event]
+
+
+# -- signatures ------------------------------------------------------------------------------------
+
+_CALL = {"CallSid": "CA1234567890ABCDE", "Digits": "1234", "To": "+18005551212"}
+
+
+@pytest.mark.parametrize(
+    "caller, signature",
+    [("+14158675310", "L/OH5YylLD5NRKLltdqwSvS0BnU="), ("+14158675309", "RSOYDt4T1cUTdK1PDd93/VVr8B8=")],
+)
+def test_signatures_equal_the_published_vectors(caller: str, signature: str) -> None:
+    """Twilio's own examples; the two differ in host as well."""
+    host = "example.com" if caller.endswith("10") else "mycompany.com"
+    form = _CALL | {"Caller": caller, "From": caller}
+    assert sign("12345", f"https://{host}/myapp.php?foo=1&bar=2", form.items()) == signature
+
+
+def test_the_fragment_is_not_signed() -> None:
+    """Connection overrides are for Twilio, not for the receiver."""
+    assert sign("t", "https://e.com/x?a=1#rc=5", [("A", "b")]) == sign("t", "https://e.com/x?a=1", [("A", "b")])
+
+
+def test_repeated_names_are_signed_once_per_value_in_order() -> None:
+    """As Twilio's own libraries do it."""
+    assert sign("t", "https://e.com", [("A", "2"), ("A", "1"), ("A", "2")]) == sign(
+        "t", "https://e.com", [("A", "1"), ("A", "2")]
+    )
+
+
+# -- sequences -------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "to, sender, statuses",
+    [
+        (ANN, SHOP, ["sent", "delivered", "read"]),
+        ("messenger:777", "messenger:555", ["sent"]),
+        ("+14155550111", "+14155550100", ["sent", "delivered"]),
+    ],
+)
+async def test_each_channel_has_its_sequence(to: str, sender: str, statuses: list[str]) -> None:
+    """Nothing is told for the first status; Messenger knows only sent and failed; SMS has no read."""
+    async with scene() as s:
+        body = await s.send(To=to, From=sender)
+        await s.drained()
+        assert s.gateway.statuses() == statuses
+        path, form, headers = s.gateway.came[0]
+    assert path == "/twilio/status?m=order%3A1&a=1"
+    assert form["MessageSid"] == form["SmsSid"] == body["sid"]
+    assert form.get("ChannelPrefix") == (None if to.startswith("+") else to.partition(":")[0])
+    assert headers["X-Twilio-Signature"] == sign("secret", CALLBACK, form.items())
+    assert headers["I-Twilio-Idempotency-Token"] == body["sid"]
+
+
+@pytest.mark.asyncio
+async def test_queued_is_told_only_after_accepted() -> None:
+    """A messaging service answers `accepted`; its next status comes by callback."""
+    service = "MG" + "a" * 32
+    async with scene(services={service: (SHOP,)}) as s:
+        await s.send(From="", MessagingServiceSid=service)
+        await s.drained()
+        assert s.gateway.statuses() == ["queued", "sent", "delivered", "read"]
+        assert s.gateway.came[0][1]["MessagingServiceSid"] == service
+
+
+@pytest.mark.asyncio
+async def test_an_asynchronous_refusal_is_a_failed_callback_with_its_code() -> None:
+    """63016 arrives after the 201; lists and fetches show it as well."""
+    async with scene() as s:
+        await s.send(To="whatsapp:+14155550122")
+        await s.drained()
+        (_, form, _), *rest = s.gateway.came
+        (held, *_others) = s.state.messages.newest_first()
+    assert (form["MessageStatus"], form["ErrorCode"], rest) == ("failed", "63016", [])
+    assert (held.status, held.error_code) == ("failed", 63016)
+
+
+@pytest.mark.asyncio
+async def test_a_failed_callback_tells_that_the_tag_is_dead(tmp_path: Path) -> None:
+    """After the gateway took it with 2xx, the next try on that Page is a violation."""
+    async with scene(tmp_path) as s:
+        await s.order("settings", {"account_update": "dead"})
+        for _ in range(2):
+            await s.send(To="messenger:777", From="messenger:555")
+            await s.drained()
+    assert [line["violation"] for line in lines(tmp_path, "post")] == [None, "tag_known_dead"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault, told",
+    [
+        ({"action": "callback_lost"}, []),
+        ({"action": "callback_doubled"}, ["sent", "sent", "delivered", "delivered", "read", "read"]),
+        ({"action": "callback_reordered"}, ["read", "delivered", "sent"]),
+        ({"action": "callback_delayed", "delay_ms": 1}, ["sent", "delivered", "read"]),
+        ({"action": "fail", "code": 30500}, ["failed"]),
+        ({"action": "fail", "status": "undelivered"}, ["sent", "undelivered"]),
+    ],
+)
+async def test_scripted_callbacks(fault: dict[str, Any], told: list[str]) -> None:
+    """Lost, doubled, reordered, delayed, failing: the provider's own record moves on as usual."""
+    async with scene() as s:
+        await s.fault(**fault)
+        await s.send()
+        await s.drained()
+        assert s.gateway.statuses() == told
+        (held, *_) = s.state.messages.newest_first()
+        assert held.status == ("read" if fault["action"] != "fail" else told[-1])
+
+
+@pytest.mark.asyncio
+async def test_a_callback_may_overtake_the_answer() -> None:
+    """The first callback is answered before the POST is."""
+    async with scene() as s:
+        await s.fault("callback_first")
+        body = await s.send()
+        assert s.gateway.statuses()[0] == "sent"
+        assert body["status"] == "queued"
+
+
+@pytest.mark.asyncio
+async def test_faults_combine(tmp_path: Path) -> None:
+    """One answer and any modifiers: accepted, reset, and its callbacks doubled."""
+    async with scene(tmp_path) as s:
+        await s.fault("accept_reset")
+        await s.fault("callback_doubled")
+        with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+            await s.send()
+        await s.drained()
+        assert len(s.gateway.came) == 6
+    assert lines(tmp_path, "post")[0]["fault"] == "accept_reset,callback_doubled"
+
+
+# -- retries ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fragment, answers, tries",
+    [
+        ("#rc=5&rp=all", [500, 503, 200], 3),
+        ("#rc=5&rp=all", [403, 200], 2),
+        ("#rc=5&rp=all", [500] * 9, 6),
+        ("#rc=2&rp=5xx", [500] * 9, 3),
+        ("#rc=2&rp=5xx", [404] * 9, 1),
+        ("#rc=2&rp=4xx,5xx", [404] * 9, 3),
+        ("#rc=0&rp=all", [500] * 9, 1),
+        ("", [500] * 9, 1),
+    ],
+)
+async def test_callbacks_are_repeated_as_the_fragment_asks(
+    tmp_path: Path, fragment: str, answers: list[int], tries: int
+) -> None:
+    """Without overrides only a failed connection is tried again, once: a 5xx loses the callback."""
+    async with scene(tmp_path) as s:
+        await s.order("settings", {"statuses": {"whatsapp": ["sent"], "messenger": [], "sms": []}})
+        s.gateway.answers = iter(answers)
+        await s.send(StatusCallback=CALLBACK.partition("#")[0] + fragment)
+        await s.drained()
+        assert len(s.gateway.came) == tries
+    sent = lines(tmp_path, "callback_sent")
+    assert [line["http"] for line in sent] == answers[:tries]
+    assert [line["given_up"] for line in sent][-1] is (answers[tries - 1] != 200)
+    assert {line["id"] for line in sent} == {"order:1"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fragment, tries", [("", 2), ("#rc=3&rp=5xx", 1), ("#rc=3&rp=all", 4)])
+async def test_a_gateway_that_is_away_is_tried_again(tmp_path: Path, fragment: str, tries: int) -> None:
+    """A refused connection falls under `ct`, which is the default policy."""
+    async with scene(tmp_path) as s:
+        await s.order("settings", {"statuses": {"whatsapp": ["sent"], "messenger": [], "sms": []}})
+        await s.send(StatusCallback="http://127.0.0.1:1/twilio/status?m=m1&a=1" + fragment)
+        await s.drained()
+    assert [line["http"] for line in lines(tmp_path, "callback_sent")] == [None] * tries
+
+
+def test_overrides_stay_within_twilios_limits() -> None:
+    """Ranges of the documentation; nonsense means the default."""
+    assert overrides_of("") == overrides_of("rc=&rp=ct&ct=x")
+    wild = overrides_of("rc=99&rp=all&ct=1&rt=99999&tt=99999")
+    assert (wild.retries, wild.connect, wild.read, wild.total) == (5, 0.1, 15.0, 15.0)
+    assert wild.retries_after("4xx")
+
+
+# -- the person ------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_what_a_person_writes_reaches_the_gateway_signed(tmp_path: Path) -> None:
+    """The parameters of the channel, and an answer only after the gateway's."""
+    async with scene(tmp_path) as s:
+        told = await say(s.url, ANN, SHOP, "Hello there", user_id="US.abc")
+        ((path, form, headers),) = s.gateway.came
+    assert told == {"sid": form["MessageSid"], "http": 204, "answers": [204], "stop": False, "start": False}
+    assert path == "/twilio/inbound"
+    assert (form["From"], form["To"], form["Body"], form["SmsStatus"]) == (ANN, SHOP, "Hello there", "received")
+    assert (form["WaId"], form["ExternalUserId"], form["NumMedia"]) == ("14155550111", "US.abc", "0")
+    assert headers["X-Twilio-Signature"] == sign("secret", f"{PUBLIC}/twilio/inbound", form.items())
+    (said,), (acked,) = lines(tmp_path, "said"), lines(tmp_path, "said_acked")
+    assert (said["sid"], said["stop"], acked["http"]) == (told["sid"], False, 204)
+    assert said["t"] <= acked["t"]
+
+
+@pytest.mark.asyncio
+async def test_an_sms_carries_blank_values() -> None:
+    """Blank parameters are part of the signature: a receiver that drops them rejects the message."""
+    async with scene() as s:
+        await say(s.url, "+14155550111", "+14155550100", "")
+        ((_, form, headers),) = s.gateway.came
+    assert (form["Body"], form["FromCity"], form["ToCountry"]) == ("", "", "US")
+    assert headers["X-Twilio-Signature"] == sign("secret", f"{PUBLIC}/twilio/inbound", form.items())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("http, violation", [(200, "opted_out"), (500, None)])
+async def test_a_stop_counts_against_the_sender_once_it_was_answered(
+    tmp_path: Path, http: int, violation: str | None
+) -> None:
+    """The provider blocks at once (21610); a violation it is only after the gateway's 2xx. START ends both."""
+    async with scene(tmp_path) as s:
+        s.gateway.answers = iter([http])
+        assert (await say(s.url, ANN, SHOP, " stop "))["stop"] is True
+        assert (await s.send())["code"] == 21610
+        await say(s.url, ANN, SHOP, "Start")
+        assert "sid" in await s.send()
+    assert [line["violation"] for line in lines(tmp_path, "post")] == [violation, None]
+
+
+@pytest.mark.asyncio
+async def test_a_messaging_service_tells_the_block_by_callback() -> None:
+    """21610 is known only after the service chose its sender: 201 first, `failed` later."""
+    service = "MG" + "a" * 32
+    async with scene(services={service: (SHOP,)}) as s:
+        await say(s.url, ANN, SHOP, "STOP")
+        assert (await s.send(From="", MessagingServiceSid=service))["status"] == "accepted"
+        await s.drained()
+        _, form, _ = s.gateway.came[-1]
+    assert (form["MessageStatus"], form["ErrorCode"]) == ("failed", "21610")
+
+
+@pytest.mark.asyncio
+async def test_the_word_stop_inside_a_sentence_stops_nothing() -> None:
+    """Twilio matches the whole message."""
+    async with scene() as s:
+        assert (await say(s.url, ANN, SHOP, "please stop"))["stop"] is False
+        assert "sid" in await s.send()
+
+
+@pytest.mark.asyncio
+async def test_an_inbound_may_be_lost_or_doubled() -> None:
+    """A lost one shows in the list only; a doubled one carries the same SID."""
+    async with scene() as s:
+        lost = await say(s.url, ANN, SHOP, "anyone?", lost=True)
+        assert (s.gateway.came, lost["http"], lost["answers"]) == ([], None, [])
+        (held, *_) = s.state.messages.newest_first(to=SHOP)
+        assert (held.direction, held.status, held.sid) == ("inbound", "received", lost["sid"])
+        doubled = await say(s.url, ANN, SHOP, "hello", times=2)
+        assert [form["MessageSid"] for _, form, _ in s.gateway.came] == [doubled["sid"]] * 2
+
+
+@pytest.mark.asyncio
+async def test_say_tells_why_it_was_refused() -> None:
+    """The sentence of the sandbox reaches the caller."""
+    async with scene(senders=frozenset({SHOP})) as s:
+        with pytest.raises(ValueError, match="owns that sender"):
+            await say(s.url, ANN, "whatsapp:+14155550199", "hi")
+
+
+@pytest.mark.asyncio
+async def test_writing_opens_the_window_for_freeform(tmp_path: Path) -> None:
+    """By the sandbox's own memory, from the moment the person wrote."""
+    async with scene(tmp_path) as s:
+        bob = "whatsapp:+14155550122"
+        await s.send(To=bob)
+        await say(s.url, bob, SHOP, "hi")
+        await s.send(To=bob)
+    assert [line["violation"] for line in lines(tmp_path, "post")] == ["outside_window", None]
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_it_serves_until_told_to_stop() -> None:
+    """`serve` tells its URL, answers, and ends when the event is set, hanging requests included."""
+    stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
+    config = SandboxConfig(accounts=(SandboxAccount(sid=SID, token="secret"),))
+    serving = asyncio.create_task(serve(config, stop, url.set_result))
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        base = await url
+        async with session.get(f"{base}/sandbox/health") as answer:
+            assert await answer.json() == {"ok": True}
+        await session.post(f"{base}/sandbox/faults", json={"rules": [{"action": "accept_hang"}]})
+        form = {"To": "+14155550111", "From": "+14155550100", "Body": "x"}
+        hanging = asyncio.create_task(
+            session.post(f"{base}/2010-04-01/Accounts/{SID}/Messages.json", data=form, headers={"Authorization": BASIC})
+        )
+        while (await (await session.get(f"{base}/sandbox/stats")).json())["accepted"] == 0:
+            pass
+        stop.set()
+        await serving
+        with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+            await hanging

@@ -1,0 +1,248 @@
+"""Callbacks of one attempt while another is under way or after the end: nothing that was answered is lost."""
+
+from datetime import timedelta
+
+import pytest
+
+from policies.facts import TagState
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    SENDER,
+    UNKNOWN,
+    Place,
+    World,
+    accepted,
+    opened,
+)
+from worker.values import (
+    Claimed,
+    Later,
+    OptOut,
+    PauseSender,
+    Permit,
+    Resolution,
+    SetTag,
+    SettleAccepted,
+    SettleAgain,
+    SettleEnd,
+)
+
+pytestmark = pytest.mark.asyncio
+
+ENDED = SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED)
+STOP = (OptOut(sender_only=False, evidence="21610"),)
+
+
+async def _resent(
+    world: World, *, tag: bool = False, tag_before: bool = False, on_unknown: OnUnknown | None = None
+) -> Claimed:
+    """Send m1 a second time without proof about the first; the second attempt is posting."""
+    await world.enqueue(on_unknown=on_unknown)
+    first = await world.claim_one()
+    await world.admit(first, relies_on_tag=tag_before)
+    await world.settle(first, UNKNOWN)
+    await _send_again(world, Reason.RESENT_BY_RULE)
+    second = await world.claim_one()
+    assert isinstance(await world.admit(second, relies_on_tag=tag), Permit)
+    return second
+
+
+async def _send_again(world: World, reason: Reason) -> None:
+    assert await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.RETRYING, reason))]) == [True]
+
+
+async def _crash(world: World) -> None:
+    for _ in range(2):
+        await world.later(minutes=5)
+        await world.store.ledger.reap(10)
+        await world.later(seconds=16)
+        await world.store.ledger.reap(10)
+
+
+async def _has_stopped(world: World) -> bool:
+    facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+    return any(not consent.granted for consent in facts.person.consents)
+
+
+async def _tag_state(world: World) -> TagState:
+    return (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.state
+
+
+@pytest.mark.parametrize(("reply", "late"), [("sending", "queued"), ("sent", "sending"), ("failed", "queued")])
+async def test_a_callback_never_falls_behind_the_reply(store: Place, reply: str, late: str) -> None:
+    """The reply's own status has a rank too, for callbacks after it as for one kept from before it."""
+    async with opened(store) as world:
+        for message_id, is_early in (("m1", True), ("m2", False)):
+            claimed = await world.post(message_id)
+            sid = f"SM-{message_id}"
+            if is_early:
+                await world.callback(late, sid, message_id=message_id)
+            await world.settle(claimed, SettleAccepted(sid, reply))
+            assert not (await world.callback(late, sid, message_id=message_id)).moved
+            assert (await world.row(message_id))["st"] == reply
+
+
+async def test_the_reply_s_own_status_as_a_callback_still_teaches(store: Place) -> None:
+    """A callback of the same rank moves nothing back, and its code and effects count; its repetition is nothing."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.settle(claimed, SettleAccepted("SM1", "failed"))
+        assert (await world.callback("failed", effects=STOP)).moved
+        row = await world.row()
+        assert (row["st"], row["c"]) == ("failed", "30500")
+        assert await _has_stopped(world)
+        assert not (await world.callback("failed", effects=STOP)).moved
+
+
+@pytest.mark.parametrize("result", [ENDED, AT_ONCE, UNKNOWN], ids=["refused", "again", "unknown"])
+async def test_what_came_for_the_first_attempt_is_shown_when_it_stands(store: Place, result: SettleEnd) -> None:
+    """`delivered` of the first arrives while the second is posting, and the second proves nothing."""
+    async with opened(store) as world:
+        second = await _resent(world)
+        await world.callback("delivered", "SMone")
+        await world.settle(second, result)
+        row = await world.row()
+        assert (row["s"], row["sid"], row["st"]) == ("accepted", "SMone", "delivered")
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+@pytest.mark.parametrize("is_own_first", [True, False])
+async def test_two_proven_attempts_survive_a_crash(store: Place, is_own_first: bool) -> None:
+    """In either order both SIDs stay bound, the copy is counted once, and the status is that of the row's SID."""
+    async with opened(store) as world:
+        await _resent(world)
+        calls = [("delivered", "SMtwo", 2), ("sent", "SMone", 1)]
+        for status, sid, attempt in calls if is_own_first else reversed(calls):
+            for _ in range(2):
+                await world.callback(status, sid, attempt=attempt)
+        assert await world.store.unknowns.owners(["SMone", "SMtwo"]) == [("m1", 1), ("m1", 2)]
+        await _crash(world)
+        row = await world.row()
+        assert (row["s"], row["sid"], row["st"], row["sid:1"]) == ("accepted", "SMtwo", "delivered", "SMone")
+        assert await world.count("duplicates") == 1
+
+
+async def test_a_failed_first_attempt_is_not_sent_again_beside_an_unproven_second(store: Place) -> None:
+    """The second may be on its way, so a kept failure that would allow another attempt allows none."""
+    async with opened(store) as world:
+        second = await _resent(world)
+        await world.callback("failed", "SMone", reopen_after_ms=0)
+        await world.settle(second, UNKNOWN)
+        row = await world.row()
+        assert (row["s"], row["st"]) == ("accepted", "failed")
+        assert await world.claim() == ()
+
+
+async def test_a_refusal_counts_for_a_copy(store: Place) -> None:
+    """The second attempt was accepted; an opt-out told about the first is an opt-out, and no status of the row."""
+    async with opened(store) as world:
+        second = await _resent(world)
+        await world.settle(second, accepted("SMtwo"))
+        await world.callback("failed", "SMone", effects=STOP)
+        assert await _has_stopped(world)
+        assert (await world.row())["st"] == "queued"
+
+
+async def test_a_refusal_counts_for_a_message_that_ended(store: Place) -> None:
+    """The rule ended it without a resend; then its only attempt is refused for a stop."""
+    async with opened(store) as world:
+        await world.park()
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE))])
+        await world.callback("failed", "SMone", effects=STOP)
+        assert await _has_stopped(world)
+        assert (await world.row())["s"] == "dead"
+
+
+async def test_a_copy_s_callback_teaches_once(store: Place) -> None:
+    """Repeated, a callback of a SID that is not the row's changes nothing; its pause grows no longer."""
+    async with opened(store) as world:
+        second = await _resent(world)
+        await world.settle(second, accepted("SMtwo"))
+        await world.callback("failed", "SMone", effects=(PauseSender(60, "x"),))
+        before = await world.contents()
+        await world.callback("failed", "SMone", effects=(PauseSender(60, "x"),))
+        assert await world.contents() == before
+
+
+async def test_a_refusal_of_an_earlier_attempt_is_as_old_as_its_intent(store: Place) -> None:
+    """A START written between the two attempts outranks what Twilio says about the first."""
+    async with opened(store) as world:
+        await world.park()
+        await world.later(seconds=5)
+        await world.writes("SM90", keyword="start")
+        await _send_again(world, Reason.RESENT_BY_RULE)
+        await world.later(seconds=5)
+        await world.admit(await world.claim_one())
+        await world.callback("failed", "SMone", effects=STOP)
+        assert not await _has_stopped(world)
+
+
+async def test_a_callback_from_before_its_sid_was_known_is_not_lost_on_a_copy(store: Place) -> None:
+    """Without our query it waited under its SID; the next one, which names the attempt, lets it teach."""
+    async with opened(store) as world:
+        second = await _resent(world)
+        await world.callback("failed", "SMone", message_id=None, attempt=None, effects=STOP)
+        assert not await _has_stopped(world)
+        await world.callback("sent", "SMone")
+        assert await _has_stopped(world)
+        await world.settle(second, ENDED)
+        assert (await world.row())["st"] == "failed"
+
+
+@pytest.mark.parametrize("has_first_tag", [True, False])
+async def test_only_what_relied_on_the_tag_proves_it(store: Place, has_first_tag: bool) -> None:
+    """The status is the first attempt's: whether the second relied on ACCOUNT_UPDATE does not matter."""
+    async with opened(store) as world:
+        second = await _resent(world, tag_before=has_first_tag, tag=not has_first_tag, on_unknown=OnUnknown.RESEND)
+        await world.callback("queued", "SMone")
+        await world.settle(second, ENDED)
+        await world.callback("sent", "SMone")
+        assert await _tag_state(world) is (TagState.PROVEN if has_first_tag else TagState.UNPROVEN)
+
+
+async def test_a_tag_is_declared_dead_only_by_an_attempt_that_relied_on_it(store: Place) -> None:
+    """The same code about the first attempt, which went out inside the window, says nothing."""
+    async with opened(store) as world:
+        await _resent(world, tag=True)
+        dead = (SetTag("dead", "63016"),)
+        await world.callback("failed", "SMone", effects=dead)
+        assert await _tag_state(world) is TagState.UNPROVEN
+        await world.callback("failed", "SMtwo", attempt=2, effects=dead)
+        assert await _tag_state(world) is TagState.DEAD
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason", "is_free"),
+    [
+        (OnUnknown.RESEND, Reason.RESENT_BY_RULE, False),
+        (OnUnknown.RESEND_IF_ABSENT, Reason.RESENT_BY_RULE, True),
+        (OnUnknown.RESEND, Reason.EVIDENCE_PERSON, True),
+    ],
+)
+async def test_only_proof_of_absence_frees_the_page(
+    store: Place, rule: OnUnknown, reason: Reason, is_free: bool
+) -> None:
+    """An unproven tagged attempt may be on its way: nobody else tries this Page until it lapses."""
+    async with opened(store) as world:
+        await world.enqueue(on_unknown=rule)
+        first = await world.claim_one()
+        await world.admit(first, relies_on_tag=True)
+        await world.settle(first, UNKNOWN)
+        await _send_again(world, reason)
+        again = await world.claim_one()
+        await world.enqueue("m2", expires_at=await world.store.now() + timedelta(days=3))
+        other = await world.claim_one()
+        assert isinstance(await world.admit(other, relies_on_tag=True), Permit if is_free else Later)
+        assert isinstance(await world.admit(again, relies_on_tag=False), Permit)
+
+
+async def test_a_refused_resend_does_not_free_the_page(store: Place) -> None:
+    """The second tagged attempt was refused, the first is still unproven."""
+    async with opened(store) as world:
+        second = await _resent(world, tag_before=True, tag=True, on_unknown=OnUnknown.RESEND)
+        await world.settle(second, ENDED)
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+        assert facts.tag.in_flight

@@ -1,0 +1,448 @@
+"""Claims: who gets which message, in what order, with which facts, and what happens when a worker is gone."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
+from tests.worker.stores_world import ACCOUNT, ANNA, LEASE, REFUSED, SENDER, UNKNOWN, Place, World, accepted, opened
+from worker.stores.digests import Digests
+from worker.values import Permit
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_a_claim_brings_job_row_and_facts(store: Place) -> None:
+    """One call answers everything a decision needs; the person's digest is the one Python computes."""
+    async with opened(store) as world:
+        await world.enqueue(template="order_update", on_unknown=OnUnknown.HOLD)
+        claimed = await world.claim_one()
+        assert claimed.message_id == "m1"
+        assert claimed.payload is not None
+        assert b"hello" in claimed.payload
+        assert (claimed.attempts, claimed.tries, claimed.crashes, claimed.on_unknown) == (0, 0, 0, OnUnknown.HOLD)
+        assert claimed.facts.person_digest == world.store.people.digest(ANNA)
+        assert claimed.expires_at - claimed.enqueued_at == timedelta(hours=24)
+        assert claimed.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+
+
+async def test_a_long_person_key_gives_the_same_digest_in_lua(store: Place) -> None:
+    """A key beyond SHA-1's block is hashed first, as HMAC demands; Lua sees only the two blocks."""
+    async with opened(store) as world:
+        world.store.ledger._digests = Digests(b"k" * 200)
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert claimed.facts.person_digest == Digests(b"k" * 200).digest(ANNA)
+
+
+async def test_a_message_is_claimed_once(store: Place) -> None:
+    """Two workers that claim at the same time share the messages; none gets one the other has."""
+    async with opened(store, worker_id="w1") as one, opened(store, worker_id="w2") as two:
+        for number in range(40):
+            await one.enqueue(f"m{number}")
+        batches = await asyncio.gather(*(world.claim(7) for world in (one, two) * 4))
+        ids = [claimed.message_id for batch in batches for claimed in batch]
+        assert sorted(ids) == sorted(f"m{number}" for number in range(40))
+
+
+async def test_each_call_takes_the_next_fence(store: Place) -> None:
+    """A later claim always has a higher fence, so a late writer can be told."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.enqueue("m2")
+        first, second = await world.claim_one(), await world.claim_one()
+        assert second.fence > first.fence
+
+
+async def test_a_lane_is_served_in_the_order_of_its_messages(store: Place) -> None:
+    """Inside a lane due time counts, then the order of arrival."""
+    async with opened(store) as world:
+        ids = [f"m{number}" for number in range(20)]
+        for message_id in ids:
+            await world.enqueue(message_id)
+        assert [claimed.message_id for claimed in await world.claim(20)] == ids
+
+
+async def test_urgent_goes_first_and_bulk_is_not_starved(store: Place) -> None:
+    """Weights 16 : 4 : 1 share a busy partition; every priority gets its part."""
+    async with opened(store) as world:
+        for priority in Priority:
+            for number in range(60):
+                await world.enqueue(f"{priority}-{number}", priority=priority)
+        taken = [claimed.message_id.partition("-")[0] for claimed in await world.claim(84)]
+        assert taken.count("urgent") == 60
+        assert taken.count("bulk") >= 4
+        assert taken.count("normal") > taken.count("bulk")
+
+
+async def test_no_sender_holds_up_another(store: Place) -> None:
+    """A lane with much work shares with a lane that has little."""
+    async with opened(store) as world:
+        for number in range(50):
+            await world.enqueue(f"much-{number}")
+        await world.enqueue("little", sender="other")
+        assert "little" in [claimed.message_id for claimed in await world.claim(16)]
+
+
+async def test_a_returning_lane_has_saved_nothing_up(store: Place) -> None:
+    """A lane that was idle enters at the current minimum, so it cannot shut the others out."""
+    async with opened(store) as world:
+        for number in range(60):
+            await world.enqueue(f"busy-{number}")
+        await world.claim(40)
+        for number in range(60):
+            await world.enqueue(f"idle-{number}", sender="other")
+        taken = [claimed.message_id.partition("-")[0] for claimed in await world.claim(20)]
+        assert taken.count("busy") >= 4
+
+
+async def test_what_is_not_due_is_not_claimed(store: Place) -> None:
+    """A message with not_before waits on a timer; the claim says when the next one falls due."""
+    async with opened(store) as world:
+        due_at = await world.store.now() + timedelta(hours=1)
+        await world.enqueue(not_before=due_at)
+        batch = await world.store.ledger.claim(10)
+        assert batch.claimed == ()
+        assert batch.next_due_at is not None
+        assert abs(batch.next_due_at - due_at) < timedelta(milliseconds=2)
+        await world.later(hours=1, seconds=1)
+        assert [claimed.message_id for claimed in await world.claim()] == ["m1"]
+
+
+async def test_a_paused_sender_costs_nothing(store: Place) -> None:
+    """A paused sender's lane sits on a timer, looked at once a minute; others go on."""
+    async with opened(store) as world:
+        await world.store.switches.pause("sender", SENDER, timedelta(minutes=5), "63018")
+        await world.enqueue("m1")
+        await world.enqueue("m2", sender="other")
+        assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
+        batch = await world.store.ledger.claim(10)
+        assert batch.claimed == ()
+        assert batch.next_due_at is not None
+        assert batch.next_due_at - batch.now > timedelta(seconds=50)
+        await world.later(minutes=4)
+        assert await world.claim() == ()
+        await world.later(minutes=1, seconds=1)
+        assert [claimed.message_id for claimed in await world.claim()] == ["m1"]
+
+
+async def test_a_message_of_a_paused_sender_still_expires(store: Place) -> None:
+    """Nothing is sent while the sender is paused, but who waits for the end of a message is told in time."""
+    async with opened(store) as world:
+        await world.store.switches.pause("sender", SENDER, timedelta(days=3650), "63007")
+        await world.enqueue("long")
+        await world.enqueue("short", expires_at=await world.store.now() + timedelta(minutes=10))
+        assert await world.claim() == ()
+        await world.later(minutes=11)
+        assert [claimed.message_id for claimed in await world.claim()] == ["short"]
+        assert await world.claim() == ()
+
+
+async def test_expiry_is_served_however_far_back_in_a_paused_lane(store: Place) -> None:
+    """Each look takes up where the last one ended, so that no message is hidden behind long-lived ones."""
+    async with opened(store) as world:
+        await world.store.switches.pause("sender", SENDER, timedelta(days=3650), "63007")
+        for number in range(300):
+            await world.enqueue(f"long{number}")
+        await world.enqueue("short", expires_at=await world.store.now() + timedelta(minutes=10))
+        await world.later(minutes=11)
+        claimed = await world.claim()
+        assert claimed == ()
+        await world.later(seconds=1)
+        assert [one.message_id for one in await world.claim()] == ["short"]
+
+
+async def test_a_resumed_account_is_served_at_once(store: Place) -> None:
+    """Ending a pause by hand brings its lanes back without waiting for its end."""
+    async with opened(store) as world:
+        await world.store.switches.pause("account", ACCOUNT, timedelta(hours=5), "20003")
+        await world.enqueue()
+        assert await world.claim() == ()
+        assert await world.store.switches.resume("account", ACCOUNT)
+        assert [claimed.message_id for claimed in await world.claim()] == ["m1"]
+        assert not await world.store.switches.resume("account", ACCOUNT)
+
+
+async def test_a_lost_claim_reply_is_asked_for_again(store: Place) -> None:
+    """A claim that raised keeps its request id, so the next call gets the same messages under the same fence."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        world.store.ledger._claim_request = "same"
+        first = await world.claim()
+        await world.enqueue("m2")
+        world.store.ledger._claim_request = "same"
+        assert await world.claim() == first
+        assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
+
+
+async def test_a_repeated_claim_leaves_out_what_it_no_longer_holds(store: Place) -> None:
+    """The same request id answers only what its leases still hold."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.enqueue("m2")
+        world.store.ledger._claim_request = "same"
+        first, second = await world.claim()
+        await world.settle(first, REFUSED)
+        world.store.ledger._claim_request = "same"
+        assert [claimed.message_id for claimed in await world.claim()] == [second.message_id]
+
+
+async def test_a_job_that_is_gone_or_garbage_is_still_claimed(store: Place) -> None:
+    """Bad input never stops a claim: the worker gets what there is and ends it with a reason."""
+    async with opened(store) as world:
+        for number in range(5):
+            await world.enqueue(f"m{number}")
+        await world.redis.delete(world.keys.job("m0"))
+        await world.redis.set(world.keys.job("m1"), b"\x80\x04 not json")
+        await world.redis.set(world.keys.job("m2"), b'{"a":[{"to":7,"template":"x"}]}')
+        await world.redis.set(world.keys.job("m3"), b'{"a":"text"}')
+        claimed = {one.message_id: one for one in await world.claim()}
+        assert claimed["m0"].payload is None
+        assert claimed["m1"].payload == b"\x80\x04 not json"
+        assert [claimed[f"m{number}"].facts.person_digest for number in range(4)] == [""] * 4
+        assert claimed["m4"].facts.person_digest
+
+
+async def test_an_entry_without_a_row_is_dropped_from_its_lane(store: Place) -> None:
+    """A lane entry whose row is gone cannot block the lane."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.enqueue("m2")
+        await world.redis.delete(world.keys.row("m1"))
+        assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
+
+
+async def test_released_claims_cost_nothing(store: Place) -> None:
+    """A worker that stops gives its claims back: no try, no crash, and they keep their place before later ones."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        claimed = await world.claim_one()
+        await world.enqueue("m2")
+        assert await world.store.ledger.release([("m1", claimed.fence), ("m2", 99)]) == 1
+        assert await world.store.ledger.release([("m1", claimed.fence)]) == 0
+        first, second = await world.claim(2)
+        assert (first.message_id, second.message_id) == ("m1", "m2")
+        assert (first.attempts, first.crashes) == (0, 0)
+
+
+async def test_a_posting_message_cannot_be_released(store: Place) -> None:
+    """Once the intent is written only a settlement may move the message."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        assert await world.store.ledger.release([("m1", claimed.fence)]) == 0
+        assert (await world.row())["s"] == "posting"
+
+
+async def test_renewed_leases_outlive_the_first_term(store: Place) -> None:
+    """A lease renewed while working is not reaped; the wrong fence renews nothing."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        await world.later(seconds=10)
+        assert await world.store.ledger.renew([("m1", claimed.fence)]) == []
+        await world.later(seconds=10)
+        assert await world.store.ledger.reap(10) == []
+        assert await world.store.ledger.renew([("m1", claimed.fence + 1), ("gone", 1)]) == ["m1", "gone"]
+
+
+async def _crash(world: World) -> None:
+    await world.later(seconds=LEASE.total_seconds() + 1)
+
+
+async def test_a_claim_without_intent_goes_back_free_of_charge(store: Place) -> None:
+    """A worker that dies before the intent has sent nothing: the message is claimed again, its tries untouched."""
+    async with opened(store) as world:
+        await world.enqueue()
+        lost = await world.claim_one()
+        await _crash(world)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert (reaped.message_id, reaped.stage, reaped.attempt) == ("m1", Stage.QUEUED, 0)
+        again = await world.claim_one()
+        assert (again.attempts, again.tries, again.crashes) == (0, 0, 1)
+        assert again.fence > lost.fence
+
+
+async def test_an_intent_without_outcome_is_unknown(store: Place) -> None:
+    """A worker that dies after the intent may have sent: never blindly again."""
+    async with opened(store) as world:
+        await world.post()
+        await _crash(world)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert (reaped.stage, reaped.attempt) == (Stage.UNKNOWN, 1)
+        assert await world.claim() == ()
+        row = await world.row()
+        assert (row["s"], row["r"]) == ("unknown", Reason.OUTCOME_CRASH)
+
+
+async def test_after_a_crash_a_message_is_claimed_alone(store: Place) -> None:
+    """Whoever may have crashed a worker is given nobody to take along."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.claim_one()
+        await _crash(world)
+        await world.store.ledger.reap(10)
+        await world.enqueue("m2")
+        sizes = []
+        while claimed := await world.claim(10):
+            sizes.append([one.message_id for one in claimed])
+        assert ["m1"] in sizes
+        assert sorted(sizes) == [["m1"], ["m2"]]
+
+
+async def test_three_crashes_alone_are_poison(store: Place) -> None:
+    """The first crash may have been anybody's; three alone make a dead letter that keeps its job."""
+    async with opened(store) as world:
+        await world.enqueue()
+        stages = []
+        for _ in range(4):
+            assert len(await world.claim(10)) == 1
+            await _crash(world)
+            stages += [reaped.stage for reaped in await world.store.ledger.reap(10)]
+        assert stages == [Stage.QUEUED, Stage.QUEUED, Stage.QUEUED, Stage.DEAD]
+        assert [record.row["r"] async for record in world.store.records.listed("dead")] == [Reason.POISON]
+        assert await world.redis.exists(world.keys.job("m1"))
+        assert await world.redis.pttl(world.keys.row("m1")) == -1
+
+
+async def test_crashes_are_counted_in_a_row(store: Place) -> None:
+    """One settled attempt wipes the count."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.claim_one()
+        await _crash(world)
+        await world.store.ledger.reap(10)
+        claimed = await world.claim_one()
+        await world.admit(claimed)
+        await world.settle(claimed, UNKNOWN)
+        assert "k" not in await world.row()
+
+
+async def test_a_leftover_lease_is_cleaned_up(store: Place) -> None:
+    """A lease of a message that ended or is gone moves nothing."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.redis.zadd(world.keys.leases, {"m1": 0, "gone": 0})
+        assert await world.store.ledger.reap(10) == []
+        assert await world.redis.zcard(world.keys.leases) == 0
+
+
+async def test_a_cancelled_claim_of_a_dead_worker_ends_cancelled(store: Place) -> None:
+    """Cancel answered `cancelled` while it was claimed: the message must never come back."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.claim_one()
+        assert await world.cancel() == "cancelled"
+        await _crash(world)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert reaped.stage is Stage.CANCELLED
+        assert await world.claim() == ()
+
+
+async def test_reaping_an_attempt_with_proof_accepts_it(store: Place) -> None:
+    """A callback that came before the worker died proves the attempt: accepted, not unknown."""
+    async with opened(store) as world:
+        await world.post()
+        await world.callback("sent", "SM7")
+        await _crash(world)
+        (reaped,) = await world.store.ledger.reap(10)
+        assert reaped.stage is Stage.ACCEPTED
+        row = await world.row()
+        assert (row["sid"], row["st"]) == ("SM7", "sent")
+
+
+async def test_nothing_held_asks_the_store_nothing(store: Place) -> None:
+    """Empty batches are answered without a call."""
+    async with opened(store) as world:
+        ledger = world.store.ledger
+        assert await ledger.renew([]) == []
+        assert await ledger.release([]) == 0
+        assert await ledger.admit([]) == []
+        assert await ledger.settle([]) == []
+
+
+async def test_the_queue_may_be_a_million_lanes_wide(store: Place) -> None:
+    """Work that is not due is not looked at: a claim touches the timers that are due and no others."""
+    async with opened(store) as world:
+        far: datetime = await world.store.now() + timedelta(days=1)
+        for number in range(20):
+            await world.enqueue(f"far-{number}", not_before=far, campaign=f"c{number}")
+        await world.enqueue("now")
+        assert [claimed.message_id for claimed in await world.claim()] == ["now"]
+        assert await world.redis.zcard(world.keys.ready) == 0
+        assert await world.redis.zcard(world.keys.timers) == 20
+
+
+async def test_a_permit_follows_a_claim(store: Place) -> None:
+    """The plain way: claim, admit, settle, and the row says so."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert isinstance(await world.admit(claimed), Permit)
+        settled = await world.settle(claimed, accepted())
+        assert (settled.applied, settled.stage) == (True, Stage.ACCEPTED)
+        row = await world.row()
+        assert (row["s"], row["sid"], row["a"], row["n"], row["r"]) == ("accepted", "SM1", "1", "1", "window_open")
+        assert await world.events() == ["enqueued", "intent", "accepted"]
+        assert await world.redis.zcard(world.keys.leases) == 0
+
+
+async def test_the_limit_holds_over_all_lanes(store: Place) -> None:
+    """A worker gets no more than it has slots for."""
+    async with opened(store) as world:
+        for number in range(8):
+            await world.enqueue(f"m{number}", sender=SENDER if number % 2 else "other")
+        assert len(await world.claim(5)) == 5
+        assert len(await world.claim(5)) == 3
+
+
+async def test_nobody_follows_a_crashed_message_into_its_claim(store: Place) -> None:
+    """First in its lane and due before the others: still alone."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.claim_one()
+        await _crash(world)
+        await world.store.ledger.reap(10)
+        await world.later(seconds=30)
+        await world.enqueue("m2")
+        assert [claimed.message_id for claimed in await world.claim(10)] == ["m1"]
+        assert [claimed.message_id for claimed in await world.claim(10)] == ["m2"]
+
+
+async def test_a_lease_lasts_as_long_as_it_says(store: Place) -> None:
+    """Nothing is reaped before its time."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.claim_one()
+        await world.later(seconds=LEASE.total_seconds() - 1)
+        assert await world.store.ledger.reap(10) == []
+        await world.later(seconds=2)
+        assert len(await world.store.ledger.reap(10)) == 1
+
+
+async def test_a_repeated_claim_answers_only_untouched_claims(store: Place) -> None:
+    """What was admitted meanwhile, or is claimed by somebody else, is not handed out a second time."""
+    async with opened(store, worker_id="w1") as one, opened(store, worker_id="w2") as two:
+        await one.enqueue("m1")
+        await one.enqueue("m2")
+        one.store.ledger._claim_request = "same"
+        first, _ = await one.claim()
+        await one.admit(first)
+        await _crash(one)
+        await one.store.ledger.renew([("m1", first.fence)])
+        await one.store.ledger.reap(10)
+        assert [claimed.message_id for claimed in await two.claim()] == ["m2"]
+        one.store.ledger._claim_request = "same"
+        assert await one.claim() == ()
+
+
+async def test_a_crashed_message_does_not_join_a_claim(store: Place) -> None:
+    """Others are due before it: the claim ends with them, and the crashed one is alone in the next."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.claim_one()
+        await world.enqueue("m2")
+        await _crash(world)
+        await world.store.ledger.reap(10)
+        assert [claimed.message_id for claimed in await world.claim(10)] == ["m2"]
+        assert [claimed.message_id for claimed in await world.claim(10)] == ["m1"]

@@ -1,0 +1,367 @@
+"""A plain model beside the real store: in whatever order, a message is where the model says, and only there."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from hypothesis import settings, stateful
+from hypothesis import strategies as st
+
+from sendwindow.vocabulary import DISPATCH_ENDS, Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    DEAD,
+    PERSON_KEY,
+    REFUSED,
+    SENDER,
+    UNKNOWN,
+    WAITS,
+    Place,
+    World,
+    accepted,
+    ask,
+    settlement,
+)
+from worker.stores.store import Store
+from worker.values import (
+    Cancelled,
+    Claimed,
+    Inbound,
+    Lost,
+    Permit,
+    Resolution,
+    Result,
+    SettleAgain,
+    SettleEnd,
+    SettleUnresolved,
+    Stale,
+)
+
+Answer = TypeVar("Answer")
+
+DUE = {"queued", "retrying", "woken"}
+"""`woken`: in stage waiting, but due since the person wrote."""
+OPEN_TO_PROOF = DUE | {"waiting", "claimed", "unknown", "unresolved"}
+RESULTS: Final[dict[str, Result | None]] = {
+    "accepted": None,
+    "refused": REFUSED,
+    "dead": DEAD,
+    "again": AT_ONCE,
+    "wait": WAITS,
+    "unknown": UNKNOWN,
+}
+STAGES = {"refused": "refused", "dead": "dead", "again": "retrying", "wait": "waiting", "unknown": "unknown"}
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+ROUNDS = 40
+STEPS = 40
+
+
+@dataclass
+class Message:
+    """What the model knows of a message."""
+
+    stage: str = "queued"
+    attempt: int = 0
+    crashes: int = 0
+    is_cancelled: bool = False
+    holder: Claimed | None = None
+    inbounds: int = 0
+    """How often the person had written when it was claimed last."""
+    proven: str | None = None
+    """SID that a callback named for the attempt in flight."""
+    sids: set[str] = field(default_factory=set)
+    """SIDs the ledger has heard of."""
+    settled: int | None = None
+    """Fence of the last settlement, until the next claim: its repetition is recognised."""
+
+
+@dataclass
+class Held:
+    """A claim as its worker remembers it, long after it may have lost it."""
+
+    name: str
+    claimed: Claimed
+
+
+class StoreMachine(stateful.RuleBasedStateMachine):
+    """Two workers, a gateway, a producer and a clock, all making calls in any order."""
+
+    place: Place
+    runs = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        StoreMachine.runs += 1
+        self.runner = asyncio.Runner()
+        partition = f"{self.place.partition}-{StoreMachine.runs}"
+        self.stores = [self.do(self._open(partition, f"w{number}")) for number in (1, 2)]
+        self.world = World(self.stores[0], self.stores[0]._calls)
+        self.do(self.stores[0].register_senders({SENDER: ACCOUNT}))
+        self.model: dict[str, Message] = {}
+        self.held: list[Held] = []
+        self.inbounds = 0
+        self.lease_over = False
+
+    async def _open(self, partition: str, worker_id: str) -> Store:
+        return await Store.connect(
+            self.place.url, partition=partition, person_key=PERSON_KEY, worker_id=worker_id, profile="sandbox"
+        )
+
+    def do(self, awaitable: Awaitable[Answer]) -> Answer:
+        async def wait() -> Answer:
+            return await awaitable
+
+        return self.runner.run(wait())
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.do(store.close())
+        self.runner.close()
+
+    # -- what may happen ---------------------------------------------------------------------------
+
+    @stateful.rule(name=NAMES)
+    def enqueue(self, name: str) -> None:
+        word = self.do(self.world.enqueue(name))
+        assert word == (b"duplicate" if name in self.model else b"new")
+        self.model.setdefault(name, Message())
+
+    @stateful.rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
+    def claim(self, worker: int, limit: int) -> None:
+        due = {name for name, one in self.model.items() if one.stage in DUE}
+        batch = self.do(self.stores[worker].ledger.claim(limit)).claimed
+        assert {one.message_id for one in batch} <= due
+        crashed = [one for one in batch if one.crashes]
+        assert not crashed or len(batch) == 1
+        if not any(self.model[name].crashes for name in due):
+            assert len(batch) == min(limit, len(due))
+        assert batch or not due
+        for claimed in batch:
+            one = self.model[claimed.message_id]
+            assert (claimed.attempts, claimed.crashes) == (one.attempt, one.crashes)
+            one.stage, one.holder, one.inbounds, one.settled = "claimed", claimed, self.inbounds, None
+            self.held.append(Held(claimed.message_id, claimed))
+
+    @stateful.precondition(lambda self: self.held)
+    @stateful.rule(data=st.data())
+    def admit(self, data: st.DataObject) -> None:
+        held = self.held[data.draw(st.integers(0, len(self.held) - 1))]
+        one = self.model[held.name]
+        answer = self.do(self.stores[0].ledger.admit([ask(held.claimed)]))[0]
+        if isinstance(answer, Stale):
+            held.claimed = replace(held.claimed, facts=answer.facts)
+            answer = self.do(self.stores[0].ledger.admit([ask(held.claimed)]))[0]
+        is_holder = one.holder is not None and one.holder.fence == held.claimed.fence
+        if not is_holder:
+            assert isinstance(answer, Lost)
+        elif one.stage == "posting":
+            assert isinstance(answer, Permit)
+        elif one.is_cancelled:
+            assert isinstance(answer, Cancelled)
+        else:
+            assert isinstance(answer, Permit)
+            one.stage, one.attempt = "posting", one.attempt + 1
+
+    @stateful.precondition(lambda self: self.held)
+    @stateful.rule(data=st.data(), kind=st.sampled_from(sorted(RESULTS)))
+    def settle(self, data: st.DataObject, kind: str) -> None:
+        held = self.held[data.draw(st.integers(0, len(self.held) - 1))]
+        one = self.model[held.name]
+        attempt = held.claimed.attempts + 1
+        is_holder = one.holder is not None and one.holder.fence == held.claimed.fence
+        if is_holder and one.stage == "claimed":
+            attempt = 0
+            kind = "again" if kind in {"accepted", "unknown"} else kind
+        sid = f"SM-{held.name}-{attempt}"
+        result = RESULTS[kind] or accepted(sid)
+        given = settlement(held.claimed, result, attempt=attempt, posted=attempt > 0)
+        answer = self.do(self.stores[1].ledger.settle([given]))[0]
+        self._expect_settled(one, held.claimed.fence, attempt, kind, sid)
+        assert answer.stage == ("waiting" if one.stage == "woken" else one.stage)
+        assert answer.applied == (held.claimed.fence == one.settled)
+
+    def _expect_settled(self, one: Message, fence: int, attempt: int, kind: str, sid: str) -> None:
+        if fence == one.settled:
+            return
+        is_holder = one.holder is not None and one.holder.fence == fence
+        is_late_proof = one.stage in {"unknown", "unresolved"} and attempt == one.attempt and kind != "unknown"
+        if is_holder or is_late_proof:
+            one.settled = fence
+            one.holder, one.crashes = None, 0
+            self._move(one, attempt, kind, sid)
+        elif kind == "accepted" and attempt:
+            self._prove(one, attempt, sid)
+
+    def _move(self, one: Message, attempt: int, kind: str, sid: str) -> None:
+        if kind == "accepted":
+            one.sids.add(sid)
+        if kind == "accepted" or one.proven:
+            one.stage, one.proven = "accepted", None
+        elif one.is_cancelled and kind in {"again", "wait"}:
+            one.stage = "cancelled"
+        else:
+            one.stage = STAGES[kind]
+            if kind == "wait" and one.inbounds != self.inbounds:
+                one.stage = "woken"
+
+    def _prove(self, one: Message, attempt: int, sid: str) -> None:
+        if sid in one.sids:
+            return
+        one.sids.add(sid)
+        one.attempt = max(one.attempt, attempt)
+        if one.stage in OPEN_TO_PROOF:
+            one.stage, one.holder, one.proven = "accepted", None, None
+        elif one.stage == "posting":
+            one.proven = sid
+
+    @stateful.precondition(lambda self: self.model)
+    @stateful.rule(data=st.data(), status=st.sampled_from(["sent", "delivered", "queued"]))
+    def callback(self, data: st.DataObject, status: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        one = self.model[name]
+        if not one.attempt:
+            return
+        attempt = data.draw(st.integers(1, one.attempt))
+        before = int(self.do(self.world.row(name)).get("sr", -1))
+        sid = f"SM-{name}-{attempt}"
+        applied = self.do(self.world.callback(status, sid, message_id=name, attempt=attempt))
+        assert applied.known
+        was = one.stage
+        self._prove(one, attempt, sid)
+        assert applied.resolved == (was in {"unknown", "unresolved"} and one.stage == "accepted")
+        assert int(self.do(self.world.row(name)).get("sr", -1)) >= before
+
+    @stateful.rule(worker=st.sampled_from([0, 1]))
+    def renew_and_release(self, worker: int) -> None:
+        pairs = [(held.name, held.claimed.fence) for held in self.held]
+        lost = self.do(self.stores[worker].ledger.renew(pairs))
+        mine = {
+            name for name, one in self.model.items() if one.holder is not None and one.stage in {"claimed", "posting"}
+        }
+        assert mine.isdisjoint(set(lost) - {name for name, _ in pairs if name in mine})
+        self.do(self.stores[worker].ledger.release(pairs))
+        for one in self.model.values():
+            if one.stage == "claimed":
+                one.settled = one.holder.fence if one.holder else None
+                one.stage = "cancelled" if one.is_cancelled else "queued"
+                one.holder = None
+
+    @stateful.rule()
+    def crash(self) -> None:
+        """Every lease runs out before anybody renews it."""
+        self.do(self.world.later(seconds=16))
+        reaped = {one.message_id: one.stage for one in self.do(self.stores[0].ledger.reap(100))}
+        expected = {}
+        for name, one in self.model.items():
+            if one.stage not in {"claimed", "posting"}:
+                continue
+            expected[name] = self._after_crash(one)
+            one.stage, one.holder, one.proven = expected[name], None, None
+        assert reaped == expected
+
+    @staticmethod
+    def _after_crash(one: Message) -> str:
+        if one.stage == "posting" and one.proven:
+            return "accepted"
+        one.crashes += 1
+        if one.stage == "posting":
+            return "unknown"
+        if one.is_cancelled:
+            return "cancelled"
+        return "dead" if one.crashes > 3 else "queued"
+
+    @stateful.precondition(lambda self: self.model)
+    @stateful.rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        one = self.model[name]
+        answer = self.do(self.world.cancel(name))
+        if one.stage in DUE | {"waiting", "cancelled"}:
+            assert answer == "cancelled"
+            one.stage = "cancelled"
+        elif one.stage == "claimed":
+            assert answer == "cancelled"
+            one.is_cancelled = True
+        else:
+            assert answer == ("too_late" if one.stage in {"posting", "unknown", "unresolved"} else "ended")
+
+    @stateful.rule(keyword=st.sampled_from([None, "stop", "start"]))
+    def inbound(self, keyword: str | None) -> None:
+        self.inbounds += 1
+        given = Inbound(f"SMin{self.inbounds}", SENDER, ACCOUNT, ANNA, keyword)
+        (applied,) = self.do(self.stores[1].people.apply_inbound([given]))
+        waiting = [one for one in self.model.values() if one.stage == "waiting"]
+        assert applied.released == len(waiting)
+        for one in waiting:
+            one.stage = "woken"
+
+    @stateful.precondition(lambda self: self.model)
+    @stateful.rule(data=st.data(), rule=st.sampled_from(["again", "end", "hold"]))
+    def resolve(self, data: st.DataObject, rule: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        one = self.model[name]
+        results: dict[str, SettleAgain | SettleEnd | SettleUnresolved] = {
+            "again": SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE),
+            "end": SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE),
+            "hold": SettleUnresolved(Reason.HELD_BY_RULE, ""),
+        }
+        (done,) = self.do(self.stores[0].unknowns.resolve([Resolution(name, one.attempt, results[rule])]))
+        assert done == (one.stage in {"unknown", "unresolved"})
+        if done:
+            one.stage = {"again": "queued", "end": "failed", "hold": "unresolved"}[rule]
+
+    # -- what must always hold ---------------------------------------------------------------------
+
+    @stateful.invariant()
+    def every_message_is_where_the_model_says(self) -> None:
+        places = self.do(self._places())
+        for name, one in self.model.items():
+            row = self.do(self.world.row(name))
+            assert row["s"] == ("waiting" if one.stage == "woken" else one.stage), name
+            assert int(row["n"]) == one.attempt
+            expected = {
+                "claimed": {"leases"},
+                "posting": {"leases"},
+                "unknown": {"unknown"},
+                "unresolved": {"unresolved"},
+                "dead": {"dead"},
+                "accepted": set(),
+            }.get(one.stage, set() if one.stage in DISPATCH_ENDS else {"lane"})
+            assert places.get(name, set()) - {"undelivered"} == expected, (name, one.stage)
+
+    async def _places(self) -> dict[str, set[str]]:
+        keys, redis = self.world.keys, self.world.redis
+        lists = {name: getattr(keys, name) for name in ("leases", "unknown", "unresolved", "dead", "undelivered")}
+        lists["lane"] = keys.lane(f"{SENDER}|normal|")
+        places: dict[str, set[str]] = {}
+        for name, key in lists.items():
+            for member in await redis.zrange(key, 0, -1):
+                places.setdefault(member.decode(), set()).add(name)
+        return places
+
+    @stateful.invariant()
+    def no_message_has_two_open_permits(self) -> None:
+        keys, redis = self.world.keys, self.world.redis
+        now = self.do(self.stores[0].now()).timestamp() * 1000
+        digest = self.stores[0].people.digest(ANNA)
+        open_ones = self.do(redis.zrangebyscore(keys.permits(digest), now, "+inf"))
+        names = [member.decode().partition(":")[2] for member in open_ones]
+        assert len(names) == len(set(names))
+        assert all(self.model[name].stage == "posting" for name in names)
+
+    @stateful.invariant()
+    def a_lane_with_due_work_is_ready(self) -> None:
+        due = [name for name, one in self.model.items() if one.stage in DUE]
+        score = self.do(self.world.redis.zscore(self.world.keys.ready, f"{SENDER}|normal|"))
+        assert score is not None or not due
+
+
+def test_every_history_ends_where_the_model_does(store: Place) -> None:
+    """Claims, settlements, callbacks, inbounds, cancels, crashes in any order: nothing lost, ended stays ended."""
+    StoreMachine.place = store
+    stateful.run_state_machine_as_test(
+        StoreMachine, settings=settings(max_examples=ROUNDS, stateful_step_count=STEPS, deadline=None)
+    )

@@ -1,0 +1,285 @@
+"""What people see and decide: records, dead letters, totals; and which stores are refused at the door."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from sendwindow.errors import BadStoreUrl, NotDurable
+from sendwindow.keys import SCHEMA, Keys
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.stores_world import DEAD, LATER, PERSON_KEY, Place, World, opened
+from worker.stores.store import Store, StoreRefused
+from worker.values import Permit, SettleEnd
+
+pytestmark = pytest.mark.asyncio
+
+
+async def _open(place: Place, **changes: object) -> Store:
+    options: dict[str, object] = {
+        "partition": place.partition,
+        "person_key": PERSON_KEY,
+        "worker_id": "w9",
+        "profile": "sandbox",
+    }
+    return await Store.connect(place.url, **{**options, **changes})  # type: ignore[arg-type]  # a table of options
+
+
+async def _dead(world: World, message_id: str = "m1") -> None:
+    await world.settle(await world.post(message_id), DEAD)
+
+
+async def test_a_record_is_the_whole_message(store: Place) -> None:
+    """Row, timeline and job; nothing for an id nobody knows."""
+    async with opened(store) as world:
+        await world.enqueue()
+        record = await world.store.records.record("m1")
+        assert record is not None
+        assert record.payload is not None
+        assert json.loads(record.payload)["f"] == "send_message"
+        assert [line["e"] for line in record.timeline] == ["enqueued"]
+        assert await world.store.records.record("m2") is None
+
+
+async def test_lists_are_read_whole(store: Place) -> None:
+    """More than a page of dead letters, oldest first; another list is refused."""
+    async with opened(store) as world:
+        for number in range(105):
+            await world.enqueue(f"m{number}")
+        end = SettleEnd(Stage.DEAD, Reason.RETRIES_EXHAUSTED)
+        for claimed in await world.claim(200):
+            await world.settle(claimed, end, attempt=0, posted=False)
+        ids = [record.message_id async for record in world.store.records.listed("dead")]
+        assert ids[0] == "m0"
+        assert len(ids) == 105
+        with pytest.raises(ValueError, match="dead, unknown and unresolved"):
+            _ = [record async for record in world.store.records.listed("everything")]
+
+
+async def test_an_expired_row_is_left_out_of_a_list(store: Place) -> None:
+    """A list may name a row that is gone meanwhile."""
+    async with opened(store) as world:
+        await _dead(world)
+        await world.redis.delete(world.keys.row("m1"))
+        assert [record async for record in world.store.records.listed("dead")] == []
+
+
+async def test_depths_name_lanes_and_lists(store: Place) -> None:
+    """Every lane with messages, due or not, and every list, empty or not."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await world.enqueue("m2", campaign="spring", not_before=await world.store.now() + timedelta(hours=1))
+        await world.enqueue("m3", sender="other")
+        depths = await world.store.records.depths()
+        assert depths["shop|normal|"] == 1
+        assert depths["shop|normal|spring"] == 1
+        assert depths["other|normal|"] == 1
+        assert depths["dead"] == depths["unknown"] == depths["leases"] == depths["ingress"] == 0
+        await world.claim(10)
+        depths = await world.store.records.depths()
+        assert depths["leases"] == 2
+        assert "shop|normal|" not in depths
+
+
+async def test_a_replayed_dead_letter_keeps_its_id(store: Place) -> None:
+    """It is decided again with a fresh expiry; asked again the answer is the same and nothing happens."""
+    async with opened(store) as world:
+        await _dead(world)
+        expires_at = await world.store.now() + timedelta(hours=2)
+        assert await world.store.records.replay(["m1", "nobody"], expires_at) == ["replayed", "unknown_id"]
+        before = await world.contents()
+        assert await world.store.records.replay(["m1"], expires_at) == ["replayed"]
+        assert await world.contents() == before
+        assert {"z", "c"}.isdisjoint(await world.row())
+        again = await world.claim_one()
+        assert (again.message_id, again.attempts, again.crashes) == ("m1", 1, 0)
+        assert abs(again.expires_at - expires_at) < timedelta(milliseconds=2)
+        assert await world.count("end:dead:retries_exhausted") == 0
+        assert "replayed" in await world.events()
+
+
+async def test_what_was_sent_is_not_replayed(store: Place) -> None:
+    """A dead letter with a SID of its own would go out twice."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.callback("failed", reopen_after_ms=0)
+        await world.settle(await world.claim_one(), SettleEnd(Stage.DEAD, Reason.POISON), attempt=0, posted=False)
+        await world.redis.hset(world.keys.row("m1"), "sid:7", "SM7")  # type: ignore[misc]  # redis-py types both flavours
+        assert await world.store.records.replay(["m1"], await world.store.now()) == ["sent"]
+
+
+async def test_only_dead_letters_are_replayed_or_dropped(store: Place) -> None:
+    """Everything else is left alone, and so is a dead letter without a job."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        now = await world.store.now()
+        assert await world.store.records.replay(["m1"], now) == ["not_dead"]
+        assert await world.store.records.drop(["m1"]) == ["not_dead"]
+        await world.settle(await world.claim_one(), DEAD, attempt=0, posted=False)
+        await world.redis.delete(world.keys.job("m1"))
+        assert await world.store.records.replay(["m1"], now) == ["no_job"]
+        assert await world.store.records.replay([], now) == []
+
+
+async def test_a_dropped_dead_letter_leaves_a_trace(store: Place) -> None:
+    """The list forgets it, the row says `dropped` for 72 h, the job is gone."""
+    async with opened(store) as world:
+        await _dead(world)
+        assert await world.store.records.drop(["m1", "nobody"]) == ["dropped", "unknown_id"]
+        assert await world.store.records.drop(["m1"]) == ["dropped"]
+        row = await world.row()
+        assert (row["s"], row["r"]) == ("dead", "dropped")
+        assert await world.count("end:dead:dropped") == 1
+        assert await world.count("end:dead:retries_exhausted") == 0
+        assert not await world.redis.exists(world.keys.job("m1"))
+        assert await world.redis.pttl(world.keys.row("m1")) > 0
+        assert [record async for record in world.store.records.listed("dead")] == []
+
+
+async def test_totals_add_up(store: Place) -> None:
+    """Every message enqueued is counted, and every end once."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        await _dead(world, "m2")
+        await world.settle(await world.post("m3"), LATER)
+        await world.cancel("m3")
+        counts = await world.store.records.counts()
+        assert counts["enqueued"] == 3
+        assert sum(value for name, value in counts.items() if name.startswith("end:")) == 3
+
+
+async def test_a_newer_layout_is_refused(store: Place, redis_client: Redis) -> None:
+    """A worker that does not know the layout must not write to it; the text says what to deploy."""
+    async with opened(store):
+        keys = Keys(store.partition)
+        await redis_client.hset(keys.meta, "schema", str(SCHEMA + 1))  # type: ignore[misc]  # redis-py types both flavours
+        with pytest.raises(StoreRefused, match="deploy a newer worker"):
+            await _open(store)
+
+
+async def test_another_person_key_is_refused(store: Place) -> None:
+    """With another key nobody's opt-out would be found; the text holds neither key."""
+    async with opened(store):
+        with pytest.raises(StoreRefused, match="person_key") as refusal:
+            await _open(store, person_key=b"quite another key")
+        assert "quite another key" not in str(refusal.value)
+
+
+async def test_another_profile_is_refused(store: Place) -> None:
+    """A sandbox store and a live one never mix."""
+    async with opened(store):
+        with pytest.raises(StoreRefused, match="profile"):
+            await _open(store, profile="live")
+
+
+async def test_a_live_clock_does_not_move(store: Place) -> None:
+    """Only a sandbox store has an offset."""
+    live = await _open(store, profile="live")
+    try:
+        with pytest.raises(StoreRefused, match="only a sandbox store"):
+            await live.set_offset(timedelta(hours=1))
+    finally:
+        await live.close()
+
+
+@pytest.mark.parametrize(
+    "changes, error",
+    [
+        ({"worker_id": "a b"}, StoreRefused),
+        ({"partition": "A"}, BadStoreUrl),
+        ({"durability": "sometimes"}, BadStoreUrl),
+        ({"person_key": b"short"}, ValueError),
+    ],
+)
+async def test_settings_that_cannot_be_read_are_refused(
+    store: Place, changes: dict[str, object], error: type[Exception]
+) -> None:
+    """Before anything is written."""
+    with pytest.raises(error):
+        await _open(store, **changes)
+
+
+async def test_an_evicting_store_is_refused(store: Place, redis_client: Redis) -> None:
+    """A store that evicts loses messages when it is full."""
+    await redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(StoreRefused, match="noeviction"):
+            await _open(store)
+    finally:
+        await redis_client.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_a_store_without_append_only_file_is_warned_about(store: Place, redis_client: Redis) -> None:
+    """It works, but a restart loses messages."""
+    before = (await redis_client.config_get("appendonly"))["appendonly"]
+    try:
+        for setting, warned in (("no", True), ("yes", False)):
+            await redis_client.config_set("appendonly", setting)
+            opened_store = await _open(store)
+            assert bool(opened_store.warnings) is warned
+            await opened_store.close()
+    finally:
+        await redis_client.config_set("appendonly", before)
+
+
+async def test_a_managed_store_may_keep_its_settings_to_itself(store: Place, redis_client: Redis) -> None:
+    """Where CONFIG is not permitted, the checks that need it are left out."""
+    await redis_client.acl_setuser(
+        "managed", enabled=True, nopass=True, categories=["+@all"], commands=["-config"], keys=["*"]
+    )
+    try:
+        separator = "&" if "?" in store.url else "?"
+        managed = await Store.connect(
+            f"{store.url}{separator}username=managed&password=any",
+            partition=store.partition,
+            person_key=PERSON_KEY,
+            worker_id="w9",
+            profile="sandbox",
+        )
+        assert managed.warnings == ()
+        await managed.ping()
+        await managed.close()
+    finally:
+        await redis_client.acl_deluser("managed")
+
+
+async def test_too_few_replicas_are_not_durable(store: Place) -> None:
+    """With `wait:1` and no replica an intent is not admitted, an outcome not taken as recorded."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        world.calls._replicas = 1
+        with pytest.raises(NotDurable):
+            await world.admit(claimed)
+        world.calls._replicas = 0
+        assert isinstance(await world.admit(claimed), Permit)
+
+
+async def test_memory_pressure_is_published(store: Place, redis_client: Redis) -> None:
+    """Producers read it and stop enqueueing near 80 %; without a limit there is none."""
+    async with opened(store) as world:
+        assert await world.store.publish_pressure() == 0
+        used = (await redis_client.info("memory"))["used_memory"]
+        await redis_client.config_set("maxmemory", used * 2)
+        try:
+            pressure = await world.store.publish_pressure()
+        finally:
+            await redis_client.config_set("maxmemory", 0)
+        assert 30 < pressure < 70
+        assert int(await redis_client.hget(world.keys.meta, "pressure")) == pressure  # type: ignore[misc]  # as above
+
+
+async def test_a_full_store_still_drains(store: Place, redis_client: Redis) -> None:
+    """Full memory refuses new work and lets everything under way end."""
+    async with opened(store) as world:
+        await world.enqueue("m1")
+        await redis_client.config_set("maxmemory", 1)
+        try:
+            claimed = await world.claim_one()
+            await world.admit(claimed)
+            await world.settle(claimed, LATER)
+            assert await world.cancel() == "cancelled"
+            assert (await world.writes()).first
+        finally:
+            await redis_client.config_set("maxmemory", 0)

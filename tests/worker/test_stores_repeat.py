@@ -1,0 +1,227 @@
+"""Every call may be repeated after a lost reply: each script run twice, and each reply cut in turn by a proxy."""
+
+import asyncio
+import contextlib
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from sendwindow.keys import ARQ_JOB
+from sendwindow.scripts import Argument, Script
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    DEAD,
+    LATER,
+    UNKNOWN,
+    WAITS,
+    Place,
+    World,
+    accepted,
+    opened,
+)
+from worker.stores.calls import Calls
+from worker.values import ConsentEntry, PauseSender, Resolution, SettleAgain, SettleUnresolved
+
+pytestmark = pytest.mark.asyncio
+
+RENEWING = {"renew"}
+"""Repeating these moves a lease on, which is what they are for."""
+
+PLAIN_JOB = (
+    b'{"t":null,"f":"send_message","a":[{"to":"+14155550125","sender":"shop","purpose":"utility",'
+    b'"freeform":{"body":"hello"}}],"k":{},"et":1}'
+)
+
+TAKING = {"unknowns", "missing"}
+"""These hand each thing out once in a while; a repetition answers less and loses nothing."""
+
+
+def _timeless(answer: Any) -> Any:
+    """An answer without its instants: thirteen digits now differ between two calls."""
+    if isinstance(answer, list):
+        return [_timeless(one) for one in answer]
+    digits = answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
+    return "instant" if digits.isdecimal() and len(digits) == 13 else answer
+
+
+@dataclass
+class Twice:
+    """Makes every script call twice and compares."""
+
+    names: set[str]
+    place: World | None = None
+
+    def around(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        async def twice(calls: Calls, script: Script, args: Sequence[Argument]) -> Any:
+            first = await run(calls, script, args)
+            if self.place is None or script.name in TAKING:
+                return first
+            before = await self.place.contents()
+            again = await run(calls, script, args)
+            after = await self.place.contents()
+            if script.name not in RENEWING:
+                changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+                assert changed == [] or changed == [calls.keys.wake.encode()], (script.name, changed)
+            if script.name not in {"enqueue", "release", "switches", "senders"}:
+                assert _timeless(again) == _timeless(first), script.name
+            self.names.add(script.name)
+            return first
+
+        return twice
+
+
+async def _adopted(world: World) -> None:
+    """One job of a plain arq producer that is due tomorrow, and one nobody can read."""
+    for job_id, job in (("arq-1", PLAIN_JOB), ("arq-2", b"no json")):
+        whole = world.keys.job_id(job_id)
+        await world.redis.set(f"{ARQ_JOB}{whole}", job)
+        await world.redis.zadd(world.keys.ingress, {whole: 86_400_000})
+    assert await world.store.ledger.adopt(10) == 2
+    assert (await world.row("arq-1"))["s"] == "queued"
+    assert (await world.row("arq-2"))["s"] == "dead"
+    assert await world.cancel("arq-1") == "cancelled"
+
+
+async def _life(world: World) -> dict[str, str]:
+    """A history that uses every script; answers the stage in which each message ends up."""
+    store = world.store
+    for number in range(8):
+        await world.enqueue(f"m{number}", template="order_update")
+    await store.register_senders({"third": ACCOUNT})
+    await _adopted(world)
+    held = {claimed.message_id: claimed for claimed in await world.claim(8)}
+    await store.ledger.renew([("m0", held["m0"].fence)])
+    await store.ledger.release([("m7", held["m7"].fence)])
+    for number in range(6):
+        await world.admit(held[f"m{number}"])
+    await world.cancel("m6")
+    await world.admit(held["m6"])
+    await world.settle(held["m0"], accepted("SM0"), effects=(PauseSender(1, "x"),))
+    await world.settle(held["m1"], AT_ONCE)
+    await world.settle(held["m2"], UNKNOWN)
+    await world.settle(held["m3"], DEAD)
+    await world.settle(held["m4"], WAITS)
+    await world.settle(held["m6"], LATER, attempt=0, posted=False)
+    await world.callback("sent", "SM0", message_id="m0")
+    await world.callback("failed", "SM0", message_id="m0", reopen_after_ms=3_600_000)
+    await world.callback("sent", "SM-lost", message_id=None, attempt=None)
+    await world.callback("sent", "SM5", message_id="m5")
+    await world.later(seconds=20)
+    await store.ledger.reap(10)
+    await world.writes("SM90", keyword="stop")
+    await world.writes("SM91", keyword="start")
+    await store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
+    await store.people.facts(ANNA, "shop", ACCOUNT, None)
+    await store.people.permits_left_ms(held["m0"].facts.person_digest)
+    await store.unknowns.due(10, 1000)
+    await store.unknowns.rivals(held["m0"].facts.person_digest, "m0")
+    await store.unknowns.resolve([Resolution("m2", 1, SettleUnresolved(Reason.HELD_BY_RULE, "held"))])
+    await store.unknowns.resolve([Resolution("m2", 1, SettleAgain(Stage.QUEUED, Reason.EVIDENCE_PERSON))])
+    await store.unknowns.missing(10, 0, 1000)
+    await store.records.replay(["m3"], await store.now())
+    await store.switches.reset("tag_state", "shop")
+    return {f"m{number}": (await world.row(f"m{number}"))["s"] for number in range(8)}
+
+
+EXPECTED = {
+    "m0": "retrying",
+    "m1": "retrying",
+    "m2": "queued",
+    "m3": "queued",
+    "m4": "waiting",
+    "m5": "accepted",
+    "m6": "cancelled",
+    "m7": "queued",
+}
+
+
+async def test_every_script_may_run_twice(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run twice in a row, a script answers the same and leaves the partition as it was after the first time."""
+    twice = Twice(set())
+    for name in ("run", "run_durably"):
+        monkeypatch.setattr(Calls, name, twice.around(getattr(Calls, name)))
+    async with opened(store) as world:
+        twice.place = world
+        assert await _life(world) == EXPECTED
+        twice.place = None
+    folder = Path(__file__).parents[2] / "worker" / "stores" / "lua"
+    scripts = {path.stem for path in folder.glob("[a-z]*.lua")}
+    assert scripts - twice.names - TAKING == {"opening"}
+
+
+class CuttingProxy:
+    """Passes everything on, but drops the connection instead of one reply, after the store has done the work."""
+
+    def __init__(self, target: str, path: str) -> None:
+        self._target = target
+        self.path = path
+        self.replies = 0
+        self.cut_at: int | None = None
+        self.connections: set[asyncio.Task[None]] = set()
+
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(asyncio.create_task(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        store_reader, store_writer = await asyncio.open_unix_connection(self._target)
+        there = asyncio.create_task(self._pass_on(reader, store_writer, counted=False))
+        back = asyncio.create_task(self._pass_on(store_reader, writer, counted=True))
+        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (there, back):
+            task.cancel()
+        for one in (store_writer, writer):
+            one.close()
+            with contextlib.suppress(OSError):
+                await one.wait_closed()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 20):
+                if counted:
+                    self.replies += 1
+                    if self.replies == self.cut_at:
+                        return
+                writer.write(data)
+                await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def _proxied(place: Place) -> AsyncIterator[tuple[CuttingProxy, Place]]:
+    with tempfile.TemporaryDirectory() as folder:
+        proxy = CuttingProxy(urlsplit(place.url).path, f"{folder}/p.sock")
+        server = await asyncio.start_unix_server(proxy.serve, proxy.path)
+        try:
+            yield proxy, _Place(f"unix://{proxy.path}?db=0", place.partition)
+        finally:
+            server.close()
+            await server.wait_closed()
+            await asyncio.gather(*proxy.connections)
+
+
+@dataclass(frozen=True)
+class _Place:
+    url: str
+    partition: str
+
+
+async def test_any_reply_may_be_lost(store: Place) -> None:
+    """The same history, the connection cut at each reply in turn: every message ends up where it would have."""
+    async with _proxied(store) as (proxy, place):
+        for cut in itertools.count(1, 2):
+            partition = _Place(place.url, f"{store.partition}-{cut}")
+            proxy.replies, proxy.cut_at = 0, cut
+            async with opened(partition) as world:
+                assert await _life(world) == EXPECTED, cut
+                assert await world.count("enqueued") == 10
+                assert await world.count("duplicates") == 0
+            if proxy.replies < cut:
+                break

@@ -1,0 +1,340 @@
+"""Settlement: every outcome is recorded once, in the one place it belongs to, however late it comes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    DEAD,
+    LATER,
+    REFUSED,
+    SENDER,
+    UNKNOWN,
+    WAITS,
+    Place,
+    World,
+    accepted,
+    opened,
+    settlement,
+)
+from worker.values import (
+    CloseWindow,
+    OptOut,
+    PauseAccount,
+    PauseSender,
+    Permit,
+    Resolution,
+    Result,
+    SettleUnresolved,
+    SuppressAddress,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_an_end_leaves_row_and_timeline_for_a_while(store: Place) -> None:
+    """An ended message has no job, no lease and no place in a lane; what happened stays readable for 72 h."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        settled = await world.settle(claimed, REFUSED, attempt=0, posted=False)
+        assert (settled.applied, settled.stage) == (True, Stage.REFUSED)
+        assert not await world.redis.exists(world.keys.job("m1"))
+        assert 0 < await world.redis.pttl(world.keys.row("m1")) <= 72 * 3600 * 1000
+        assert 0 < await world.redis.pttl(world.keys.timeline("m1")) <= 72 * 3600 * 1000
+        assert await world.count("end:refused:opted_out") == 1
+        assert sum((await world.store.records.depths()).values()) == 0
+        assert await world.claim() == ()
+
+
+async def test_a_dead_letter_keeps_everything(store: Place) -> None:
+    """Dead letters wait for a person, with job, code and last sentence, and do not expire."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.settle(claimed, DEAD)
+        record = await world.store.records.record("m1")
+        assert record is not None
+        assert record.payload is not None
+        assert (record.row["s"], record.row["r"], record.row["c"]) == ("dead", "retries_exhausted", "30500")
+        assert record.timeline[-1]["text"] == "it failed too often"
+        assert await world.redis.pttl(world.keys.row("m1")) == -1
+        assert await world.redis.pttl(world.keys.job("m1")) == -1
+
+
+async def test_a_retry_comes_back_when_it_is_due(store: Place) -> None:
+    """Retrying: not before its time, under a new fence, with the next attempt number."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        settled = await world.settle(claimed, replace(LATER, code=20429, redecided=True))
+        assert settled.stage is Stage.RETRYING
+        assert await world.claim() == ()
+        await world.later(seconds=61)
+        again = await world.claim_one()
+        assert (again.attempts, again.tries, again.redecided) == (1, 1, True)
+        assert (await world.row())["c"] == "20429"
+        permit = await world.admit(again)
+        assert isinstance(permit, Permit)
+        assert permit.attempt == 2
+
+
+async def test_an_attempt_that_was_never_posted_is_no_try(store: Place) -> None:
+    """A lapsed permit costs an attempt number, never a try."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.settle(claimed, AT_ONCE, posted=False)
+        again = await world.claim_one()
+        assert (again.attempts, again.tries) == (1, 0)
+
+
+async def test_an_instant_and_a_delay_mean_the_same(store: Place) -> None:
+    """`due_at` outranks `delay_ms`; both are on the store's clock."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        due_at = await world.store.now() + timedelta(minutes=3)
+        await world.settle(claimed, replace(AT_ONCE, due_at=due_at))
+        batch = await world.store.ledger.claim(1)
+        assert batch.next_due_at is not None
+        assert abs(batch.next_due_at - due_at) <= timedelta(milliseconds=1)
+
+
+async def test_the_permit_closes_with_the_settlement(store: Place) -> None:
+    """A settled POST is no longer open, so a STOP need not wait for it."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        digest = claimed.facts.person_digest
+        assert await world.store.people.permits_left_ms(digest) > 0
+        await world.settle(claimed, UNKNOWN)
+        assert await world.store.people.permits_left_ms(digest) == 0
+
+
+async def test_the_same_settlement_again_changes_nothing(store: Place) -> None:
+    """A lost reply is asked for again: same answer, nothing counted twice, effects applied once."""
+    async with opened(store) as world:
+        results: list[Result] = [accepted("SM5"), REFUSED, LATER, UNKNOWN, DEAD]
+        for number, result in enumerate(results):
+            claimed = await world.post(f"m{number}")
+            one = settlement(claimed, result, effects=(PauseSender(1, "63018"),))
+            first = await world.store.ledger.settle([one])
+            before = await world.contents()
+            assert await world.store.ledger.settle([one]) == first
+            assert await world.contents() == before
+            await world.later(seconds=2 * (number + 1))
+
+
+async def test_a_settlement_of_nothing_is_harmless(store: Place) -> None:
+    """A row that is gone ended long ago: nothing is written."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        before = await world.contents()
+        settled = await world.settle(replace(claimed, message_id="gone"), accepted())
+        assert not settled.applied
+        assert await world.contents() == before
+
+
+async def test_an_intent_lost_with_a_primary_does_not_lose_the_reply(store: Place) -> None:
+    """After a failover the row may not know the attempt; the holder's SID counts all the same."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        settled = await world.settle(claimed, accepted("SM1"), attempt=1)
+        assert settled.applied
+        row = await world.row()
+        assert (row["s"], row["n"], row["a"]) == ("accepted", "1", "1")
+
+
+async def test_a_claim_lost_with_a_primary_does_not_lose_the_reply(store: Place) -> None:
+    """The whole claim is gone after a failover: the SID still keeps the message from going out twice."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        await world.store.ledger.release([("m1", claimed.fence)])
+        settled = await world.settle(replace(claimed, fence=claimed.fence + 7), accepted("SM1"))
+        assert (settled.applied, settled.stage) == (False, Stage.ACCEPTED)
+        assert await world.claim() == ()
+
+
+async def test_a_settlement_without_attempt_covers_an_intent_whose_answer_was_lost(store: Place) -> None:
+    """Admission was written but its answer never came: the worker gives the message back, nothing was posted."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        settled = await world.settle(claimed, AT_ONCE, attempt=0, posted=False)
+        assert settled.applied
+        again = await world.claim_one()
+        assert (again.attempts, again.tries) == (1, 0)
+
+
+async def test_a_waiting_message_is_released_by_the_person(store: Place) -> None:
+    """Waiting for an inbound: due at once when the person writes to this sender, otherwise when its time is up."""
+    async with opened(store) as world:
+        for message_id in ("m1", "m2"):
+            await world.enqueue(message_id)
+        for claimed in await world.claim():
+            settled = await world.settle(claimed, WAITS, attempt=0, posted=False)
+            assert settled.stage is Stage.WAITING
+        assert await world.claim() == ()
+        assert (await world.writes("SM8", sender="other")).released == 0
+        assert (await world.writes("SM9")).released == 2
+        assert len(await world.claim()) == 2
+        assert (await world.writes("SM10")).released == 0
+
+
+async def test_a_wait_that_the_person_overtook_is_decided_again(store: Place) -> None:
+    """The person wrote after the claim and before the settlement: nobody would release it later, so it is due now."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        await world.writes()
+        await world.settle(claimed, WAITS, attempt=0, posted=False)
+        assert [one.message_id for one in await world.claim()] == ["m1"]
+
+
+async def test_a_waiting_message_comes_due_by_itself(store: Place) -> None:
+    """Without an inbound the wait ends at its time, and the wait list forgets the message."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
+        await world.later(hours=1, seconds=1)
+        claimed = await world.claim_one()
+        waiting = world.keys.waiting(claimed.facts.person_digest, SENDER)
+        assert not await world.redis.exists(waiting)
+        assert "w" not in await world.row()
+        assert (await world.writes()).released == 0
+        await world.settle(claimed, REFUSED, attempt=0, posted=False)
+
+
+async def test_a_retry_of_a_cancelled_claim_ends_cancelled(store: Place) -> None:
+    """Whatever the worker wanted next, the person who cancelled was told `cancelled`."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert await world.cancel() == "cancelled"
+        settled = await world.settle(claimed, LATER, attempt=0, posted=False)
+        assert settled.stage is Stage.CANCELLED
+        await world.later(hours=1)
+        assert await world.claim() == ()
+
+
+@pytest.mark.parametrize(
+    "stage, answer",
+    [
+        ("queued", "cancelled"),
+        ("waiting", "cancelled"),
+        ("retrying", "cancelled"),
+        ("posting", "too_late"),
+        ("unknown", "too_late"),
+        ("unresolved", "too_late"),
+        ("accepted", "ended"),
+        ("refused", "ended"),
+        ("nowhere", "unknown_id"),
+    ],
+)
+async def test_cancel_answers_by_stage(store: Place, stage: str, answer: str) -> None:
+    """Cancelled only when no POST will happen; asked twice, the answer is the same."""
+    async with opened(store) as world:
+        await _bring_to(world, stage)
+        assert await world.cancel() == answer
+        before = await world.contents()
+        assert await world.cancel() == answer
+        assert await world.contents() == before
+        if answer == "cancelled":
+            assert (await world.row())["s"] == "cancelled"
+            assert await world.claim() == ()
+            assert (await world.writes()).released == 0
+
+
+async def _bring_to(world: World, stage: str) -> None:
+    if stage == "nowhere":
+        return
+    if stage == "queued":
+        await world.enqueue()
+    elif stage == "posting":
+        await world.post()
+    elif stage in {"unknown", "unresolved"}:
+        await world.park()
+        if stage == "unresolved":
+            await world.store.unknowns.resolve([Resolution("m1", 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))])
+    else:
+        results: dict[str, Result] = {"waiting": WAITS, "retrying": LATER, "accepted": accepted(), "refused": REFUSED}
+        await world.settle(await world.post(), results[stage])
+
+
+async def test_effects_change_what_is_known(store: Place) -> None:
+    """Each effect lands on the thing it is about."""
+    async with opened(store) as world:
+        await world.writes()
+        claimed = await world.post()
+        given = (
+            CloseWindow(),
+            OptOut(sender_only=True, evidence="21610"),
+            PauseSender(60, "63018"),
+            PauseAccount(120, "63038"),
+            SuppressAddress(3600, "63024"),
+        )
+        await world.settle(claimed, REFUSED, effects=given)
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+        now = await world.store.now()
+        person = facts.person
+        assert person.closed_at is not None
+        assert person.last_inbound_at is not None
+        assert person.last_inbound_at <= person.closed_at <= now
+        (consent,) = person.consents
+        assert (consent.granted, consent.purpose, consent.sender) == (False, None, SENDER)
+        assert person.suppressed_until is not None
+        assert person.suppressed_until > now + timedelta(minutes=59)
+        assert facts.sender.paused_until is not None
+        assert facts.sender.reason == "63018"
+        assert facts.account.paused_until is not None
+        assert facts.account.paused_until > facts.sender.paused_until
+        (line,) = await world.store.people.consents(ANNA)
+        assert (line["granted"], line["source"], line["evidence"]) == (False, "provider", "21610")
+
+
+async def test_a_shorter_pause_does_not_end_a_longer_one(store: Place) -> None:
+    """Pauses and suppressions only grow; a person ends them earlier."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        long = (PauseSender(600, "a"), SuppressAddress(600, "a"))
+        await world.settle(claimed, REFUSED, effects=(*long, PauseSender(60, "b"), SuppressAddress(60, "b")))
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+        later = await world.store.now() + timedelta(minutes=9)
+        assert facts.sender.paused_until is not None
+        assert facts.sender.paused_until > later
+        assert facts.person.suppressed_until is not None
+        assert facts.person.suppressed_until > later
+        assert facts.sender.reason == "a"
+
+
+async def test_what_the_person_does_after_the_post_outranks_its_error(store: Place) -> None:
+    """63016 speaks of the POST's instant: an inbound that came after the intent keeps its window open."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.later(seconds=1)
+        await world.writes()
+        await world.settle(claimed, AT_ONCE, effects=(CloseWindow(),))
+        person = (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person
+        assert person.closed_at is not None
+        assert person.last_inbound_at is not None
+        assert person.closed_at < person.last_inbound_at
+
+
+async def test_a_wait_nobody_overtook_is_a_wait(store: Place) -> None:
+    """What the person wrote before the claim was seen by the decision and releases nothing."""
+    async with opened(store) as world:
+        await world.writes()
+        await world.enqueue()
+        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
+        assert await world.claim() == ()
+
+
+async def test_a_sid_belongs_to_one_message(store: Place) -> None:
+    """The first binding stays, whatever a second reply claims."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        await world.accept("m2", "SM1")
+        assert await world.store.unknowns.owners(["SM1"]) == [("m1", 1)]

@@ -1,0 +1,415 @@
+"""Status callbacks: forward only, whatever the order; and each is proof that its attempt was accepted."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from policies.facts import TagState
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    REFUSED,
+    SENDER,
+    UNKNOWN,
+    Place,
+    accepted,
+    opened,
+    update,
+)
+from worker.values import Lost, OptOut, PauseSender, SetTag, SetTemplate
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["queued", "sent", "delivered", "read"])))
+async def test_the_order_of_callbacks_does_not_matter(store: Place, order: tuple[str, ...]) -> None:
+    """Every order of the same callbacks, each twice, ends at the furthest status and never goes back."""
+    async with opened(store) as world:
+        await world.accept()
+        ranks = []
+        for status in order:
+            await world.callback(status)
+            repeated = await world.callback(status)
+            assert not repeated.moved
+            ranks.append(int((await world.row())["sr"]))
+        assert ranks == sorted(ranks)
+        assert (await world.row())["st"] == "read"
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+async def test_a_final_status_lets_the_job_go(store: Place) -> None:
+    """The job stays while a failure might reopen the message; a final status removes it."""
+    async with opened(store) as world:
+        await world.accept()
+        assert await world.redis.pttl(world.keys.job("m1")) > 0
+        await world.callback("delivered")
+        assert not await world.redis.exists(world.keys.job("m1"))
+
+
+async def test_a_callback_before_the_reply_waits_for_it(store: Place) -> None:
+    """The POST's reply is still under way: the callback is kept, and the settlement shows its status."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        for status in ("delivered", "sent"):
+            applied = await world.callback(status, "SM1")
+            assert (applied.known, applied.resolved) == (True, False)
+            assert applied.moved == (status == "delivered")
+        assert (await world.row())["s"] == "posting"
+        await world.settle(claimed, accepted("SM1"))
+        row = await world.row()
+        assert (row["s"], row["st"], row["sid"]) == ("accepted", "delivered", "SM1")
+        assert await world.count("duplicates") == 0
+
+
+@pytest.mark.parametrize("result", [UNKNOWN, AT_ONCE, REFUSED], ids=["unproven", "retry", "end"])
+async def test_a_callback_outweighs_a_reply_that_proves_nothing(store: Place, result: object) -> None:
+    """The attempt has a SID, so it was accepted, whatever the worker made of the answer."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.callback("sent", "SM1")
+        settled = await world.settle(claimed, result)  # type: ignore[arg-type]  # a table of results of different types
+        assert settled.stage is Stage.ACCEPTED
+        row = await world.row()
+        assert (row["sid"], row["st"], row["r"]) == ("SM1", "sent", Reason.EVIDENCE_CALLBACK)
+        assert await world.claim() == ()
+
+
+async def test_a_callback_resolves_an_unknown_attempt(store: Place) -> None:
+    """Evidence in the signed URL: accepted with that SID, named as evidence, counted once."""
+    async with opened(store) as world:
+        await world.park()
+        applied = await world.callback("sent", "SM1")
+        assert (applied.known, applied.moved, applied.resolved) == (True, True, True)
+        row = await world.row()
+        assert (row["s"], row["sid"], row["r"]) == ("accepted", "SM1", Reason.EVIDENCE_CALLBACK)
+        assert await world.count("resolved:evidence_callback") == 1
+        assert not (await world.callback("sent", "SM1")).resolved
+        assert await world.redis.zcard(world.keys.unknown) == 0
+
+
+async def test_a_row_of_the_list_is_evidence_too(store: Place) -> None:
+    """The same way in, another name for the evidence."""
+    async with opened(store) as world:
+        await world.park()
+        applied = await world.callback("sent", "SM1", evidence=Reason.EVIDENCE_LIST)
+        assert applied.resolved
+        assert await world.count("resolved:evidence_list") == 1
+
+
+async def test_a_sid_nobody_knows_is_kept_until_its_reply(store: Place) -> None:
+    """A callback without our query names only a SID: the furthest status waits up to 24 h for its reply."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        for status in ("sent", "delivered", "queued"):
+            applied = await world.callback(status, "SM1", message_id=None, attempt=None)
+            assert not applied.known
+        assert await world.store.unknowns.owners(["SM1"]) == [None]
+        assert 0 < await world.redis.pttl(world.keys.sid("SM1")) <= 24 * 3600 * 1000
+        await world.settle(claimed, accepted("SM1"))
+        assert (await world.row())["st"] == "delivered"
+        applied = await world.callback("read", "SM1", message_id=None, attempt=None)
+        assert (applied.known, applied.moved, applied.message_id) == (True, True, "m1")
+
+
+async def test_both_ways_of_being_early_are_put_together(store: Place) -> None:
+    """One callback came with our query, one without: the furthest counts."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.callback("delivered", "SM1", message_id=None, attempt=None)
+        await world.callback("sent", "SM1")
+        await world.settle(claimed, accepted("SM1"))
+        assert (await world.row())["st"] == "delivered"
+
+
+async def test_a_callback_for_a_message_nobody_has_is_kept_for_a_day(store: Place) -> None:
+    """A row that is gone is not brought back, and what was answered with 2xx is stored all the same."""
+    async with opened(store) as world:
+        applied = await world.callback("sent", "SM1", message_id="gone")
+        assert (applied.known, applied.moved) == (False, True)
+        assert await world.store.records.record("gone") is None
+        assert 0 < await world.redis.pttl(world.keys.sid("SM1")) <= 24 * 3600 * 1000
+        again = await world.callback("sent", "SM1", message_id="gone")
+        assert (again.known, again.moved) == (False, False)
+
+
+CLOSED = {"code": 63016, "reopen_after_ms": 0, "redecides": True}
+
+
+async def test_a_window_closed_by_callback_is_decided_again_once(store: Place) -> None:
+    """63016 comes mostly by callback: the first opens the message again, the second ends it."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        assert (await world.callback("failed", "SM1", **CLOSED)).reopened
+        claimed = await world.claim_one()
+        assert claimed.redecided
+        await world.admit(claimed)
+        await world.settle(claimed, accepted("SM2"), attempt=2)
+        assert not (await world.callback("failed", "SM2", attempt=2, **CLOSED)).reopened
+        assert (await world.row())["s"] == "accepted"
+
+
+async def test_a_template_refused_for_the_window_is_not_sent_again(store: Place) -> None:
+    """A template needs no window: another decision would choose the same, and Twilio refuse it again, for ever."""
+    async with opened(store) as world:
+        await world.enqueue(template="order_update")
+        claimed = await world.claim_one()
+        await world.admit(claimed, template="order_update")
+        await world.settle(claimed, accepted("SM1"))
+        assert not (await world.callback("failed", "SM1", **CLOSED)).reopened
+
+
+async def test_a_callback_without_attempt_means_the_last(store: Place) -> None:
+    """A query that lost its attempt still names the message."""
+    async with opened(store) as world:
+        await world.park()
+        assert (await world.callback("sent", "SM1", attempt=None)).resolved
+        assert (await world.row())["a"] == "1"
+
+
+async def test_a_callback_proves_an_attempt_whose_intent_was_lost(store: Place) -> None:
+    """After a failover the row is queued again; the signed callback keeps it from going out twice."""
+    async with opened(store) as world:
+        await world.enqueue()
+        applied = await world.callback("sent", "SM1")
+        assert applied.known
+        row = await world.row()
+        assert (row["s"], row["n"]) == ("accepted", "1")
+        assert await world.claim() == ()
+
+
+async def test_a_callback_stops_a_claimed_resend(store: Place) -> None:
+    """Proof arrives between claim and admission: no permit for the copy."""
+    async with opened(store) as world:
+        await world.settle(await world.post(), AT_ONCE)
+        again = await world.claim_one()
+        await world.callback("sent", "SM1")
+        assert isinstance(await world.admit(again), Lost)
+        assert (await world.row())["a"] == "1"
+
+
+async def test_a_bound_sid_outranks_the_query(store: Place) -> None:
+    """What the reply bound stays bound, whatever a later URL says."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        await world.accept("m2", "SM2")
+        applied = await world.callback("sent", "SM1", message_id="m2")
+        assert applied.message_id == "m1"
+        assert (await world.row("m2"))["st"] == "queued"
+
+
+async def test_a_signed_query_outranks_what_a_list_seemed_to_show(store: Place) -> None:
+    """The list's row was another message's: that one is accepted now, the one it was taken for is unknown again."""
+    async with opened(store) as world:
+        await world.park("m1")
+        await world.park("m2")
+        await world.callback("sent", "SM1", evidence=Reason.EVIDENCE_LIST)
+        assert (await world.row("m1"))["s"] == "accepted"
+        applied = await world.callback("delivered", "SM1", message_id="m2")
+        assert (applied.message_id, applied.resolved, applied.unbound) == ("m2", True, ("m1", 1))
+        assert (await world.row("m2"))["st"] == "delivered"
+        row = await world.row("m1")
+        assert row["s"] == "unknown"
+        assert "sid" not in row
+        assert await world.redis.pttl(world.keys.row("m1")) == -1
+        assert [one.message_id for one in await world.store.unknowns.due(5, 1000)] == ["m1"]
+        again = await world.callback("delivered", "SM1", message_id="m2")
+        assert (again.moved, again.unbound) == (False, None)
+
+
+async def test_another_look_at_the_list_never_takes_a_sid_away(store: Place) -> None:
+    """Only a signed callback may say that a list was misread; a second list says no more than the first."""
+    async with opened(store) as world:
+        await world.park("m1")
+        await world.park("m2")
+        await world.callback("sent", "SM1", evidence=Reason.EVIDENCE_LIST)
+        applied = await world.callback("sent", "SM1", message_id="m2", evidence=Reason.EVIDENCE_LIST)
+        assert (applied.message_id, applied.unbound) == ("m1", None)
+        assert (await world.row("m2"))["s"] == "unknown"
+
+
+async def test_unproven_attempts_to_a_person_are_rivals_until_they_are_proven(store: Place) -> None:
+    """In flight or unknown they may own what Twilio shows; with a SID of their own they no longer can."""
+    async with opened(store) as world:
+        digest = (await world.park("m1")).facts.person_digest
+        flying = await world.post("m2")
+        rivals = await world.store.unknowns.rivals(digest, "m1")
+        assert [(rival.message_id, rival.attempt, rival.was_template) for rival in rivals] == [("m2", 1, False)]
+        assert rivals[0].payload is not None
+        await world.settle(flying, accepted("SM2"))
+        assert await world.store.unknowns.rivals(digest, "m1") == []
+        assert [one.message_id for one in await world.store.unknowns.rivals(digest, "m2")] == ["m1"]
+        await world.callback("sent", "SM1")
+        assert await world.store.unknowns.rivals(digest, "m2") == []
+
+
+async def test_only_an_attempt_that_relied_on_the_tag_speaks_for_the_page(store: Place) -> None:
+    """The same code inside an open window says nothing about ACCOUNT_UPDATE."""
+    async with opened(store) as world:
+        dead = (SetTag("dead", "code 63016"),)
+        await world.accept("m1", "SM1")
+        await world.callback("failed", "SM1", effects=dead)
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.state is TagState.UNPROVEN
+        await world.enqueue("m2")
+        await world.admit(claimed := await world.claim_one(), relies_on_tag=True)
+        await world.settle(claimed, accepted("SM2"))
+        await world.callback("failed", "SM2", message_id="m2", effects=dead)
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.state is TagState.DEAD
+
+
+async def test_a_second_sid_of_an_accepted_message_is_a_copy(store: Place) -> None:
+    """Both SIDs are kept; the row's status follows its own SID only."""
+    async with opened(store) as world:
+        await world.accept()
+        for _ in range(2):
+            applied = await world.callback("delivered", "SM2", attempt=2)
+            assert (applied.known, applied.moved) == (True, False)
+        row = await world.row()
+        assert (row["sid"], row["sid:2"], row["st"]) == ("SM1", "SM2", "queued")
+        assert await world.count("duplicates") == 1
+
+
+async def test_a_failure_records_its_code(store: Place) -> None:
+    """A failure that cannot be sent again ends the delivery story with its code."""
+    async with opened(store) as world:
+        await world.accept()
+        applied = await world.callback("failed", code=63024)
+        assert (applied.moved, applied.reopened) == (True, False)
+        row = await world.row()
+        assert (row["s"], row["st"], row["c"]) == ("accepted", "failed", "63024")
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+async def test_a_failure_after_delivered_changes_nothing_when_it_ranks_lower(store: Place) -> None:
+    """The lattice is the policies'; a lower rank never moves a row and brings no effect."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.callback("delivered")
+        applied = await world.callback("failed", effects=(PauseSender(60, "x"),))
+        assert not applied.moved
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).sender.paused_until is None
+
+
+async def test_a_retryable_failure_reopens_the_message(store: Place) -> None:
+    """Asynchronous failure, retryable code, within 24 h and before expiry: a new attempt; old echoes stay echoes."""
+    async with opened(store) as world:
+        await world.accept()
+        applied = await world.callback("failed", "SM1", reopen_after_ms=60_000)
+        assert (applied.moved, applied.reopened) == (True, True)
+        assert (await world.row())["s"] == "retrying"
+        assert await world.redis.pttl(world.keys.row("m1")) == -1
+        assert await world.redis.pttl(world.keys.job("m1")) == -1
+        for echo in ("failed", "sent", "delivered"):
+            assert not (await world.callback(echo, "SM1", reopen_after_ms=60_000)).moved
+        assert (await world.row())["s"] == "retrying"
+        await world.later(seconds=61)
+        again = await world.claim_one()
+        assert (again.attempts, again.payload is not None) == (1, True)
+        await world.admit(again)
+        await world.settle(again, accepted("SM2"))
+        row = await world.row()
+        assert (row["sid"], row["a"], row["sid:1"]) == ("SM2", "2", "SM1")
+        assert await world.count("duplicates") == 0
+        assert await world.count("end:accepted:window_open") == 1
+        assert (await world.callback("sent", "SM2", attempt=2)).moved
+
+
+async def test_a_settlement_repeated_after_a_reopening_changes_nothing(store: Place) -> None:
+    """The reply of settle was lost, the failure came meanwhile: the repeated settle must not accept it again."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.settle(claimed, accepted("SM1"))
+        await world.callback("failed", "SM1", reopen_after_ms=60_000)
+        settled = await world.settle(claimed, accepted("SM1"))
+        assert (settled.applied, settled.stage) == (True, Stage.RETRYING)
+
+
+async def test_a_failure_before_the_reply_reopens_when_the_reply_comes(store: Place) -> None:
+    """A kept callback is applied whole, its reopening too."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.callback("failed", "SM1", reopen_after_ms=1000)
+        settled = await world.settle(claimed, accepted("SM1"))
+        assert settled.stage is Stage.RETRYING
+
+
+@pytest.mark.parametrize("hours, minutes", [(24, 0), (23, 59)], ids=["a day old", "it would be due after expiry"])
+async def test_it_is_too_late_to_reopen(store: Place, hours: int, minutes: int) -> None:
+    """A failure after 24 h, or one whose retry would come after expiry, ends the message."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.later(hours=hours, minutes=minutes)
+        applied = await world.callback("failed", "SM1", reopen_after_ms=120_000)
+        assert (applied.moved, applied.reopened) == (True, False)
+        assert (await world.row())["s"] == "accepted"
+
+
+async def test_a_message_without_its_job_is_not_reopened(store: Place) -> None:
+    """Nothing left to send: the failure is final."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.redis.delete(world.keys.job("m1"))
+        assert not (await world.callback("failed", reopen_after_ms=1000)).reopened
+
+
+async def test_failures_teach_like_errors_do(store: Place) -> None:
+    """Effects of a callback reach person, sender and the template in the job; a repetition teaches nothing new."""
+    async with opened(store) as world:
+        await world.accept(template="order_update")
+        given = (OptOut(sender_only=False, evidence="63033"), PauseSender(60, "x"), SetTemplate("paused", "63041", 60))
+        await world.callback("failed", effects=given)
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+        assert [consent.granted for consent in facts.person.consents] == [False]
+        assert facts.sender.paused_until is not None
+        assert facts.template.state == "paused"
+        before = await world.contents()
+        await world.callback("failed", effects=given)
+        assert await world.contents() == before
+
+
+async def test_a_template_effect_needs_a_job_that_names_one(store: Place) -> None:
+    """Without job or template the effect is left out, the status counts."""
+    async with opened(store) as world:
+        for number, job in enumerate((None, b"no json", b'{"a":[1]}')):
+            await world.accept(f"m{number}", f"SM{number}")
+            if job is None:
+                await world.redis.delete(world.keys.job(f"m{number}"))
+            else:
+                await world.redis.set(world.keys.job(f"m{number}"), job)
+            one = update("failed", f"SM{number}", message_id=f"m{number}", effects=(SetTemplate("paused", "x"),))
+            assert (await world.store.statuses.apply([one]))[0].moved
+
+
+async def test_a_failed_tagged_message_frees_the_page(store: Place) -> None:
+    """A failure that says nothing about the tag leaves it unproven, with room for the next try."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        await world.admit(claimed, relies_on_tag=True)
+        await world.settle(claimed, accepted())
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.in_flight
+        await world.callback("failed")
+        assert not (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.in_flight
+
+
+async def test_a_batch_is_applied_in_order(store: Place) -> None:
+    """One call for many callbacks, each with its own answer."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        await world.accept("m2", "SM2")
+        given = [update("sent"), replace(update("sent", "SM2"), message_id="m2"), update("delivered"), update("sent")]
+        answers = await world.store.statuses.apply(given)
+        assert [one.moved for one in answers] == [True, True, True, False]
+        assert [one.message_id for one in answers] == ["m1", "m2", "m1", "m1"]
+        assert await world.store.statuses.apply([]) == []
+
+
+async def test_a_day_is_the_limit_even_for_a_message_that_lives_longer(store: Place) -> None:
+    """Sent three days ahead of its expiry, failed after 25 hours: not sent again."""
+    async with opened(store) as world:
+        await world.accept(expires_at=await world.store.now() + timedelta(days=3))
+        await world.later(hours=25)
+        assert not (await world.callback("failed", reopen_after_ms=1000)).reopened

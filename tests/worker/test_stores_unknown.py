@@ -1,0 +1,273 @@
+"""Unknown outcomes: parked, searched, resolved by whatever proves them, however late it comes."""
+
+from datetime import timedelta
+
+import pytest
+
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    REFUSED,
+    SENDER,
+    UNKNOWN,
+    Place,
+    World,
+    accepted,
+    opened,
+    update,
+)
+from worker.stores.encoding import resolve_arguments
+from worker.stores.unknowns import _RESOLVE
+from worker.values import (
+    Lost,
+    OptOut,
+    PauseSender,
+    Resolution,
+    SettleAgain,
+    SettleEnd,
+    SettleUnknown,
+    SettleUnresolved,
+)
+
+pytestmark = pytest.mark.asyncio
+
+
+async def _reap(world: World) -> None:
+    await world.later(seconds=20)
+    await world.store.ledger.reap(10)
+
+
+async def test_an_unproven_outcome_is_parked(store: Place) -> None:
+    """Unknown: in no lane, listed, looked at when due, handed out to one searcher at a time."""
+    async with opened(store) as world:
+        await world.park(on_unknown=OnUnknown.HOLD)
+        assert await world.claim() == ()
+        assert [record.message_id async for record in world.store.records.listed("unknown")] == ["m1"]
+        assert await world.store.unknowns.due(10, 60_000) == []
+        await world.later(seconds=6)
+        (found,) = await world.store.unknowns.due(10, 60_000)
+        assert (found.message_id, found.attempt, found.on_unknown, found.looks) == ("m1", 1, OnUnknown.HOLD, 0)
+        assert found.payload is not None
+        assert timedelta(seconds=5) < found.now - found.intent_at < timedelta(seconds=60)
+        assert await world.store.unknowns.due(10, 60_000) == []
+        await world.later(seconds=61)
+        assert [one.looks for one in await world.store.unknowns.due(10, 60_000)] == [1]
+
+
+async def test_a_late_reply_ends_its_unknown_attempt(store: Place) -> None:
+    """A worker that comes back after its lease was reaped still has the proof: accepted with its SID."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await _reap(world)
+        settled = await world.settle(claimed, accepted("SM3"))
+        assert (settled.applied, settled.stage) == (True, Stage.ACCEPTED)
+        assert (await world.row())["sid"] == "SM3"
+        assert await world.count("resolved:evidence_late_reply") == 1
+        assert await world.store.unknowns.owners(["SM3", "SM4"]) == [("m1", 1), None]
+
+
+async def test_a_late_rejection_is_proof_too(store: Place) -> None:
+    """Proven not processed: the parked attempt goes on by the settlement, without a person or a search."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await _reap(world)
+        settled = await world.settle(claimed, AT_ONCE)
+        assert (settled.applied, settled.stage) == (True, Stage.RETRYING)
+        assert (await world.claim_one()).attempts == 1
+        assert await world.redis.zcard(world.keys.unknown) == 0
+
+
+async def test_a_late_doubt_changes_nothing(store: Place) -> None:
+    """Unknown stays unknown when its own worker cannot say more."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await _reap(world)
+        settled = await world.settle(claimed, UNKNOWN)
+        assert (settled.applied, settled.stage) == (False, Stage.UNKNOWN)
+        assert await world.count("unknown") == 1
+
+
+async def test_a_late_sid_stops_a_resend_that_has_not_begun(store: Place) -> None:
+    """The proof arrives while the next attempt is only queued or claimed: no second copy goes out."""
+    async with opened(store) as world:
+        for message_id, claim_first in (("m1", False), ("m2", True)):
+            late = await world.post(message_id)
+            await _reap(world)
+            await world.store.unknowns.resolve(
+                [Resolution(message_id, 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))]
+            )
+            again = await world.claim_one() if claim_first else None
+            settled = await world.settle(late, accepted(f"SM-{message_id}"))
+            assert (settled.applied, settled.stage) == (False, Stage.ACCEPTED)
+            assert (await world.row(message_id))["a"] == "1"
+            if again:
+                assert isinstance(await world.admit(again), Lost)
+            assert await world.claim() == ()
+
+
+async def test_a_second_accepted_attempt_is_recorded(store: Place) -> None:
+    """Late evidence after a resend: both SIDs are kept, the copy is counted and shown."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        again = await world.claim_one()
+        await world.admit(again)
+        await world.settle(late, accepted("SM1"))
+        assert (await world.row())["s"] == "posting"
+        assert await world.count("late_evidence") == 1
+        await world.settle(again, accepted("SM2"))
+        row = await world.row()
+        assert (row["sid"], row["a"], row["sid:1"]) == ("SM2", "2", "SM1")
+        assert await world.count("duplicates") == 1
+        assert "duplicate" in await world.events()
+        before = await world.contents()
+        await world.settle(late, accepted("SM1"))
+        assert await world.contents() == before
+
+
+async def test_evidence_for_the_first_attempt_outweighs_the_seconds_failure(store: Place) -> None:
+    """The second attempt was refused, but the first is proven to be with Twilio: accepted, not sent a third time."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        again = await world.claim_one()
+        await world.admit(again)
+        await world.settle(late, accepted("SM1"))
+        settled = await world.settle(again, AT_ONCE)
+        assert settled.stage is Stage.ACCEPTED
+        row = await world.row()
+        assert (row["sid"], row["a"]) == ("SM1", "1")
+        assert await world.count("duplicates") == 0
+
+
+async def test_a_late_sid_of_an_ended_message_is_noted(store: Place) -> None:
+    """Ended stays ended; the proof is kept beside it."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        end = SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)
+        assert await world.store.unknowns.resolve([Resolution("m1", 1, end)]) == [True]
+        settled = await world.settle(late, accepted("SM1"))
+        assert (settled.applied, settled.stage) == (False, Stage.FAILED)
+        assert (await world.row())["sid:1"] == "SM1"
+        assert await world.count("late_evidence") == 1
+
+
+async def test_resolutions_act_by_rule(store: Place) -> None:
+    """Send again, end, look again or list as unresolved; an attempt no longer unknown is left alone."""
+    async with opened(store) as world:
+        for message_id in ("again", "end", "look", "hold"):
+            await world.park(message_id)
+        resolutions = [
+            Resolution("again", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE)),
+            Resolution("end", 1, SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)),
+            Resolution("look", 1, SettleUnknown(Reason.OUTCOME_TIMEOUT, "", 60_000)),
+            Resolution("hold", 1, SettleUnresolved(Reason.HELD_BY_RULE, "its list is not proven")),
+            Resolution("again", 2, SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)),
+        ]
+        other_attempt = Resolution("again", 2, SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE))
+        assert await world.store.unknowns.resolve([other_attempt]) == [False]
+        assert await world.store.unknowns.resolve(resolutions) == [True, True, True, True, False]
+        stages = [(await world.row(message_id))["s"] for message_id in ("again", "end", "look", "hold")]
+        assert stages == ["queued", "failed", "unknown", "unresolved"]
+        assert [record.message_id async for record in world.store.records.listed("unresolved")] == ["hold"]
+        assert (await world.claim_one()).attempts == 1
+        assert await world.store.unknowns.resolve(resolutions[:2]) == [False, False]
+
+
+async def test_an_unresolved_message_is_open_to_every_proof(store: Place) -> None:
+    """Listed for a person, but a callback or the person's own word still ends it."""
+    async with opened(store) as world:
+        for message_id in ("m1", "m2"):
+            await world.park(message_id)
+            await world.store.unknowns.resolve([Resolution(message_id, 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))])
+        assert (await world.callback("sent", "SM1")).resolved
+        again = Resolution("m2", 1, SettleAgain(Stage.QUEUED, Reason.EVIDENCE_PERSON))
+        assert await world.store.unknowns.resolve([again]) == [True]
+        assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
+        assert await world.redis.zcard(world.keys.unresolved) == 0
+
+
+async def test_a_lost_resolve_reply_is_recognised(store: Place) -> None:
+    """The same request again answers True again and does nothing."""
+    async with opened(store) as world:
+        await world.park()
+        arguments = ["r1", *resolve_arguments(Resolution("m1", 1, AT_ONCE))]
+        assert await world.calls.run(_RESOLVE, arguments) == [1]
+        before = await world.contents()
+        assert await world.calls.run(_RESOLVE, arguments) == [1]
+        assert await world.contents() == before
+
+
+async def test_a_late_settlement_teaches_only_the_stop(store: Place) -> None:
+    """A worker that lost its message may not pause or close anything any more; a stop is a stop."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        held = await world.claim_one()
+        given = (PauseSender(60, "x"), OptOut(sender_only=False, evidence="21610"))
+        settled = await world.settle(late, REFUSED, effects=given)
+        assert (settled.applied, settled.stage) == (False, Stage.CLAIMED)
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+        assert facts.sender.paused_until is None
+        assert [consent.granted for consent in facts.person.consents] == [False]
+        before = await world.contents()
+        await world.settle(late, REFUSED, effects=given)
+        assert await world.contents() == before
+        assert (await world.settle(held, REFUSED, attempt=0, posted=False)).applied
+
+
+async def test_missing_callbacks_are_asked_for_on_a_budget(store: Place) -> None:
+    """Accepted without a final status: handed out when quiet, not again at once, and given up after 48 h."""
+    async with opened(store) as world:
+        await world.accept("m1", "SM1")
+        await world.accept("m2", "SM2")
+        await world.store.statuses.apply([update("delivered", "SM2", message_id="m2")])
+        unknowns = world.store.unknowns
+        assert await unknowns.missing(10, 60_000, 600_000) == []
+        await world.later(minutes=2)
+        (missing,) = await unknowns.missing(10, 60_000, 600_000)
+        assert (missing.message_id, missing.attempt, missing.message_sid, missing.sender) == ("m1", 1, "SM1", SENDER)
+        assert await unknowns.missing(10, 60_000, 600_000) == []
+        await world.later(minutes=11)
+        assert len(await unknowns.missing(10, 60_000, 600_000)) == 1
+        await world.later(hours=48)
+        assert await unknowns.missing(10, 60_000, 600_000) == []
+        assert await world.count("status_never_final") == 1
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+async def test_a_late_rejection_speaks_for_its_own_attempt_only(store: Place) -> None:
+    """The first attempt is proven unsent, the second is still unknown: it stays parked."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        await world.admit(await world.claim_one())
+        await _reap(world)
+        settled = await world.settle(late, AT_ONCE)
+        assert (settled.applied, settled.stage) == (False, Stage.UNKNOWN)
+        assert await world.claim() == ()
+
+
+async def test_the_status_of_one_attempt_is_not_shown_for_another(store: Place) -> None:
+    """Both attempts are proven while the second's reply is awaited: its SID and status stand, the first is a copy."""
+    async with opened(store) as world:
+        late = await world.post()
+        await _reap(world)
+        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        again = await world.claim_one()
+        await world.admit(again)
+        await world.callback("delivered", "SM2", attempt=2)
+        for _ in range(2):
+            await world.settle(late, accepted("SM1"))
+        await world.settle(again, UNKNOWN)
+        row = await world.row()
+        assert (row["sid"], row["st"], row["sid:1"]) == ("SM2", "delivered", "SM1")
+        await world.callback("delivered", "SM2", attempt=2)
+        assert await world.count("duplicates") == 1

@@ -1,0 +1,293 @@
+"""Forms of POSTs against Twilio's parameter table, and what answers and failures prove, as tables."""
+
+import asyncio
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.decision import Content, FreeformContent, Seen, Send, TemplateContent, Trace
+from sendwindow.vocabulary import Reason
+from worker.twilio import replies
+from worker.twilio.messages import read_message
+from worker.twilio.requests import PARAMETERS, Route, build, status_callback
+from worker.values import Accepted, NotSent, Rejected, Unproven
+
+TWILIO_PARAMETERS: Final = frozenset(
+    {
+        "To",
+        "From",
+        "MessagingServiceSid",
+        "Body",
+        "MediaUrl",
+        "ContentSid",
+        "ContentVariables",
+        "StatusCallback",
+        "ApplicationSid",
+        "ProvideFeedback",
+        "Attempt",
+        "ValidityPeriod",
+        "MaxPrice",
+        "ForceDelivery",
+        "ContentRetention",
+        "AddressRetention",
+        "SmartEncoded",
+        "PersistentAction",
+        "TrafficType",
+        "ShortenUrls",
+        "ScheduleType",
+        "SendAt",
+        "SendAsMms",
+        "RiskCheck",
+        "FallbackFrom",
+        "MessageIntent",
+    }
+)
+"""Request parameters of "Messages resource" (twilio.com, read 2026-11-20)."""
+
+NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SID: Final = "MM" + "a" * 32
+
+
+def send(content: Content, validity: timedelta = timedelta(hours=4)) -> Send:
+    return Send(
+        reason=Reason.WINDOW_OPEN,
+        content=content,
+        seen=Seen(person=1, sender=1, account=1),
+        valid_until=NOW,
+        validity_period=validity,
+        trace=Trace("1", NOW, ()),
+    )
+
+
+def form(content: Content, *, service: str | None = None, validity: timedelta = timedelta(hours=4)) -> dict[str, str]:
+    route = Route("main", "whatsapp:+14155550111", "whatsapp:+14155550100", service, "order 1/ä", 3)
+    message = build(send(content, validity), route, "https://hooks.example.com/")
+    assert len(dict(message.form)) == len(message.form)
+    return dict(message.form)
+
+
+def test_only_parameters_of_twilios_table_exist() -> None:
+    """An unknown parameter is never sent."""
+    assert PARAMETERS <= TWILIO_PARAMETERS
+
+
+@given(
+    st.one_of(
+        st.builds(FreeformContent, st.text(min_size=1), st.none() | st.just("https://example.com/a.png")),
+        st.builds(
+            TemplateContent, st.just("t"), st.just("HX" + "0" * 32), st.dictionaries(st.text(), st.text(), max_size=3)
+        ),
+    ),
+    st.none() | st.just("MG" + "0" * 32),
+    st.timedeltas(),
+)
+def test_every_form_has_to_from_content_callback_and_a_valid_validity(
+    content: Content, service: str | None, validity: timedelta
+) -> None:
+    """Whatever was decided: known parameters only, explicit From, one kind of content, ValidityPeriod 1 to 36,000."""
+    fields = form(content, service=service, validity=validity)
+    assert set(fields) <= PARAMETERS
+    assert {"To", "From", "StatusCallback", "ValidityPeriod"} <= set(fields)
+    assert ("Body" in fields) != ("ContentSid" in fields)
+    assert not ({"MediaUrl", "ContentSid"} <= set(fields))
+    assert 1 <= int(fields["ValidityPeriod"]) <= 36_000
+
+
+def test_a_template_goes_out_as_content_sid_and_variables_in_one_json_string() -> None:
+    """ContentVariables is a string that holds a JSON object of strings."""
+    fields = form(TemplateContent("order", "HX" + "0" * 32, {"1": 'Ann "A"', "2": "ä"}))
+    assert fields["ContentSid"] == "HX" + "0" * 32
+    assert json.loads(fields["ContentVariables"]) == {"1": 'Ann "A"', "2": "ä"}
+    assert "ContentVariables" not in form(TemplateContent("plain", "HX" + "0" * 32, {}))
+
+
+def test_from_stays_beside_a_messaging_service() -> None:
+    """Windows belong to one sender, so the service never chooses another."""
+    fields = form(FreeformContent("hi"), service="MG" + "0" * 32)
+    assert fields["MessagingServiceSid"] == "MG" + "0" * 32
+    assert fields["From"] == "whatsapp:+14155550111"
+
+
+def test_the_callback_names_message_and_attempt_and_asks_for_retries() -> None:
+    """The query is signed by Twilio; the fragment sets its retries and is never sent."""
+    assert status_callback("https://h.example/", "a b/ü", 2) == (
+        "https://h.example/twilio/status?m=a%20b%2F%C3%BC&a=2#rc=5&rp=all"
+    )
+
+
+def test_media_goes_out_beside_the_text() -> None:
+    """A body and one media URL are one message; media alone is one too."""
+    both = form(FreeformContent("see", "https://example.com/a.png"))
+    assert (both["Body"], both["MediaUrl"]) == ("see", "https://example.com/a.png")
+    assert "Body" not in form(FreeformContent("", "https://example.com/a.png"))
+
+
+@pytest.mark.parametrize(
+    "status, body, expected",
+    [
+        (201, {"sid": SID, "status": "accepted"}, Accepted(SID, "accepted", 201)),
+        (200, {"sid": SID}, Accepted(SID, "queued", 200)),
+        (201, {"sid": SID, "status": "\ud800"}, Accepted(SID, "queued", 201)),
+        (201, {"sid": SID, "status": "a" * 41}, Accepted(SID, "queued", 201)),
+        (201, {"sid": SID, "status": "sent\n"}, Accepted(SID, "queued", 201)),
+        (201, {"sid": SID, "status": 7}, Accepted(SID, "queued", 201)),
+        (201, {"sid": SID, "status": "not_yet-Known", "code": 10**400}, Accepted(SID, "not_yet-Known", 201)),
+        (400, {"code": 21610}, Rejected(400, 21610)),
+        (400, {"code": "21610"}, Rejected(400, 21610)),
+        (400, {"code": 999_999_999}, Rejected(400, 999_999_999)),
+        (404, {"code": 20404}, Rejected(404, 20404)),
+        (429, {"code": 20429}, Rejected(429, 20429)),
+        (429, {"code": 63018}, Rejected(429, 63018)),
+    ],
+)
+def test_what_is_proven_by_an_answer(status: int, body: object, expected: object) -> None:
+    """A SID proves acceptance; a 4xx with Twilio's code proves that nothing was processed."""
+    assert replies.read_answer(status, {}, json.dumps(body).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    "status, body, reason, code",
+    [
+        (201, {"sid": "CA" + "0" * 32}, Reason.OUTCOME_UNREADABLE, None),
+        (201, {"sid": None}, Reason.OUTCOME_UNREADABLE, None),
+        (201, [SID], Reason.OUTCOME_UNREADABLE, None),
+        (202, {}, Reason.OUTCOME_UNREADABLE, None),
+        (400, {"message": "no code"}, Reason.OUTCOME_UNREADABLE, None),
+        (400, {"code": True}, Reason.OUTCOME_UNREADABLE, None),
+        (400, {"code": 0}, Reason.OUTCOME_UNREADABLE, None),
+        (400, {"code": 10**9}, Reason.OUTCOME_UNREADABLE, None),
+        (400, {"code": "1" * 10}, Reason.OUTCOME_UNREADABLE, None),
+        (500, {"code": 10**400}, Reason.OUTCOME_SERVER_ERROR, None),
+        (429, {}, Reason.OUTCOME_UNREADABLE, None),
+        (302, {"code": 21610}, Reason.OUTCOME_UNREADABLE, None),
+        (500, {"code": 20500}, Reason.OUTCOME_SERVER_ERROR, 20500),
+        (503, {"code": 20503}, Reason.OUTCOME_SERVER_ERROR, 20503),
+        (599, "?", Reason.OUTCOME_SERVER_ERROR, None),
+    ],
+)
+def test_what_an_answer_leaves_open(status: int, body: object, reason: Reason, code: int | None) -> None:
+    """Everything else is unproven, and keeps the code for the person who reads it."""
+    reply = replies.read_answer(status, {}, json.dumps(body).encode())
+    assert isinstance(reply, Unproven)
+    assert (reply.reason, reply.http_status, reply.code) == (reason, status, code)
+
+
+@given(st.integers(100, 599), st.binary(max_size=300), st.booleans())
+def test_no_answer_whatever_its_bytes_breaks_the_reader(status: int, body: bytes, complete: bool) -> None:
+    """Reading never raises, and garbage is never taken for acceptance or rejection."""
+    reply = replies.read_answer(status, {"Retry-After": body.decode("latin-1")}, body, complete=complete)
+    assert isinstance(reply, Accepted | Rejected | Unproven)
+    if not complete:
+        assert isinstance(reply, Unproven)
+
+
+def test_deeply_nested_json_is_unreadable_not_a_crash() -> None:
+    """A hostile answer of nothing but brackets ends as unproven."""
+    assert isinstance(replies.read_answer(201, {}, b"[" * 60_000), Unproven)
+
+
+@pytest.mark.parametrize(
+    "headers, seconds",
+    [
+        ({}, None),
+        ({"Retry-After": "120"}, 120.0),
+        ({"Retry-After": " 0 "}, 0.0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Sat, 21 Nov 2026 12:01:00 GMT", "Date": "Sat, 21 Nov 2026 12:00:00 GMT"}, 60.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT", "Date": "Sat, 21 Nov 2026 12:00:00 GMT"}, 0.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 12:01:00 GMT"}, None),
+        ({"Retry-After": f"Sat, 21 Nov {'9' * 30} 12:01:00 GMT"}, None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds or an HTTP date; what is not understood counts as absent."""
+    assert replies.retry_after(headers) == seconds
+
+
+KEY: Final = ConnectionKey("twilio.invalid", 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ClientConnectorError(KEY, OSError(111, "refused")),
+        aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "unknown name")),
+        aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "handshake")),
+        aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "expired")),
+        aiohttp.ConnectionTimeoutError("no connection"),
+        aiohttp.InvalidURL("nonsense"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_failures_before_the_first_byte_are_proven_not_sent(error: BaseException) -> None:
+    """The connector raises these before it writes the request."""
+    assert isinstance(replies.read_failure(error), NotSent)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.SocketTimeoutError("read"),
+        aiohttp.ServerTimeoutError("either"),
+        aiohttp.ClientOSError(104, "reset"),
+        aiohttp.ClientPayloadError("cut"),
+        aiohttp.ClientConnectionResetError("closing transport"),
+        TimeoutError(),
+        ConnectionResetError(),
+        asyncio.IncompleteReadError(b"", 1),
+        RuntimeError("anything"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_failures_after_the_first_byte_are_unproven(error: BaseException) -> None:
+    """The request may have been read, also on a connection that was used before."""
+    assert isinstance(replies.read_failure(error), Unproven)
+
+
+@pytest.mark.parametrize(
+    "body, kept",
+    [
+        (b"<html><h1>Bad  gateway</h1></html>", "Bad gateway"),
+        (b'{"to": "+14155550100", "body": "Dear Ann', "fields: to body"),
+        (b'junk {"body": "Dear Ann"}', "fields: body"),
+        (b"call +1 415 555 0100 or whatsapp:US.abc123 or a@b.example", "call # or whatsapp:# or #"),
+        (b"\xff\x00", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_an_excerpt_holds_no_personal_data(body: bytes, kept: str) -> None:
+    """A timeline keeps what an unreadable answer looked like, not what it said about a person."""
+    assert replies.excerpt(body) == kept
+
+
+ROW: Final = {"sid": SID, "status": "sent", "to": "+14155550100", "date_created": "Sat, 21 Nov 2026 12:00:00 +0000"}
+
+
+@pytest.mark.parametrize(
+    "fields, status, code",
+    [
+        ({"status": "\ud800", "error_code": 10**400}, "queued", None),
+        ({"status": "x" * 41, "error_code": 10**9}, "queued", None),
+        ({"status": "undelivered", "error_code": True}, "undelivered", None),
+        ({"status": "undelivered", "error_code": "30003"}, "undelivered", 30003),
+    ],
+)
+def test_an_odd_status_or_code_of_a_row_is_never_stored(fields: dict[str, Any], status: str, code: int | None) -> None:
+    """The row proves that the message exists; what no store can keep of it counts as not said."""
+    found = read_message(json.dumps({**ROW, **fields}).encode())
+    assert found is not None
+    assert (found.status, found.error_code) == (status, code)
+
+
+@pytest.mark.parametrize("at", [7, ["Sat"], f"Sat, 21 Nov {'9' * 30} 12:00:00 +0000"])
+def test_a_row_with_an_absurd_date_is_unreadable(at: Any) -> None:
+    """Reading never raises, whatever stands where a date belongs."""
+    assert read_message(json.dumps({**ROW, "date_created": at}).encode()) is None

@@ -1,0 +1,639 @@
+"""verify against histories written by hand: a sound one is green, and each way of breaking a promise turns it red."""
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.verify.case import Options
+from worker.verify.report import Report
+from worker.verify.verify import verify
+
+Line = dict[str, Any]
+
+
+class Run:
+    """Writes one journal; every line comes a millisecond after the one before."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[Line] = []
+        self._t = count(1_000_000)
+        self._n = count(1)
+
+    def add(self, who: str, event: str, **fields: Any) -> Line:
+        line = {"t": float(next(self._t)), "who": who, "e": event, **fields}
+        self.lines.append(line)
+        return line
+
+    def claim(self, name: str, fence: int = 1, who: str = "worker-1", form: str = "freeform") -> None:
+        self.add(who, "claimed", id=name, fence=fence)
+        self.add(who, "decided", id=name, decision="send", reason="window_open", form=form, policy="1")
+
+    def post(
+        self, name: str, attempt: int = 1, *, sid: str | None = "SM1", form: str = "freeform", **more: Any
+    ) -> Line:
+        self.add("worker-1", "intent", id=name, attempt=attempt, fence=attempt)
+        base = {
+            "n": next(self._n),
+            "id": name,
+            "attempt": attempt,
+            "person": "person-1",
+            "account": "AC1",
+            "channel": "whatsapp",
+            "sender": "shop",
+            "form": form,
+            "sid": sid,
+            "http": 201 if sid else 400,
+            "code": None,
+            "fails": None,
+            "fault": None,
+            "violation": None,
+        }
+        return self.add("sandbox", "post", **(base | more))
+
+    def settle(self, name: str, attempt: int, stage: str, reason: str = "accepted", **more: Any) -> Line:
+        return self.add(
+            "worker-1",
+            "settled",
+            **(
+                {"id": name, "attempt": attempt, "stage": stage, "reason": reason, "code": None, "applied": True} | more
+            ),
+        )
+
+    def callback(self, sid: str, status: str, name: str, attempt: int = 1, **more: Any) -> None:
+        known = {"sid": sid, "status": status, "id": name, "attempt": attempt}
+        self.add("gateway", "callback", **(known | {"known": True, "moved": True, "resolved": False} | more))
+        self.add("sandbox", "callback_sent", **(known | {"http": 200, "ms": 1.5}))
+
+    def message(self, name: str, sid: str) -> None:
+        """A whole life without trouble."""
+        self.add("producer", "accepted", id=name, duplicate=False)
+        self.claim(name)
+        self.post(name, sid=sid)
+        self.add("worker-1", "replied", id=name, attempt=1, reply="accepted", sid=sid, code=None, http=201)
+        self.settle(name, 1, "accepted")
+        for status in ("sent", "delivered", "read"):
+            self.callback(sid, status, name)
+
+    def stop(self, sid: str = "SMstop", http: int | None = 200) -> None:
+        """The person says STOP, the gateway answers."""
+        who = {"person": "person-1", "account": "AC1", "channel": "whatsapp", "sender": "shop"}
+        self.add("sandbox", "said", sid=sid, stop=True, start=False, **who)
+        self.add("gateway", "inbound", sid=sid, keyword="stop", opted="stop")
+        self.add("sandbox", "said_acked", sid=sid, http=http)
+
+    def judge(self, **options: Any) -> Report:
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+        return verify([self.path], Options(**options))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run.jsonl")
+
+
+def rules(report: Report, promise: str) -> set[str]:
+    """The rules broken under a promise."""
+    found = next(each for each in report.promises if each.name == promise)
+    return {breach.rule for breach in found.breaches}
+
+
+def test_a_sound_run_is_green(run: Run) -> None:
+    """Nothing is broken, everything is checked, every end is counted."""
+    for number in range(3):
+        run.message(f"m{number}", f"SM{number}")
+    report = run.judge()
+    assert report.ok, report
+    assert report.unchecked == ()
+    assert report.counts.ends == {"accepted": 3}
+    assert (report.counts.posts, report.counts.callbacks_answered) == (3, 9)
+
+
+def test_promises_without_witnesses_are_called_unchecked(run: Run) -> None:
+    """A journal of the worker alone proves nothing about POSTs: they are counted by the sandbox."""
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    run.settle("m1", 0, "refused", "no_consent")
+    report = run.judge()
+    assert report.unchecked == ("P1", "P3", "P4", "requests")
+    assert report.ok
+
+
+# -- P1 ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "flag", ["outside_window", "unknown_template", "template_not_approved", "missing_variables", "tag_known_dead"]
+)
+def test_what_the_sandbox_flags_breaks_p1(run: Run, flag: str) -> None:
+    """The sandbox judges by its own rules; its word is enough."""
+    run.message("m0", "SM0")
+    run.claim("m1")
+    run.post("m1", sid="SM1", violation=flag)
+    run.settle("m1", 1, "accepted")
+    report = run.judge()
+    assert rules(report, "P1") == {flag}
+    assert report.promises[0].ids == ["m1"]
+    assert [line["e"] for line in report.histories["m1"]] == ["claimed", "decided", "intent", "post", "settled"]
+
+
+def test_a_post_after_an_answered_stop_breaks_p1(run: Run) -> None:
+    """From the 2xx to a STOP on, nothing starts to that person on that channel."""
+    run.stop()
+    run.message("m1", "SM1")
+    assert rules(run.judge(), "P1") == {"after_stop"}
+
+
+def test_a_post_after_a_stop_nobody_answered_breaks_nothing(run: Run) -> None:
+    """A STOP whose inbound got no 2xx was not promised anything yet."""
+    run.stop(http=500)
+    run.message("m1", "SM1")
+    assert run.judge().ok
+
+
+def test_a_post_to_another_channel_after_a_stop_breaks_nothing(run: Run) -> None:
+    """STOP covers account and channel."""
+    run.stop()
+    run.claim("m1")
+    run.post("m1", channel="sms")
+    run.settle("m1", 1, "accepted")
+    assert run.judge().ok
+
+
+def test_a_post_after_start_breaks_nothing(run: Run) -> None:
+    """START ends what STOP began."""
+    run.stop()
+    who = {"person": "person-1", "account": "AC1", "channel": "whatsapp", "sender": "shop"}
+    run.add("sandbox", "said", sid="SMstart", stop=False, start=True, **who)
+    run.message("m1", "SM1")
+    assert run.judge().ok
+
+
+def test_one_confirmation_may_follow_a_stop_and_no_second(run: Run) -> None:
+    """Exactly one message decided as the confirmation of the STOP may pass."""
+    run.stop()
+    for name in ("m1", "m2"):
+        run.add("worker-1", "decided", id=name, decision="send", reason="opt_out_confirmation", form="freeform")
+        run.post(name, sid=f"SM{name}", violation="opted_out")
+        run.settle(name, 1, "accepted")
+    report = run.judge()
+    assert report.promises[0].ids == ["m2"]
+    assert report.counts.opt_out_confirmations == 1
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_an_admitted_post_that_arrives_after_the_answer_is_excused_only_for_suspended_processes(
+    run: Run, suspended: bool
+) -> None:
+    """Not promised: a process suspended between its last check and the write. Where none was, it is a breach."""
+    run.claim("m1")
+    run.add("worker-1", "intent", id="m1", attempt=1, fence=1)
+    run.stop()
+    run.post("m1")
+    run.lines = [line for line in run.lines if line["e"] != "intent" or line["t"] < run.lines[4]["t"]]
+    run.settle("m1", 1, "accepted")
+    report = run.judge(suspended=suspended)
+    assert report.counts.overlaps == 1
+    assert rules(report, "P1") == (set() if suspended else {"after_stop"})
+
+
+@pytest.mark.parametrize("late_ms, broken", [(-1, False), (5_000, False), (5_001, True)])
+def test_a_post_after_the_expiry_breaks_p1(run: Run, late_ms: int, broken: bool) -> None:
+    """The provider's clock against the expiry the producer wrote down, with a grace for permit and clocks."""
+    run.message("m1", "SM1")
+    next(line for line in run.lines if line["e"] == "accepted")["expires"] = 1_000_000
+    next(line for line in run.lines if line["e"] == "post")["at"] = 1_000_000 + late_ms
+    assert rules(run.judge(), "P1") == ({"after_expiry"} if broken else set())
+
+
+def test_a_replayed_message_has_another_expiry(run: Run) -> None:
+    """A person gave it a new one, which is not in the journals: the old one says nothing any more."""
+    run.message("m1", "SM1")
+    next(line for line in run.lines if line["e"] == "accepted")["expires"] = 1
+    next(line for line in run.lines if line["e"] == "post")["at"] = 1_000_000
+    run.add("person", "replayed", id="m1")
+    assert rules(run.judge(final=False), "P1") == set()
+
+
+def test_a_post_nobody_decided_to_send_breaks_p1(run: Run) -> None:
+    """A refusal that goes out all the same is seen even when the sandbox has no objection."""
+    run.message("m0", "SM0")
+    run.add("worker-1", "claimed", id="m1", fence=1)
+    run.add("worker-1", "decided", id="m1", decision="refuse", reason="no_consent", form="none")
+    run.post("m1", sid="SM1")
+    run.settle("m1", 1, "accepted")
+    assert rules(run.judge(), "P1") == {"undecided"}
+
+
+def test_a_post_in_another_form_than_decided_breaks_p1(run: Run) -> None:
+    """Messenger outside the window carries a tag: it must have been decided as one. The other way round is harmless."""
+    run.claim("m1", form="freeform")
+    run.post("m1", form="tag")
+    run.settle("m1", 1, "accepted")
+    run.claim("m2", form="tag")
+    run.post("m2", sid="SM2", form="freeform")
+    run.settle("m2", 1, "accepted")
+    report = run.judge()
+    assert rules(report, "P1") == {"other_form"}
+    assert report.promises[0].ids == ["m1"]
+
+
+# -- P2 ----------------------------------------------------------------------------------------------
+
+
+def _claimed_and_gone(run: Run) -> None:
+    run.claim("m1")
+
+
+def _parked(run: Run) -> None:
+    run.claim("m1")
+    run.post("m1", sid=None)
+    run.settle("m1", 1, "unknown", "outcome_timeout")
+
+
+@pytest.mark.parametrize(
+    "life, stage", [(lambda run: None, "queued"), (_claimed_and_gone, "claimed"), (_parked, "unknown")]
+)
+def test_a_message_without_an_end_is_lost(run: Run, life: Callable[[Run], None], stage: str) -> None:
+    """Accepted means kept: at the end of a run every message has ended, or is open where that is allowed."""
+    run.message("m0", "SM0")
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    life(run)
+    report = run.judge()
+    assert rules(report, "P2") == {"lost"}
+    assert report.counts.lost == 1
+    assert run.judge(open_allowed=frozenset({stage})).ok
+    assert run.judge(final=False).ok
+
+
+@pytest.mark.parametrize("other", ["refused", "failed", "expired", "cancelled", "dead"])
+def test_two_different_ends_break_p2(run: Run, other: str) -> None:
+    """Nothing leaves an end."""
+    run.message("m1", "SM1")
+    run.add("worker-2", "ended", id="m1", stage=other, reason="expired", code=None)
+    assert rules(run.judge(), "P2") == {"two_ends"}
+
+
+@pytest.mark.parametrize("end", ["refused", "expired", "cancelled"])
+def test_an_end_that_denies_a_copy_the_provider_took_breaks_p2(run: Run, end: str) -> None:
+    """Somebody else's late word ended the message: who asks is told that nothing went out, but it did."""
+    run.message("m1", "SM1")
+    run.lines.remove(next(line for line in run.lines if line["e"] == "settled"))
+    run.settle("m1", 0, end, reason="no_template")
+    report = run.judge()
+    assert rules(report, "P2") == {"denied"}
+    assert not report.ok
+
+
+def test_an_attempt_in_doubt_or_failed_denies_no_end(run: Run) -> None:
+    """Sent again by its rule a message may expire before it goes; a copy that certainly failed is no copy."""
+    for name, doubt in (("m1", True), ("m2", False)):
+        run.add("producer", "accepted", id=name, duplicate=False)
+        run.claim(name)
+        run.post(name, sid=f"SM{name}", fails=None if doubt else "failed", code=None if doubt else 63016)
+        if doubt:
+            run.add("worker-2", "reaped", id=name, stage="unknown", attempt=1)
+        run.add("worker-1", "replied", id=name, attempt=1, reply="accepted", sid=f"SM{name}", code=None, http=201)
+        run.settle(name, 0, "expired", reason="expired")
+    assert rules(run.judge(), "P2") == set()
+
+
+@pytest.mark.parametrize("reason, broken", [("evidence_list", True), ("evidence_person", False)])
+def test_an_accepted_message_the_provider_never_took_breaks_p2(run: Run, reason: str, broken: bool) -> None:
+    """Bound to another message's SID it counts as sent, and nobody ever gets it. A person may say so, and be wrong."""
+    run.message("m1", "SM1")
+    run.add("producer", "accepted", id="m2", duplicate=False)
+    run.claim("m2")
+    run.post("m2", sid=None, http=503, code=20503)
+    run.settle("m2", 1, "unknown", reason="outcome_server_error")
+    run.add("worker-1", "resolved", id="m2", attempt=1, reason=reason, sid="SM1", stage="accepted")
+    assert rules(run.judge(), "P2") == ({"phantom"} if broken else set())
+
+
+def test_an_end_verify_does_not_know_breaks_p2(run: Run) -> None:
+    """A new end must be named here too, or nobody would notice messages vanishing into it."""
+    run.message("m0", "SM0")
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    run.settle("m1", 1, "evaporated")
+    assert rules(run.judge(), "P2") == {"strange_end", "lost"}
+
+
+def test_a_message_that_failed_at_the_provider_may_end_again(run: Run) -> None:
+    """A `failed` with a retryable code opens the message again: a new attempt, a new end."""
+    run.message("m1", "SM1")
+    run.lines = [line for line in run.lines if line["e"] not in {"callback", "callback_sent"}]
+    for line in run.lines:
+        if line["e"] == "post":
+            line |= {"fails": "failed", "code": 30500}
+    run.callback("SM1", "failed", "m1")
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "failed", "retries_exhausted")
+    report = run.judge()
+    assert report.ok, report.promises
+    assert report.counts.ends == {"failed": 1}
+
+
+def test_a_message_opened_again_must_end_again(run: Run) -> None:
+    """The acceptance that failed is no end any more once a worker has claimed the message anew."""
+    run.claim("m1")
+    run.post("m1", fails="failed", code=30500)
+    run.settle("m1", 1, "accepted")
+    run.callback("SM1", "failed", "m1")
+    run.claim("m1", fence=2)
+    assert rules(run.judge(), "P2") == {"lost"}
+
+
+def test_a_late_settle_is_the_only_witness_of_an_end(run: Run) -> None:
+    """A worker slept, its reply was kept as evidence: the store's answer to the late settle tells the end."""
+    run.claim("m1")
+    run.post("m1")
+    run.add("worker-2", "reaped", id="m1", stage="unknown", attempt=1)
+    run.settle("m1", 1, "accepted", applied=False)
+    report = run.judge()
+    assert rules(report, "P2") == set()
+    assert report.counts.ends == {"accepted": 1}
+
+
+def test_an_accepted_message_whose_delivery_failed_for_good_stays_accepted(run: Run) -> None:
+    """Delivery is a separate story: dispatch ended when the provider took the message."""
+    run.claim("m1")
+    run.post("m1", fails="failed", code=63024)
+    run.settle("m1", 1, "accepted")
+    run.callback("SM1", "failed", "m1")
+    assert run.judge().counts.ends == {"accepted": 1}
+
+
+def test_the_worker_may_write_its_settle_after_the_gateway_wrote_the_failure(run: Run) -> None:
+    """Two processes, two pens: the order of lines is not the order of the store."""
+    run.claim("m1")
+    run.post("m1", fails="failed", code=30500)
+    run.callback("SM1", "failed", "m1")
+    run.settle("m1", 1, "accepted")
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "accepted")
+    assert run.judge().ok
+
+
+def test_a_replay_undoes_the_end_before_it(run: Run) -> None:
+    """A dead letter that a person replays keeps its id and ends anew."""
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    run.add("worker-1", "ended", id="m1", stage="dead", reason="poison", code=None)
+    run.add("person", "replayed", id="m1")
+    run.claim("m1", fence=5)
+    run.post("m1", 4)
+    run.settle("m1", 4, "accepted")
+    assert run.judge().ok
+
+
+def test_a_late_settle_is_no_second_end(run: Run) -> None:
+    """A worker that slept past its lease may report, but others have gone on."""
+    run.claim("m1")
+    run.add("worker-2", "reaped", id="m1", stage="queued", attempt=0)
+    run.claim("m1", fence=2)
+    run.settle("m1", 0, "expired", "expired")
+    run.settle("m1", 0, "refused", "no_consent", applied=False)
+    report = run.judge()
+    assert rules(report, "P2") == set()
+    assert report.counts.late_settles == 1
+
+
+def test_what_the_store_says_at_the_end_speaks_for_a_killed_process(run: Run) -> None:
+    """A process killed between the store's answer and its line leaves no line; `found` closes the gap."""
+    run.message("m0", "SM0")
+    run.claim("m1")
+    run.post("m1", sid="SM1")
+    assert rules(run.judge(), "P2") == {"lost"}
+    run.add("harness", "found", id="m1", stage="accepted", attempt=1)
+    assert run.judge().ok
+
+
+def test_a_store_that_denies_a_journalled_end_breaks_p2(run: Run) -> None:
+    """Recorded before acknowledged: what a line calls ended, the store must know as ended the same way."""
+    run.message("m1", "SM1")
+    run.add("harness", "found", id="m1", stage="queued")
+    assert rules(run.judge(), "P2") == {"two_ends", "lost"}
+
+
+def test_a_claim_nobody_takes_over_is_stuck(run: Run) -> None:
+    """While a run goes on, a claim without any follow-up for longer than allowed shows that nobody reaps."""
+    run.claim("m1")
+    for number in range(50):
+        run.message(f"x{number}", f"SMx{number}")
+    assert run.judge(final=False).ok
+    assert rules(run.judge(final=False, stuck_after_ms=100.0), "P2") == {"stuck"}
+
+
+# -- P3 ----------------------------------------------------------------------------------------------
+
+
+def _twice(run: Run, first: Line) -> Report:
+    run.claim("m1")
+    run.post("m1", 1, sid="SM1")
+    run.lines.append({"t": run.lines[-1]["t"] + 0.5, "who": "worker-1", **first})
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "accepted")
+    return run.judge()
+
+
+def test_two_copies_break_p3(run: Run) -> None:
+    """A blind retry after a timeout is the classic way to write twice."""
+    report = _twice(run, {"e": "settled", "id": "m1", "attempt": 1, "stage": "retrying", "reason": "not_sent"})
+    assert rules(report, "P3") == {"duplicate"}
+    assert report.counts.duplicates == 1
+
+
+@pytest.mark.parametrize("rule, allowed", [("resend", True), ("resend_if_absent", False), (None, False)])
+def test_a_second_copy_is_excused_by_the_rule_resend_only(run: Run, rule: str | None, allowed: bool) -> None:
+    """`resend` accepts a second copy; `resend_if_absent` claims proof, so a copy there is a lie."""
+    line = {"e": "resolved", "id": "m1", "attempt": 1, "reason": "resent_by_rule", "sid": None, "rule": rule}
+    report = _twice(run, line)
+    assert report.ok is allowed
+    assert report.counts.duplicates_allowed == int(allowed)
+
+
+def test_the_rule_may_be_named_when_the_message_is_accepted(run: Run) -> None:
+    """Either line may carry it."""
+    run.add("producer", "accepted", id="m1", duplicate=False, rule="resend")
+    assert _twice(run, {"e": "resolved", "id": "m1", "attempt": 1, "reason": "resent_by_rule", "sid": None}).ok
+
+
+def test_one_resend_excuses_one_copy(run: Run) -> None:
+    """Two resends need two decisions."""
+    line = {"e": "resolved", "id": "m1", "attempt": 1, "reason": "resent_by_rule", "rule": "resend"}
+    _twice(run, line)
+    run.post("m1", 3, sid="SM3")
+    assert rules(run.judge(), "P3") == {"duplicate"}
+
+
+@pytest.mark.parametrize(
+    "fails, code, broken", [("failed", 30500, False), ("failed", 30410, True), ("undelivered", 30005, True)]
+)
+def test_a_copy_that_failed_for_certain_is_no_copy(run: Run, fails: str, code: int, broken: bool) -> None:
+    """After `failed` nothing reached the person, except where the carrier's answer timed out at Twilio."""
+    run.claim("m1")
+    run.post("m1", 1, sid="SM1", fails=fails, code=code)
+    run.settle("m1", 1, "accepted")
+    run.callback("SM1", fails, "m1")
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "accepted")
+    assert rules(run.judge(), "P3") == ({"duplicate"} if broken else set())
+
+
+def test_a_rejected_attempt_may_be_followed_by_another(run: Run) -> None:
+    """429 with 20429 proves that nothing was processed."""
+    run.claim("m1")
+    run.post("m1", 1, sid=None, http=429, code=20429, fault="rate_limited")
+    run.settle("m1", 1, "retrying", "throttled")
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "accepted")
+    report = run.judge()
+    assert report.ok
+    assert report.counts.faults == {"rate_limited": 1}
+
+
+def test_a_post_without_an_intent_breaks_p3(run: Run) -> None:
+    """The intent is written before the POST, or a crash between them is invisible."""
+    run.message("m0", "SM0")
+    run.message("m1", "SM1")
+    run.lines = [line for line in run.lines if not (line["e"] == "intent" and line["id"] == "m1")]
+    assert rules(run.judge(), "P3") == {"no_intent"}
+
+
+def test_an_attempt_number_used_twice_breaks_p3(run: Run) -> None:
+    """An attempt is one POST: evidence could not be bound otherwise."""
+    run.claim("m1")
+    run.post("m1", 1, sid=None, http=500)
+    run.post("m1", 1, sid="SM1")
+    run.settle("m1", 1, "accepted")
+    assert rules(run.judge(), "P3") == {"attempt_reused"}
+
+
+def test_two_workers_with_one_fence_break_p3(run: Run) -> None:
+    """A fence has one holder; a repeated claim of the same worker is the same claim."""
+    run.message("m0", "SM0")
+    run.claim("m1", who="worker-1")
+    run.claim("m1", who="worker-1")
+    run.settle("m1", 0, "refused", "no_consent")
+    assert run.judge().ok
+    run.claim("m1", who="worker-2")
+    assert rules(run.judge(), "P3") == {"shared_fence"}
+
+
+def test_a_post_without_a_message_id_breaks_p3(run: Run) -> None:
+    """Without the id in the StatusCallback no evidence can ever find its message."""
+    run.message("m0", "SM0")
+    run.post("m1", sid="SM1")["id"] = None
+    assert "nameless" in rules(run.judge(), "P3")
+
+
+# -- P4 ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statuses, backward",
+    [
+        (["sent", "delivered", "read"], False),
+        (["delivered"], False),
+        (["delivered", "sent"], True),
+        (["read", "delivered"], True),
+        (["sent", "sent"], True),
+        (["delivered", "failed"], True),
+        (["failed", "sent"], True),
+        (["sent", "a_status_of_tomorrow"], False),
+    ],
+)
+def test_a_status_that_moved_back_breaks_p4(run: Run, statuses: list[str], backward: bool) -> None:
+    """Applied moves climb the ranks, whatever order the callbacks came in."""
+    run.claim("m1")
+    run.post("m1")
+    run.settle("m1", 1, "accepted")
+    for status in statuses:
+        run.callback("SM1", status, "m1")
+    assert rules(run.judge(), "P4") == ({"backward"} if backward else set())
+
+
+def test_a_callback_that_came_late_and_moved_nothing_is_fine(run: Run) -> None:
+    """Repetitions and stragglers are stored, not applied."""
+    run.message("m1", "SM1")
+    run.callback("SM1", "sent", "m1", moved=False)
+    assert run.judge().ok
+
+
+def test_two_callbacks_at_once_may_be_journalled_in_either_order(run: Run) -> None:
+    """The order of lines of concurrent requests is not the order in which the store applied them."""
+    run.claim("m1")
+    run.post("m1")
+    run.settle("m1", 1, "accepted")
+    for status in ("delivered", "sent"):
+        run.add("gateway", "callback", sid="SM1", status=status, id="m1", attempt=1, known=True, moved=True)
+    for status in ("delivered", "sent"):
+        run.add("sandbox", "callback_sent", sid="SM1", status=status, id="m1", attempt=1, http=200, ms=30.0)
+    assert run.judge().ok
+
+
+def test_an_answered_callback_nobody_stored_breaks_p4(run: Run) -> None:
+    """Recorded before acknowledged."""
+    run.message("m1", "SM1")
+    run.lines = [line for line in run.lines if not (line["e"] == "callback" and line["status"] == "delivered")]
+    assert rules(run.judge(), "P4") == {"not_stored"}
+
+
+@pytest.mark.parametrize("http", [None, 500, 403])
+def test_a_callback_without_a_2xx_need_not_be_stored(run: Run, http: int | None) -> None:
+    """What was not acknowledged is Twilio's to repeat."""
+    run.message("m1", "SM1")
+    run.add("sandbox", "callback_sent", sid="SM1", status="undelivered", id="m1", attempt=1, http=http, ms=1.0)
+    assert run.judge().ok
+
+
+def test_an_answered_inbound_nobody_stored_breaks_p4(run: Run) -> None:
+    """A STOP that was answered and forgotten is the worst of all."""
+    run.message("m1", "SM1")
+    run.stop()
+    run.lines = [line for line in run.lines if line["e"] != "inbound"]
+    assert rules(run.judge(), "P4") == {"inbound_not_stored"}
+
+
+# -- requests ----------------------------------------------------------------------------------------
+
+
+def test_an_unknown_parameter_breaks_the_promise_on_requests(run: Run) -> None:
+    """Flags about the form of a request are kept apart from policy."""
+    run.claim("m1")
+    run.post("m1", violation="unknown_parameter")
+    run.settle("m1", 1, "accepted")
+    report = run.judge()
+    assert rules(report, "requests") == {"unknown_parameter"}
+    assert rules(report, "P1") == set()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_order_of_simultaneous_lines_gives_the_same_verdict(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Journals of several processes are merged by time; which file comes first changes nothing."""
+    folder = tmp_path_factory.mktemp("runs")
+    run = Run(folder / "all.jsonl")
+    for number in range(4):
+        run.message(f"m{number}", f"SM{number}")
+    if data.draw(st.booleans(), label="broken"):
+        run.post("m1", 2, sid="SMtwin")
+    expected = {promise.name: promise.verdict for promise in run.judge().promises}
+    paths = [folder / f"{place}.jsonl" for place in range(3)]
+    for path in paths:
+        path.write_text("")
+    for line in run.lines:
+        with data.draw(st.sampled_from(paths)).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    assert {promise.name: promise.verdict for promise in verify(data.draw(st.permutations(paths))).promises} == expected

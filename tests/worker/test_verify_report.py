@@ -1,0 +1,121 @@
+"""What verify prints and counts, and how it reads what a kill has left."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from worker.verify.case import Options
+from worker.verify.report import Report, render, to_json
+from worker.verify.verify import verify
+
+
+def write(path: Path, *lines: dict[str, Any]) -> Path:
+    """Write lines a millisecond apart."""
+    path.write_text("".join(json.dumps({"t": 1000.0 + n, "who": "w", **line}) + "\n" for n, line in enumerate(lines)))
+    return path
+
+
+def printed(report: Report) -> str:
+    """The text as a terminal would show it."""
+    out = io.StringIO()
+    render(report, Console(file=out, width=80))
+    return out.getvalue()
+
+
+def unknown_then_resolved(reason: str) -> list[dict[str, Any]]:
+    """A message whose answer was lost although the provider took it, bound by evidence."""
+    return [
+        {"e": "accepted", "id": "m1", "duplicate": False},
+        {"e": "accepted", "id": "m1", "duplicate": True},
+        {"e": "claimed", "id": "m1", "fence": 1},
+        {"e": "intent", "id": "m1", "attempt": 1, "fence": 1},
+        {"e": "post", "n": 1, "id": "m1", "attempt": 1, "sid": "SM1", "form": "freeform", "fault": "accept_reset"},
+        {"e": "replied", "id": "m1", "attempt": 1, "reply": "unproven", "sid": None, "code": None, "http": None},
+        {"e": "settled", "id": "m1", "attempt": 1, "stage": "unknown", "reason": "outcome_connection_lost"},
+        {"e": "resolved", "id": "m1", "attempt": 1, "reason": reason, "sid": "SM1"},
+    ]
+
+
+def test_unknown_outcomes_and_what_resolved_them_are_counted(tmp_path: Path) -> None:
+    """The reader sees how often doubt arose, what settled it and how many second copies that saved."""
+    lines = unknown_then_resolved("evidence_list")
+    path = write(tmp_path / "j", *lines, {"e": "killed", "point": "after_post"}, {"e": "killed", "point": "after_post"})
+    counts = verify([path]).counts
+    assert (counts.unknown, counts.avoided, counts.resolved) == (1, 1, {"evidence_list": 1})
+    assert (counts.repeated, counts.faults, counts.killed) == (1, {"accept_reset": 1}, {"after_post": 2})
+    assert counts.first_claim_ms == {"p50": 2.0, "p99": 2.0, "max": 2.0}
+    assert counts.ends == {"accepted": 1}
+
+
+def test_a_callback_that_resolves_is_an_end_and_an_evidence(tmp_path: Path) -> None:
+    """The gateway's line alone shows that the message was accepted."""
+    lines = unknown_then_resolved("-")[:-1]
+    lines.append({"e": "callback", "sid": "SM1", "status": "sent", "id": "m1", "attempt": 1, "resolved": True})
+    counts = verify([write(tmp_path / "j", *lines)]).counts
+    assert (counts.ends, counts.resolved, counts.avoided) == ({"accepted": 1}, {"evidence_callback": 1}, 1)
+
+
+def test_a_torn_line_counts_as_never_written(tmp_path: Path) -> None:
+    """A kill in the middle of a write leaves a beginning; the rest of the file is read all the same."""
+    path = write(tmp_path / "j", {"e": "accepted", "id": "m1"}, {"e": "ended", "id": "m1", "stage": "expired"})
+    first, second = path.read_text().splitlines()
+    path.write_text(f'{first}\n{{"t":1000.5,"who":"w","e":"cla\n{second}\n{{"t"')
+    report = verify([path])
+    assert report.ok
+    assert (report.counts.torn, report.counts.ends) == (2, {"expired": 1})
+
+
+@pytest.mark.parametrize("rubbish", ["hello", "[1,2]", '{"no": "time"}', '{"t": 1.0}', '{"t": "late", "e": "post"}'])
+def test_a_line_no_journal_wrote_makes_the_report_red(tmp_path: Path, rubbish: str) -> None:
+    """A proof from a damaged file is none."""
+    path = write(tmp_path / "j", {"e": "accepted", "id": "m1"}, {"e": "ended", "id": "m1", "stage": "expired"})
+    path.write_text(path.read_text() + rubbish + "\n")
+    report = verify([path])
+    assert not report.ok
+    assert report.unreadable == ("j:3",)
+    assert "unreadable line at j:3" in printed(report)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """A journal that is not there proves nothing."""
+    with pytest.raises(FileNotFoundError):
+        verify([tmp_path / "absent"])
+
+
+def test_the_text_names_promise_rule_message_and_history(tmp_path: Path) -> None:
+    """Who reads it can follow the first offenders line by line without opening a file."""
+    path = write(tmp_path / "j", {"e": "accepted", "id": "m[1]"}, {"e": "claimed", "id": "m[1]", "fence": 7})
+    text = printed(verify([path]))
+    assert text.startswith("verify: BROKEN\n")
+    assert "P2        broken" in text
+    assert "m[1]: lost: never ended; last seen claimed" in text
+    assert "1.0 ms  w            claimed        fence=7" in text
+    assert "P1        unchecked" in text
+    assert "P5 (nobody holds up another) is not judged" in text
+
+
+def test_many_offenders_are_listed_without_their_histories(tmp_path: Path) -> None:
+    """The first few are shown, the others named, at most twenty."""
+    path = write(tmp_path / "j", *({"e": "accepted", "id": f"m{number}"} for number in range(30)))
+    report = verify([path], Options(shown=2))
+    assert list(report.histories) == ["m0", "m1"]
+    assert "lost: 30" in printed(report)
+    assert "also: m2, m3" in printed(report)
+
+
+def test_the_json_form_carries_verdicts_counts_and_histories(tmp_path: Path) -> None:
+    """Programs get everything the text says."""
+    path = write(tmp_path / "j", {"e": "accepted", "id": "m1"})
+    told = json.loads(json.dumps(to_json(verify([path]))))
+    assert told["ok"] is False
+    assert told["promises"]["P2"]["by_rule"] == {"lost": 1}
+    assert told["promises"]["P2"]["first"] == [
+        {"rule": "lost", "message_id": "m1", "detail": "never ended; last seen queued"}
+    ]
+    assert told["counts"]["messages"] == 1
+    assert told["histories"]["m1"][0]["e"] == "accepted"
+    assert "P5" in told["not_judged"]

@@ -1,0 +1,1 @@
+"""The Sendwindow service: takes jobs, decides, sends through Twilio, records. Start it with `python -m worker`."""

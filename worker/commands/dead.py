@@ -1,0 +1,162 @@
+"""`dead`: messages that ended without a provider outcome and wait for a person. Replay keeps the id."""
+
+import argparse
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from sendwindow.instants import from_ms
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, progress
+from worker.commands.reading import read_instant
+from worker.commands.show import as_object, print_record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from worker.settings import Settings
+    from worker.stores.store import Store
+    from worker.values import Record
+
+_BATCH: Final = 100
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    words = parser.add_subparsers(dest="word", metavar="list|show|replay|drop", required=True)
+    for word, help_text in (
+        ("list", "dead letters, oldest first"),
+        ("show", "one dead letter with its timeline"),
+        ("replay", "put dead letters back on the queue under the same ids"),
+        ("drop", "let dead letters go"),
+    ):
+        one = words.add_parser(word, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        one.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+        one.set_defaults(command_function=run)
+        if word == "show":
+            one.add_argument("ids", metavar="MESSAGE_ID", nargs=1)
+            continue
+        if word != "list":
+            one.add_argument("ids", metavar="MESSAGE_ID", nargs="*", help="which; without any, a filter or --all")
+            one.add_argument("--all", action="store_true", help="every dead letter that the filters let through")
+        one.add_argument("--reason", help="only those that died of this reason")
+        one.add_argument("--sender", help="only those of this sender")
+        one.add_argument("--campaign", help="only those of this campaign")
+        one.add_argument("--since", help="only those that died at or after this time (2026-11-21T10:00:00+00:00)")
+        one.add_argument("--until", help="only those that died before this time")
+        if word == "replay":
+            one.add_argument(
+                "--hours", type=float, default=24.0, help="how long they stay sendable (default: %(default)g)"
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the four; answers FAILED when something asked for could not be done."""
+    from worker.wiring import read_settings
+
+    settings, output = read_settings(arguments.config), Output(arguments.json)
+    if arguments.word in {"replay", "drop"} and not (arguments.ids or arguments.all or _filters(arguments)):
+        raise CommandError(
+            "Nothing says which dead letters are meant.", "Name ids, give a filter, or --all.", Exit.USAGE
+        )
+    return asyncio.run(_run(settings, arguments, output))
+
+
+async def _run(settings: "Settings", arguments: argparse.Namespace, output: Output) -> int:
+    from worker.wiring import open_store
+
+    async with open_store(settings) as store:
+        match arguments.word:
+            case "list":
+                return await _list(store, arguments, output)
+            case "show":
+                return await _show(store, arguments.ids[0], output)
+            case _:
+                return await _decide(store, arguments, output)
+
+
+async def _list(store: "Store", arguments: argparse.Namespace, output: Output) -> int:
+    records = [record async for record in _chosen(store, arguments)]
+    if output.as_json:
+        for record in records:
+            output.object(as_object(record))
+    elif records:
+        output.table(
+            ("since", "message_id", "reason", "sender", "campaign", "error"), [_line(record) for record in records]
+        )
+    output.say(f"{len(records)} dead letters")
+    return Exit.DONE
+
+
+async def _show(store: "Store", message_id: str, output: Output) -> int:
+    record = await store.records.record(message_id)
+    if record is None or record.row.get("s") != "dead":
+        raise CommandError("There is no such dead letter.", "`dead list` shows them, `show` any other message.")
+    print_record(record, output)
+    return Exit.DONE
+
+
+async def _decide(store: "Store", arguments: argparse.Namespace, output: Output) -> int:
+    ids = arguments.ids or [record.message_id async for record in _chosen(store, arguments)]
+    answers: Counter[str] = Counter()
+    with progress(arguments.word, len(ids)) as advance:
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            if arguments.word == "replay":
+                words = await store.records.replay(batch, await store.now() + timedelta(hours=arguments.hours))
+            else:
+                words = await store.records.drop(batch)
+            for message_id, word in zip(batch, words, strict=True):
+                answers[word] += 1
+                if output.as_json:
+                    output.object({"message_id": message_id, "answer": word})
+                elif word not in _DONE:
+                    output.say(f"{message_id}: {_WHY[word]}")
+            advance(len(batch))
+    output.say(", ".join(f"{count} {word}" for word, count in sorted(answers.items())) or "no dead letter matches")
+    return Exit.DONE if set(answers) <= _DONE else Exit.FAILED
+
+
+_DONE: Final = {"replayed", "dropped"}
+_WHY: Final = {
+    "not_dead": "is no dead letter",
+    "unknown_id": "is not known",
+    "no_job": "has nothing readable to send",
+    "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
+}
+
+
+def _filters(arguments: argparse.Namespace) -> bool:
+    return any(getattr(arguments, name) for name in ("reason", "sender", "campaign", "since", "until"))
+
+
+async def _chosen(store: "Store", arguments: argparse.Namespace) -> "AsyncIterator[Record]":
+    since, until = read_instant(arguments.since), read_instant(arguments.until)
+    async for record in store.records.listed("dead"):
+        line = _line(record)
+        died_at = from_ms(int(record.row.get("z", "0")))
+        if all(
+            (
+                arguments.reason in (None, line["reason"]),
+                arguments.sender in (None, line["sender"]),
+                arguments.campaign in (None, line["campaign"]),
+                since is None or died_at >= since,
+                until is None or died_at < until,
+            )
+        ):
+            yield record
+
+
+def _line(record: "Record") -> dict[str, object]:
+    sender, _, rest = record.row.get("l", "||").partition("|")
+    texts = [event["text"] for event in record.timeline if event.get("text")]
+    return {
+        "since": f"{from_ms(int(record.row.get('z', '0'))):%Y-%m-%d %H:%M:%S}Z",
+        "message_id": record.message_id,
+        "reason": record.row.get("r"),
+        "sender": sender,
+        "campaign": rest.partition("|")[2],
+        "error": texts[-1] if texts else "",
+    }

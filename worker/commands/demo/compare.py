@@ -1,0 +1,85 @@
+"""Compares what came out with what was expected, with the sandbox's journal and the timeline as witnesses."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from worker.commands.demo.play import Result
+from worker.commands.demo.script import Row, Script
+
+if TYPE_CHECKING:
+    from worker.values import Record
+
+
+UNDECIDED: Final = frozenset({"cancelled", "unreadable"})
+"""Rows that end before any rule looks at them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One thing about a row that is not as its expectation says."""
+
+    row: Row
+    what: str
+    expected: object
+    got: object
+
+    def __str__(self) -> str:
+        return f"{self.row.name}: {self.what} is {self.got or 'none'}, expected {self.expected or 'none'}"
+
+
+def deviations(
+    script: Script, results: Mapping[int, Result], records: Mapping[str, "Record"], forms: Mapping[str, str]
+) -> list[Deviation]:
+    """List every difference. `forms`: message id → the form of its last POST as the sandbox saw it."""
+    found: list[Deviation] = []
+    for row in script.rows:
+        result = results.get(row.number, Result("lost"))
+        got = {"end": result.end, "reason": result.reason, "status": result.status, "form": forms.get(row.name, "none")}
+        for what in ("end", "reason", "status", "form"):
+            expected = getattr(row.expect, what)
+            if (expected is not None or what == "end") and got[what] != expected:
+                found.append(Deviation(row, what, expected, got[what]))
+        record = records.get(row.name)
+        if row.expect.waits is not None and (waited := waits_of(record)) != row.expect.waits:
+            found.append(Deviation(row, "wait", row.expect.waits, waited))
+        rule = deciding_rule(record) if record is not None and row.is_queued else None
+        expected_rule = row.rule if row.is_queued and row.rule not in UNDECIDED else None
+        if rule != expected_rule:
+            found.append(Deviation(row, "deciding rule", expected_rule, rule))
+    return found
+
+
+def deciding_rule(record: "Record") -> str | None:
+    """Name the rule that had the last word in a message's timeline, None when nothing was decided."""
+    for event in reversed(record.timeline):
+        if trace := event.get("trace"):
+            return str(trace[-1][0])
+    return None
+
+
+def waits_of(record: "Record | None") -> str | None:
+    """Say for what a message waited last, None when it never did."""
+    for event in reversed(record.timeline if record is not None else ()):
+        if event["e"] == "waiting":
+            return str(event.get("reason"))
+    return None
+
+
+def forms_posted(journal: Path) -> dict[str, str]:
+    """Read the form of each message's last POST from the sandbox's journal."""
+    forms: dict[str, str] = {}
+    for line in journal.read_text("utf-8").splitlines():
+        event = json.loads(line)
+        if event["e"] == "post" and event.get("id") and event.get("form"):
+            forms[event["id"]] = event["form"]
+    return forms
+
+
+def summary(results: Sequence[Result]) -> list[dict[str, object]]:
+    """Count results by end and reason."""
+    counts = Counter((result.end, result.reason or "") for result in results)
+    return [{"end": end, "reason": reason, "messages": count} for (end, reason), count in sorted(counts.items())]

@@ -1,0 +1,254 @@
+"""Plays the script: moves the clock, lets people act, queues messages, and waits until everything due has come out."""
+
+import asyncio
+import pickle  # noqa: TID251 -- writes the one pickled job that nobody must open
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sendwindow.errors import IdConflict, InvalidMessage
+from sendwindow.vocabulary import DISPATCH_ENDS
+from sendwindow.vocabulary import Stage as MessageStage
+from worker.clock import monotonic
+from worker.commands.demo.board import Board
+from worker.commands.demo.script import Act, Row, Script
+from worker.commands.demo.stage import HANG_SECONDS, Stage
+from worker.commands.exits import CommandError
+from worker.commands.people import Said, read_entry
+from worker.journal import Journal
+
+if TYPE_CHECKING:
+    from sendwindow.answers import MessageStatus
+    from sendwindow.producer import Producer
+    from worker.settings import Settings
+    from worker.stores.store import Store
+
+_POLL_SECONDS: Final = 0.03
+_STUCK_SECONDS: Final = 20.0
+"""Nothing moved for so long: what is not as expected by now will not be."""
+
+_STUCK_AGAIN_SECONDS: Final = 3.0
+"""The same once something was given up: the rest is shown soon."""
+
+_FINAL: Final = DISPATCH_ENDS - {MessageStage.ACCEPTED}
+"""Whatever is expected, nothing leaves these by itself."""
+
+_MOVING: Final = frozenset({MessageStage.CLAIMED, MessageStage.POSTING})
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a row: `end` and `reason` as expectations name them."""
+
+    end: str
+    reason: str | None = None
+    status: str | None = None
+
+
+@dataclass(slots=True)
+class Player:
+    """Plays one script on one stage. `results`: by row number."""
+
+    stage: Stage
+    script: Script
+    settings: "Settings"
+    store: "Store"
+    producer: "Producer"
+    journal: Journal
+    board: Board
+    start: datetime
+    results: dict[int, Result] = field(default_factory=dict)
+    _open: dict[int, Row] = field(default_factory=dict)
+    _patience: float = _STUCK_SECONDS
+
+    async def play(self) -> None:
+        """Play every step in order. Raises CommandError when the stage breaks."""
+        for minute in self.script.steps:
+            await self._move_clock(minute)
+            self.board.step(minute)
+            for act in self.script.acts:
+                if act.at == minute:
+                    await self._act(act)
+            await self._queue([row for row in self.script.rows if row.at == minute], minute)
+            for row in self.script.rows:
+                if row.cancel_at == minute:
+                    await self._cancel(row)
+            await self._wait(minute)
+
+    async def _move_clock(self, minute: int) -> None:
+        offset = timedelta(minutes=minute)
+        await self.store.set_offset(offset)
+        await self.stage.sandbox("clock", {"offset_ms": offset // timedelta(milliseconds=1)})
+
+    # -- people --------------------------------------------------------------------------------
+
+    async def _act(self, act: Act) -> None:
+        if act.writes is not None:
+            sender = self.settings.senders[act.writes].address
+            said = await self.stage.sandbox("say", {"from": act.address, "to": sender, "body": act.body})
+            if not 200 <= (said.get("http") or 0) < 300:
+                raise CommandError(
+                    f"The gateway answered {said.get('http')} to what {act.who} wrote.\n{self.stage.last_words()}"
+                )
+            self.board.say(f"{act.who} writes: {act.body}")
+        for purpose in act.consent:
+            expires = None
+            if act.consent_minutes is not None:
+                expires = self.start + timedelta(minutes=act.at + act.consent_minutes)
+            options = {"purpose": purpose, "account": act.account, "source": "demo", "expires": expires}
+            address, entry = read_entry(self.settings, Said(act.address, options), granted=True)
+            await self.store.people.record_consent(address, entry)
+        if act.account_update is not None:
+            await self.stage.sandbox("settings", {"account_update": act.account_update})
+            self.board.say(f"from now on ACCOUNT_UPDATE is {act.account_update} at Meta")
+        if act.workers is not None:
+            await self.stage.start_workers(act.workers)
+            self.board.say("new workers: " + ", ".join(act.workers))
+
+    # -- messages ------------------------------------------------------------------------------
+
+    async def _queue(self, rows: Iterable[Row], minute: int) -> None:
+        rows = list(rows)
+        rules = [{**row.fault, "match": {"id": row.name}} for row in rows if row.fault is not None]
+        if rules:
+            await self.stage.sandbox("faults", {"rules": rules})
+        for row in rows:
+            result = await self._queue_one(row)
+            if result is None:
+                self._open[row.number] = row
+            else:
+                self.results[row.number] = result
+                self.board.done(minute, row, result)
+
+    async def _queue_one(self, row: Row) -> Result | None:
+        """Queue one row; a result when it never became a message of its own."""
+        from sendwindow.contract import SendMessage
+
+        if row.via in _VIAS:
+            await _VIAS[row.via](self, row)
+            if row.expect.reason != "unreadable":
+                # Promises start when a worker adopts the job, and one that nobody can read is not adopted.
+                self.journal.write("accepted", id=row.name, duplicate=False)
+            return None
+        try:
+            fields = row.fields(self.start)
+            message = SendMessage.model_validate_json(row.line) if row.line is not None else SendMessage(**fields)
+            receipt = await self.producer.send(message)
+        except InvalidMessage as error:
+            return Result("invalid", error.faults[0].field.partition(".")[0])
+        except IdConflict:
+            return Result("conflict")
+        self.journal.write("accepted", id=receipt.message_id, duplicate=receipt.duplicate)
+        return Result("duplicate") if receipt.duplicate else None
+
+    async def by_sync_producer(self, row: Row) -> None:
+        """Queue it from a thread without an event loop."""
+        from sendwindow.contract import SendMessage
+        from sendwindow.sync import Producer as SyncProducer
+
+        def send() -> None:
+            with SyncProducer(self.settings.store.url or "", self.settings.store.partition) as producer:
+                producer.send(SendMessage(**row.fields(self.start)))
+
+        await asyncio.to_thread(send)
+
+    async def by_arq(self, row: Row) -> None:
+        """Queue it with nothing but arq and the documented serializer."""
+        from sendwindow.codec import arq_serializer
+
+        await self._enqueue_with_arq(row, arq_serializer)
+
+    async def by_pickling_arq(self, row: Row) -> None:
+        """Queue it with an arq that pickles, as arq does by default."""
+        await self._enqueue_with_arq(row, pickle.dumps)
+
+    async def _enqueue_with_arq(self, row: Row, serializer: Any) -> None:
+        from arq import create_pool
+        from arq.connections import RedisSettings
+
+        tag = "{" + self.settings.store.partition + "}"
+        pool = await create_pool(
+            RedisSettings.from_dsn(self.settings.store.url or ""),
+            job_serializer=serializer,
+            default_queue_name=f"arq:{tag}:queue",
+        )
+        try:
+            await pool.enqueue_job("send_message", row.fields(self.start), _job_id=f"{tag}{row.name}")
+        finally:
+            await pool.aclose()
+
+    async def _cancel(self, row: Row) -> None:
+        from sendwindow.answers import CancelAnswer
+
+        if await self.producer.cancel(row.name) is CancelAnswer.CANCELLED:
+            self.journal.write("ended", id=row.name, stage="cancelled", reason="cancelled", code=None)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    async def _wait(self, minute: int) -> None:
+        """Wait until what is due has come out as expected and nothing moves, or nothing has moved for long."""
+        deadline, changed_at = monotonic() + HANG_SECONDS, monotonic()
+        before: dict[int, object] = {}
+        while True:
+            self.stage.check()
+            seen = {number: await self.producer.status(row.name) for number, row in self._open.items()}
+            if seen != before:
+                before, changed_at = dict(seen), monotonic()
+            busy = self._take_finished(seen, minute)
+            if not busy and (await self.stage.sandbox("stats"))["callbacks_pending"] == 0:
+                return
+            if monotonic() - changed_at > self._patience or monotonic() > deadline:
+                self._give_up(seen, minute)
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _take_finished(self, seen: "dict[int, MessageStatus | None]", minute: int) -> bool:
+        """Note the rows that came out as expected; answers whether anything is still to come in this step."""
+        busy = False
+        for number, row in list(self._open.items()):
+            status = seen[number]
+            result = result_of(status)
+            if row.settles_at > minute:
+                busy = busy or status is None or self._is_moving(row, status, minute)
+            elif result is not None and (matches(row, result) or result.end in _FINAL):
+                self._finish(row, result, minute)
+            else:
+                busy = True
+        return busy
+
+    def _is_moving(self, row: Row, status: "MessageStatus", minute: int) -> bool:
+        if status.stage is not MessageStage.QUEUED or row.stays_queued:
+            return status.stage in _MOVING
+        not_before = row.fields(self.start).get("not_before")
+        return not_before is None or datetime.fromisoformat(not_before) <= self.start + timedelta(minutes=minute)
+
+    def _give_up(self, seen: "dict[int, MessageStatus | None]", minute: int) -> None:
+        self._patience = _STUCK_AGAIN_SECONDS
+        for number, row in list(self._open.items()):
+            if row.settles_at <= minute:
+                self._finish(row, result_of(seen[number]) or Result("lost"), minute)
+
+    def _finish(self, row: Row, result: Result, minute: int) -> None:
+        del self._open[row.number]
+        self.results[row.number] = result
+        self.board.done(minute, row, result)
+
+
+_VIAS: Final = {"sync": Player.by_sync_producer, "arq": Player.by_arq, "arq_pickle": Player.by_pickling_arq}
+
+
+def result_of(status: "MessageStatus | None") -> Result | None:
+    """Name a message's state as expectations do; the provider's status counts for accepted messages only."""
+    if status is None:
+        return None
+    accepted = status.stage is MessageStage.ACCEPTED
+    return Result(status.stage.value, status.reason, status.status if accepted else None)
+
+
+def matches(row: Row, result: Result) -> bool:
+    """Tell whether a result is what the row expects, as far as the store can tell."""
+    expect = row.expect
+    return (
+        result.end == expect.end and expect.reason in (None, result.reason) and expect.status in (None, result.status)
+    )

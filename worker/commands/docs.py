@@ -1,0 +1,114 @@
+"""`docs`: writes the generated parts of README.md and docs/, so that they cannot be stale."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from worker.commands.exits import CommandError, Exit
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FILES: Final = ("README.md", "docs/architecture.md", "docs/commands.md", "docs/reasons.md")
+
+_PART: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a generated part is stale")
+    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    parser.set_defaults(command_function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the parts, or check them; answers FAILED when --check finds a stale file."""
+    stale = []
+    for name in FILES:
+        path = arguments.root / name
+        try:
+            before = path.read_text("utf-8")
+        except OSError as error:
+            raise CommandError(f"{name} cannot be read.", "Run it in a checkout.", Exit.USAGE) from error
+        after = generated(before)
+        if after == before:
+            continue
+        stale.append(name)
+        if not arguments.check:
+            path.write_text(after, "utf-8")
+    if stale:
+        print(("stale: " if arguments.check else "written: ") + ", ".join(stale))
+    if stale and arguments.check:
+        raise CommandError("Generated parts are stale.", "Run `./run docs` and commit what it writes.")
+    return Exit.DONE
+
+
+def generated(text: str) -> str:
+    """Replace every generated part of a document. Raises CommandError for a part that nobody generates."""
+    return _PART.sub(_replace, text)
+
+
+def _replace(match: re.Match[str]) -> str:
+    begin, name, _, end = match.groups()
+    if name not in PARTS:
+        raise CommandError(f"Nobody generates a part named {name}.", f"There are {', '.join(PARTS)}.")
+    return f"{begin}{PARTS[name]().strip()}\n{end}"
+
+
+def _settings() -> str:
+    from worker.settings import settings_table
+
+    return settings_table()
+
+
+def _decisions() -> str:
+    from policies.table import decision_table
+    from worker.settings import Settings
+    from worker.wiring import load_rules
+
+    return decision_table(load_rules(Settings()).policy)
+
+
+def _dated_rules() -> str:
+    from policies.table import dated_rules_table
+    from worker.settings import Settings
+    from worker.wiring import load_rules
+
+    return dated_rules_table(load_rules(Settings()).policy)
+
+
+def _reasons() -> str:
+    from policies.table import reason_table
+
+    return reason_table()
+
+
+def _states() -> str:
+    from worker.commands.states import drawing
+
+    return drawing()
+
+
+def _exit_codes() -> str:
+    lines = ["| code | means |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {code.value} | {code.meaning} |" for code in Exit)])
+
+
+def _commands() -> str:
+    from worker.commands.line import COMMANDS
+
+    lines = ["| command | is for |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{name}` | {help_text} |" for name, (_, help_text) in COMMANDS.items())])
+
+
+PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "settings": _settings,
+    "decisions": _decisions,
+    "dated rules": _dated_rules,
+    "reasons": _reasons,
+    "states": _states,
+    "exit codes": _exit_codes,
+    "commands": _commands,
+}
+"""What is generated, by the name in the documents' markers."""

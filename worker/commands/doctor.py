@@ -1,0 +1,166 @@
+"""`doctor`: looks at settings, store, clocks and policy dates, and says what to do about each finding."""
+
+import argparse
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from worker.commands.exits import Exit
+from worker.commands.output import Output, add_json
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+    from worker.stores.store import Store
+    from worker.values import Account
+
+CLOCK_SKEW: Final = timedelta(seconds=2)
+"""Beyond this, logs of several machines no longer line up; decisions rest on the store's clock alone."""
+
+
+class Mark(StrEnum):
+    """How a check came out."""
+
+    FINE = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at, and a sentence about it that ends in the remedy when there is one."""
+
+    mark: Mark
+    what: str
+    sentence: str
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    parser.add_argument(
+        "--live", action="store_true", help="also ask Twilio whether the credentials are good (reads, sends nothing)"
+    )
+    add_json(parser)
+    parser.set_defaults(command_function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at everything; answers FAILED when a check failed, warnings aside."""
+    from worker.wiring import read_settings
+
+    settings = read_settings(arguments.config)
+    findings = asyncio.run(_examine(settings, live=arguments.live))
+    output = Output(arguments.json)
+    rows = [{"": finding.mark, "what": finding.what, "finding": finding.sentence} for finding in findings]
+    if output.as_json:
+        rows = [{"mark": finding.mark, "what": finding.what, "finding": finding.sentence} for finding in findings]
+    output.table(("", "what", "finding"), rows)
+    return Exit.FAILED if any(finding.mark is Mark.FAILED for finding in findings) else Exit.DONE
+
+
+async def _examine(settings: "Settings", *, live: bool) -> list[Finding]:
+    findings = [*_settings(settings), *_policy(settings), *await _store(settings)]
+    if live:
+        findings += [await _credentials(account) for account in settings.accounts.values()]
+    return findings
+
+
+def _settings(settings: "Settings") -> list[Finding]:
+    names = f"{len(settings.accounts)} accounts, {len(settings.senders)} senders, {len(settings.templates)} templates"
+    if not settings.senders:
+        return [Finding(Mark.WARNING, "settings", f"{names}: nothing can be sent. Add [accounts] and [senders].")]
+    findings = [Finding(Mark.FINE, "settings", names)]
+    if settings.guards.allow_recipients:
+        many = len(settings.guards.allow_recipients)
+        findings.append(
+            Finding(Mark.WARNING, "guards", f"only {many} recipients are sent to (guards.allow_recipients)")
+        )
+    return findings
+
+
+def _policy(settings: "Settings") -> list[Finding]:
+    from policies.policy import due_dates
+    from worker.clock import wall_now
+    from worker.wiring import load_rules
+
+    policy = load_rules(settings).policy
+    findings = [Finding(Mark.WARNING, "policy", due.sentence) for due in due_dates(policy, wall_now())]
+    return [Finding(Mark.FINE, "policy", f"version {policy.version}, {len(policy.rows)} dated rules"), *findings]
+
+
+async def _store(settings: "Settings") -> list[Finding]:
+    from redis.exceptions import RedisError
+
+    from sendwindow.errors import BadStoreUrl
+    from worker.embedded import EmbeddedStoreError
+    from worker.stores.store import StoreRefused
+    from worker.wiring import open_store, profile_of
+
+    where = "configured" if settings.store.url else "embedded"
+    try:
+        async with open_store(settings) as store:
+            findings = [
+                Finding(
+                    Mark.FINE, "store", f"{where}, partition {settings.store.partition}, {profile_of(settings)} profile"
+                )
+            ]
+            findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
+            return [*findings, *await _clock(store), *await _contents(store)]
+    except (StoreRefused, BadStoreUrl, EmbeddedStoreError) as error:
+        return [Finding(Mark.FAILED, "store", str(error))]
+    except (RedisError, OSError) as error:
+        # The text of such an error may hold the URL, and the URL a password.
+        return [
+            Finding(
+                Mark.FAILED, "store", f"does not answer ({type(error).__name__}). Check store.url and that Redis runs."
+            )
+        ]
+
+
+async def _clock(store: "Store") -> list[Finding]:
+    from worker.clock import wall_now
+
+    before = wall_now()
+    now = await store.now()
+    skew = now - before - (wall_now() - before) / 2
+    seconds = f"{skew.total_seconds():+.1f} s from this machine's"
+    if abs(skew) > CLOCK_SKEW:
+        return [
+            Finding(
+                Mark.WARNING, "clock", f"the store's is {seconds}: synchronise both (NTP), or logs will not line up"
+            )
+        ]
+    return [Finding(Mark.FINE, "clock", f"the store's is {seconds}")]
+
+
+async def _contents(store: "Store") -> list[Finding]:
+    findings = []
+    depths = await store.records.depths()
+    for which, remedy in (("unresolved", "`unknown list` shows them"), ("dead", "`dead list` shows them")):
+        if depths.get(which):
+            findings.append(Finding(Mark.WARNING, which, f"{depths[which]} messages wait for a person: {remedy}"))
+    pressure = await store.publish_pressure()
+    words = f"{pressure} % of maxmemory" if pressure else "no maxmemory, or next to nothing of it used"
+    mark = Mark.WARNING if pressure >= 70 else Mark.FINE
+    return [
+        *findings,
+        Finding(mark, "memory", words + (": producers are refused from 80 %" if mark is Mark.WARNING else "")),
+    ]
+
+
+async def _credentials(account: "Account") -> Finding:
+    from worker.twilio.client import ReadFailed, TwilioClient
+
+    what = f"account {account.name}"
+    async with TwilioClient({account.name: account}) as twilio:
+        try:
+            # A message that cannot exist: "not found" needs good credentials and shows nothing of anybody.
+            await twilio.fetch(account.name, "SM" + "0" * 32)
+        except ReadFailed as failure:
+            if failure.status in (401, 403):
+                remedy = "check account_sid and auth_token, or api_key and api_secret"
+                return Finding(Mark.FAILED, what, f"Twilio refuses the credentials ({failure.status}): {remedy}")
+            return Finding(Mark.FAILED, what, f"Twilio gives no usable answer ({failure.status or 'none'}); try again")
+    return Finding(Mark.FINE, what, "the credentials are good")

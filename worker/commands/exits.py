@@ -1,0 +1,37 @@
+"""What a command answers to the shell, and the error that carries it. Documented in docs/commands.md."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    STORE_UNREACHABLE = 3
+    STOPPED_EARLY = 4
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """Say what the code tells, for the table in docs/commands.md."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Exit.DONE: "done; for `run`, `serve` and `up`: stopped in order, nothing left under way",
+    Exit.FAILED: "done, and the answer is no: bad lines, nothing found, a promise refuted, a check failed",
+    Exit.USAGE: "the command line or the settings cannot be used; nothing was done",
+    Exit.STORE_UNREACHABLE: "the store could not be reached",
+    Exit.STOPPED_EARLY: "a second signal or the watchdog ended it early; leases take care of what was under way",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C",
+}
+
+
+class CommandError(Exception):
+    """Ends a command with one sentence and its remedy; never carries a person's data."""
+
+    def __init__(self, sentence: str, remedy: str = "", code: Exit = Exit.FAILED) -> None:
+        super().__init__(f"{sentence} {remedy}".rstrip())
+        self.code = code

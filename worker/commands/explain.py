@@ -1,0 +1,122 @@
+"""`explain`: what would happen to messages now and why, by a worker's rules and facts. Writes nothing."""
+
+import argparse
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from policies.reasons import sentence
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, add_json
+from worker.commands.reading import open_lines
+from worker.commands.send import Lines
+
+if TYPE_CHECKING:
+    from policies.decision import Decision
+    from policies.rules import Rules
+    from sendwindow.contract import SendMessage
+    from worker.settings import Settings
+    from worker.stores.store import Store
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    parser.add_argument(
+        "message",
+        metavar="FILE",
+        help="messages as JSON Lines, - for standard input, or one message as JSON: '{\"to\": …}'",
+    )
+    add_json(parser)
+    parser.set_defaults(command_function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain each message; answers FAILED when a line was bad."""
+    from worker.wiring import read_settings
+
+    settings, output = read_settings(arguments.config), Output(arguments.json)
+    if arguments.message.lstrip().startswith("{"):
+        return asyncio.run(_explain(settings, [arguments.message], output))
+    with open_lines(arguments.message) as (lines, _):
+        return asyncio.run(_explain(settings, lines, output))
+
+
+async def _explain(settings: "Settings", text: Iterable[str], output: Output) -> int:
+    from worker.wiring import load_rules, open_store
+
+    rules = load_rules(settings)
+    lines = Lines(text)
+    async with open_store(settings) as store:
+        for message in lines.messages():
+            _print(message.message_id, await decide_now(message, store, settings, rules), output)
+    for number, reason in lines.bad:
+        output.say(f"line {number}: {reason}")
+    if not lines.read_bytes:
+        raise CommandError("There is no message to explain.", "Give a file, - or one message as JSON.", Exit.USAGE)
+    return Exit.FAILED if lines.bad else Exit.DONE
+
+
+def _print(message_id: str, decision: "Decision", output: Output) -> None:
+    thing = as_object(message_id, decision)
+    if output.as_json:
+        output.object(thing)
+        return
+    words = [
+        f"{message_id}: {thing['decision']} {thing['form']}".rstrip() + f" ({decision.reason})",
+        f"  {sentence(decision.reason)}",
+    ]
+    words += [f"  {name}: {thing[name]}" for name in ("until", "valid_until", "policy") if thing.get(name)]
+    output.say("\n".join(words))
+    output.table(("rule", "verdict", "detail"), [vars_of(verdict) for verdict in decision.trace.verdicts])
+
+
+def vars_of(verdict: object) -> dict[str, object]:
+    """Take a verdict apart for a table."""
+    return {name: getattr(verdict, name) for name in ("rule", "verdict", "detail")}
+
+
+def as_object(message_id: str, decision: "Decision") -> dict[str, object]:
+    """Make a decision a JSON object; it holds no text, variable or address."""
+    from policies.decision import Send, Wait
+
+    thing: dict[str, object] = {
+        "message_id": message_id,
+        "decision": type(decision).__name__.lower(),
+        "reason": decision.reason.value,
+        "form": form_of(decision),
+    }
+    if isinstance(decision, Send):
+        thing["valid_until"] = decision.valid_until.isoformat()
+        thing["validity_period_seconds"] = int(decision.validity_period.total_seconds())
+    if isinstance(decision, Wait):
+        thing |= {"until": decision.until.isoformat(), "on_inbound": decision.on_inbound}
+    thing["policy"] = decision.trace.policy_version
+    thing["trace"] = [vars_of(verdict) for verdict in decision.trace.verdicts]
+    return thing
+
+
+def form_of(decision: "Decision") -> str:
+    """Name the form: freeform, template, tag, or none when nothing goes out."""
+    from policies.decision import FreeformContent, Send
+
+    if not isinstance(decision, Send):
+        return ""
+    if isinstance(decision.content, FreeformContent):
+        return "tag" if decision.content.relies_on_tag else "freeform"
+    return "template"
+
+
+async def decide_now(message: "SendMessage", store: "Store", settings: "Settings", rules: "Rules") -> "Decision":
+    """Decide as a worker would at this instant, with the same facts and rules; nothing is written."""
+    from policies.decide import decide
+    from worker.dispatch.facts import join_facts, read_draft
+
+    now = await store.now()
+    start = max(now, message.not_before) if message.not_before else now
+    template = message.template.name if message.template else None
+    sender = settings.senders.get(message.sender)
+    account = sender.account if sender else ""
+    stored = await store.people.facts(message.to, message.sender, account, template, message.message_id)
+    draft = read_draft(message, message.expires_at or start + message.lifetime)
+    return decide(draft, join_facts(message, stored, settings), rules.policy, now)

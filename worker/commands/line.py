@@ -1,0 +1,110 @@
+"""Reads the command line, imports the one command it names, and turns its errors into a sentence and an exit code."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from worker.commands.exits import CommandError, Exit
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "up": ("service", "gateway and workers together; an embedded store when no URL is given"),
+    "run": ("service", "a worker: takes messages, decides, sends, records"),
+    "serve": ("service", "the gateway: status callbacks, inbound messages, health, metrics"),
+    "send": ("send", "put the messages of a JSON Lines file on the queue"),
+    "show": ("show", "one message: where it is and everything that happened to it"),
+    "explain": ("explain", "what would happen to a message now, and why; writes nothing"),
+    "contact": ("people", "what is known about a person"),
+    "consent": ("people", "grant or revoke a person's consent"),
+    "dead": ("dead", "dead letters: list, show, replay, drop"),
+    "unknown": ("unknown", "messages whose outcome is not proven: list, resolve"),
+    "doctor": ("doctor", "check settings, store, clocks and policy dates"),
+    "sandbox": ("sandbox", "a Messages API of one's own to try against; `sandbox say` plays a person"),
+    "demo": ("demo", "the whole service on one machine, against the sandbox, compared with what is expected"),
+    "verify": ("verify", "prove or refute the promises from journals"),
+    "docs": ("docs", "write the generated parts of README and docs; --check: fail when they are stale"),
+}
+"""Each command: its module in worker/commands/, and what it is for."""
+
+
+_PROGRAM: Final = "python -m worker"
+_EVERYWHERE: Final = (
+    "--config FILE, in any place: the settings file (default: SENDWINDOW_CONFIG, else sendwindow.toml)."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        sys.stderr.write(f"error: {message}. `{self.prog} --help` tells more.\n")
+        raise SystemExit(Exit.USAGE)
+
+
+def parser(named: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; only the command `named` gets its arguments, which spares importing the others."""
+    whole = _Parser(prog=_PROGRAM, description=sys.modules["worker"].__doc__, epilog=_EVERYWHERE)
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, (module, help_text) in COMMANDS.items():
+        one = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", epilog=_EVERYWHERE
+        )
+        if name == named:
+            import_module(f"worker.commands.{module}").configure(one, name)
+    return whole
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and answer its exit code. Prints errors as sentences, never as stack traces."""
+    # Taken out first, so that it may stand in any place, also behind the second word of a command.
+    everywhere = _Parser(prog=_PROGRAM, add_help=False, allow_abbrev=False)
+    everywhere.add_argument("--config", metavar="FILE")
+    try:
+        common, rest = everywhere.parse_known_args(argv)
+        named = next((word for word in rest if word in COMMANDS), None)
+        arguments = parser(named).parse_args(rest, common)
+        code: int = arguments.command_function(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else Exit.DONE
+    except CommandError as error:
+        return _sorry(str(error), error.code)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:
+        sorry = _known(error)
+        if sorry is None:
+            raise
+        return _sorry(*sorry)
+    return code
+
+
+def _sorry(sentence: str, code: Exit) -> Exit:
+    sys.stderr.write(f"error: {sentence}\n")
+    return code
+
+
+def _known(error: Exception) -> tuple[str, Exit] | None:
+    """Tell the errors that any command may meet; None for a mistake of ours, which keeps its stack trace."""
+    from redis.exceptions import RedisError
+
+    from policies.reading import PolicyDataError
+    from sendwindow.errors import BadStoreUrl, StoreUnavailable
+    from worker.embedded import EmbeddedStoreError
+    from worker.settings import SettingsError
+    from worker.stores.store import StoreRefused
+
+    if isinstance(error, SettingsError | PolicyDataError | BadStoreUrl | StoreRefused):
+        return str(error), Exit.USAGE
+    if isinstance(error, StoreUnavailable):
+        return str(error), Exit.STORE_UNREACHABLE
+    if isinstance(error, EmbeddedStoreError):
+        return str(error), Exit.STORE_UNREACHABLE
+    if isinstance(error, RedisError | ConnectionError | TimeoutError):
+        sentence = f"The store cannot be reached or refuses ({type(error).__name__})."
+        return f"{sentence} Check store.url and that Redis runs; `doctor` tells more.", Exit.STORE_UNREACHABLE
+    return None

@@ -1,0 +1,76 @@
+"""How commands print: tables and sentences for people, JSON Lines for programs, progress on standard error."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.console import Console
+
+WIDTH_WITHOUT_TERMINAL = 160
+"""Columns where nobody tells a width; lines stay whole in a pipe or a log of CI."""
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option that all commands with an answer have."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Prints one command's answer. With `as_json` tables become JSON Lines, and sentences move to standard error."""
+
+    as_json: bool = False
+
+    def table(self, columns: Sequence[str], rows: Iterable[Mapping[str, object]], title: str = "") -> None:
+        """Print rows; a terminal shows only `columns`, JSON everything a row holds."""
+        if self.as_json:
+            for row in rows:
+                self.object(row)
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+        for column in columns:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text("" if row.get(column) is None else str(row[column])) for column in columns))
+        console().print(table)
+
+    def object(self, thing: Mapping[str, object]) -> None:
+        """Print one JSON object on one line."""
+        sys.stdout.write(json.dumps(thing, ensure_ascii=False, default=str) + "\n")
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence for a person."""
+        (sys.stderr if self.as_json else sys.stdout).write(sentence + "\n")
+
+
+def console() -> "Console":
+    """Make the console that tables are printed on, wide enough where there is no terminal."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> "Iterator[Callable[[int], None]]":
+    """Show a progress bar while a terminal watches; yields a function that takes how many more are done."""
+    if not sys.stderr.isatty():
+        yield lambda _more: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda more: bar.advance(task, more)

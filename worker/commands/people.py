@@ -1,0 +1,282 @@
+"""`contact` and `consent`: what is known about a person, and their consent. Prints digests, never the address back."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sendwindow.vocabulary import Channel, Purpose
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, add_json, progress
+from worker.commands.reading import open_lines, read_instant
+from worker.commands.send import SHOWN
+
+if TYPE_CHECKING:
+    from policies.rules import Rules
+    from worker.settings import Sender, Settings
+    from worker.stores.store import Store
+    from worker.values import ConsentEntry, StoredFacts
+
+ALL = "all"
+"""Stands for every purpose a grant or a withdrawal may cover at once."""
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments of `contact` or `consent`."""
+    if name == "contact":
+        parser.add_argument("address", metavar="ADDRESS", help="whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…")
+        add_json(parser)
+        parser.set_defaults(command_function=run_contact)
+        return
+    words = parser.add_subparsers(dest="word", metavar="grant|revoke", required=True)
+    for word, help_text in (
+        ("grant", "record that a person gave consent"),
+        ("revoke", "record that a person withdrew it"),
+    ):
+        one = words.add_parser(word, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+        one.add_argument(
+            "address",
+            metavar="ADDRESS",
+            help='a person\'s address; - reads JSON Lines: {"address": …, "purpose": …, and the options below}',
+        )
+        one.add_argument(
+            "--purpose", choices=[ALL, *Purpose], default=None, help="what for; all does not include marketing"
+        )
+        one.add_argument("--account", help="Twilio account by its name in the settings (default: the only one)")
+        one.add_argument("--sender", help="only at this sender (default: every sender of the account on that channel)")
+        one.add_argument(
+            "--source", default="command", help="how it came, such as 'signup form' (default: %(default)s)"
+        )
+        one.add_argument("--wording", default="", help="version of the text the person agreed to")
+        one.add_argument("--evidence", default="", help="where the proof is kept")
+        one.add_argument(
+            "--at", help="when they said so, as 2026-11-21T10:00:00+00:00 (default: now); lines carry their own"
+        )
+        one.add_argument("--expires", help="when it ends by itself, in the same form")
+        if word == "grant":
+            one.add_argument(
+                "--after-stop",
+                action="store_true",
+                help="the person said STOP before, and has asked for messages since",
+            )
+        add_json(one)
+        one.set_defaults(command_function=run_consent, granted=word == "grant")
+
+
+# -- contact -------------------------------------------------------------------------------------
+
+
+def run_contact(arguments: argparse.Namespace) -> int:
+    """Print windows, standing and ledger of a person."""
+    from worker.wiring import read_settings
+
+    return asyncio.run(_contact(read_settings(arguments.config), arguments.address, Output(arguments.json)))
+
+
+async def _contact(settings: "Settings", address: str, output: Output) -> int:
+    from worker.wiring import load_rules, open_store
+
+    channel, rules = channel_of(address), load_rules(settings)
+    async with open_store(settings) as store:
+        now = await store.now()
+        ledger = await store.people.consents(address)
+        senders = [
+            _at_sender(sender, await store.people.facts(address, name, sender.account, None), rules, now)
+            for name, sender in settings.senders.items()
+            if sender.channel is channel
+        ]
+        digest = store.people.digest(address)
+    lines = [{key: _plain(value) for key, value in line.items()} for line in ledger]
+    if output.as_json:
+        output.object({"person": digest, "channel": channel.value, "senders": senders, "consents": lines})
+        return Exit.DONE
+    output.say(f"person {digest} on {channel.value}")
+    output.table(("sender", "last_inbound", "window", *Purpose, "suppressed"), senders, "At each sender")
+    output.table(
+        ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
+        lines,
+        "Consent ledger",
+    )
+    return Exit.DONE
+
+
+def _at_sender(sender: "Sender", facts: "StoredFacts", rules: "Rules", now: datetime) -> dict[str, object]:
+    from policies.consent import permission
+    from policies.window import session_window
+
+    person = facts.person
+    window = session_window(person, rules.policy, now)
+    standing = {
+        purpose.value: permission(person, purpose, sender.name, rules.policy, now).standing.value for purpose in Purpose
+    }
+    suppressed = person.suppressed_until if person.suppressed_until and person.suppressed_until > now else None
+    return {
+        "sender": sender.name,
+        "last_inbound": _plain(person.last_inbound_at),
+        "window": f"open until {_plain(window.closes_at)}" if window.is_open else "closed",
+        **standing,
+        "suppressed": _plain(suppressed),
+    }
+
+
+def _plain(value: object) -> object:
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+
+
+def channel_of(address: str) -> Channel:
+    """Tell the channel of a recipient's address. Raises CommandError, which does not repeat it."""
+    from sendwindow.addresses import AddressError, parse_address
+
+    try:
+        return parse_address(address).channel
+    except AddressError as error:
+        raise CommandError(f"That is {error}.", code=Exit.USAGE) from error
+
+
+# -- consent -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One person's word on one purpose, before it is checked against the settings."""
+
+    address: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What holds for every line of many: options where it has none of its own, and what is asked."""
+
+    options: Mapping[str, Any]
+    granted: bool
+    after_stop: bool
+
+
+def run_consent(arguments: argparse.Namespace) -> int:
+    """Record consent of one person, or of many from standard input; answers FAILED when a line was bad."""
+    from worker.wiring import read_settings
+
+    settings, output = read_settings(arguments.config), Output(arguments.json)
+    names = ("purpose", "account", "sender", "source", "wording", "evidence", "at", "expires")
+    options = {name: getattr(arguments, name) for name in names}
+    # Only a grant can come after a STOP.
+    after_stop = arguments.granted and arguments.after_stop
+    if arguments.address == "-":
+        if arguments.granted and arguments.at is not None:
+            raise CommandError("--at cannot date many grants.", "Give each line its own `at`.", Exit.USAGE)
+        lines = Lines(options, arguments.granted, after_stop)
+        with open_lines("-") as (file, _):
+            return asyncio.run(_record_lines(settings, file, lines, output))
+    address, entry = read_entry(settings, Said(arguments.address, options), granted=arguments.granted)
+    asyncio.run(_record_one(settings, address, entry, after_stop=after_stop))
+    output.say(f"{'granted' if entry.granted else 'revoked'}: {entry.purpose or ALL}")
+    return Exit.DONE
+
+
+def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str, ConsentEntry]":
+    """Make an entry of the ledger. Raises CommandError when it does not fit the settings."""
+    from worker.clock import wall_now
+    from worker.values import ConsentEntry
+
+    options = said.options
+    channel = channel_of(said.address)
+    purpose = options.get("purpose") or (None if granted else ALL)
+    if purpose not in (ALL, *Purpose):
+        raise CommandError(
+            "The purpose is missing or unknown.", f"Use one of {', '.join((ALL, *Purpose))}.", Exit.USAGE
+        )
+    account = options.get("account") or _only_account(settings)
+    if account not in settings.accounts:
+        raise CommandError(
+            "There is no such account in the settings.", f"Use one of {', '.join(settings.accounts)}.", Exit.USAGE
+        )
+    sender = options.get("sender")
+    if sender is not None and (sender not in settings.senders or settings.senders[sender].channel is not channel):
+        raise CommandError("There is no such sender on the channel of that address.", "Look at [senders].", Exit.USAGE)
+    at = read_instant(options.get("at"))
+    if at is not None and at > wall_now():
+        raise CommandError("`at` lies ahead: nobody consents in the future.", "Write when they said so.", Exit.USAGE)
+    entry = ConsentEntry(
+        granted=granted,
+        account=account,
+        purpose=None if purpose == ALL else str(purpose),
+        sender=sender,
+        source=str(options.get("source") or "command"),
+        wording=str(options.get("wording") or ""),
+        evidence=str(options.get("evidence") or ""),
+        at=at,
+        expires_at=read_instant(options.get("expires")),
+    )
+    return said.address, entry
+
+
+def _only_account(settings: "Settings") -> str:
+    if len(settings.accounts) != 1:
+        raise CommandError("The settings name several accounts, or none.", "Name one with --account.", Exit.USAGE)
+    return next(iter(settings.accounts))
+
+
+async def _record_one(settings: "Settings", address: str, entry: "ConsentEntry", *, after_stop: bool) -> None:
+    from worker.wiring import open_store
+
+    async with open_store(settings) as store:
+        await _record(store, address, entry, after_stop=after_stop)
+
+
+async def _record(store: "Store", address: str, entry: "ConsentEntry", *, after_stop: bool) -> None:
+    if await store.people.record_consent(address, entry, after_stop=after_stop) == "opted_out":
+        raise CommandError(
+            "Not recorded: before that, this person said STOP or withdrew this consent, and it holds.",
+            "Leave it so; or, if they asked for messages again since, repeat with --after-stop.",
+        )
+
+
+async def _record_lines(settings: "Settings", file: Iterable[str], lines: Lines, output: Output) -> int:
+    from worker.wiring import open_store
+
+    bad: list[tuple[int, str]] = []
+    async with open_store(settings) as store:
+        with progress("consents") as advance:
+            recorded = 0
+            for number, said in _read_lines(file, lines, bad):
+                try:
+                    address, entry = read_entry(settings, said, granted=lines.granted)
+                    await _record(store, address, entry, after_stop=lines.after_stop)
+                except CommandError as error:
+                    bad.append((number, str(error)))
+                    continue
+                recorded += 1
+                advance(1)
+    for number, reason in bad[:SHOWN]:
+        output.say(f"line {number}: {reason}")
+    output.say(f"{recorded} recorded, {len(bad)} bad")
+    return Exit.FAILED if bad else Exit.DONE
+
+
+def _read_lines(file: Iterable[str], lines: Lines, bad: list[tuple[int, str]]) -> Iterator[tuple[int, Said]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, _read_line(line, lines)
+        except CommandError as error:
+            bad.append((number, str(error)))
+
+
+def _read_line(line: str, lines: Lines) -> Said:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or not isinstance(fields.get("address"), str):
+        raise CommandError("is no JSON object with an address.", 'Write {"address": …, "purpose": …}.')
+    if set(fields) - {"address", *lines.options}:
+        raise CommandError("has fields nobody knows.", f"Use address, {', '.join(lines.options)}.")
+    if lines.granted and fields.get("at") is None:
+        # Now would outrank a STOP that came after the consent.
+        raise CommandError("does not say when the person consented.", 'Add "at": "2026-03-01T09:30:00+00:00".')
+    return Said(fields.pop("address"), {**lines.options, **fields})

@@ -1,0 +1,145 @@
+"""`sandbox`: a Messages API to try against, made from the service's settings; `say` plays the person."""
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, add_json
+
+if TYPE_CHECKING:
+    from worker.sandbox.config import SandboxConfig
+    from worker.settings import Settings
+
+PORT: Final = 9810
+URL: Final = f"http://127.0.0.1:{PORT}"
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="write what it sees to FILE, for `verify`")
+    parser.add_argument("--seed", type=int, default=0, help="which messages a fault with a probability hits")
+    parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(command_function=run)
+    words = parser.add_subparsers(dest="word", metavar="[say]").add_parser("say", help="write as a person")
+    words.add_argument("--from", dest="person", required=True, metavar="ADDRESS", help="who writes")
+    words.add_argument("--to", required=True, metavar="SENDER", help="a sender's name or address")
+    words.add_argument("--url", default=URL, help="where the sandbox runs (default: %(default)s)")
+    words.add_argument("body", metavar="BODY", help='what they write, such as "Hello" or "STOP"')
+    add_json(words)
+    words.set_defaults(command_function=run_say)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sandbox until a signal."""
+    from worker.commands.signals import run_until_signal
+    from worker.wiring import read_settings
+
+    settings = read_settings(arguments.config)
+    config = sandbox_config(settings, arguments.host, arguments.port, arguments.journal, arguments.seed)
+    return asyncio.run(run_until_signal(SandboxService(config), grace=2.0, with_stdin=arguments.end_with_stdin))
+
+
+def run_say(arguments: argparse.Namespace) -> int:
+    """Write as a person and print what the gateway answered."""
+    from worker.wiring import read_settings
+
+    sender = read_settings(arguments.config).senders.get(arguments.to)
+    to = arguments.to if sender is None else sender.address
+    return asyncio.run(_say(arguments.url, arguments.person, to, arguments.body, Output(arguments.json)))
+
+
+class SandboxService:
+    """The sandbox as a service that starts and stops in order."""
+
+    def __init__(self, config: "SandboxConfig") -> None:
+        self._config = config
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until stopped. Raises CommandError when the port is taken."""
+        from worker.sandbox.app import serve
+
+        try:
+            await serve(self._config, self._stopping, lambda url: print(f"sandbox: {url}", flush=True))
+        except OSError as error:
+            raise CommandError(
+                f"Port {self._config.port} cannot be used ({error.strerror}).",
+                "Choose another with --port.",
+                Exit.FAILED,
+            ) from error
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._stopping.set()
+
+
+def sandbox_config(settings: "Settings", host: str, port: int, journal: Path | None, seed: int = 0) -> "SandboxConfig":
+    """Make the sandbox's configuration from the service's: its accounts, senders, templates, and where inbound goes."""
+    from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
+
+    if not settings.accounts:
+        raise CommandError(
+            "The settings name no account.", "Copy examples/sendwindow.toml, or name it with --config.", Exit.USAGE
+        )
+    accounts = []
+    for account in settings.accounts.values():
+        senders = [sender for sender in settings.senders.values() if sender.account == account.name]
+        services: dict[str, list[str]] = {}
+        for sender in senders:
+            if sender.messaging_service_sid is not None:
+                services.setdefault(sender.messaging_service_sid, []).append(sender.address)
+        has_key = account.username != account.account_sid
+        accounts.append(
+            SandboxAccount(
+                sid=account.account_sid,
+                token=account.webhook_tokens[0],
+                keys={account.username: account.password} if has_key else {},
+                senders=frozenset(sender.address for sender in senders),
+                services={sid: tuple(pool) for sid, pool in services.items()},
+            )
+        )
+    templates = {
+        language.sid: SandboxTemplate(
+            name=template.name, variables=template.variables, approved=language.approval.value
+        )
+        for template in settings.templates.values()
+        for language in template.languages.values()
+    }
+    return SandboxConfig(
+        accounts=tuple(accounts),
+        inbound_url=f"{settings.gateway.public_url}/twilio/inbound",
+        host=host,
+        port=port,
+        templates=templates,
+        journal=journal,
+        seed=seed,
+    )
+
+
+async def _say(url: str, person: str, to: str, body: str, output: Output) -> int:
+    import aiohttp
+
+    from worker.sandbox.app import say
+
+    try:
+        answer = await say(url, person, to, body)
+    except ValueError as error:
+        raise CommandError(f"Nothing was said: {error}.") from error
+    except aiohttp.ClientError as error:
+        raise CommandError(
+            f"No sandbox answers at {url} ({type(error).__name__}).",
+            "Start one with `./run sandbox`, or name it with --url.",
+        ) from error
+    http = answer.get("http")
+    if output.as_json:
+        output.object(answer)
+    else:
+        output.say(
+            f"the gateway answered {http}" if http else "the gateway did not answer; does it run at its public_url?"
+        )
+    return Exit.DONE if http is not None and 200 <= http < 300 else Exit.FAILED

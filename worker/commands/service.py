@@ -1,0 +1,155 @@
+"""`run`, `serve` and `up`: the service's processes, one by one or all on this machine."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from worker.clock import monotonic
+from worker.commands.exits import CommandError, Exit
+from worker.commands.processes import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from worker.commands.signals import Service
+    from worker.settings import Settings
+
+RESTART_SECONDS: Final = 1.0
+"""How long `up` waits before it starts a process again that ended by itself."""
+
+STARTING_SECONDS: Final = 5.0
+"""What fails so soon would fail again; what ran for longer is started again."""
+
+GATEWAY_GRACE: Final = 15.0
+"""Twilio waits no longer for an answer."""
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments of `run`, `serve` or `up`."""
+    if name == "up":
+        parser.add_argument(
+            "--workers", type=int, default=1, metavar="N", help="how many workers (default: %(default)s)"
+        )
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FILE" if name != "up" else "FOLDER",
+        help="write what happens there, for `verify`",
+    )
+    parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(command_function={"run": run_worker, "serve": run_gateway, "up": run_up}[name])
+
+
+def _stop_is_easy() -> None:
+    """Let a SIGTERM that comes before the service runs end the process with 0: nothing is under way yet."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(Exit.DONE))
+
+
+def run_worker(arguments: argparse.Namespace) -> int:
+    """Run a worker until a signal."""
+    _stop_is_easy()
+    from worker.services import WorkerService, prepare
+    from worker.wiring import store_settings
+
+    settings = prepare(arguments.config, "worker")
+    with store_settings(settings) as complete:
+        service = WorkerService(complete, arguments.journal)
+        return _until_signal(service, settings.dispatch.grace_seconds, with_stdin=arguments.end_with_stdin)
+
+
+def run_gateway(arguments: argparse.Namespace) -> int:
+    """Run the gateway until a signal."""
+    _stop_is_easy()
+    from worker.services import GatewayService, prepare
+    from worker.wiring import store_settings
+
+    settings = prepare(arguments.config, "gateway")
+    with store_settings(settings) as complete:
+        service = GatewayService(complete, arguments.journal)
+        try:
+            return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
+        except OSError as error:
+            where = f"{settings.gateway.host}:{settings.gateway.port}"
+            raise CommandError(
+                f"The gateway cannot listen on {where} ({error.strerror}).", "Set gateway.port."
+            ) from error
+
+
+def run_up(arguments: argparse.Namespace) -> int:
+    """Run a gateway and workers as processes until a signal."""
+    _stop_is_easy()
+    from worker.services import prepare
+    from worker.wiring import store_settings
+
+    if arguments.workers < 1:
+        raise CommandError("--workers is at least 1.", code=Exit.USAGE)
+    settings = prepare(arguments.config, "up")
+    with store_settings(settings):
+        service = UpService(settings, arguments.config, arguments.workers, arguments.journal)
+        return _until_signal(service, service.grace, with_stdin=arguments.end_with_stdin)
+
+
+def _until_signal(service: "Service", grace: float, *, with_stdin: bool) -> int:
+    from worker.commands.signals import run_until_signal
+
+    return run_fast(run_until_signal(service, grace, with_stdin=with_stdin))
+
+
+def run_fast(main: "Coroutine[object, object, Exit]") -> Exit:
+    """Run a service on uvloop."""
+    import uvloop
+
+    return uvloop.run(main)
+
+
+class UpService:
+    """A gateway and workers as processes of their own. One that ends by itself is started again."""
+
+    def __init__(self, settings: "Settings", config: str | None, workers: int, journals: Path | None) -> None:
+        self.grace = max(GATEWAY_GRACE, settings.dispatch.grace_seconds) + RESTART_SECONDS
+        self._crew = Crew(os.environ)
+        self._stopping = asyncio.Event()
+        common = ["--config", config] if config else []
+        self._commands = {"gateway": ["serve", *common]}
+        self._commands |= {f"worker-{number}": ["run", *common] for number in range(1, workers + 1)}
+        if journals is not None:
+            for name, command in self._commands.items():
+                command += ["--journal", str(journals / f"{name}.jsonl")]
+
+    async def run(self) -> None:
+        """Keep all processes going until stopped. Raises CommandError when one cannot run with these settings."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, command in self._commands.items():
+                    group.create_task(self._keep(name, command), name=name)
+        except* CommandError as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            await self._crew.stop(self.grace)
+
+    async def stop(self) -> None:
+        """Pass the signal on; `run` returns when all processes have ended."""
+        self._stopping.set()
+        self._crew.terminate()
+
+    async def _keep(self, name: str, command: list[str]) -> None:
+        from worker.logs import get_log
+
+        while not self._stopping.is_set():
+            began = monotonic()
+            child = await self._crew.start(name, command)
+            if self._stopping.is_set():
+                child.terminate()
+            code = await child.wait()
+            if self._stopping.is_set():
+                return
+            if code == Exit.USAGE or (code == Exit.FAILED and monotonic() - began < STARTING_SECONDS):
+                raise CommandError(f"The {name} process cannot run.", "Its own line above says why.", Exit(code))
+            get_log().warning("process_ended", name=name, code=code, again_in=RESTART_SECONDS)
+            stopped = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({stopped}, timeout=RESTART_SECONDS)
+            stopped.cancel()

@@ -1,0 +1,135 @@
+"""`unknown`: attempts that may or may not have reached the person. A person may say what became of one."""
+
+import argparse
+import asyncio
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from sendwindow.instants import from_ms
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, add_json
+from worker.commands.show import as_object
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+    from worker.stores.store import Store
+    from worker.values import Record
+
+_SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+_OPEN: Final = ("unknown", "unresolved")
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    words = parser.add_subparsers(dest="word", metavar="list|resolve", required=True)
+    listed = words.add_parser("list", help="all of them; `unresolved` ones wait for a person")
+    add_json(listed)
+    listed.set_defaults(command_function=run)
+    resolve = words.add_parser("resolve", help="say what became of one")
+    resolve.add_argument("message_id", metavar="MESSAGE_ID")
+    answer = resolve.add_mutually_exclusive_group(required=True)
+    answer.add_argument("--sent", metavar="SID", help="Twilio has it under this MessageSid")
+    answer.add_argument("--not-sent", action="store_true", help="it never went out: decide afresh and send")
+    add_json(resolve)
+    resolve.set_defaults(command_function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List or resolve; answers FAILED when the message is not unknown any more."""
+    from worker.wiring import read_settings
+
+    if arguments.word == "resolve" and arguments.sent is not None and not _SID.fullmatch(arguments.sent):
+        raise CommandError(
+            "That is no MessageSid.", "It is SM or MM and 32 hex digits, as the Console shows it.", Exit.USAGE
+        )
+    return asyncio.run(_run(read_settings(arguments.config), arguments, Output(arguments.json)))
+
+
+async def _run(settings: "Settings", arguments: argparse.Namespace, output: Output) -> int:
+    from worker.wiring import open_store
+
+    async with open_store(settings) as store:
+        if arguments.word == "list":
+            return await _list(store, output)
+        return await _resolve(store, arguments.message_id, arguments.sent, output)
+
+
+async def _list(store: "Store", output: Output) -> int:
+    now = await store.now()
+    records = [record for which in _OPEN async for record in store.records.listed(which)]
+    if output.as_json:
+        for record in records:
+            output.object(as_object(record))
+    elif records:
+        columns = ("message_id", "stage", "since", "rule", "reason", "sender", "attempt")
+        output.table(columns, [_line(record, now) for record in records])
+    waiting = sum(record.row.get("s") == "unresolved" for record in records)
+    output.say(f"{len(records)} unknown, {waiting} of them wait for a person")
+    return Exit.DONE
+
+
+def _line(record: "Record", now: datetime) -> dict[str, object]:
+    row = record.row
+    since = from_ms(int(row.get("i", "0")))
+    return {
+        "message_id": record.message_id,
+        "stage": row.get("s"),
+        "since": f"{since:%Y-%m-%d %H:%M:%S}Z ({int((now - since).total_seconds() // 60)} min)",
+        "rule": row.get("u"),
+        "reason": row.get("r"),
+        "sender": row.get("l", "").partition("|")[0],
+        "attempt": row.get("n"),
+    }
+
+
+async def _resolve(store: "Store", message_id: str, sid: str | None, output: Output) -> int:
+    record = await store.records.record(message_id)
+    if record is None or record.row.get("s") not in _OPEN:
+        raise CommandError("This message is not unknown.", f"`show {message_id}` tells where it is.")
+    attempt = int(record.row.get("n", "0"))
+    done = await (
+        _as_not_sent(store, message_id, attempt) if sid is None else _as_sent(store, message_id, attempt, sid)
+    )
+    if not done:
+        raise CommandError(
+            "Something else resolved it meanwhile, or that SID is of another message.", f"`show {message_id}` tells."
+        )
+    output.say(
+        f"{message_id}: attempt {attempt} " + ("is not sent; it is decided afresh" if sid is None else "is accepted")
+    )
+    return Exit.DONE
+
+
+async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> bool:
+    from policies.status import describe
+    from sendwindow.vocabulary import Reason
+    from worker.values import StatusUpdate
+
+    [owner] = await store.unknowns.owners([sid])
+    if owner not in (None, (message_id, attempt)):
+        return False
+    step = describe("accepted")
+    update = StatusUpdate(
+        message_sid=sid,
+        status=step.status,
+        rank=step.rank,
+        is_final=False,
+        is_failure=False,
+        code=None,
+        message_id=message_id,
+        attempt=attempt,
+        evidence=Reason.EVIDENCE_PERSON,
+    )
+    [applied] = await store.statuses.apply([update])
+    return applied.resolved
+
+
+async def _as_not_sent(store: "Store", message_id: str, attempt: int) -> bool:
+    from sendwindow.vocabulary import Reason, Stage
+    from worker.values import Resolution, SettleAgain
+
+    again = SettleAgain(Stage.RETRYING, Reason.EVIDENCE_PERSON, sentence="A person says that it was not sent.")
+    [acted] = await store.unknowns.resolve([Resolution(message_id, attempt, again)])
+    return acted

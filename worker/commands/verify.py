@@ -1,0 +1,75 @@
+"""`verify`: proves or refutes the promises from the journals of sandbox, workers and gateway."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, add_json, console
+
+if TYPE_CHECKING:
+    from worker.verify.report import Report
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Describe the arguments."""
+    del name
+    parser.add_argument(
+        "--journal",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="a journal, or a folder of them; repeat it",
+    )
+    parser.add_argument(
+        "--running", action="store_true", help="the run goes on: messages that have not ended are no breach"
+    )
+    parser.add_argument(
+        "--open",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="a stage in which messages may be left, such as unresolved",
+    )
+    parser.add_argument("--suspended", action="store_true", help="processes were stopped while working (SIGSTOP)")
+    add_json(parser)
+    parser.set_defaults(command_function=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge the journals; answers FAILED when a promise is refuted, or nothing could be checked."""
+    from worker.verify.case import Options
+    from worker.verify.report import render, to_json
+    from worker.verify.verify import verify
+
+    options = Options(
+        final=not arguments.running, open_allowed=frozenset(arguments.open), suspended=arguments.suspended
+    )
+    try:
+        report = verify(journals(arguments.journal), options)
+    except OSError as error:
+        raise CommandError(f"A journal cannot be read ({error.strerror}).", "Check the paths.", Exit.USAGE) from error
+    output = Output(arguments.json)
+    if output.as_json:
+        output.object(to_json(report))
+    else:
+        render(report, console())
+    return verdict(report)
+
+
+def verdict(report: "Report") -> Exit:
+    """Answer DONE only for a report that checked something and refuted nothing."""
+    return Exit.DONE if report.ok and len(report.unchecked) < len(report.promises) else Exit.FAILED
+
+
+def journals(named: Sequence[Path]) -> Iterable[Path]:
+    """Give the files named; a folder stands for its `*.jsonl`. Raises CommandError for a folder without any."""
+    files: list[Path] = []
+    for path in named:
+        inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if not inside:
+            raise CommandError("A folder named holds no journal.", "Journals end in .jsonl.", Exit.USAGE)
+        files.extend(inside)
+    return files

@@ -1,0 +1,1 @@
+"""The way of one message: claim, decide, admit, POST, settle; and the search for what an unproven POST became."""

@@ -1,0 +1,222 @@
+"""What an attempt's reply means for its message and for what is known: Reply and catalogue become an Outcome. Pure.
+
+Laws: whatever the provider answers, there is an outcome · an unproven attempt is parked, never repeated here ·
+a rejection speaks for the scope the catalogue names, not for the message alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from policies.decision import FreeformContent, Send
+from policies.errors import ErrorClass, ErrorEntry, Scope
+from policies.facts import Approval, TagState
+from policies.retry import next_try_at
+from policies.rules import Rules
+from policies.tag import tag_after
+from sendwindow.vocabulary import Reason, Stage
+from worker.twilio.replies import PERMIT_LAPSED
+from worker.values import (
+    Accepted,
+    CloseWindow,
+    Effect,
+    NotSent,
+    OptOut,
+    PauseAccount,
+    PauseSender,
+    Rejected,
+    Reply,
+    Result,
+    SetTag,
+    SetTemplate,
+    SettleAccepted,
+    SettleAgain,
+    SettleEnd,
+    SettleUnknown,
+    SuppressAddress,
+    Unproven,
+)
+
+UNTIL_RESET: Final = timedelta(days=3650)
+"""A pause that only a person ends."""
+
+_FIRST_LOOK: Final = timedelta(seconds=15)
+
+_LAPSED_AGAIN_MS: Final = 100
+"""Close to an edge a permit lapses at once: not again in the same millisecond."""
+
+_NOT_SENT: Final = ErrorEntry(
+    code=None,
+    error_class=ErrorClass.RETRY,
+    scope=Scope.MESSAGE,
+    wait=timedelta(0),
+    max_tries=0,
+    sentence="No connection to Twilio was made; nothing was sent.",
+    source="",
+    needs_alert=False,
+    is_known=True,
+)
+
+_TEMPLATE_STATES: Final = {63027: Approval.REJECTED, 63040: Approval.REJECTED, 63041: Approval.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt that ended. `tries`: POSTs so far, this one included. `redecided`: once already, after 63016.
+
+    `now`: the store's clock as this worker knows it.
+    """
+
+    send: Send
+    tries: int
+    redecided: bool
+    now: datetime
+    expires_at: datetime
+
+    @property
+    def relies_on_tag(self) -> bool:
+        return isinstance(self.send.content, FreeformContent) and self.send.content.relies_on_tag
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What to record. `entry`: the catalogue's line when Twilio gave an error. `posted`: a POST started."""
+
+    result: Result
+    effects: tuple[Effect, ...] = ()
+    entry: ErrorEntry | None = None
+    posted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Concludes attempts by the catalogue. `chance` draws evenly from 0 to 1, for the jitter of retries."""
+
+    rules: Rules
+    chance: Callable[[], float]
+
+    def conclude(self, reply: Reply, tried: Tried) -> Outcome:
+        """Say what becomes of the message, and what the reply teaches. Raises nothing, whatever the code."""
+        match reply:
+            case Accepted(message_sid=message_sid, status=status):
+                return Outcome(SettleAccepted(message_sid, status))
+            case NotSent():
+                return self._not_sent(reply, tried)
+            case Unproven(reason=reason, code=code):
+                return Outcome(SettleUnknown(reason, _detail(reply), self.first_look_ms, code))
+            case Rejected():
+                return self._rejected(reply, tried)
+            case _:
+                assert_never(reply)
+
+    @property
+    def first_look_ms(self) -> int:
+        """When evidence of an unproven attempt is looked for first, in milliseconds: a callback often comes sooner."""
+        return int(min(_FIRST_LOOK, self.rules.policy.resend_after / 2) / timedelta(milliseconds=1))
+
+    def _not_sent(self, reply: NotSent, tried: Tried) -> Outcome:
+        if reply == PERMIT_LAPSED:
+            back = SettleAgain(Stage.QUEUED, Reason.PERMIT_LAPSED, delay_ms=_LAPSED_AGAIN_MS)
+            return Outcome(back, posted=False)
+        again = self._again(_NOT_SENT, Reason.NOT_SENT, tried, None)
+        return Outcome(again, entry=_NOT_SENT, posted=False)
+
+    def _rejected(self, reply: Rejected, tried: Tried) -> Outcome:
+        entry = self.rules.errors.lookup(reply.code, http_status=reply.http_status)
+        return Outcome(self._result(entry, reply, tried), self.effects(entry, tried, reply.retry_after), entry)
+
+    def _result(self, entry: ErrorEntry, reply: Rejected, tried: Tried) -> Result:
+        match entry.error_class:
+            case ErrorClass.RETRY:
+                return self._again(entry, Reason.PROVIDER_TRANSIENT, tried, reply.retry_after)
+            case ErrorClass.THROTTLE:
+                return self._again(entry, Reason.THROTTLED, tried, reply.retry_after)
+            case ErrorClass.PAUSE_SENDER:
+                return self._again(entry, Reason.SENDER_PAUSED, tried, reply.retry_after)
+            case ErrorClass.PAUSE_ACCOUNT:
+                return self._again(entry, Reason.ACCOUNT_PAUSED, tried, reply.retry_after)
+            case ErrorClass.RECONCILE:
+                return SettleUnknown(Reason.OUTCOME_SERVER_ERROR, entry.sentence, self.first_look_ms, reply.code)
+            case ErrorClass.TEMPLATE:
+                return self._window_closed(entry, tried)
+            case (
+                ErrorClass.FAIL
+                | ErrorClass.BADADDR
+                | ErrorClass.OPTOUT
+                | ErrorClass.DISABLE_TEMPLATE
+                | ErrorClass.CONFIG
+                | ErrorClass.IGNORE
+            ):
+                return SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, entry.code, entry.sentence)
+            case _:
+                assert_never(entry.error_class)
+
+    def _again(self, entry: ErrorEntry, reason: Reason, tried: Tried, retry_after: float | None) -> Result:
+        at = next_try_at(
+            tried.tries,
+            entry,
+            self.chance(),
+            retry_after=retry_after,
+            now=tried.now,
+            expires_at=tried.expires_at,
+        )
+        if at is not None:
+            return SettleAgain(Stage.RETRYING, reason, due_at=at, code=entry.code, sentence=entry.sentence)
+        if entry.max_tries and tried.tries >= entry.max_tries:
+            return SettleEnd(Stage.DEAD, Reason.RETRIES_EXHAUSTED, entry.code, entry.sentence)
+        return SettleEnd(Stage.EXPIRED, Reason.EXPIRED, entry.code, entry.sentence)
+
+    def _window_closed(self, entry: ErrorEntry, tried: Tried) -> Result:
+        """Decide once more: the window's record is closed now, so a template goes, or it waits, or it is refused."""
+        reason = Reason.WINDOW_CLOSED_BY_PROVIDER
+        if tried.redecided:
+            return SettleEnd(Stage.FAILED, reason, entry.code, entry.sentence)
+        return SettleAgain(Stage.RETRYING, reason, redecided=True, code=entry.code, sentence=entry.sentence)
+
+    def effects(self, entry: ErrorEntry, tried: Tried, retry_after: float | None = None) -> tuple[Effect, ...]:
+        """Say what an error teaches about person, sender, account, template and tag."""
+        found = effects_of(entry, retry_after)
+        if tried.relies_on_tag and tag_after(self.rules.policy, code=entry.code) is TagState.DEAD:
+            return (*found, SetTag(TagState.DEAD, f"code {entry.code}"))
+        return found
+
+
+def effects_of(entry: ErrorEntry, retry_after: float | None = None) -> tuple[Effect, ...]:
+    """Say what a catalogue entry teaches, come with the answer or with a callback. `retry_after` in seconds."""
+    reason = f"code {entry.code}"
+    seconds = int(entry.wait.total_seconds())
+    match entry.error_class:
+        case ErrorClass.TEMPLATE:
+            return (CloseWindow(),)
+        case ErrorClass.OPTOUT:
+            return (OptOut(sender_only=entry.scope is Scope.SENDER, evidence=f"twilio {reason}"),)
+        case ErrorClass.BADADDR:
+            return (SuppressAddress(seconds or _seconds(UNTIL_RESET), reason),)
+        case ErrorClass.PAUSE_SENDER:
+            return (PauseSender(seconds or _seconds(UNTIL_RESET), reason),)
+        case ErrorClass.PAUSE_ACCOUNT:
+            return (PauseAccount(seconds or _seconds(UNTIL_RESET), reason),)
+        case ErrorClass.DISABLE_TEMPLATE:
+            state = _TEMPLATE_STATES.get(entry.code or 0, Approval.DISABLED)
+            return (SetTemplate(state, reason, seconds),)
+        case ErrorClass.THROTTLE:
+            return _slow_down(entry, max(seconds, min(int(retry_after or 0), 3600)), reason)
+        case _:
+            return ()
+
+
+def _slow_down(entry: ErrorEntry, seconds: int, reason: str) -> tuple[Effect, ...]:
+    if seconds and entry.scope is Scope.SENDER:
+        return (PauseSender(seconds, reason),)
+    if seconds and entry.scope is Scope.ACCOUNT:
+        return (PauseAccount(seconds, reason),)
+    return ()
+
+
+def _seconds(period: timedelta) -> int:
+    return int(period.total_seconds())
+
+
+def _detail(reply: Unproven) -> str:
+    return f"{reply.detail}: {reply.excerpt}" if reply.excerpt else reply.detail

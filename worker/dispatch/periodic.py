@@ -1,0 +1,74 @@
+"""The periodic work of a partition as arq cron jobs on a queue of their own: each runs on one worker of the fleet."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from arq.connections import ArqRedis
+from arq.cron import CronJob, cron
+from arq.worker import Worker
+
+from sendwindow.codec import arq_deserializer
+from sendwindow.connect import connect, disconnect
+from sendwindow.keys import Keys
+from worker.tasks import end_tasks
+
+_POLL_SECONDS: Final = 0.5
+_JOB_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One periodic work. `every`: seconds, a divisor of 60. `work` never raises and skips itself while it runs."""
+
+    name: str
+    every: int
+    work: Callable[[], Awaitable[None]]
+
+
+async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
+    """Run the duties until cancelled.
+
+    Raises what arq raises when the store goes away: arq's `Worker` ends then, so whoever calls this starts it again.
+    """
+    store = connect(url, budget=0)
+    pool = ArqRedis(
+        store.connection_pool,
+        job_serializer=_serialize,
+        job_deserializer=arq_deserializer,
+        default_queue_name=keys.periodic,
+    )
+    worker = Worker(
+        queue_name=keys.periodic,
+        cron_jobs=[_job(duty, keys) for duty in duties],
+        redis_pool=pool,
+        handle_signals=False,
+        poll_delay=_POLL_SECONDS,
+        job_timeout=_JOB_SECONDS,
+        keep_result=0,
+        retry_jobs=False,
+        max_tries=1,
+        job_serializer=_serialize,
+        job_deserializer=arq_deserializer,
+        log_results=False,
+    )
+    try:
+        await worker.main()
+    finally:
+        # arq's own close() waits for its jobs and raises their cancellation here.
+        await end_tasks(worker.tasks.values())
+        await disconnect(store)
+
+
+def _serialize(value: Mapping[str, Any]) -> bytes:
+    """Write what arq keeps of a job. Of an error, which JSON cannot hold, only the class: its text may name persons."""
+    return json.dumps(value, default=lambda each: type(each).__name__).encode()
+
+
+def _job(duty: Duty, keys: Keys) -> CronJob:
+    async def run(ctx: dict[Any, Any]) -> None:  # noqa: ARG001 -- arq passes its context by this name
+        await duty.work()
+
+    # The name becomes part of a key, so it carries the partition.
+    return cron(run, name=f"{keys.tag}{duty.name}", second=set(range(0, 60, duty.every)), keep_result=0)

@@ -1,0 +1,43 @@
+"""What Twilio shows of a message, fetched or listed, becomes a status update like that of a callback."""
+
+from dataclasses import dataclass, replace
+
+from policies.rules import Rules
+from sendwindow.vocabulary import Channel, Reason
+from worker.gateway.evidence import update_of
+from worker.gateway.forms import StatusForm
+from worker.ports import Statuses
+from worker.twilio.messages import MessageRow
+from worker.values import StatusApplied, StatusUpdate
+
+_NO_SPREAD = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A row of Twilio's, whose attempt is known. `evidence`: what it proves the attempt by, should that be unknown."""
+
+    row: MessageRow
+    message_id: str
+    attempt: int
+    channel: Channel | None
+    evidence: Reason
+
+
+def read_reported(reported: Reported, rules: Rules) -> StatusUpdate:
+    """Rank a reported status and say what its error code teaches."""
+    form = StatusForm(
+        message_sid=reported.row.message_sid,
+        status=reported.row.status,
+        code=reported.row.error_code,
+        channel=reported.channel,
+        message_id=reported.message_id,
+        attempt=reported.attempt,
+    )
+    return replace(update_of(form, rules, _NO_SPREAD), evidence=reported.evidence)
+
+
+async def apply_reported(statuses: Statuses, reported: Reported, rules: Rules) -> StatusApplied:
+    """Apply one reported status. Raises what the store raises."""
+    [applied] = await statuses.apply([read_reported(reported, rules)])
+    return applied

@@ -1,0 +1,115 @@
+"""One message in the pipe, and what it asks and tells the store. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.decision import Decision, FreeformContent, Send, TemplateContent
+from sendwindow.contract import SendMessage
+from worker.dispatch.held import Held
+from worker.dispatch.outcomes import Outcome, Tried
+from worker.settings import Sender
+from worker.twilio.requests import SHORTEST_VALIDITY, Route
+from worker.values import AdmitRequest, Permit, SettleEnd, Settlement, StoredFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is held, what it says, and with which facts it is decided. `sender` None: no such sender is configured."""
+
+    held: Held
+    message: SendMessage
+    sender: Sender | None
+    facts: StoredFacts
+    now: datetime
+
+    @property
+    def template(self) -> str | None:
+        """The template as the message names it: under that name the store keeps its state."""
+        return self.message.template.name if self.message.template is not None else None
+
+    @property
+    def account(self) -> str:
+        """The sender's account, empty without a sender."""
+        return self.sender.account if self.sender is not None else ""
+
+    def ask(self, send: Send, person_cap: int) -> AdmitRequest:
+        """Ask for a permit for the next attempt, on what the decision saw."""
+        claimed, content = self.held.claimed, send.content
+        return AdmitRequest(
+            message_id=claimed.message_id,
+            fence=claimed.fence,
+            attempt=claimed.attempts + 1,
+            person_digest=self.facts.person_digest,
+            sender=self.message.sender,
+            account=self.account,
+            template=self.template if isinstance(content, TemplateContent) else None,
+            seen=send.seen,
+            valid_until=send.valid_until,
+            reason=send.reason,
+            trace=send.trace,
+            person_cap=person_cap,
+            relies_on_tag=isinstance(content, FreeformContent) and content.relies_on_tag,
+        )
+
+    def start_by(self, send: Send, permit: Permit, monotonic: float) -> float:
+        """Say until when the POST may start, in monotonic seconds.
+
+        Not beyond the permit, not beyond what the decision allows, and so that Twilio's queue, which keeps a message
+        for one second at the least, still ends in time.
+        """
+        now = self.held.now(monotonic)
+        queue_end = send.trace.decided_at + send.validity_period
+        left = min(send.valid_until - now, queue_end - now - SHORTEST_VALIDITY)
+        return min(permit.lapses_at, monotonic + left.total_seconds())
+
+    def route(self, sender: Sender, attempt: int) -> Route:
+        """Say from whom to whom an attempt goes."""
+        return Route(
+            account=sender.account,
+            from_address=sender.address,
+            to=self.message.to,
+            messaging_service_sid=sender.messaging_service_sid,
+            message_id=self.message.message_id,
+            attempt=attempt,
+        )
+
+    def tried(self, send: Send, now: datetime) -> Tried:
+        """Say what was tried, for the conclusion."""
+        claimed = self.held.claimed
+        return Tried(
+            send=send,
+            tries=claimed.tries + 1,
+            redecided=claimed.redecided,
+            now=now,
+            expires_at=claimed.expires_at,
+        )
+
+    def settlement(self, outcome: Outcome, attempt: int, decision: Decision | None) -> Settlement:
+        """Say what to record. `attempt` 0: there was no permit."""
+        return Settlement(
+            message_id=self.held.claimed.message_id,
+            fence=self.held.claimed.fence,
+            attempt=attempt,
+            result=outcome.result,
+            person_digest=self.facts.person_digest,
+            sender=self.message.sender,
+            account=self.account,
+            template=self.template,
+            effects=outcome.effects,
+            trace=decision.trace if decision is not None else None,
+            posted=outcome.posted,
+        )
+
+
+def unread(held: Held, end: SettleEnd) -> Settlement:
+    """Say what to record of a job that nobody could read: it does not tell from whom it is."""
+    claimed = held.claimed
+    return Settlement(
+        message_id=claimed.message_id,
+        fence=claimed.fence,
+        attempt=0,
+        result=end,
+        person_digest=claimed.facts.person_digest,
+        sender="",
+        account="",
+    )

@@ -1,0 +1,76 @@
+"""Patience with a store that is away: backoff, and who is failing right now. A failure here never ends anything."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from worker.dispatch.meter import Meter
+
+Answer = TypeVar("Answer")
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+"""Short, so that sending goes on within two seconds of the store's return."""
+
+
+class Health:
+    """Which parts fail at this moment. The first failure and the recovery of a part are logged, not each try."""
+
+    def __init__(self, log: FilteringBoundLogger, meter: Meter) -> None:
+        self._log = log
+        self._meter = meter
+        self._failing: set[str] = set()
+
+    @property
+    def is_good(self) -> bool:
+        return not self._failing
+
+    @property
+    def failing(self) -> frozenset[str]:
+        return frozenset(self._failing)
+
+    def failed(self, part: str, error: Exception) -> None:
+        """Note that a part failed. Texts of errors may hold URLs with secrets: only the class is logged."""
+        self._meter.failing(part)
+        if part not in self._failing:
+            self._failing.add(part)
+            self._log.warning("failing", part=part, error=type(error).__name__)
+
+    def works(self, part: str) -> None:
+        """Note that a part works, again or still."""
+        if part in self._failing:
+            self._failing.discard(part)
+            self._log.info("recovered", part=part)
+
+
+class Patience:
+    """Tries calls again until they succeed, with growing pauses and jitter. `chance` draws evenly from 0 to 1."""
+
+    def __init__(self, health: Health, chance: Callable[[], float]) -> None:
+        self._health = health
+        self._chance = chance
+
+    async def insist(
+        self, part: str, call: Callable[[], Awaitable[Answer]], unless: Callable[[], bool] = lambda: False
+    ) -> Answer | None:
+        """Call until it succeeds, for ever; None when `unless` became true after a failure."""
+        failures = 0
+        while True:
+            try:
+                answer = await call()
+            except Exception as error:  # noqa: BLE001 -- whatever the store's trouble is, a result must not be lost
+                self._health.failed(part, error)
+                failures += 1
+                if unless():
+                    return None
+                await self.pause(failures)
+            else:
+                self._health.works(part)
+                return answer
+
+    async def pause(self, failures: int) -> None:
+        """Wait before the next try; longer with every failure in a row."""
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))
+        await asyncio.sleep(longest * (0.5 + 0.5 * self._chance()))

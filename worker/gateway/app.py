@@ -1,0 +1,150 @@
+"""The gateway as an aiohttp application: routes, what every request gets, health and metrics."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from structlog.typing import FilteringBoundLogger
+
+from policies.rules import Rules
+from sendwindow.errors import NotDurable
+from worker.clock import perf
+from worker.gateway.forms import GarbageError
+from worker.gateway.inbound import INBOUND_PATH, InboundEndpoint
+from worker.gateway.parts import GatewayStore, Parts
+from worker.gateway.signed import Door, RefusedError, SignedRequest
+from worker.gateway.status import STATUS_PATH, StatusEndpoint
+from worker.gateway.view import StoreView
+from worker.journal import Journal
+from worker.logs import person_labels
+from worker.settings import Settings
+from worker.telemetry.metrics import CONTENT_TYPE, Metrics
+from worker.telemetry.stored import StoredMetrics
+
+Answer = Callable[[SignedRequest], Awaitable[web.Response]]
+
+METER: Final = web.AppKey("meter", Metrics)
+DRAINING: Final = web.AppKey("draining", asyncio.Event)
+
+
+def make_app(
+    settings: Settings,
+    store: GatewayStore,
+    rules: Rules,
+    *,
+    journal: Journal,
+    meter: Metrics,
+    log: FilteringBoundLogger,
+) -> web.Application:
+    """Build the gateway. The store stays the caller's to close, after the gateway has stopped."""
+    parts = Parts(settings, store, rules, journal, meter, log, person_labels(settings.log_key))
+    app = web.Application(client_max_size=settings.gateway.max_body_bytes)
+    app[METER] = meter
+    app[DRAINING] = asyncio.Event()
+    status, inbound = StatusEndpoint(parts), InboundEndpoint(parts)
+    door = Door(settings)
+    # a proxy may pass on the path of the public URL, or take it away
+    for prefix in {"", urlsplit(settings.gateway.public_url).path}:
+        for_status = _guarded(parts, door, "status", STATUS_PATH, status.answer)
+        app.router.add_post(prefix + STATUS_PATH, for_status)
+        app.router.add_get(prefix + STATUS_PATH, for_status, allow_head=False)
+        app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, inbound.answer))
+    _add_health(app, store, meter)
+    app.on_response_prepare.append(_without_banner)
+    app.on_shutdown.append(_drain)
+
+    async def stored(_app: web.Application) -> None:
+        for endpoint in (status, inbound):
+            try:
+                await endpoint.drained(settings.gateway.timeout_seconds)
+            except TimeoutError:
+                # the requests were answered 503 long ago, so Twilio brings them again
+                log.warning("stopped_without_store")
+
+    app.on_cleanup.append(stored)
+    return app
+
+
+def _guarded(
+    parts: Parts, door: Door, endpoint: str, path: str, answer: Answer
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Wrap an endpoint in what all of them need: a signature, a time limit, and an answer whatever happens."""
+    limit = parts.settings.gateway.timeout_seconds
+
+    async def handle(request: web.Request) -> web.Response:
+        began = perf()
+        signed: SignedRequest | None = None
+        try:
+            async with asyncio.timeout(limit):
+                signed = await door.admit(request, path)
+                response = await answer(signed)
+        except RefusedError as refused:
+            return _refused(parts, endpoint, refused)
+        except GarbageError as garbage:
+            return _refused(parts, endpoint, RefusedError(400, "garbage", str(garbage)))
+        except (ConnectionResetError, web.RequestPayloadError):
+            # the other side went away or sent a broken body: nobody reads the answer
+            return _refused(parts, endpoint, RefusedError(400, "garbage", "the body did not arrive whole"))
+        except TimeoutError as error:
+            if signed is None:
+                return _refused(parts, endpoint, RefusedError(408, "slow", "the body did not arrive in time"))
+            return _failed(parts, endpoint, error)
+        except Exception as error:  # noqa: BLE001  # whatever failed, it is not stored, and Twilio is to come again
+            return _failed(parts, endpoint, error)
+        parts.meter.answered(endpoint, perf() - began)
+        return response
+
+    return handle
+
+
+def _refused(parts: Parts, endpoint: str, refused: RefusedError) -> web.Response:
+    if refused.reason == "signature":
+        parts.meter.signature_failed(endpoint)
+    parts.meter.refused(endpoint, refused.reason)
+    parts.log.warning("request_refused", endpoint=endpoint, reason=refused.reason, why=refused.sentence)
+    return web.Response(status=refused.status, text=refused.sentence + "\n")
+
+
+def _failed(parts: Parts, endpoint: str, error: Exception) -> web.Response:
+    parts.meter.refused(endpoint, "store")
+    is_ours = not isinstance(error, OSError | NotDurable) and type(error).__module__.partition(".")[0] != "redis"
+    parts.log.error(
+        "request_failed", endpoint=endpoint, error=type(error).__name__, exc_info=error if is_ours else None
+    )
+    return web.Response(status=503, text="not stored; come again\n", headers={"Retry-After": "1"})
+
+
+def _add_health(app: web.Application, store: GatewayStore, meter: Metrics) -> None:
+    view = StoreView(store.records)
+    stored = StoredMetrics(meter.registry)
+
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(request: web.Request) -> web.Response:
+        if request.app[DRAINING].is_set():
+            problem: str | None = "draining"
+        else:
+            problem = None if await view.look() is not None else f"the store does not answer ({view.problem})"
+        meter.ready(is_ready=problem is None)
+        body = {"ready": problem is None} | ({} if problem is None else {"problem": problem})
+        return web.json_response(body, status=200 if problem is None else 503)
+
+    async def metrics(request: web.Request) -> web.Response:
+        stored.snapshot = await view.look()
+        meter.ready(is_ready=stored.snapshot is not None and not request.app[DRAINING].is_set())
+        return web.Response(body=meter.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    app.router.add_get("/health/live", live)
+    app.router.add_get("/health/ready", ready)
+    app.router.add_get("/metrics", metrics, allow_head=False)
+
+
+async def _without_banner(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+
+
+async def _drain(app: web.Application) -> None:
+    app[DRAINING].set()

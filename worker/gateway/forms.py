@@ -1,0 +1,119 @@
+"""Reads what Twilio sends into typed values. Pure. What is essential must be there; extras may be anything.
+
+Parameters: "Track outbound message status" and "Twilio's request to your incoming message webhook URL"
+(twilio.com/docs, read 2026-11-20). Twilio adds parameters without notice, so unknown ones are ignored.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from sendwindow.vocabulary import Channel
+
+MAX_FIELDS: Final = 500
+"""Twilio sends a few dozen."""
+
+_LONGEST_ID: Final = 200
+_MESSAGE_SID: Final = re.compile(r"[A-Z]{2}[0-9a-zA-Z]{32}")
+_STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,5}")
+_CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class GarbageError(Exception):
+    """A request is not what Twilio sends. `what` names the part, never its value."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is missing or unreadable; nothing was written")
+        self.what = what
+
+
+def decode_form(text: bytes) -> list[tuple[str, str]]:
+    """Decode a form or a query; blank values and repeated names stay. Raises GarbageError."""
+    try:
+        return parse_qsl(
+            text.decode(), keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError as error:
+        raise GarbageError("the form") from error
+
+
+def decode_json(body: bytes) -> list[tuple[str, str]]:
+    """Decode a JSON object into the parameters of a form; nested values are left out. Raises GarbageError."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise GarbageError("the JSON body") from error
+    if not isinstance(decoded, dict):
+        raise GarbageError("the JSON body")
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value))
+        for name, value in decoded.items()
+        if isinstance(value, str | int | float | bool)
+    ]
+
+
+def first_values(params: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    """Give each name its first value; Twilio repeats none."""
+    return dict(reversed(params))
+
+
+@dataclass(frozen=True, slots=True)
+class StatusForm:
+    """A status callback. `status` is verbatim. `message_id` and `attempt` are None for messages sent by others."""
+
+    message_sid: str
+    status: str
+    code: int | None
+    channel: Channel | None
+    message_id: str | None
+    attempt: int | None
+
+
+def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusForm:
+    """Read a status callback. `query`: the signed one, which names message (`m`) and attempt (`a`).
+
+    An `ErrorCode` that is no number counts as none: a status must not be lost over an extra. Raises GarbageError.
+    """
+    status = params.get("MessageStatus") or params.get("SmsStatus") or ""
+    if not _STATUS.fullmatch(status):
+        raise GarbageError("MessageStatus")
+    message_id, attempt = _attempt(query)
+    code = params.get("ErrorCode", "").strip()
+    return StatusForm(
+        message_sid=read_sid(params),
+        status=status,
+        code=int(code) if _CODE.fullmatch(code) else None,
+        channel=_channel(params),
+        message_id=message_id,
+        attempt=attempt,
+    )
+
+
+def read_sid(params: Mapping[str, str]) -> str:
+    """Read the MessageSid, or its older names. Raises GarbageError."""
+    sid = params.get("MessageSid") or params.get("SmsSid") or params.get("SmsMessageSid") or ""
+    if not _MESSAGE_SID.fullmatch(sid):
+        raise GarbageError("MessageSid")
+    return sid
+
+
+def _attempt(query: Mapping[str, str]) -> tuple[str | None, int | None]:
+    message_id, attempt = query.get("m"), query.get("a")
+    if message_id is None and attempt is None:
+        return None, None
+    if not message_id or len(message_id) > _LONGEST_ID or not message_id.isprintable():
+        raise GarbageError("m in the query")
+    if attempt is None or not _ATTEMPT.fullmatch(attempt):
+        raise GarbageError("a in the query")
+    return message_id, int(attempt)
+
+
+def _channel(params: Mapping[str, str]) -> Channel | None:
+    """Tell the channel by the prefix of the addresses; SMS has none, a new channel's prefix is None."""
+    prefix, colon, _ = (params.get("From") or params.get("To") or "").partition(":")
+    name = (prefix if colon else params.get("ChannelPrefix") or Channel.SMS.value).lower()
+    return next((channel for channel in Channel if channel == name), None)

@@ -1,0 +1,126 @@
+"""What persons write to us: read, apply in a group, hold a stop until no POST can start, answer empty TwiML.
+
+Stored before the 2xx. An empty answer, because TwiML that replies would send past every rule of this service.
+"""
+
+from typing import Final
+
+from aiohttp import web
+
+from policies.keywords import Keyword, effect
+from sendwindow.addresses import AddressError, parse_address
+from worker.gateway.barrier import LONGEST_SECONDS, wait_for_permits
+from worker.gateway.group import Group
+from worker.gateway.inbound_form import InboundForm, read_inbound
+from worker.gateway.parts import Parts
+from worker.gateway.signed import SignedRequest
+from worker.settings import Sender
+from worker.values import Inbound, InboundApplied
+
+INBOUND_PATH: Final = "/twilio/inbound"
+
+UNKNOWN_SENDER: Final = "?"
+"""Stands for an address of ours that no sender has; no sender can be called so."""
+
+_TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+
+class InboundEndpoint:
+    """Answers `/twilio/inbound`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._senders = {(one.account, one.address): one for one in parts.settings.senders.values()}
+        self._group: Group[Inbound, InboundApplied] = Group(parts.store.people.apply_inbound)
+
+    async def answer(self, signed: SignedRequest) -> web.Response:
+        """Apply an inbound message and answer empty TwiML. Raises GarbageError, or what the store raised.
+
+        An address of ours that no sender has is answered like any other, because a stop said there counts for the whole
+        account and is stored; a log line and a metric tell the operator what to configure.
+        """
+        form = read_inbound(signed.params)
+        if _is_person(form.address):
+            await self._apply(form, signed)
+        else:
+            # a short code or a channel this service never sends to: there is nothing to remember
+            self._parts.meter.inbound(None, "not_a_person")
+            self._parts.log.warning("inbound_not_a_person", sid=form.message_sid, account=signed.account.name)
+        return web.Response(body=_TWIML, content_type="text/xml")
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until everything handed in is stored, at most so long. Raises TimeoutError."""
+        await self._group.drained(seconds)
+
+    async def _apply(self, form: InboundForm, signed: SignedRequest) -> None:
+        account = signed.account.name
+        sender = self._senders.get((account, form.sender_address))
+        keyword = await self._keyword(form, account, sender)
+        inbound = Inbound(
+            message_sid=form.message_sid,
+            sender=sender.name if sender is not None else UNKNOWN_SENDER,
+            account=account,
+            address=form.address,
+            keyword=keyword,
+        )
+        applied = await self._group.submit(inbound)
+        self._note(form, inbound, applied)
+        if Keyword.STOP in {keyword, applied.opted}:
+            await self._hold(form, applied)
+
+    async def _keyword(self, form: InboundForm, account: str, sender: Sender | None) -> str | None:
+        found = self._parts.rules.keywords.match(form.words, form.opt_out_type)
+        if found is Keyword.YES:
+            is_opted_out = sender is not None and await self._is_opted_out(form.address, account, sender.name)
+            found = effect(found, is_opted_out=is_opted_out)
+        if sender is None and found is not Keyword.STOP:
+            return None
+        return None if found is None else found.value
+
+    async def _is_opted_out(self, address: str, account: str, sender: str) -> bool:
+        facts = await self._parts.store.people.facts(address, sender, account, None)
+        return any(
+            not one.granted and one.purpose is None and one.sender in {None, sender} for one in facts.person.consents
+        )
+
+    async def _hold(self, form: InboundForm, applied: InboundApplied) -> None:
+        parts = self._parts
+        left_ms = await wait_for_permits(
+            parts.store.people, applied.person_digest, applied.open_permits_ms, LONGEST_SECONDS
+        )
+        if left_ms > 0:
+            parts.meter.overlapped()
+            parts.log.warning(
+                "opt_out_overlap", sid=form.message_sid, person=parts.label(form.address), left_ms=left_ms
+            )
+
+    def _note(self, form: InboundForm, inbound: Inbound, applied: InboundApplied) -> None:
+        parts = self._parts
+        parts.journal.write("inbound", sid=form.message_sid, keyword=inbound.keyword, opted=applied.opted)
+        parts.meter.inbound(inbound.keyword, "first" if applied.first else "repeated")
+        parts.log.info(
+            "inbound",
+            sid=form.message_sid,
+            sender=inbound.sender,
+            person=parts.label(form.address),
+            keyword=inbound.keyword,
+            opted=applied.opted,
+            first=applied.first,
+            released=applied.released,
+        )
+        if inbound.sender == UNKNOWN_SENDER:
+            parts.meter.refused("inbound", "unknown_sender")
+            parts.log.warning(
+                "unknown_sender",
+                sid=form.message_sid,
+                account=inbound.account,
+                remedy="configure a [senders.NAME] with the address this message was sent to, or point it elsewhere",
+            )
+
+
+def _is_person(address: str) -> bool:
+    try:
+        parse_address(address)
+    except AddressError:
+        return False
+    return True

@@ -1,0 +1,145 @@
+"""A message a person wrote to us, with all Twilio says about it. Pure; only MessageSid, From and To must be there.
+
+Parameters: "Twilio's request to your incoming message webhook URL" and "WhatsApp key concepts" (twilio.com/docs, read
+2026-11-20). `MessageType`, `ListId` and `ListTitle` are seen in the field without being documented.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.gateway.forms import GarbageError, read_sid
+
+MAX_MEDIA: Final = 32
+"""Ten is the most Twilio sends; `NumMedia` is not trusted beyond this."""
+
+_REFERRAL: Final = "Referral"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An attachment. Downloading it needs the account's credentials."""
+
+    url: str = field(repr=False)
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place a person sent, as texts."""
+
+    latitude: str = field(repr=False)
+    longitude: str = field(repr=False)
+    address: str = field(repr=False)
+    label: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A button or list row the person chose. `kind`: REPLY, ACTION or LIST, as Twilio says."""
+
+    kind: str
+    text: str = field(repr=False)
+    payload: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundForm:
+    """An inbound message. `sender_address` is ours, `address` the person's."""
+
+    message_sid: str
+    sender_address: str
+    address: str = field(repr=False)
+    body: str = field(default="", repr=False)
+    message_type: str = ""
+    opt_out_type: str | None = None
+    messaging_service_sid: str | None = None
+    segments: int = 0
+    media: tuple[Media, ...] = ()
+    tap: Tap | None = None
+    location: Location | None = None
+    profile_name: str = field(default="", repr=False)
+    wa_id: str = field(default="", repr=False)
+    external_user_id: str = field(default="", repr=False)
+    parent_external_user_id: str = field(default="", repr=False)
+    is_forwarded: bool = False
+    is_frequently_forwarded: bool = False
+    flow_data: str = field(default="", repr=False)
+    channel_metadata: str = field(default="", repr=False)
+    replied_to_sid: str | None = None
+    replied_to_sender: str = field(default="", repr=False)
+    referral: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def words(self) -> str:
+        """What the person said: the text, or the text of the button tapped."""
+        return self.body or (self.tap.text if self.tap else "")
+
+
+def read_inbound(params: Mapping[str, str]) -> InboundForm:
+    """Read an inbound message; an extra that is missing or unreadable reads as empty.
+
+    Raises GarbageError without MessageSid, From or To.
+    """
+    return InboundForm(
+        message_sid=read_sid(params),
+        sender_address=_needed(params, "To"),
+        address=_needed(params, "From"),
+        body=params.get("Body", ""),
+        message_type=params.get("MessageType", ""),
+        opt_out_type=params.get("OptOutType") or None,
+        messaging_service_sid=params.get("MessagingServiceSid") or None,
+        segments=_number(params, "NumSegments"),
+        media=_media(params),
+        tap=_tap(params),
+        location=_location(params),
+        profile_name=params.get("ProfileName", ""),
+        wa_id=params.get("WaId", ""),
+        external_user_id=params.get("ExternalUserId", ""),
+        parent_external_user_id=params.get("ParentExternalUserId", ""),
+        is_forwarded=params.get("Forwarded", "").lower() == "true",
+        is_frequently_forwarded=params.get("FrequentlyForwarded", "").lower() == "true",
+        flow_data=params.get("FlowData") or params.get("InteractiveData", ""),
+        channel_metadata=params.get("ChannelMetadata", ""),
+        replied_to_sid=params.get("OriginalRepliedMessageSid") or None,
+        replied_to_sender=params.get("OriginalRepliedMessageSender", ""),
+        referral={name: value for name, value in params.items() if name.startswith(_REFERRAL)},
+    )
+
+
+def _needed(params: Mapping[str, str], name: str) -> str:
+    value = params.get(name, "").strip()
+    if not value:
+        raise GarbageError(name)
+    return value
+
+
+def _number(params: Mapping[str, str], name: str) -> int:
+    text = params.get(name, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
+
+
+def _media(params: Mapping[str, str]) -> tuple[Media, ...]:
+    found = []
+    for index in range(min(_number(params, "NumMedia"), MAX_MEDIA)):
+        url = params.get(f"MediaUrl{index}", "")
+        if url:
+            found.append(Media(url, params.get(f"MediaContentType{index}", "")))
+    return tuple(found)
+
+
+def _tap(params: Mapping[str, str]) -> Tap | None:
+    if params.get("ButtonText") or params.get("ButtonPayload"):
+        kind = params.get("ButtonType") or "REPLY"
+        return Tap(kind, params.get("ButtonText", ""), params.get("ButtonPayload", ""))
+    if params.get("ListId") or params.get("ListTitle"):
+        return Tap("LIST", params.get("ListTitle", ""), params.get("ListId", ""))
+    return None
+
+
+def _location(params: Mapping[str, str]) -> Location | None:
+    latitude, longitude = params.get("Latitude", ""), params.get("Longitude", "")
+    if not latitude or not longitude:
+        return None
+    return Location(latitude, longitude, params.get("Address", ""), params.get("Label", ""))

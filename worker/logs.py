@@ -1,0 +1,163 @@
+"""Logs for everything in the process: JSON, or colours on a terminal; other libraries' loggers come out the same way.
+
+Two nets keep persons and secrets out: fields with a telling name lose their value, and whatever still looks like an
+address or a password in a URL is cut from the finished line. They are nets: no code may rely on them.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from worker.settings_schema import LogSettings
+
+PERSONAL_FIELDS: Final = frozenset(
+    {
+        "address",
+        "auth_token",
+        "api_secret",
+        "authorization",
+        "body",
+        "button_payload",
+        "button_text",
+        "content_variables",
+        "external_user_id",
+        "form",
+        "freeform",
+        "from",
+        "headers",
+        "location",
+        "log_key",
+        "media_url",
+        "params",
+        "password",
+        "payload",
+        "person_key",
+        "phone",
+        "profile_name",
+        "query",
+        "raw",
+        "recipient",
+        "secret",
+        "text",
+        "to",
+        "token",
+        "variables",
+        "wa_id",
+    }
+)
+"""Fields that are never written. The value is lost; the line says which fields were removed."""
+
+REMOVED: Final = "[removed]"
+
+_ADDRESS: Final = re.compile(r"""(?:whatsapp|messenger):[^\s"'\\,;)}\]>&]+|(?:\+|%2B)[0-9]{7,15}""", re.IGNORECASE)
+_PASSWORD: Final = re.compile(r"""://[^\s/"'\\@]*@""")
+
+# arq's worker logs every job with its arguments at INFO; aiohttp logs every request
+_QUIET: Final = {"arq": logging.WARNING, "aiohttp.access": logging.WARNING, "asyncio": logging.WARNING}
+_LABEL_HEX_DIGITS: Final = 16
+
+
+def configure_logs(
+    log: LogSettings, stream: TextIO | None = None, context: MutableMapping[str, Any] | None = None
+) -> None:
+    """Send the logs of this process to `stream` (standard error by default), in the format and from the level set.
+
+    `context`: fields every line carries, such as the role of the process. Loggers of other libraries follow; those that
+    would show arguments are silent below warnings.
+    """
+    out = stream if stream is not None else sys.stderr
+    level = logging.getLevelNamesMapping()[log.level.upper()]
+    is_json = log.format == "json" or (log.format == "auto" and not out.isatty())
+    first: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _adding(dict(context or {})),
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    last: list[Processor] = [refuse_personal_fields, *_rendering(is_json=is_json, colours=out.isatty()), scrub_line]
+    structlog.configure(
+        processors=[*first, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    _take_over_standard_logging(out, level, first, last)
+
+
+def get_log() -> FilteringBoundLogger:
+    """Give a logger that writes where `configure_logs` said; call that first."""
+    # bound at once: a lazy one would be built again for every line
+    log: FilteringBoundLogger = structlog.get_logger().bind()
+    return log
+
+
+def refuse_personal_fields(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Take the value of every field in `PERSONAL_FIELDS` out of a line, and say so in it."""
+    found = [name for name in event_dict if name.lower() in PERSONAL_FIELDS]
+    for name in found:
+        del event_dict[name]
+    if found:
+        event_dict["removed"] = sorted(found)
+    return event_dict
+
+
+def scrub_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    """Cut what looks like an address, or like credentials in a URL, out of a finished line."""
+    return _PASSWORD.sub(f"://{REMOVED}@", _ADDRESS.sub(REMOVED, str(line)))
+
+
+def person_labels(key: bytes | None) -> Callable[[str], str]:
+    """Give the function that names persons in logs: a digest of their address under the log key, 16 hex digits.
+
+    The key is not the one of the store, so that who reads logs cannot name persons in the store. Without a key one is
+    made up: labels then differ from process to process.
+    """
+    used = key or secrets.token_bytes(32)
+
+    def label(address: str) -> str:
+        return hmac.digest(used, address.encode(), hashlib.sha256).hex()[:_LABEL_HEX_DIGITS]
+
+    return label
+
+
+def _adding(context: dict[str, Any]) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        for name, value in context.items():
+            event_dict.setdefault(name, value)
+        return event_dict
+
+    return add
+
+
+def _rendering(*, is_json: bool, colours: bool) -> list[Processor]:
+    if is_json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    # without local variables: a traceback that shows them shows texts and tokens
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain, timestamp_key="at")]
+
+
+def _take_over_standard_logging(out: TextIO, level: int, first: list[Processor], last: list[Processor]) -> None:
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*first, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    for other in root.handlers[:]:
+        root.removeHandler(other)
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(level, least))
+    logging.captureWarnings(capture=True)

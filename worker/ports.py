@@ -1,0 +1,151 @@
+"""What the pipe, the gateway and the commands ask of the stores. `worker/stores/` answers; nothing else knows Redis.
+
+Every call is safe to repeat after a lost reply: by message id, request id or fence.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+from worker.values import (
+    Admission,
+    AdmitRequest,
+    ClaimBatch,
+    ConsentEntry,
+    Inbound,
+    InboundApplied,
+    MissingStatus,
+    Reaped,
+    Record,
+    Resolution,
+    RivalAttempt,
+    Settled,
+    Settlement,
+    StatusApplied,
+    StatusUpdate,
+    StoredFacts,
+    UnknownAttempt,
+)
+
+
+class Ledger(Protocol):
+    """A message's way: claim, admit, settle; leases kept and reaped."""
+
+    async def claim(self, limit: int) -> ClaimBatch:
+        """Take up to `limit` due messages with a lease, a fence and their facts."""
+        ...
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        """Write the intent and grant a permit, one answer a request in order."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Record outcomes and apply their effects, one answer a settlement in order."""
+        ...
+
+    async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
+        """Renew the leases of (message id, fence); answers the ids that are no longer ours."""
+        ...
+
+    async def release(self, held: Sequence[tuple[str, int]]) -> int:
+        """Give claims (message id, fence) back untouched, at no cost to their tries; answers how many were ours."""
+        ...
+
+    async def reap(self, limit: int) -> list[Reaped]:
+        """Move on messages whose lease ran out."""
+        ...
+
+    async def adopt(self, limit: int) -> int:
+        """Take jobs of plain arq producers into lanes and honour `arq:abort`; answers how many were taken."""
+        ...
+
+    async def wait_for_work(self, timeout: float) -> bool:
+        """Block until a lane became ready or `timeout` seconds passed."""
+        ...
+
+
+class People(Protocol):
+    """What is known about persons."""
+
+    async def apply_inbound(self, inbounds: Sequence[Inbound]) -> list[InboundApplied]:
+        """Deduplicate, move windows, apply keywords, release waiting messages; one atomic step each."""
+        ...
+
+    async def permits_left_ms(self, digest: str) -> int:
+        """Milliseconds until the last open permit of a person lapses; 0 when none is open."""
+        ...
+
+    async def record_consent(
+        self, address: str, entry: ConsentEntry, *, after_stop: bool = False
+    ) -> Literal["recorded", "opted_out"]:
+        """Append to the consent ledger and move its projection; no grant after a withdrawal in force, unless told."""
+        ...
+
+    async def consents(self, address: str) -> list[Mapping[str, object]]:
+        """The consent ledger of a person, oldest first."""
+        ...
+
+    async def facts(self, address: str, sender: str, account: str, template: str | None) -> StoredFacts:
+        """What a decision would see now; writes nothing."""
+        ...
+
+    def digest(self, address: str) -> str:
+        """The keyed digest that names a person in keys."""
+        ...
+
+
+class Statuses(Protocol):
+    """What providers report back."""
+
+    async def apply(self, updates: Sequence[StatusUpdate]) -> list[StatusApplied]:
+        """Move statuses forward only; bind SIDs to the attempts they name."""
+        ...
+
+
+class Unknowns(Protocol):
+    """Attempts whose outcome is not proven, and accepted messages whose callbacks stay away (`Store.unknowns`)."""
+
+    async def due(self, limit: int, again_after_ms: int) -> list[UnknownAttempt]:
+        """Take up to `limit` unknown attempts whose search is due; none again before `again_after_ms`, whoever asks."""
+        ...
+
+    async def resolve(self, resolutions: Sequence[Resolution]) -> list[bool]:
+        """Act by the messages' rules, one answer each; False when the attempt is no longer unknown."""
+        ...
+
+    async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
+        """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""
+        ...
+
+    async def rivals(self, person_digest: str, message_id: str) -> list[RivalAttempt]:
+        """The other unproven attempts to a person.
+
+        Ask after a list was read: what is admitted later cannot be on it.
+        """
+        ...
+
+    async def missing(self, limit: int, quiet_for_ms: int, again_after_ms: int) -> list[MissingStatus]:
+        """Take up to `limit` messages accepted at least `quiet_for_ms` ago without a final status.
+
+        None is handed out again before `again_after_ms`.
+        """
+        ...
+
+
+class Records(Protocol):
+    """What a person asks about messages."""
+
+    async def record(self, message_id: str) -> Record | None:
+        """One message, whole."""
+        ...
+
+    def listed(self, which: str) -> AsyncIterator[Record]:
+        """The messages in `dead`, `unknown` or `unresolved`, oldest first."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """Store-wide totals."""
+        ...
+
+    async def depths(self) -> Mapping[str, int]:
+        """Messages in each lane, and in each list."""
+        ...

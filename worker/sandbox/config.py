@@ -1,0 +1,80 @@
+"""What a sandbox is told at start and while it runs: accounts, templates, settings. Unknown names are refused."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Channel = Literal["whatsapp", "messenger", "sms"]
+Approval = Literal["approved", "pending", "received", "rejected", "paused", "disabled", "unsubmitted"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class SandboxAccount(_Strict):
+    """A Twilio account. `keys`: API key SID → secret. `senders` empty: every well-formed "From" belongs to it.
+
+    `services`: messaging service SID → its pool of senders. `verified`: set on a trial account, its only recipients.
+    """
+
+    sid: str = Field(pattern="^AC[0-9a-zA-Z]{32}$")
+    token: str = Field(repr=False)
+    keys: dict[str, str] = Field(default_factory=dict, repr=False)
+    senders: frozenset[str] = frozenset()
+    services: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    verified: frozenset[str] | None = None
+
+
+class SandboxTemplate(_Strict):
+    """A Content template. `body` with `{{1}}` placeholders is what the person reads; without it, name and values."""
+
+    name: str
+    variables: frozenset[str] = frozenset()
+    approved: Approval = "approved"
+    body: str = ""
+    account: str | None = None
+
+
+def _usual_statuses() -> dict[Channel, tuple[str, ...]]:
+    return {"whatsapp": ("sent", "delivered", "read"), "messenger": ("sent",), "sms": ("sent", "delivered")}
+
+
+class SandboxSettings(_Strict):
+    """How the sandbox behaves; changed while it runs by POST /sandbox/settings. Milliseconds throughout.
+
+    `async_codes`: errors told by a `failed` callback after a 201 instead of in the answer. `list_lag_ms`: a message
+    shows in lists only after it. `blocks_opted_out`: channels on which the opted-out get 21610.
+    """
+
+    account_update: Literal["alive", "dead"] = "alive"
+    account_update_code: int = 63016
+    async_codes: frozenset[int] = frozenset({63013, 63016, 63021, 63040, 63041, 63042})
+    blocks_opted_out: frozenset[Channel] = frozenset({"whatsapp", "messenger", "sms"})
+    statuses: dict[Channel, tuple[str, ...]] = Field(default_factory=_usual_statuses)
+    latency_ms: int = Field(default=0, ge=0)
+    list_latency_ms: int = Field(default=0, ge=0)
+    list_lag_ms: int = Field(default=0, ge=0)
+    callback_delay_ms: int = Field(default=20, ge=0)
+    callback_retry_ms: int = Field(default=200, ge=1)
+
+
+class SandboxConfig(_Strict):
+    """Everything `make_app` needs. `inbound_url`: where Twilio was told to deliver what persons write, as signed.
+
+    `rewrites`: URL prefix → prefix, applied to callback and inbound URLs after signing (tests on loopback). `seed`
+    decides which messages a rule with a probability hits. `max_messages`: older ones are forgotten. `port` 0: any.
+    """
+
+    accounts: tuple[SandboxAccount, ...] = Field(min_length=1)
+    inbound_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    templates: dict[str, SandboxTemplate] = Field(default_factory=dict)
+    rewrites: dict[str, str] = Field(default_factory=dict)
+    journal: Path | None = None
+    seed: int = 0
+    offset_ms: int = 0
+    max_messages: int = Field(default=250_000, ge=1)
+    settings: SandboxSettings = Field(default_factory=SandboxSettings)

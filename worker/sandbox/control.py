@@ -1,0 +1,248 @@
+"""The sandbox's own endpoints under /sandbox, JSON in and out: person, clock, faults, settings, a look inside."""
+
+import asyncio
+import contextlib
+from typing import Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.sandbox.addresses import channel_of
+from worker.sandbox.api import SANDBOX
+from worker.sandbox.config import Approval, SandboxSettings
+from worker.sandbox.faults import Rule
+from worker.sandbox.messages import Held
+from worker.sandbox.phone import Say, say
+
+_LISTED: Final = 100
+_LONGEST_WAIT_S: Final = 60.0
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class _Clock(_Strict):
+    offset_ms: int
+
+
+class _Faults(_Strict):
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+
+class _Approval(_Strict):
+    sid: str
+    approved: Approval
+
+
+class _Person(_Strict):
+    """What the sandbox shall remember of a person without any inbound to the gateway."""
+
+    from_: str = Field(alias="from")
+    to: str
+    account: str | None = None
+    wrote_ago_ms: int | None = Field(default=None, ge=0)
+    stopped: bool | None = None
+    user_id: str | None = None
+
+
+async def post_say(request: web.Request) -> web.Response:
+    """POST /sandbox/say {from, to, body, times?, lost?, sid?, user_id?, extra?} → {sid, http, answers, stop, start}."""
+    words = await _read(request, Say)
+    try:
+        said = await say(request.app[SANDBOX], words)
+    except ValueError as error:
+        raise _bad(str(error)) from error
+    last = said.answers[-1] if said.answers else None
+    return web.json_response(
+        {"sid": said.sid, "http": last, "answers": list(said.answers), "stop": said.stop, "start": said.start}
+    )
+
+
+async def post_clock(request: web.Request) -> web.Response:
+    """POST /sandbox/clock {offset_ms} → {offset_ms, now_ms}."""
+    request.app[SANDBOX].outbox.offset_ms = (await _read(request, _Clock)).offset_ms
+    return await get_clock(request)
+
+
+async def get_clock(request: web.Request) -> web.Response:
+    """GET /sandbox/clock → {offset_ms, now_ms}."""
+    outbox = request.app[SANDBOX].outbox
+    return web.json_response({"offset_ms": outbox.offset_ms, "now_ms": outbox.now_ms()})
+
+
+async def post_faults(request: web.Request) -> web.Response:
+    """POST /sandbox/faults {rules: [rule, …]} adds them → {ids: […]}."""
+    faults = request.app[SANDBOX].faults
+    return web.json_response({"ids": [faults.add(rule) for rule in (await _read(request, _Faults)).rules]})
+
+
+async def get_faults(request: web.Request) -> web.Response:
+    """GET /sandbox/faults → {rules: [{id, hits, action, …}, …]}."""
+    return web.json_response({"rules": request.app[SANDBOX].faults.listing()})
+
+
+async def delete_faults(request: web.Request) -> web.Response:
+    """DELETE /sandbox/faults drops all rules → {rules: []}."""
+    request.app[SANDBOX].faults.clear()
+    return await get_faults(request)
+
+
+async def post_settings(request: web.Request) -> web.Response:
+    """POST /sandbox/settings with the settings to change → all settings. Messenger's tag is taken as unknown again."""
+    sandbox = request.app[SANDBOX]
+    changes = await _json_object(request)
+    try:
+        sandbox.settings = SandboxSettings.model_validate(sandbox.settings.model_dump() | changes)
+    except ValidationError as error:
+        raise _bad(_faults_of(error)) from error
+    sandbox.callbacks.retry_ms = sandbox.settings.callback_retry_ms
+    if "account_update" in changes:
+        sandbox.told_dead = frozenset()
+    return await get_settings(request)
+
+
+async def get_settings(request: web.Request) -> web.Response:
+    """GET /sandbox/settings → all settings."""
+    return web.json_response(request.app[SANDBOX].settings.model_dump(mode="json"))
+
+
+async def post_templates(request: web.Request) -> web.Response:
+    """POST /sandbox/templates {sid, approved} changes an approval, as Meta does remotely → {sid, approved}."""
+    sandbox, wish = request.app[SANDBOX], await _read(request, _Approval)
+    if wish.sid not in sandbox.templates:
+        raise _bad("the sandbox has no template with that sid: name it in the configuration")
+    sandbox.templates[wish.sid] = sandbox.templates[wish.sid].model_copy(update={"approved": wish.approved})
+    sandbox.changed_templates |= {wish.sid}
+    return web.json_response({"sid": wish.sid, "approved": wish.approved})
+
+
+async def post_people(request: web.Request) -> web.Response:
+    """POST /sandbox/people {from, to, wrote_ago_ms?, stopped?, user_id?, account?} seeds its memory → {person}."""
+    sandbox, wish = request.app[SANDBOX], await _read(request, _Person)
+    account = wish.account or next(iter(sandbox.accounts))
+    if wish.user_id is not None:
+        sandbox.people.link(wish.from_, f"whatsapp:{wish.user_id}")
+    person = sandbox.people.at(wish.from_)
+    if wish.wrote_ago_ms is not None:
+        person.write(wish.to, sandbox.outbox.now_ms() - wish.wrote_ago_ms)
+    if wish.stopped is True:
+        person.blocked.add(wish.to)
+        person.stopped.add((account, channel_of(wish.from_)))
+    elif wish.stopped is False:
+        person.start(account, wish.to, channel_of(wish.from_))
+    return web.json_response({"person": sandbox.label(wish.from_)})
+
+
+async def get_messages(request: web.Request) -> web.Response:
+    """GET /sandbox/messages?to=&from=&id=&limit= → {messages: […]}, newest first, 100 unless `limit` says otherwise."""
+    sandbox, query = request.app[SANDBOX], request.query
+    limit = int(query["limit"]) if query.get("limit", "").isdigit() else _LISTED
+    found: list[dict[str, object]] = []
+    for held in sandbox.messages.newest_first(to=query.get("to"), sender=query.get("from")):
+        if len(found) >= limit:
+            break
+        if "id" not in query or held.message_id == query["id"]:
+            found.append(_shown(held))
+    return web.json_response({"messages": found})
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    """GET /sandbox/stats → counters; `callbacks_pending` 0: nothing more will be told."""
+    sandbox = request.app[SANDBOX]
+    return web.json_response(
+        {
+            "posts": sandbox.requests["create"],
+            "lists": sandbox.requests["list"],
+            "fetches": sandbox.requests["fetch"],
+            "accepted": sandbox.counts["accepted"],
+            "not_accepted": sandbox.counts["not_accepted"],
+            "codes": _part(sandbox.counts, "code:"),
+            "violations": _part(sandbox.counts, "violation:"),
+            "inbounds": _part(sandbox.counts, "inbound:"),
+            "faults": dict(sandbox.faults.hits),
+            "callbacks": dict(sandbox.callbacks.counts),
+            "callbacks_pending": sandbox.callbacks.pending,
+            "held": len(sandbox.messages),
+            "in_flight": sandbox.in_flight,
+        }
+    )
+
+
+async def get_idle(request: web.Request) -> web.Response:
+    """GET /sandbox/idle answers when no callback is left to tell, at the latest after 60 s → {callbacks_pending}."""
+    callbacks = request.app[SANDBOX].callbacks
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LONGEST_WAIT_S):
+            await callbacks.drained()
+    return web.json_response({"callbacks_pending": callbacks.pending})
+
+
+async def get_health(_request: web.Request) -> web.Response:
+    """GET /sandbox/health → {ok: true}."""
+    return web.json_response({"ok": True})
+
+
+ROUTES: Final = (
+    web.post("/sandbox/say", post_say),
+    web.post("/sandbox/clock", post_clock),
+    web.get("/sandbox/clock", get_clock),
+    web.post("/sandbox/faults", post_faults),
+    web.get("/sandbox/faults", get_faults),
+    web.delete("/sandbox/faults", delete_faults),
+    web.post("/sandbox/settings", post_settings),
+    web.get("/sandbox/settings", get_settings),
+    web.post("/sandbox/templates", post_templates),
+    web.post("/sandbox/people", post_people),
+    web.get("/sandbox/messages", get_messages),
+    web.get("/sandbox/stats", get_stats),
+    web.get("/sandbox/idle", get_idle),
+    web.get("/sandbox/health", get_health),
+)
+
+
+def _shown(held: Held) -> dict[str, object]:
+    return {
+        "sid": held.sid,
+        "id": held.message_id,
+        "attempt": held.attempt,
+        "to": held.to,
+        "from": held.sender,
+        "form": held.form,
+        "tag": held.tag,
+        "body": held.body,
+        "status": held.status,
+        "error_code": held.error_code,
+        "direction": held.direction,
+        "created_ms": held.created_ms,
+    }
+
+
+def _part(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
+
+
+async def _read(request: web.Request, model: type[_Body]) -> _Body:
+    try:
+        return model.model_validate_json(await request.read())
+    except ValidationError as error:
+        raise _bad(_faults_of(error)) from error
+
+
+async def _json_object(request: web.Request) -> dict[str, object]:
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise _bad("the body is no JSON: send an object") from error
+    if not isinstance(body, dict):
+        raise _bad('the body is no object: send {"name": value}')
+    return body
+
+
+def _faults_of(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
+
+
+def _bad(text: str) -> web.HTTPBadRequest:
+    return web.HTTPBadRequest(text=web.json_response({"error": text}).text, content_type="application/json")

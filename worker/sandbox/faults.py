@@ -1,0 +1,187 @@
+"""Scripted misbehaviour: which request is hit by what. A probability hits the same messages in every run of a seed."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Action(StrEnum):
+    """What a rule does to a request. Names with `accept_` take the message first, then misbehave."""
+
+    REJECT = "reject"  # answer with `code` and `http`
+    RATE_LIMITED = "rate_limited"  # 429 with code 20429, not processed; `retry_after` seconds in the header
+    RATE_LIMITED_BARE = "rate_limited_bare"  # 429 of a proxy, without a Twilio code; not taken
+    SERVER_ERROR = "server_error"
+    UNAVAILABLE = "unavailable"
+    GARBAGE = "garbage"
+    RESET = "reset"
+    RESET_UNREAD = "reset_unread"  # before the body is read: matches by nth, every and probability only
+    HANG = "hang"
+    ACCEPT_RATE_LIMITED_BARE = "accept_rate_limited_bare"
+    ACCEPT_SERVER_ERROR = "accept_server_error"
+    ACCEPT_UNAVAILABLE = "accept_unavailable"
+    ACCEPT_GARBAGE = "accept_garbage"
+    ACCEPT_RESET = "accept_reset"
+    ACCEPT_HANG = "accept_hang"
+    FAIL = "fail"  # 201, later a callback with `status` and `code`
+    LATENCY = "latency"  # answer after `delay_ms`
+    LIST_LAG = "list_lag"  # show in lists after `delay_ms`
+    CALLBACK_LOST = "callback_lost"
+    CALLBACK_DOUBLED = "callback_doubled"
+    CALLBACK_REORDERED = "callback_reordered"
+    CALLBACK_FIRST = "callback_first"  # the first callback goes out before the answer to the POST
+    CALLBACK_DELAYED = "callback_delayed"  # by `delay_ms`; lists and fetches show the status at once
+
+
+MODIFIERS: Final = frozenset(
+    {
+        Action.LATENCY,
+        Action.LIST_LAG,
+        Action.CALLBACK_LOST,
+        Action.CALLBACK_DOUBLED,
+        Action.CALLBACK_REORDERED,
+        Action.CALLBACK_FIRST,
+        Action.CALLBACK_DELAYED,
+    }
+)
+"""These go together with each other and with one answer; of all other actions the first match wins."""
+
+
+class Match(BaseModel):
+    """Which requests: everything given must hold; nothing given, all. `nth` counts from 1 per kind of request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nth: tuple[int, ...] | int | None = None
+    every: int | None = Field(default=None, ge=1)
+    probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    sender: str | None = None
+    to: str | None = None
+    id: str | None = None
+    attempt: int | None = None
+
+
+class Rule(BaseModel):
+    """One rule. `times`: how often it hits at most; None: always."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: Action
+    on: Literal["create", "list", "fetch"] = "create"
+    match: Match = Match()
+    times: int | None = Field(default=None, ge=1)
+    delay_ms: int = Field(default=0, ge=0)
+    code: int | None = None
+    http: int | None = Field(default=None, ge=400, le=599)
+    retry_after: float | None = Field(default=None, ge=0)
+    status: Literal["failed", "undelivered"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a rule may look at: a request, its number among its kind, and what its form says."""
+
+    on: str
+    number: int
+    sender: str = ""
+    to: str = ""
+    message_id: str | None = None
+    attempt: int | None = None
+
+
+@dataclass(slots=True)
+class _Armed:
+    number: int
+    rule: Rule
+    hits: int = 0
+
+
+@dataclass(slots=True)
+class Drawn:
+    """The rules that hit one request: at most one answer, any modifiers."""
+
+    answer: Rule | None = None
+    modifiers: list[Rule] = field(default_factory=list)
+
+    def has(self, action: Action) -> bool:
+        """Tell whether a modifier is among them."""
+        return any(rule.action is action for rule in self.modifiers)
+
+    def delay_ms(self, action: Action) -> int:
+        """Sum up the delays of a modifier."""
+        return sum(rule.delay_ms for rule in self.modifiers if rule.action is action)
+
+    @property
+    def names(self) -> str | None:
+        """Name all that hit, joined by commas; None when nothing did."""
+        hit = [self.answer.action.value] if self.answer else []
+        return ",".join([*hit, *(rule.action.value for rule in self.modifiers)]) or None
+
+
+class Faults:
+    """The rules in force, in the order they were added."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._armed: list[_Armed] = []
+        self._next = 1
+        self.hits: Counter[str] = Counter()
+
+    def add(self, rule: Rule) -> int:
+        """Put a rule in force and give its number."""
+        self._armed.append(_Armed(self._next, rule))
+        self._next += 1
+        return self._armed[-1].number
+
+    def clear(self) -> None:
+        """Drop all rules; hits stay counted."""
+        self._armed.clear()
+
+    def draw(self, seen: Seen, *, unread: bool = False) -> Drawn:
+        """Find the rules that hit this request; `unread`: those that act before the body is read, else the others."""
+        drawn = Drawn()
+        for armed in self._armed:
+            rule = armed.rule
+            if (rule.action is Action.RESET_UNREAD) is not unread or rule.on != seen.on:
+                continue
+            if drawn.answer is not None and rule.action not in MODIFIERS:
+                continue
+            if (rule.times is not None and armed.hits >= rule.times) or not self._matches(armed, seen):
+                continue
+            armed.hits += 1
+            self.hits[rule.action.value] += 1
+            if rule.action in MODIFIERS:
+                drawn.modifiers.append(rule)
+            else:
+                drawn.answer = rule
+        return drawn
+
+    def listing(self) -> list[dict[str, object]]:
+        """Show the rules in force with their hits."""
+        return [
+            {"id": armed.number, "hits": armed.hits, **armed.rule.model_dump(mode="json", exclude_defaults=True)}
+            for armed in self._armed
+        ]
+
+    def _matches(self, armed: _Armed, seen: Seen) -> bool:
+        match = armed.rule.match
+        numbers = (match.nth,) if isinstance(match.nth, int) else match.nth
+        return (
+            (numbers is None or seen.number in numbers)
+            and (match.every is None or seen.number % match.every == 0)
+            and (match.sender is None or match.sender == seen.sender)
+            and (match.to is None or match.to == seen.to)
+            and (match.id is None or (seen.message_id is not None and match.id in seen.message_id))
+            and (match.attempt is None or match.attempt == seen.attempt)
+            and (match.probability is None or self._chance(armed.number, seen) < match.probability)
+        )
+
+    def _chance(self, rule: int, seen: Seen) -> float:
+        # By message and attempt, not by arrival: concurrency does not change whom a seed hits.
+        who = f"{seen.message_id}:{seen.attempt}" if seen.message_id else str(seen.number)
+        digest = hashlib.blake2s(f"{self._seed}:{rule}:{who}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest) / 2**32

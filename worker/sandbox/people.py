@@ -1,0 +1,72 @@
+"""The sandbox's own memory of who wrote when and who asked to stop."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.sandbox.config import Channel
+
+WINDOW_MS: Final = 24 * 3600 * 1000
+STOP_WORDS: Final = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
+START_WORDS: Final = frozenset({"START", "YES", "UNSTOP"})
+"""Default words, as the whole message (twilio.com/docs/messaging/tutorials/advanced-opt-out, read 2026-11-20)."""
+
+
+@dataclass(slots=True)
+class Person:
+    """One person. `name`: the first address seen. `stopped`: (account, channel) whose STOP the gateway acknowledged.
+
+    `wrote`: sender → last inbound (ms). `blocked`: senders the provider itself refuses since a STOP.
+    """
+
+    name: str
+    user_id: str | None = None
+    wrote: dict[str, int] = field(default_factory=dict)
+    blocked: set[str] = field(default_factory=set)
+    stopped: set[tuple[str, Channel]] = field(default_factory=set)
+
+    def write(self, sender: str, at_ms: int) -> None:
+        """Open this sender's window; it never moves back."""
+        self.wrote[sender] = max(at_ms, self.wrote.get(sender, at_ms))
+
+    def window_is_open(self, sender: str, now_ms: int) -> bool:
+        """Tell whether the person wrote to this sender less than 24 h ago."""
+        at = self.wrote.get(sender)
+        return at is not None and at <= now_ms < at + WINDOW_MS
+
+    def start(self, account: str, sender: str, channel: Channel) -> None:
+        """Lift the block and the stop."""
+        self.blocked.discard(sender)
+        self.stopped.discard((account, channel))
+
+
+class People:
+    """Persons by address. A WhatsApp phone and the user id behind it are one person."""
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, Person] = {}
+
+    def at(self, address: str) -> Person:
+        """Find the person behind an address, or make one."""
+        person = self._by_address.get(address)
+        if person is None:
+            person = self._by_address[address] = Person(address)
+        return person
+
+    def link(self, phone: str, user_id: str) -> None:
+        """Learn the user id behind a phone. A second one for the same phone is a new owner, who inherits nothing."""
+        person = self.at(phone)
+        if person.user_id == user_id:
+            return
+        known = self._by_address.get(user_id)
+        if person.user_id is None:
+            person.user_id = user_id
+            if known is not None:
+                for sender, at_ms in known.wrote.items():
+                    person.write(sender, at_ms)
+                person.blocked |= known.blocked
+                person.stopped |= known.stopped
+            self._by_address[user_id] = person
+        else:
+            owner = known or Person(user_id)
+            owner.user_id = user_id
+            self._by_address[phone] = self._by_address[user_id] = owner

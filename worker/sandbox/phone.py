@@ -1,0 +1,150 @@
+"""Plays the person: a signed inbound to the gateway.
+
+Source: twilio.com/docs/messaging/guides/webhook-request, read 2026-11-20.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.sandbox.addresses import channel_of
+from worker.sandbox.config import SandboxAccount
+from worker.sandbox.messages import Held, new_sid
+from worker.sandbox.people import START_WORDS, STOP_WORDS
+from worker.sandbox.state import Sandbox
+
+_ANSWER_WITHIN: Final = (5.0, 15.0)
+
+
+class Say(BaseModel):
+    """What a person writes. `times`: how often Twilio delivers it. `lost`: it never does, but lists show it.
+
+    `user_id`: the WhatsApp user id (BSUID) that comes with a phone. `extra`: further parameters, as button taps have.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    body: str = ""
+    times: int = Field(default=1, ge=1, le=100)
+    lost: bool = False
+    sid: str | None = Field(default=None, pattern="^(SM|MM)[0-9a-fA-F]{32}$")
+    user_id: str | None = None
+    extra: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What became of it: `answers` holds the gateway's HTTP statuses, None where there was no answer."""
+
+    sid: str
+    stop: bool
+    start: bool
+    answers: tuple[int | None, ...]
+
+
+async def say(sandbox: Sandbox, words: Say) -> Said:
+    """Write as a person and come back after the gateway's answer.
+
+    Raises ValueError when no account owns `to` or no inbound URL is set.
+    """
+    account = _owner(sandbox, words.to)
+    channel, now = channel_of(words.from_), sandbox.outbox.now_ms()
+    if words.user_id is not None and words.from_.startswith("whatsapp:+"):
+        sandbox.people.link(words.from_, f"whatsapp:{words.user_id}")
+    person, keyword = sandbox.people.at(words.from_), words.body.strip().upper()
+    stop, start = keyword in STOP_WORDS, keyword in START_WORDS
+    person.write(words.to, now)
+    if stop:
+        person.blocked |= {words.to, *(sid for sid, pool in account.services.items() if words.to in pool)}
+    if start:
+        person.start(account.sid, words.to, channel)
+    sid = words.sid or new_sid("SM")
+    _keep(sandbox, account, words, sid, now)
+    sandbox.journal.write(
+        "said",
+        sid=sid,
+        person=sandbox.label(words.from_),
+        account=account.sid,
+        channel=channel,
+        sender=words.to,
+        stop=stop,
+        start=start,
+        lost=words.lost,
+    )
+    answers = [] if words.lost else [await _deliver(sandbox, account, words, sid) for _ in range(words.times)]
+    if any(http is not None and 200 <= http < 300 for http in answers):
+        person.write(words.to, sandbox.outbox.now_ms())
+        if stop:
+            person.stopped.add((account.sid, channel))
+    return Said(sid, stop, start, tuple(answers))
+
+
+async def _deliver(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: str) -> int | None:
+    url = sandbox.config.inbound_url
+    if url is None:
+        raise ValueError("no inbound URL: start the sandbox with inbound_url, the gateway's public /twilio/inbound")
+    http, _ = await sandbox.outbox.post(
+        account.sid, url, inbound_form(account.sid, words, sid, sandbox), _ANSWER_WITHIN
+    )
+    sandbox.journal.write("said_acked", sid=sid, http=http)
+    sandbox.counts[f"inbound:{http or 'none'}"] += 1
+    return http
+
+
+def inbound_form(account: str, words: Say, sid: str, sandbox: Sandbox) -> list[tuple[str, str]]:
+    """Build the form of an inbound with the parameters of its channel."""
+    form = {
+        "ApiVersion": "2010-04-01",
+        "SmsSid": sid,
+        "SmsStatus": "received",
+        "SmsMessageSid": sid,
+        "NumSegments": "1",
+        "From": words.from_,
+        "To": words.to,
+        "Body": words.body,
+        "MessageSid": sid,
+        "AccountSid": account,
+        "NumMedia": "0",
+    }
+    if words.from_.startswith("whatsapp:"):
+        name = words.from_.partition(":")[2]
+        user_id = sandbox.outbox.user_id(words.from_) or ("" if name.startswith("+") else name)
+        form |= {"ProfileName": "Sandbox", "MessageType": "text", "ChannelMetadata": '{"type":"whatsapp","data":{}}'}
+        form |= {"WaId": name[1:]} if name.startswith("+") else {}
+        form |= {"ExternalUserId": user_id} if user_id else {}
+    elif words.from_.startswith("+"):
+        form |= {f"{side}{what}": "" for side in ("From", "To") for what in ("City", "State", "Zip")}
+        form |= {"FromCountry": "US", "ToCountry": "US"}
+    return list((form | words.extra).items())
+
+
+def _owner(sandbox: Sandbox, sender: str) -> SandboxAccount:
+    for account in sandbox.accounts.values():
+        if not account.senders or sender in account.senders:
+            return account
+    raise ValueError("no account of the sandbox owns that sender: add it to the account's senders")
+
+
+def _keep(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: str, now: int) -> None:
+    if sandbox.messages.by_sid(sid) is None:
+        sandbox.messages.add(
+            Held(
+                number=sandbox.messages.next_number(),
+                sid=sid,
+                account=account.sid,
+                to=words.to,
+                sender=words.from_,
+                service=None,
+                body=words.body,
+                media=0,
+                form="inbound",
+                created_ms=now,
+                visible_ms=now,
+                status="received",
+                direction="inbound",
+                sent_ms=now,
+            )
+        )

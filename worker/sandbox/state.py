@@ -1,0 +1,245 @@
+"""All a running sandbox knows, and the two things it does with it: take a POST, and let a person write."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from worker.journal import Journal
+from worker.sandbox.addresses import channel_of, person_label
+from worker.sandbox.callbacks import Callbacks
+from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
+from worker.sandbox.errors import ApiError, api_error
+from worker.sandbox.faults import Action, Drawn, Faults, Seen
+from worker.sandbox.messages import Held, Messages, new_sid
+from worker.sandbox.outbox import Outbox
+from worker.sandbox.parameters import Form, oddities, shape_error
+from worker.sandbox.people import People
+from worker.sandbox.plan import Step, steps_of
+from worker.sandbox.rules import TAG, Ruling, View, judge
+
+_ASYNC_WITH_SERVICE: Final = frozenset({21610, 21703})
+"""Known only after a messaging service chose its sender, hence told by callback."""
+
+NOT_TAKEN: Final[Mapping[Action, int]] = {
+    Action.RATE_LIMITED: 20429,
+    Action.SERVER_ERROR: 20500,
+    Action.UNAVAILABLE: 20503,
+}
+"""Faults that answer with a Twilio code although the message was not taken."""
+LOSES_POST: Final = frozenset(
+    {*NOT_TAKEN, Action.RATE_LIMITED_BARE, Action.GARBAGE, Action.RESET, Action.RESET_UNREAD, Action.HANG}
+)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What was decided about one POST. `held` None: not accepted; then `error` says why, or a fault ate it."""
+
+    number: int
+    drawn: Drawn
+    account: SandboxAccount | None = None
+    held: Held | None = None
+    error: ApiError | None = None
+    ruling: Ruling | None = None
+    steps: list[Step] = field(default_factory=list)
+    message_id: str | None = None
+    attempt: int | None = None
+
+
+class Sandbox:
+    """The state behind one application."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.settings = config.settings.model_copy(deep=True)
+        self.templates: dict[str, SandboxTemplate] = dict(config.templates)
+        self.changed_templates: frozenset[str] = frozenset()
+        self.told_dead: frozenset[str] = frozenset()
+        self.accounts: dict[str, SandboxAccount] = {account.sid: account for account in config.accounts}
+        self.people = People()
+        self.messages = Messages(config.max_messages)
+        self.faults = Faults(config.seed)
+        self.journal = Journal(config.journal, "sandbox")
+        self.outbox = Outbox(config, self.people)
+        self.callbacks = Callbacks(self.outbox, self.journal, self._told)
+        self.callbacks.retry_ms = self.settings.callback_retry_ms
+        self.counts: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.in_flight = 0
+        self.closing = asyncio.Event()
+
+    def open(self) -> None:
+        """Start what needs a running loop."""
+        self.outbox.open()
+        self.callbacks.open()
+
+    async def close(self) -> None:
+        """Stop callbacks, free hanging requests, close connections and journal."""
+        self.closing.set()
+        await self.callbacks.close()
+        await self.outbox.close()
+        self.journal.close()
+
+    def count(self, kind: str) -> int:
+        """Number a request among its kind, from 1."""
+        self.requests[kind] += 1
+        return self.requests[kind]
+
+    def label(self, address: str) -> str:
+        """Name a person for journals."""
+        return person_label(self.people.at(address).name, self.config.seed)
+
+    # -- a POST --------------------------------------------------------------------------------
+
+    def take(self, number: int, account: SandboxAccount, form: Form) -> Taken:
+        """Decide about a POST, keep the message if it is accepted, and write it into the journal."""
+        message_id, attempt = named_in(form.one("StatusCallback"))
+        seen = Seen("create", number, form.one("From") or "", form.one("To") or "", message_id, attempt)
+        taken = Taken(number, self.faults.draw(seen), account, message_id=message_id, attempt=attempt)
+        violations = oddities(form)
+        taken.error = shape_error(form)
+        if taken.error is not None:
+            violations.append("malformed")
+            self._write_post(taken, form, violations)
+            return taken
+        person = self.people.at(seen.to)
+        ruling = taken.ruling = judge(form, person, self._view(account))
+        answer = taken.drawn.answer.action if taken.drawn.answer else None
+        if answer is Action.REJECT and taken.drawn.answer is not None:
+            taken.error = api_error(taken.drawn.answer.code or 20422, taken.drawn.answer.http)
+        elif answer is not None and answer in NOT_TAKEN:
+            taken.error = api_error(NOT_TAKEN[answer])
+        elif answer not in LOSES_POST:
+            told_later = ruling.code is None or self._is_async(ruling.code, form)
+            if told_later:
+                self._keep(taken, form, ruling)
+            elif ruling.code is not None:
+                taken.error = api_error(ruling.code)
+        self._write_post(taken, form, violations + ruling.violations)
+        return taken
+
+    def _is_async(self, code: int, form: Form) -> bool:
+        by_service = form.one("From") is None and code in _ASYNC_WITH_SERVICE
+        return by_service or code in self.settings.async_codes
+
+    def _keep(self, taken: Taken, form: Form, ruling: Ruling) -> None:
+        now, media, service = self.outbox.now_ms(), form.all("MediaUrl"), form.one("MessagingServiceSid")
+        only_service = form.one("From") is None
+        held = taken.held = Held(
+            number=self.messages.next_number(),
+            sid=new_sid("MM" if media else "SM"),
+            account=taken.account.sid if taken.account else "",
+            to=form.one("To") or "",
+            sender=form.one("From"),
+            service=service,
+            body=ruling.text,
+            media=len(media),
+            form=ruling.form,
+            created_ms=now,
+            visible_ms=now + self.settings.list_lag_ms + taken.drawn.delay_ms(Action.LIST_LAG),
+            status="accepted" if only_service else "queued",
+            callback=form.one("StatusCallback"),
+            message_id=taken.message_id,
+            attempt=taken.attempt,
+            tag=TAG if ruling.form == "tag" else None,
+        )
+        self.messages.add(held)
+        usual = self.settings.statuses.get(ruling.channel, ())
+        if form.one("ScheduleType") is not None:
+            held.status = "scheduled"
+            return
+        delay = self.settings.callback_delay_ms
+        taken.steps = steps_of(usual, taken.drawn, delay, first=held.status, code=ruling.code)
+        if only_service and ruling.sender is not None:
+            self.messages.choose_sender(held, ruling.sender)
+
+    def _view(self, account: SandboxAccount) -> View:
+        return View(
+            account, self.templates, self.settings, self.changed_templates, self.told_dead, self.outbox.now_ms()
+        )
+
+    def _write_post(self, taken: Taken, form: Form, violations: list[str]) -> None:
+        held, ruling, to = taken.held, taken.ruling, form.one("To") or ""
+        failing = next((step for step in taken.steps if step.code is not None), None)
+        self.counts["accepted" if held else "not_accepted"] += 1
+        self.counts.update(f"violation:{name}" for name in violations)
+        if taken.error is not None:
+            self.counts[f"code:{taken.error.code}"] += 1
+        if failing is not None:
+            self.counts[f"code:{failing.code}"] += 1
+        if self.journal.is_on:
+            self.journal.write(
+                "post",
+                n=taken.number,
+                id=taken.message_id,
+                attempt=taken.attempt,
+                at=self.outbox.now_ms(),
+                person=self.label(to) if to else None,
+                account=taken.account.sid if taken.account else None,
+                channel=channel_of(to),
+                sender=form.one("From") or form.one("MessagingServiceSid"),
+                form=ruling.form if ruling else None,
+                sid=held.sid if held else None,
+                http=http_of(taken),
+                code=failing.code if failing else (taken.error.code if taken.error else None),
+                fails=failing.status if failing else None,
+                fault=taken.drawn.names,
+                violation=",".join(violations) or None,
+            )
+
+    def write_unread(self, number: int, fault: str | None = None, error: ApiError | None = None) -> None:
+        """Write a POST into the journal whose form nobody looked at."""
+        self.counts["not_accepted"] += 1
+        http, code = (error.http, error.code) if error else (None, None)
+        self.journal.write(
+            "post",
+            n=number,
+            id=None,
+            attempt=None,
+            sid=None,
+            http=http,
+            code=code,
+            fails=None,
+            fault=fault,
+            violation=None,
+        )
+
+    def told_sync(self, taken: Taken) -> None:
+        """Remember that the answer told this Page that its tag is dead."""
+        if taken.ruling and taken.ruling.form == "tag" and taken.ruling.code is not None and taken.error is not None:
+            self.told_dead |= {taken.ruling.sender or ""}
+
+    def _told(self, held: Held, status: str) -> None:
+        if status == "failed" and held.tag is not None and held.error_code == self.settings.account_update_code:
+            self.told_dead |= {held.sender or ""}
+
+
+def http_of(taken: Taken) -> int | None:
+    """Give the HTTP status of the answer, None when a fault leaves the POST without one."""
+    action = taken.drawn.answer.action if taken.drawn.answer else None
+    if action in {Action.RESET, Action.RESET_UNREAD, Action.HANG}:
+        return None
+    if action in {Action.RATE_LIMITED_BARE, Action.GARBAGE} and taken.ruling is not None:
+        return 429 if action is Action.RATE_LIMITED_BARE else 502
+    if taken.held is not None:
+        return {
+            Action.ACCEPT_RESET: None,
+            Action.ACCEPT_HANG: None,
+            Action.ACCEPT_RATE_LIMITED_BARE: 429,
+            Action.ACCEPT_SERVER_ERROR: 500,
+            Action.ACCEPT_UNAVAILABLE: 503,
+            Action.ACCEPT_GARBAGE: 200,
+        }.get(action or Action.LATENCY, 201)
+    return taken.error.http if taken.error else None
+
+
+def named_in(callback: str | None) -> tuple[str | None, int | None]:
+    """Read message id and attempt from the query of a StatusCallback."""
+    if callback is None:
+        return None, None
+    query = parse_qs(urlsplit(callback).query)
+    attempt = query.get("a", [""])[0]
+    return query.get("m", [None])[0], int(attempt) if attempt.isdigit() else None

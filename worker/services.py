@@ -1,0 +1,174 @@
+"""The service's two processes, worker and gateway: builds each once, starts it, takes it down in the reverse order."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+from structlog.typing import FilteringBoundLogger
+
+from policies.policy import due_dates
+from policies.rules import Rules
+from sendwindow.connect import connect, disconnect
+from worker.clock import wall_now
+from worker.dispatch.scribe import Reports
+from worker.dispatch.service import Dispatcher
+from worker.gateway.app import make_app
+from worker.gateway.serving import serve
+from worker.journal import Journal
+from worker.logs import configure_logs, get_log
+from worker.settings import Settings
+from worker.stores.store import Store
+from worker.telemetry.metrics import Metrics
+from worker.twilio.client import TwilioClient
+from worker.wiring import connect_store, load_rules, read_settings
+
+RETRY_SECONDS: Final = 0.5
+"""How often a service that starts without its store tries again."""
+
+
+def prepare(path: str | None, role: str) -> Settings:
+    """Read the settings of a service's process and send its logs where they say. Raises SettingsError."""
+    settings = read_settings(path)
+    configure_logs(settings.log, context={"role": role, "pid": os.getpid()})
+    return settings
+
+
+class WorkerService:
+    """A worker: takes messages, decides, sends, records. Ready once the store answers, however late that is."""
+
+    def __init__(self, settings: Settings, journal: Path | None = None) -> None:
+        self._settings = settings
+        self._journal = Journal(journal, f"worker-{os.getpid()}")
+        self._stopping = asyncio.Event()
+        self._dispatcher: Dispatcher | None = None
+
+    async def run(self) -> None:
+        """Work until stopped. Raises StoreRefused and PolicyDataError."""
+        settings, log, rules = self._settings, get_log(), load_rules(self._settings)
+        store = await _connect_patiently(settings, "worker", log, self._stopping)
+        if store is None:
+            log.info("stopped", role="worker")
+            return
+        twilio = TwilioClient(
+            settings.accounts,
+            slots=settings.dispatch.slots,
+            connect_timeout=settings.dispatch.connect_timeout,
+            read_timeout=settings.dispatch.read_timeout,
+        )
+        try:
+            async with twilio:
+                reports = Reports(self._journal, Metrics(), log)
+                self._dispatcher = Dispatcher(
+                    settings, rules, store, twilio, store_url=settings.store.url or "", reports=reports
+                )
+                _say_started("worker", settings, rules, store, log)
+                if not self._stopping.is_set():
+                    await self._dispatcher.run()
+        finally:
+            await store.close()
+            self._journal.close()
+            log.info("stopped", role="worker")
+
+    async def stop(self) -> None:
+        """Stop claiming; `run` finishes what is under way within the grace period. A second call ends it at once."""
+        _say_stopping("worker", self._stopping)
+        if self._dispatcher is not None:
+            await self._dispatcher.stop()
+
+
+class GatewayService:
+    """The gateway: what Twilio calls, health and metrics."""
+
+    def __init__(self, settings: Settings, journal: Path | None = None) -> None:
+        self._settings = settings
+        self._journal = Journal(journal, f"gateway-{os.getpid()}")
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen until stopped. Raises StoreRefused, PolicyDataError, and OSError when the port is taken."""
+        settings, log, rules = self._settings, get_log(), load_rules(self._settings)
+        store = await _connect_patiently(settings, "gateway", log, self._stopping)
+        if store is None:
+            log.info("stopped", role="gateway")
+            return
+        try:
+            app = make_app(settings, store, rules, journal=self._journal, meter=Metrics(), log=log)
+            running = await serve(app, settings.gateway.host, settings.gateway.port)
+            _say_started("gateway", settings, rules, store, log)
+            await self._stopping.wait()
+            await running.stop()
+        finally:
+            await store.close()
+            self._journal.close()
+            log.info("stopped", role="gateway")
+
+    async def stop(self) -> None:
+        """Take no new request; `run` lets those under way be stored and answered."""
+        _say_stopping("gateway", self._stopping)
+
+
+def _say_stopping(role: str, stopping: asyncio.Event) -> None:
+    get_log().info("stopping", role=role, again=stopping.is_set())
+    stopping.set()
+
+
+async def _open_for_service(settings: Settings, role: str) -> Store:
+    """Open the store and tell it what the names in messages stand for, which claims look up."""
+    await _probe(settings.store.url or "")
+    store = await connect_store(settings, role)
+    try:
+        await store.register_senders(
+            {sender.name: sender.account for sender in settings.senders.values()},
+            {language.sid: one.name for one in settings.templates.values() for language in one.languages.values()},
+        )
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def _probe(url: str) -> None:
+    """Raise unless the store answers, and at once: the store's own connections try again for seconds."""
+    connection = connect(url, budget=0)
+    try:
+        answer: Any = connection.ping()
+        await answer
+    finally:
+        await disconnect(connection)
+
+
+async def _connect_patiently(
+    settings: Settings, role: str, log: FilteringBoundLogger, stopping: asyncio.Event
+) -> Store | None:
+    """Open the store, trying until it answers; None when the service is stopped before. Raises StoreRefused."""
+    stopped = asyncio.create_task(stopping.wait(), name="stopping")
+    told = False
+    try:
+        while not stopping.is_set():
+            opening = asyncio.create_task(_open_for_service(settings, role), name="opening the store")
+            await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                opening.cancel()
+                return None
+            try:
+                return opening.result()
+            except (RedisError, OSError) as error:
+                # The error's text may hold the URL and its password: only the kind is told.
+                if not told:
+                    remedy = "start Redis, or correct store.url"
+                    log.warning("store_unreachable", error=type(error).__name__, remedy=remedy)
+                told = True
+            await asyncio.wait({stopped}, timeout=RETRY_SECONDS)
+        return None
+    finally:
+        stopped.cancel()
+
+
+def _say_started(role: str, settings: Settings, rules: Rules, store: Store, log: FilteringBoundLogger) -> None:
+    for warning in store.warnings:
+        log.warning("store", warning=warning)
+    for due in due_dates(rules.policy, wall_now()):
+        log.warning("policy_date", rule=due.row.id, days_left=due.days_left, sentence=due.sentence)
+    log.info("started", role=role, partition=settings.store.partition, policy=rules.policy.version)

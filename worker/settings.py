@@ -1,0 +1,251 @@
+"""What the service is told: `sendwindow.toml`, above it the environment, secrets by reference. All checked at start."""
+
+import hashlib
+import hmac
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from sendwindow.identifiers import name_complaint
+from worker import settings_checks as checks
+from worker.settings_reader import Fault, Reader, ReadFile, SettingsError
+from worker.settings_schema import (
+    FLAT_SECTIONS,
+    NAMED_SECTIONS,
+    DispatchSettings,
+    GatewaySettings,
+    GuardSettings,
+    LogSettings,
+    PolicySettings,
+    Rule,
+    Sender,
+    StoreSettings,
+    Template,
+    TemplateLanguage,
+    WrittenAccount,
+    WrittenSender,
+    WrittenTemplate,
+)
+from worker.values import Account
+
+__all__ = [
+    "DispatchSettings",
+    "Fault",
+    "GatewaySettings",
+    "GuardSettings",
+    "LogSettings",
+    "PolicySettings",
+    "Sender",
+    "Settings",
+    "SettingsError",
+    "StoreSettings",
+    "Template",
+    "TemplateLanguage",
+    "load_settings",
+    "parse_settings",
+    "settings_table",
+]
+
+DEFAULT_FILE: Final = "sendwindow.toml"
+FILE_VARIABLE: Final = "SENDWINDOW_CONFIG"
+STORE_VARIABLE: Final = "REDIS_URL"
+
+T = TypeVar("T")
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the service is told. Frozen; its repr shows no secret and no address of a person."""
+
+    store: StoreSettings = field(default_factory=StoreSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    accounts: Mapping[str, Account] = field(default_factory=_nothing)
+    senders: Mapping[str, Sender] = field(default_factory=_nothing)
+    templates: Mapping[str, Template] = field(default_factory=_nothing)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    dispatch: DispatchSettings = field(default_factory=DispatchSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def account_of(self, account_sid: str) -> Account | None:
+        """Find the account with this SID: the allow-list of who may call back."""
+        return next((one for one in self.accounts.values() if one.account_sid == account_sid), None)
+
+    def sender_at(self, account: str, address: str) -> Sender | None:
+        """Find the sender of an account by the address people write to."""
+        for sender in self.senders.values():
+            if sender.address == address and sender.account == account:
+                return sender
+        return None
+
+    @property
+    def policy_overrides(self) -> Mapping[str, object]:
+        """What overrides the policy data, by the names `policies.policy.parse_policy` takes."""
+        given: dict[str, object] = {
+            "messenger_account_update": self.policy.messenger_account_update,
+            "margin_seconds": self.policy.margin_seconds,
+            "allow_recipients": self.guards.allow_recipients,
+            "per_person_per_day": self.guards.per_person_per_day or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def at_twilio(self) -> bool:
+        """Whether any account sends through the real Twilio."""
+        return any(checks.is_twilio(account.base_url) for account in self.accounts.values())
+
+    @property
+    def log_key(self) -> bytes | None:
+        """Key of the digests in logs: the configured one, else one derived from `person_key`, else None."""
+        if self.store.log_key is not None:
+            return self.store.log_key.encode()
+        if self.store.person_key is None:
+            return None
+        return hmac.digest(self.store.person_key.encode(), b"sendwindow log key", hashlib.sha256)
+
+
+def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings from a file and the environment.
+
+    `path` None: the file named by `SENDWINDOW_CONFIG`, else `sendwindow.toml` in the current folder, else no file.
+    `file:` references are read relative to the folder of the settings file. Raises SettingsError with every fault.
+    """
+    named = path if path is not None else environ.get(FILE_VARIABLE) or None
+    file = Path(named if named is not None else DEFAULT_FILE)
+    if named is None and not file.exists():
+        return parse_settings({}, environ, _reading_in(Path()), file=DEFAULT_FILE)
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"cannot be read ({type(error).__name__})"
+        remedy = f"check the path, its permissions and that it is UTF-8; {FILE_VARIABLE} or --config names another file"
+        raise SettingsError([Fault(str(file), "file", problem, remedy)]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([Fault(str(file), "file", f"is not TOML: {error}", "correct that line")]) from error
+    return parse_settings(data, environ, _reading_in(file.parent), file=str(file))
+
+
+def _reading_in(folder: Path) -> ReadFile:
+    return lambda name: (folder / name).read_text("utf-8")
+
+
+def parse_settings(
+    data: Mapping[str, Any], environ: Mapping[str, str], read_file: ReadFile, file: str = DEFAULT_FILE
+) -> Settings:
+    """Build the settings from parsed TOML, the environment and a way to read `file:` references. Pure.
+
+    Raises SettingsError with every fault, each naming file, key and remedy.
+    """
+    reader = Reader(file, environ, read_file)
+    reader.unknown_keys(data, [*FLAT_SECTIONS, *NAMED_SECTIONS])
+    settings = _read(reader, data)
+    if reader.faults:
+        raise SettingsError(reader.faults)
+    return settings
+
+
+def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
+    store = _flat(reader, data, "store", StoreSettings)
+    if store.url is None and reader.environ.get(STORE_VARIABLE):
+        store = replace(store, url=reader.environ[STORE_VARIABLE])
+    gateway = _flat(reader, data, "gateway", GatewaySettings)
+    if not gateway.public_url:
+        gateway = replace(gateway, public_url=f"http://127.0.0.1:{gateway.port}")
+    gateway = replace(gateway, public_url=gateway.public_url.rstrip("/"))
+    guards = _flat(reader, data, "guards", GuardSettings)
+    written = _named(reader, data, "accounts", WrittenAccount)
+    accounts = _present({name: checks.account(reader, name, one) for name, one in written.items()})
+    known = reader.table(data.get("accounts", {}), "accounts")
+    senders = _present(
+        {
+            name: checks.sender(reader, name, one, known)
+            for name, one in _named(reader, data, "senders", WrittenSender).items()
+        }
+    )
+    templates = {
+        name: checks.template(reader, name, one)
+        for name, one in _named(reader, data, "templates", WrittenTemplate).items()
+    }
+    checks.check_unique(reader, accounts, lambda one: one.account_sid, "accounts", "account_sid")
+    checks.check_unique(reader, senders, lambda one: (one.account, one.address), "senders", "address")
+    checks.check_store(reader, store)
+    checks.check_gateway(reader, gateway, accounts)
+    checks.check_guards(reader, guards)
+    return Settings(
+        store=store,
+        gateway=gateway,
+        accounts=accounts,
+        senders=senders,
+        templates=_present(templates),
+        policy=_flat(reader, data, "policy", PolicySettings),
+        guards=guards,
+        dispatch=_flat(reader, data, "dispatch", DispatchSettings),
+        log=_flat(reader, data, "log", LogSettings),
+    )
+
+
+F = TypeVar("F", StoreSettings, GatewaySettings, PolicySettings, GuardSettings, DispatchSettings, LogSettings)
+
+
+def _flat(reader: Reader, data: Mapping[str, Any], name: str, shape: type[F]) -> F:
+    table = reader.table(data.get(name, {}), name)
+    return reader.section(shape, table, name, f"SENDWINDOW_{name.upper()}_") or shape()
+
+
+N = TypeVar("N", WrittenAccount, WrittenSender, WrittenTemplate)
+
+
+def _named(reader: Reader, data: Mapping[str, Any], name: str, shape: type[N]) -> dict[str, N]:
+    found: dict[str, N] = {}
+    for key, value in reader.table(data.get(name, {}), name).items():
+        complaint = name_complaint(key)
+        if complaint is not None:
+            reader.fault(f'{name}."{key}"', *complaint)
+        read = reader.section(shape, reader.table(value, f"{name}.{key}"), f"{name}.{key}")
+        if read is not None:
+            found[key] = read
+    return found
+
+
+def _present(things: Mapping[str, T | None]) -> Mapping[str, T]:
+    return MappingProxyType({name: thing for name, thing in things.items() if thing is not None})
+
+
+def settings_table() -> str:
+    """Write every setting as a Markdown table: key, type, default, description."""
+    lines = ["| setting | type | default | what it is |", "|---|---|---|---|"]
+    for section, shape in FLAT_SECTIONS.items():
+        lines += _rows(section, shape)
+    for section, shape in NAMED_SECTIONS.items():
+        lines += _rows(f"{section}.NAME", shape)
+    return "\n".join(lines) + "\n"
+
+
+def _rows(section: str, shape: Any) -> list[str]:
+    rows = []
+    for member in fields(shape):
+        rule: Rule = member.metadata["rule"]
+        kind = f"{rule.kind}: {', '.join(rule.choices)}" if rule.choices else str(rule.kind)
+        if rule.least is not None and rule.most is not None:
+            kind += f", {rule.least:g} to {rule.most:g}"
+        rows.append(f"| `{section}.{member.name}` | {kind} | {_shown(member.default)} | {rule.description} |")
+    return rows
+
+
+def _shown(default: object) -> str:
+    if default is MISSING:
+        return "required"
+    if default is None or default in ("", ()):
+        return "none"
+    if isinstance(default, bool):
+        return "`true`" if default else "`false`"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{item}`" for item in default)
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

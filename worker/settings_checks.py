@@ -1,0 +1,212 @@
+"""Turns written accounts, senders and templates into the used ones, and checks what holds between them."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from policies.facts import Approval
+from sendwindow.addresses import RECIPIENT_FORMS, SENDER_FORMS, AddressError, parse_address, parse_sender_address
+from sendwindow.vocabulary import Category, Channel
+from worker.settings_reader import Reader, closest
+from worker.settings_schema import (
+    GatewaySettings,
+    GuardSettings,
+    Sender,
+    StoreSettings,
+    Template,
+    TemplateLanguage,
+    WrittenAccount,
+    WrittenSender,
+    WrittenTemplate,
+)
+from worker.values import Account
+
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
+_CONTENT_SID: Final = re.compile(r"HX[0-9a-fA-F]{32}")
+_VARIABLE: Final = re.compile(r"[A-Za-z0-9_]{1,16}")
+_MOST_VARIABLES: Final = 100
+_LEAST_KEY_CHARACTERS: Final = 16
+
+
+def account(reader: Reader, name: str, written: WrittenAccount) -> Account | None:
+    """Build an account: who logs in, and which tokens sign its callbacks."""
+    key = f"accounts.{name}"
+    check_url(reader, f"{key}.base_url", written.base_url)
+    if (written.api_key is None) != (written.api_secret is None):
+        missing = "api_secret" if written.api_key else "api_key"
+        reader.fault(f"{key}.{missing}", "is missing", "api_key and api_secret go together: set both or none")
+        return None
+    password = written.api_secret or written.auth_token
+    tokens = written.webhook_tokens or ((written.auth_token,) if written.auth_token else ())
+    if password is None:
+        reader.fault(f"{key}.auth_token", "is missing", "set auth_token, or api_key and api_secret")
+        return None
+    if not tokens:
+        reader.fault(
+            f"{key}.webhook_tokens", "is missing", "an API key never signs callbacks: set auth_token or webhook_tokens"
+        )
+        return None
+    return Account(
+        name=name,
+        account_sid=written.account_sid,
+        username=written.api_key or written.account_sid,
+        password=password,
+        base_url=written.base_url.rstrip("/"),
+        webhook_tokens=tokens,
+    )
+
+
+def sender(reader: Reader, name: str, written: WrittenSender, accounts: Mapping[str, Any]) -> Sender | None:
+    """Build a sender; its channel follows from its address. `accounts`: all that were written, faulty or not."""
+    key = f"senders.{name}"
+    if written.account not in accounts:
+        reader.fault(f"{key}.account", f'there is no account "{written.account}"', closest(written.account, accounts))
+    try:
+        channel = parse_sender_address(written.address).channel
+    except AddressError:
+        reader.fault(f"{key}.address", "is not a sender's address", f"write {SENDER_FORMS}")
+        return None
+    if written.channel is not None and written.channel != channel:
+        reader.fault(
+            f"{key}.channel", f"does not match the address, which is {channel}", f'write "{channel}" or drop it'
+        )
+    return Sender(name, written.account, channel, written.address, written.messaging_service_sid)
+
+
+def template(reader: Reader, name: str, written: WrittenTemplate) -> Template | None:
+    """Build a template with its ContentSid per language. A ContentSid alone counts as approved."""
+    key = f"templates.{name}"
+    languages: dict[str, TemplateLanguage] = {}
+    for language, value in written.languages.items():
+        found = _language(reader, f"{key}.languages.{language}", language, value)
+        if found is not None:
+            languages[language] = found
+    if not written.languages:
+        reader.fault(f"{key}.languages", "is empty", 'name at least one: en = "HX…"')
+    for variable in written.variables:
+        if not _VARIABLE.fullmatch(variable):
+            reader.fault(f"{key}.variables", f'"{variable}" is no variable name', "use 1 to 16 letters or digits")
+    if len(written.variables) > _MOST_VARIABLES:
+        reader.fault(f"{key}.variables", "are too many", f"a template has at most {_MOST_VARIABLES}")
+    for channel in written.channels:
+        if channel not in tuple(Channel):
+            reader.fault(f"{key}.channels", f'there is no channel "{channel}"', closest(channel, tuple(Channel)))
+    known = frozenset(channel for channel in Channel if channel in written.channels)
+    if not languages or not known:
+        return None
+    return Template(
+        name, Category(written.category), frozenset(written.variables), languages, written.needs_phone, known
+    )
+
+
+def _language(reader: Reader, key: str, language: str, value: object) -> TemplateLanguage | None:
+    if not _LANGUAGE.fullmatch(language):
+        reader.fault(key, "is not a language code", "write it as WhatsApp does: en, en_US, pt_BR")
+    table: Mapping[str, Any] = value if isinstance(value, Mapping) else {"sid": value}
+    reader.unknown_keys(table, ("sid", "approval"), f"{key}.")
+    sid, approval = table.get("sid"), table.get("approval", Approval.APPROVED.value)
+    if not isinstance(sid, str) or not _CONTENT_SID.fullmatch(sid):
+        reader.fault(key, "has no ContentSid", "write HX and 32 hex digits")
+        return None
+    if approval not in tuple(Approval):
+        reader.fault(f"{key}.approval", "is not an approval status", closest(str(approval), tuple(Approval)))
+        return None
+    return TemplateLanguage(sid, Approval(approval))
+
+
+def check_unique(
+    reader: Reader, things: Mapping[str, Any], what: Callable[[Any], object], section: str, key: str
+) -> None:
+    """Note every thing whose value of `what` another one of its section already has."""
+    seen: dict[object, str] = {}
+    for name, thing in things.items():
+        first = seen.setdefault(what(thing), name)
+        if first != name:
+            reader.fault(f"{section}.{name}.{key}", f"is the same as of {section}.{first}", "keep one of the two")
+
+
+def check_store(reader: Reader, store: StoreSettings) -> None:
+    """Check the store's URL and the keys of the digests."""
+    if store.url is not None:
+        if not store.url.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+            reader.fault("store.url", "is not a Redis URL", "write redis://, rediss://, unix:// or sentinel://")
+        if store.person_key is None:
+            reader.fault(
+                "store.person_key",
+                "is missing",
+                "persons are stored under a keyed digest: make a key (`openssl rand -hex 32`), keep it, write env:NAME",
+            )
+    for key, value in (("person_key", store.person_key), ("log_key", store.log_key)):
+        if value is not None and len(value) < _LEAST_KEY_CHARACTERS:
+            reader.fault(f"store.{key}", "is too short", f"use at least {_LEAST_KEY_CHARACTERS} random characters")
+    if store.person_key is not None and store.person_key == store.log_key:
+        reader.fault("store.log_key", "is the same as person_key", "use another key, or leave it out")
+
+
+def check_gateway(reader: Reader, gateway: GatewaySettings, accounts: Mapping[str, Account]) -> None:
+    """Check the public URL: https, and reachable from outside when an account is at Twilio."""
+    parts = check_url(reader, "gateway.public_url", gateway.public_url)
+    if parts is None:
+        return
+    if parts.query or parts.fragment:
+        reader.fault("gateway.public_url", "has a query or fragment", "write scheme, host and path only")
+    if "_" in (parts.hostname or ""):
+        reader.fault(
+            "gateway.public_url", "has an underscore in its host", "Twilio refuses such a callback URL (21609)"
+        )
+    at_twilio = next((name for name, one in accounts.items() if is_twilio(one.base_url)), None)
+    if at_twilio and is_private(parts.hostname or ""):
+        reader.fault(
+            "gateway.public_url",
+            f"is not reachable from outside, but accounts.{at_twilio} is at Twilio",
+            "write the public https URL that Twilio can call",
+        )
+
+
+def check_guards(reader: Reader, guards: GuardSettings) -> None:
+    """Check that everyone on the allow-list has an address that can be sent to; entries are named by number."""
+    if guards.allow_recipients == ():
+        reader.fault("guards.allow_recipients", "is empty", "name who may be sent to, or leave it out for everyone")
+    for index, address in enumerate(guards.allow_recipients or ()):
+        try:
+            parse_address(address)
+        except AddressError:
+            reader.fault(
+                f"guards.allow_recipients[{index}]", "is not a recipient's address", f"write {RECIPIENT_FORMS}"
+            )
+
+
+def check_url(reader: Reader, key: str, url: str) -> SplitResult | None:
+    """Check an http(s) URL: no credentials, https unless its host is private. None when it is unusable."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = SplitResult("", "", "", "", "")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        reader.fault(key, "is not an http(s) URL", "write https://host or https://host/path")
+        return None
+    if parts.username or parts.password:
+        reader.fault(key, "has a user or password in it", "remove them: credentials have settings of their own")
+        return None
+    if parts.scheme == "http" and not is_private(parts.hostname):
+        reader.fault(key, "is not https", "write https://; plain http is for loopback and names without a dot only")
+    return parts
+
+
+def is_private(host: str) -> bool:
+    """Tell whether a host is loopback, or a bare name as container networks give out."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return "." not in host
+
+
+def is_twilio(base_url: str) -> bool:
+    """Tell whether a base URL is the real Twilio."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "twilio.com" or host.endswith(".twilio.com")

@@ -1,0 +1,257 @@
+"""Reads written values into typed ones and collects every fault instead of stopping at the first.
+
+A fault names file, key and remedy; it never repeats a value that could be a secret or an address.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from worker.settings_schema import Kind, Rule
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+ReadFile = Callable[[str], str]
+"""Reads the text of a `file:` reference; raises OSError or UnicodeDecodeError."""
+
+ENVIRONMENT: Final = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with the settings, and what to do about it."""
+
+    file: str
+    key: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key}: {self.problem}; {self.remedy}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `faults` holds every one that was found."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        many = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join([f"{many} in the settings:", *(f"  {fault}" for fault in self.faults)]))
+
+
+class _UnusableError(Exception):
+    """A value that was written but cannot be read; becomes a fault."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Say which known word was probably meant, or list the known ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word.lower(), names, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"known: {', '.join(names)}" if names else "none is configured"
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads the tables of one file, with the environment on top. Faults gather in `faults`."""
+
+    file: str
+    environ: Mapping[str, str]
+    read_file: ReadFile
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(self, key: str, problem: str, remedy: str, file: str | None = None) -> None:
+        """Note a fault; reading goes on so that all are found at once."""
+        self.faults.append(Fault(file or self.file, key, problem, remedy))
+
+    def table(self, value: object, key: str) -> Mapping[str, Any]:
+        """Take a TOML table; anything else is a fault and reads as empty."""
+        if isinstance(value, Mapping):
+            return value
+        self.fault(key, "is not a table", f"write it as [{key}]")
+        return {}
+
+    def unknown_keys(self, table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> None:
+        """Note every key that no setting has."""
+        names = tuple(known)
+        for key in table:
+            if key not in names:
+                self.fault(f"{prefix}{key}", "there is no such setting", closest(str(key), names))
+
+    def section(self, shape: type[T], table: Mapping[str, Any], prefix: str, variables: str = "") -> T | None:
+        """Read one table into its dataclass; None when a required value is missing or unusable.
+
+        `variables`: the environment goes before the file with names of this beginning (`SENDWINDOW_STORE_`).
+        """
+        members = fields(shape)
+        names = [member.name for member in members]
+        self.unknown_keys(table, names, f"{prefix}.")
+        if variables:
+            self._unknown_variables(variables, names)
+        found: dict[str, Any] = {}
+        for member in members:
+            value = self._member(member, table, prefix, variables)
+            if value is not MISSING:
+                found[member.name] = value
+        whole = all(member.name in found or member.default is not MISSING for member in members)
+        return shape(**found) if whole else None
+
+    def _unknown_variables(self, variables: str, names: list[str]) -> None:
+        known = [variables + name.upper() for name in names]
+        for name in sorted(self.environ):
+            if name.startswith(variables) and name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+                self.fault(name, "there is no such setting", remedy, ENVIRONMENT)
+
+    def _member(self, member: Field[Any], table: Mapping[str, Any], prefix: str, variables: str) -> Any:
+        rule: Rule = member.metadata["rule"]
+        variable = variables + member.name.upper()
+        try:
+            if variables and variable in self.environ:
+                return _from_text(rule, self.environ[variable], self)
+            if member.name in table:
+                return _from_file(rule, table[member.name], self)
+        except _UnusableError as unusable:
+            overridden = bool(variables) and variable in self.environ
+            key = variable if overridden else f"{prefix}.{member.name}"
+            self.fault(key, unusable.problem, unusable.remedy, ENVIRONMENT if overridden else None)
+            return MISSING
+        if rule.required:
+            self.fault(f"{prefix}.{member.name}", "is missing", f"set it to: {rule.shape or rule.description}")
+        return MISSING
+
+    def secret(self, text: str) -> str:
+        """Resolve an `env:NAME` or `file:PATH` reference. Raises _UnusableError when there is nothing behind it."""
+        kind, _, name = text.partition(":")
+        if kind == "env" and name:
+            value = self.environ.get(name, "")
+            if not value.strip():
+                raise _UnusableError(f"the environment variable {name} is not set or empty", f"set {name}")
+            return value.strip()
+        if kind == "file" and name:
+            try:
+                value = self.read_file(name)
+            except (OSError, UnicodeDecodeError) as error:
+                raise _UnusableError(
+                    f"the file {name} cannot be read ({type(error).__name__})",
+                    "check its path, permissions and encoding",
+                ) from error
+            if not value.strip():
+                raise _UnusableError(f"the file {name} is empty", "write the secret into it")
+            return value.strip()
+        raise _UnusableError(
+            "a secret must not be written here", "write env:NAME or file:PATH and keep the secret there"
+        )
+
+
+def _from_file(rule: Rule, value: object, reader: Reader) -> Any:
+    match rule.kind:
+        case Kind.REFERENCE:
+            return reader.secret(_text(value))
+        case Kind.URL:
+            return _store_url(_text(value), reader)
+        case Kind.REFERENCES:
+            return tuple(reader.secret(item) for item in _texts(value))
+        case Kind.TEXTS | Kind.ADDRESSES:
+            return _texts(value)
+        case Kind.TABLE:
+            return _instance(value, Mapping, "is not a table", rule.description)
+        case Kind.FLAG:
+            return _instance(value, bool, "is not true or false", "write true or false without quotes")
+        case Kind.INTEGER | Kind.NUMBER:
+            return _number(rule, value)
+        case Kind.TEXT | Kind.CHOICE:
+            return _checked(rule, _text(value))
+
+
+def _from_text(rule: Rule, value: str, reader: Reader) -> Any:
+    """Read an environment variable: a secret may stand there itself, lists are split at commas."""
+    text = value.strip()
+    match rule.kind:
+        case Kind.REFERENCE:
+            if not text:
+                raise _UnusableError("is empty", "set it or unset the variable")
+            return reader.secret(text) if text.startswith(("env:", "file:")) else text
+        case Kind.URL:
+            return reader.secret(text) if text.startswith(("env:", "file:")) else text or None
+        case Kind.ADDRESSES:
+            if not text:
+                raise _UnusableError("is empty", "list addresses between commas, or unset the variable")
+            return tuple(item.strip() for item in text.split(",") if item.strip())
+        case Kind.INTEGER | Kind.NUMBER:
+            try:
+                return _number(rule, int(text) if rule.kind is Kind.INTEGER else float(text))
+            except ValueError as error:
+                raise _UnusableError("is not a number", _range(rule)) from error
+        case Kind.TEXT | Kind.CHOICE:
+            return _checked(rule, text)
+        case Kind.TEXTS | Kind.REFERENCES | Kind.TABLE | Kind.FLAG:
+            raise _UnusableError("cannot be set here", "set it in the file")
+
+
+def _instance(value: object, kind: type, problem: str, remedy: str) -> Any:
+    if not isinstance(value, kind):
+        raise _UnusableError(problem, remedy)
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _UnusableError("is not a text", "write it between quotes, not empty")
+    return value.strip()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item.strip() for item in value):
+        raise _UnusableError("is not a list of texts", 'write ["one", "two"]')
+    return tuple(item.strip() for item in value)
+
+
+def _range(rule: Rule) -> str:
+    whole = "a whole number" if rule.kind is Kind.INTEGER else "a number"
+    return f"write {whole} from {rule.least:g} to {rule.most:g}" if rule.least is not None else f"write {whole}"
+
+
+def _number(rule: Rule, value: object) -> float | int:
+    wanted = int if rule.kind is Kind.INTEGER else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise _UnusableError("is not a number" if rule.kind is Kind.NUMBER else "is not a whole number", _range(rule))
+    # written so that NaN, which compares false with everything, is outside too
+    if rule.least is not None and rule.most is not None and not rule.least <= value <= rule.most:
+        raise _UnusableError("is out of range", _range(rule))
+    return value if rule.kind is Kind.INTEGER else float(value)
+
+
+def _checked(rule: Rule, text: str) -> str:
+    if rule.choices and text not in rule.choices:
+        raise _UnusableError("is not one of the choices", closest(text, rule.choices))
+    if rule.pattern and not re.fullmatch(rule.pattern, text):
+        raise _UnusableError("has not the right shape", f"write {rule.shape}")
+    return text
+
+
+def _store_url(text: str, reader: Reader) -> str:
+    if text.startswith(("env:", "file:")):
+        return reader.secret(text)
+    try:
+        has_password = bool(urlsplit(text).password)
+    except ValueError as error:
+        raise _UnusableError("is not a URL", "write redis://host:6379/0, rediss://… or unix:///path") from error
+    if has_password or "password=" in text:
+        raise _UnusableError(
+            "a password must not be written here", "write env:NAME or file:PATH and keep the URL there"
+        )
+    return text

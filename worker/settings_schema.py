@@ -1,0 +1,278 @@
+"""Every setting there is: its key, type, default and description. Values only; reading and checking live beside it.
+
+The table in README.md is generated from these fields, so a setting without a description cannot exist.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from policies.facts import Approval
+from sendwindow.vocabulary import Category, Channel
+
+
+class Kind(StrEnum):
+    """How a setting is written in TOML and in the environment."""
+
+    TEXT = "text"
+    REFERENCE = "secret"
+    URL = "URL or secret"
+    INTEGER = "integer"
+    NUMBER = "number"
+    CHOICE = "one of"
+    TEXTS = "list of texts"
+    ADDRESSES = "list of addresses"
+    REFERENCES = "list of secrets"
+    FLAG = "true or false"
+    TABLE = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a setting accepts. `pattern` is a full match; `shape` says in words what it wants."""
+
+    kind: Kind
+    description: str
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    pattern: str | None = None
+    shape: str = ""
+    required: bool = False
+
+
+_NO_DEFAULT: Final = object()
+
+
+def _setting(kind: Kind, description: str, default: Any = _NO_DEFAULT, **rule: Any) -> Any:
+    metadata = {"rule": Rule(kind, description, required=default is _NO_DEFAULT, **rule)}
+    hidden = kind in {Kind.REFERENCE, Kind.REFERENCES, Kind.URL, Kind.ADDRESSES}
+    if default is _NO_DEFAULT:
+        return field(metadata=metadata, repr=not hidden)
+    return field(default=default, metadata=metadata, repr=not hidden)
+
+
+_SID: Final = "[0-9a-fA-F]{32}"
+
+# -- flat sections -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """[store]: the Redis that keeps everything."""
+
+    url: str | None = _setting(
+        Kind.URL,
+        "`redis://`, `rediss://`, `unix://` or `sentinel://`; with a password only as `env:` or `file:`. "
+        "Absent: `REDIS_URL`, else an embedded store",
+        None,
+    )
+    partition: str = _setting(
+        Kind.TEXT,
+        "Hash tag of every key; one for everything unless you split by account",
+        "p0",
+        pattern=r"[a-z0-9_-]{1,32}",
+        shape="1 to 32 of a-z 0-9 _ -",
+    )
+    person_key: str | None = _setting(
+        Kind.REFERENCE, "Key of the digests that name persons in the store; never change it. Needed with `url`", None
+    )
+    log_key: str | None = _setting(
+        Kind.REFERENCE, "Key of the digests that name persons in logs. Absent: derived from `person_key`", None
+    )
+    durability: str = _setting(
+        Kind.TEXT,
+        "`none`, or `wait:N`: no POST and no 2xx before N replicas have the write",
+        "none",
+        pattern=r"none|wait:[1-9]",
+        shape="none or wait:N with N from 1 to 9",
+    )
+
+    @property
+    def wait_replicas(self) -> int:
+        """How many replicas must have a write before it counts; 0 with durability `none`."""
+        return 0 if self.durability == "none" else int(self.durability.removeprefix("wait:"))
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """[gateway]: where Twilio reaches us."""
+
+    public_url: str = _setting(
+        Kind.TEXT,
+        "What Twilio was told, without `/twilio/…`; signatures are checked against it. "
+        "Absent: `http://127.0.0.1:<port>`, for the sandbox only",
+        "",
+    )
+    host: str = _setting(Kind.TEXT, "Address to listen on", "127.0.0.1")
+    port: int = _setting(Kind.INTEGER, "Port to listen on; 0: any free one", 8080, least=0, most=65535)
+    max_body_bytes: int = _setting(Kind.INTEGER, "Larger callbacks get 413", 65_536, least=1_024, most=1_048_576)
+    timeout_seconds: float = _setting(
+        Kind.NUMBER,
+        "Longest time for one request, the store included; Twilio gives up after 15",
+        12.0,
+        least=1,
+        most=15,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """[policy]: overrides of the dated policy data; None where the data's own value stands."""
+
+    messenger_account_update: str | None = _setting(
+        Kind.CHOICE,
+        "Messenger outside the window: risk one message a Page to learn whether ACCOUNT_UPDATE still works, or never. "
+        "Absent: `attempt`",
+        None,
+        choices=("attempt", "refuse"),
+    )
+    margin_seconds: int | None = _setting(
+        Kind.INTEGER,
+        "How long before a window's edge a template is preferred. Absent: 300",
+        None,
+        least=0,
+        most=3_600,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """[guards]: limits of your own. `allow_recipients` None: everyone."""
+
+    allow_recipients: tuple[str, ...] | None = _setting(
+        Kind.ADDRESSES, "Only these addresses are sent to (staging). Absent: everyone", None
+    )
+    per_person_per_day: int = _setting(
+        Kind.INTEGER, "Most messages to one person in 24 h; 0: no cap", 0, least=0, most=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """[dispatch]: how a worker works."""
+
+    slots: int = _setting(Kind.INTEGER, "POSTs a worker has under way at once", 25, least=1, most=1_000)
+    lease_seconds: float = _setting(
+        Kind.NUMBER, "How long a silent worker keeps its messages; renewed while it works", 7.0, least=1, most=300
+    )
+    connect_timeout: float = _setting(
+        Kind.NUMBER, "Seconds to reach Twilio; beyond that nothing was sent", 5.0, least=0.1, most=30
+    )
+    read_timeout: float = _setting(
+        Kind.NUMBER, "Seconds for Twilio's answer; beyond that the outcome is unknown", 30.0, least=0.1, most=120
+    )
+    grace_seconds: float = _setting(
+        Kind.NUMBER, "How long a stopping worker finishes what is under way", 25.0, least=0, most=600
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """[log]: what is written to standard error."""
+
+    level: str = _setting(
+        Kind.CHOICE, "Least level that is written", "info", choices=("debug", "info", "warning", "error")
+    )
+    format: str = _setting(
+        Kind.CHOICE, "`auto`: colours on a terminal, else JSON", "auto", choices=("auto", "json", "console")
+    )
+
+
+FLAT_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
+    {
+        "store": StoreSettings,
+        "gateway": GatewaySettings,
+        "policy": PolicySettings,
+        "guards": GuardSettings,
+        "dispatch": DispatchSettings,
+        "log": LogSettings,
+    }
+)
+"""Sections that the environment may override, key by key."""
+
+# -- named sections as they are written ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenAccount:
+    """[accounts.NAME]: a Twilio account and its credentials."""
+
+    account_sid: str = _setting(Kind.TEXT, "The account's SID", pattern="AC" + _SID, shape="AC and 32 hex digits")
+    auth_token: str | None = _setting(Kind.REFERENCE, "Signs callbacks; also logs in without `api_key`", None)
+    api_key: str | None = _setting(
+        Kind.TEXT, "API key to log in with (recommended)", None, pattern="SK" + _SID, shape="SK and 32 hex digits"
+    )
+    api_secret: str | None = _setting(Kind.REFERENCE, "Secret of `api_key`", None)
+    webhook_tokens: tuple[str, ...] = _setting(
+        Kind.REFERENCES, "Auth Tokens that may sign callbacks, two while rotating. Absent: `auth_token`", ()
+    )
+    base_url: str = _setting(Kind.TEXT, "Where the Messages API is; the sandbox's URL to try", "https://api.twilio.com")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSender:
+    """[senders.NAME]: a "From" identity."""
+
+    account: str = _setting(Kind.TEXT, "Name of the account it belongs to")
+    address: str = _setting(Kind.TEXT, "`whatsapp:+…`, `messenger:<page id>`, `+…`, a short code or an alphanumeric id")
+    channel: str | None = _setting(
+        Kind.CHOICE, "Follows from `address`; when given, it must match", None, choices=tuple(Channel)
+    )
+    messaging_service_sid: str | None = _setting(
+        Kind.TEXT, "Messaging service it is in", None, pattern="MG" + _SID, shape="MG and 32 hex digits"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenTemplate:
+    """[templates.NAME]: a WhatsApp template and its ContentSid per language."""
+
+    category: str = _setting(Kind.CHOICE, "Category Meta assigned", choices=tuple(Category))
+    languages: Mapping[str, Any] = _setting(
+        Kind.TABLE, 'Language to ContentSid: `en = "HX…"` (approved), or `{ sid = "HX…", approval = "paused" }`'
+    )
+    variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all its variables", ())
+    needs_phone: bool = _setting(Kind.FLAG, "One-tap, zero-tap or copy-code authentication: not for a BSUID", False)
+    channels: tuple[str, ...] = _setting(Kind.TEXTS, "Channels it may go out on", ("whatsapp",))
+
+
+NAMED_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
+    {"accounts": WrittenAccount, "senders": WrittenSender, "templates": WrittenTemplate}
+)
+"""Sections of named tables. The environment reaches them only through `env:` references."""
+
+# -- named sections as the service uses them -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A configured "From" identity."""
+
+    name: str
+    account: str
+    channel: Channel
+    address: str
+    messaging_service_sid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateLanguage:
+    """A template's ContentSid in one language and its approval as configured."""
+
+    sid: str
+    approval: Approval = Approval.APPROVED
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A configured template. `languages` is never empty."""
+
+    name: str
+    category: Category
+    variables: frozenset[str]
+    languages: Mapping[str, TemplateLanguage]
+    needs_phone: bool = False
+    channels: frozenset[Channel] = frozenset({Channel.WHATSAPP})

@@ -1,0 +1,82 @@
+"""Runs the service's scripts against one partition. Holds the connection; knows nothing of what is stored."""
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from importlib import resources
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis
+
+from sendwindow.connect import RETRIED
+from sendwindow.keys import Keys
+from sendwindow.scripts import Argument, Script, load_script
+from worker import clock
+
+Answer = TypeVar("Answer")
+
+_PAUSE_SECONDS: Final = 0.1
+_FOLDER: Final = resources.files("worker.stores") / "lua"
+_COMMON: Final = "".join(
+    (_FOLDER / f"_{part}.lua").read_text("utf-8") for part in ("1_rows", "2_facts", "3_effects", "4_proof")
+)
+
+_encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+def worker_script(name: str) -> Script:
+    """Load one of the service's scripts. All may write to a full store, so that it drains."""
+    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=_COMMON)
+
+
+def new_request() -> str:
+    """Make the id of a call, kept over its repetitions, so that a script can tell them."""
+    return secrets.token_hex(8)
+
+
+def compact(fields: Mapping[str, object]) -> str:
+    """Write a JSON object without blanks, leaving out what is None."""
+    return _encode({name: value for name, value in fields.items() if value is not None})
+
+
+def rest_of_note(fields: Mapping[str, object]) -> str:
+    """Write the members of a timeline note, to be put behind those the script writes itself."""
+    return compact(fields)[1:-1]
+
+
+class Calls:
+    """One partition of one store.
+
+    `replicas`: how many must acknowledge a durable call (0: none). `budget`: how long a call that lost its connection
+    is repeated; redis-py itself repeats one that failed under way, but not one whose connection broke while opening.
+    """
+
+    __slots__ = ("_budget", "_replicas", "keys", "redis")
+
+    def __init__(self, redis: Redis, keys: Keys, replicas: int = 0, budget: timedelta = timedelta()) -> None:
+        self.redis = redis
+        self.keys = keys
+        self._replicas = replicas
+        self._budget = budget.total_seconds()
+
+    async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask again while the connection is lost and the budget lasts. Only for what may be repeated."""
+        ends_at = clock.monotonic() + self._budget
+        while True:
+            try:
+                return await ask()
+            except RETRIED:
+                if clock.monotonic() >= ends_at:
+                    raise
+            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
+
+    async def run(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script. Raises redis-py's errors."""
+        return await self.patiently(lambda: script(self.redis, self.keys.meta, args))
+
+    async def run_durably(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script and wait for the replicas asked for. Raises NotDurable besides redis-py's errors."""
+        return await self.patiently(lambda: script(self.redis, self.keys.meta, args, replicas=self._replicas))

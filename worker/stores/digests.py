@@ -1,0 +1,36 @@
+"""Names persons in keys: 32 digits of an HMAC-SHA1 of the address. Lua computes the same from the key's blocks."""
+
+import hashlib
+import hmac
+from typing import Final
+
+_BLOCK: Final = 64
+_LENGTH: Final = 32
+_FINGERPRINT: Final = b"sendwindow person key"
+
+
+class Digests:
+    """Digests under one person key (at least 16 bytes, the same for every worker of a store)."""
+
+    __slots__ = ("_key", "inner", "outer")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < 16:
+            raise ValueError(
+                "the person key has fewer than 16 bytes; put at least 16 random ones into store.person_key"
+            )
+        self._key = key
+        # Redis offers Lua SHA-1 only; an HMAC needs no collision resistance.
+        short = hashlib.sha1(key, usedforsecurity=False).digest() if len(key) > _BLOCK else key
+        block = short.ljust(_BLOCK, b"\0")
+        self.inner = bytes(byte ^ 0x36 for byte in block)
+        self.outer = bytes(byte ^ 0x5C for byte in block)
+
+    def digest(self, address: str) -> str:
+        """Digest an address in its canonical form: 32 hexadecimal digits."""
+        return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:_LENGTH]
+
+    @property
+    def fingerprint(self) -> str:
+        """What the store keeps to recognise the key; says nothing about it."""
+        return hmac.new(self._key, _FINGERPRINT, hashlib.sha256).hexdigest()[:_LENGTH]

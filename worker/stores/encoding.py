@@ -1,0 +1,180 @@
+"""Writes what the scripts take: effects, settlements, status updates, timeline notes. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, assert_never
+
+from policies.decision import Trace
+from policies.status import describe
+from sendwindow.instants import to_ms
+from sendwindow.scripts import Argument
+from worker.stores.calls import compact, rest_of_note
+from worker.values import (
+    AdmitRequest,
+    CloseWindow,
+    Effect,
+    OptOut,
+    PauseAccount,
+    PauseSender,
+    Resolution,
+    Result,
+    SetTag,
+    SetTemplate,
+    SettleAccepted,
+    SettleAgain,
+    SettleEnd,
+    Settlement,
+    SettleUnknown,
+    SettleUnresolved,
+    StatusUpdate,
+    SuppressAddress,
+)
+
+
+def _due(instant: datetime | None) -> int | None:
+    return to_ms(instant) if instant else None
+
+
+def encode_effect(effect: Effect) -> dict[str, object]:
+    """Write an effect as `apply_effects` in `lua/` reads it."""
+    match effect:
+        case CloseWindow():
+            return {"t": "close_window"}
+        case OptOut():
+            return {"t": "opt_out", "sender_only": effect.sender_only, "evidence": effect.evidence}
+        case PauseSender():
+            return {"t": "pause_sender", "ms": effect.seconds * 1000, "reason": effect.reason}
+        case PauseAccount():
+            return {"t": "pause_account", "ms": effect.seconds * 1000, "reason": effect.reason}
+        case SetTemplate():
+            return {"t": "template", "state": effect.state, "reason": effect.reason, "ms": effect.seconds * 1000}
+        case SetTag():
+            return {"t": "tag", "state": effect.state, "reason": effect.reason}
+        case SuppressAddress():
+            return {"t": "suppress", "ms": effect.seconds * 1000, "reason": effect.reason}
+        case _:
+            assert_never(effect)
+
+
+def _trace(trace: Trace | None) -> dict[str, object]:
+    if trace is None:
+        return {}
+    verdicts = [
+        [one.rule, one.verdict, one.detail] if one.detail else [one.rule, one.verdict] for one in trace.verdicts
+    ]
+    return {"policy": trace.policy_version, "trace": verdicts}
+
+
+def admit_arguments(request: AdmitRequest) -> list[Argument]:
+    """Give the eighteen arguments that admit.lua takes for one request."""
+    seen = request.seen
+    return [
+        request.message_id,
+        request.fence,
+        request.attempt,
+        request.person_digest,
+        request.sender,
+        request.account,
+        request.template or "",
+        seen.person,
+        seen.sender,
+        seen.account,
+        "" if seen.template is None else seen.template,
+        "" if seen.tag is None else seen.tag,
+        to_ms(request.valid_until),
+        request.reason,
+        request.trace.policy_version,
+        request.person_cap,
+        "1" if request.relies_on_tag else "",
+        rest_of_note({"reason": request.reason, **_trace(request.trace)}),
+    ]
+
+
+def _result(result: Result | SettleUnresolved) -> dict[str, Any]:
+    match result:
+        case SettleAccepted():
+            rank = describe(result.status).rank
+            return {"kind": "accepted", "sid": result.message_sid, "status": result.status, "rank": rank}
+        case SettleEnd():
+            return {"kind": "end", "stage": result.stage, "reason": result.reason, "code": result.code}
+        case SettleAgain():
+            return {
+                "kind": "again",
+                "stage": result.stage,
+                "reason": result.reason,
+                "code": result.code,
+                "due": _due(result.due_at),
+                "delay": result.delay_ms,
+                "on_inbound": result.on_inbound or None,
+                "redecided": result.redecided or None,
+            }
+        case SettleUnknown():
+            return {"kind": "unknown", "reason": result.reason, "code": result.code, "look": result.look_after_ms}
+        case SettleUnresolved():
+            return {"kind": "unresolved", "reason": result.reason}
+        case _:
+            assert_never(result)
+
+
+def _note(attempt: int, result: Result | SettleUnresolved, trace: Trace | None = None) -> str:
+    """Accepted attempts are noted by the script itself."""
+    if isinstance(result, SettleAccepted):
+        return ""
+    detail = result.detail if isinstance(result, SettleUnknown | SettleUnresolved) else result.sentence
+    return rest_of_note(
+        {
+            "n": attempt or None,
+            "reason": result.reason,
+            "code": None if isinstance(result, SettleUnresolved) else result.code,
+            "text": detail or None,
+            **_trace(trace),
+        }
+    )
+
+
+def settle_arguments(settlement: Settlement) -> list[Argument]:
+    """Give the two arguments that settle.lua takes for one settlement."""
+    fields = {
+        "id": settlement.message_id,
+        "fence": str(settlement.fence),
+        "n": settlement.attempt,
+        "posted": settlement.posted,
+        "person": settlement.person_digest,
+        "sender": settlement.sender,
+        "account": settlement.account,
+        "template": settlement.template,
+        "effects": [encode_effect(effect) for effect in settlement.effects],
+        **_result(settlement.result),
+    }
+    return [compact(fields), _note(settlement.attempt, settlement.result, settlement.trace)]
+
+
+def resolve_arguments(resolution: Resolution) -> list[Argument]:
+    """Give the two arguments that resolve.lua takes for one resolution."""
+    fields = {"id": resolution.message_id, "n": resolution.attempt, **_result(resolution.result)}
+    return [compact(fields), _note(resolution.attempt, resolution.result)]
+
+
+def status_argument(update: StatusUpdate) -> str:
+    """Write one status update as status.lua reads it."""
+    return compact(
+        {
+            "sid": update.message_sid,
+            "status": update.status,
+            "rank": update.rank,
+            "final": update.is_final,
+            "failure": update.is_failure,
+            "code": update.code,
+            "id": update.message_id,
+            "n": update.attempt,
+            "effects": [encode_effect(effect) for effect in update.effects],
+            "reopen": update.reopen_after_ms,
+            "redecides": update.redecides or None,
+            "evidence": update.evidence,
+        }
+    )
+
+
+def flat(lists: Sequence[Sequence[Argument]]) -> list[Argument]:
+    """Put the arguments of a batch behind each other."""
+    return [argument for each in lists for argument in each]

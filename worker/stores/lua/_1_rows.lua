@@ -1,0 +1,94 @@
+-- A message's row, its digest of a person, and the way back into its lane. Loaded before every worker script.
+
+local DAY = 86400000
+
+-- One place to look a person up: aliases between a phone and a BSUID will be followed here.
+local function resolve(digest)
+  return digest
+end
+
+-- First 32 hexadecimal digits of HMAC-SHA1; `inner` and `outer` are the key's padded blocks. `Digests` in Python does the same.
+local function digest_of(address, inner, outer)
+  local inside = string.gsub(redis.sha1hex(inner .. address), '..', function(pair)
+    return string.char(tonumber(pair, 16))
+  end)
+  return resolve(string.sub(redis.sha1hex(outer .. inside), 1, 32))
+end
+
+-- cjson with untrusted text: nil instead of an error. Never used to write a payload back.
+local function decoded(text)
+  local fine, value = pcall(cjson.decode, text)
+  if fine and type(value) == 'table' then return value end
+end
+
+-- Does the work of a call once: repeated under the same request id, it gets the same answer and changes nothing.
+local function once(request, work)
+  local key = K.answered(request)
+  local before = redis.call('GET', key)
+  if before then return cmsgpack.unpack(before) end
+  local answers = work()
+  if #answers > 0 then redis.call('SET', key, cmsgpack.pack(answers), 'PX', 60000) end
+  return answers
+end
+
+-- The message inside a job, or nil: arq's first argument, or its keyword arguments.
+local function message_of(payload)
+  local job = payload and decoded(payload)
+  if not job then return nil end
+  local message = type(job.a) == 'table' and job.a[1] or job.k
+  if type(message) == 'table' then return message end
+end
+
+-- A template may be asked for by its configured name or by a ContentSid: its state is kept under the name.
+local function canonical(template)
+  if string.sub(template, 1, 2) ~= 'HX' then return template end
+  return redis.call('HGET', K.template(template), 'as') or template
+end
+
+-- The name of the template a message asks for; '' when it asks for none.
+local function template_of(message)
+  local template = message and message.template
+  return type(template) == 'table' and type(template.name) == 'string' and canonical(template.name) or ''
+end
+
+local function sender_of(lane)
+  return string.match(lane, '^(.-)|')
+end
+
+local function bump(key)
+  redis.call('HINCRBY', key, 'r', 1)
+end
+
+local function count(name)
+  redis.call('HINCRBY', K.counts, name, 1)
+end
+
+local ROW = {
+  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd',
+}
+
+local function load(id)
+  local got = redis.call('HMGET', K.row(id), unpack(ROW))
+  if not got[1] then return nil end
+  local row = {}
+  for index, name in ipairs(ROW) do row[name] = got[index] or nil end
+  row.n = tonumber(row.n or '0')
+  return row
+end
+
+-- A message without a proven outcome, so that proof of acceptance ends it. `posting` is not here: its own reply is awaited.
+local YIELDS_TO_PROOF = {
+  queued = true, waiting = true, retrying = true, claimed = true, unknown = true, unresolved = true,
+}
+
+-- Back into its lane. Asked to cancel meanwhile: it ends instead.
+local function requeue(id, row, stage, reason, due, now)
+  leave(id, row)
+  if row.x then
+    end_message(id, row, 'cancelled', 'cancelled', nil, now)
+    return
+  end
+  redis.call('HSET', K.row(id), 's', stage, 'r', reason)
+  row.s = stage
+  to_lane(row.l, id, due, now)
+end

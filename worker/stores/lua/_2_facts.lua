@@ -1,0 +1,50 @@
+-- What a decision looks at, as compact arrays. Reads only.
+
+-- Revision, state, until and reason of a sender, account or template. What has lapsed is left out.
+local function stored(key, now)
+  local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason')
+  local ends = tonumber(got[3] or '0')
+  if ends > 0 and ends <= now then return { got[1] or '0', '', '', '' } end
+  return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '' }
+end
+
+-- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
+local function person_of(digest, sender, account, now)
+  local mine = { '0', '', '', '', 0 }
+  if digest == '' then return mine end
+  local fields = redis.call('HGETALL', K.person(digest))
+  local consent, stop = 'c:' .. account .. '|', 'o:' .. account .. '|'
+  for at = 1, #fields, 2 do
+    local name, value = fields[at], fields[at + 1]
+    if name == 'r' then mine[1] = value
+    elseif name == 'w:' .. sender then mine[2] = value
+    elseif name == 'wc:' .. sender then mine[3] = value
+    elseif name == 'x' then mine[4] = value
+    elseif string.sub(name, 1, #consent) == consent or string.sub(name, 1, #stop) == stop then
+      mine[#mine + 1] = name
+      mine[#mine + 1] = value
+    end
+  end
+  mine[5] = redis.call('ZCOUNT', K.sent_to(digest), '(' .. int(now - DAY), '+inf')
+  return mine
+end
+
+local function tag_of(sender, id, now)
+  local got = redis.call('HMGET', K.tag_state(sender), 'r', 'state', 'message', 'until')
+  local flying = got[3] and got[3] ~= id and (tonumber(got[4] or '0') > now)
+  return { got[1] or '0', got[2] or '', flying and '1' or '' }
+end
+
+-- `cache` spares reading the same sender, account or template twice in one call.
+local function facts_of(id, digest, sender, account, template, now, cache)
+  local function once(kind, name)
+    if name == '' then return { '0', '', '', '' } end
+    local key = K[kind](name)
+    if not cache[key] then cache[key] = stored(key, now) end
+    return cache[key]
+  end
+  return {
+    digest, person_of(digest, sender, account, now), once('sender', sender), once('account', account),
+    once('template', template), tag_of(sender, id, now),
+  }
+end

@@ -1,0 +1,126 @@
+-- What changes the facts: consent, and what a provider's word says about person, sender, account, template and tag.
+-- Every change bumps the revision of the thing it changes, so that no decision made before is admitted after.
+
+local function ledger(digest, line)
+  redis.call('RPUSH', K.consents(digest), cjson.encode(line))
+end
+
+-- Withdraws consent for all purposes, at one sender or ('*') at every sender of the account. A later START outranks it.
+local function opt_out(digest, account, sender, at, line)
+  local key = K.person(digest)
+  local scope = account .. '|' .. sender
+  local started = redis.call('HMGET', key, 's:' .. scope, 's:' .. account .. '|*', 'o:' .. scope)
+  if tonumber(started[1] or '0') > at or tonumber(started[2] or '0') > at then return false end
+  if tonumber(started[3] or '0') >= at then return false end
+  redis.call('HSET', key, 'o:' .. scope, int(at))
+  bump(key)
+  ledger(digest, line)
+  return true
+end
+
+-- Undoes withdrawals at or before `at`: what was granted before them counts again. Answers whether one was undone.
+local function opt_in(digest, account, senders, at)
+  local key = K.person(digest)
+  local undone = false
+  for _, sender in ipairs(senders) do
+    local scope = account .. '|' .. sender
+    local got = redis.call('HMGET', key, 'o:' .. scope, 's:' .. scope)
+    if got[1] and tonumber(got[1]) < at then
+      redis.call('HDEL', key, 'o:' .. scope)
+      undone = true
+    end
+    if tonumber(got[2] or '0') < at then redis.call('HSET', key, 's:' .. scope, int(at)) end
+  end
+  if undone then bump(key) end
+  return undone
+end
+
+local function pause(key, until_ms, reason)
+  if tonumber(redis.call('HGET', key, 'until') or '0') >= until_ms then return end
+  redis.call('HSET', key, 'until', int(until_ms), 'reason', reason)
+  bump(key)
+end
+
+-- A dead tag stays dead until a person resets it; what is in flight no longer counts.
+local function set_tag(sender, state, reason)
+  local key = K.tag_state(sender)
+  local before = redis.call('HGET', key, 'state')
+  if before == 'dead' or before == state then return end
+  redis.call('HSET', key, 'state', state, 'reason', reason)
+  redis.call('HDEL', key, 'message', 'until')
+  bump(key)
+end
+
+-- The unproven message is no longer on its way: the next one may try.
+local function land_tag(sender, id)
+  local key = K.tag_state(sender)
+  if redis.call('HGET', key, 'message') ~= id then return end
+  redis.call('HDEL', key, 'message', 'until')
+  bump(key)
+end
+
+local EFFECTS = {
+  -- What the person did after the POST counts: the window is closed as of the attempt's intent.
+  close_window = function(effect, who, now)
+    local key = K.person(who.digest)
+    local at = who.intent or now
+    local before = tonumber(redis.call('HGET', key, 'wc:' .. who.sender) or '0')
+    if before >= at then return end
+    redis.call('HSET', key, 'wc:' .. who.sender, int(at))
+    bump(key)
+  end,
+  opt_out = function(effect, who, now)
+    local at = math.floor(who.intent or now)
+    local scope = effect.sender_only and who.sender or '*'
+    local line = { at = at, granted = false, account = who.account, source = 'provider', evidence = effect.evidence }
+    if effect.sender_only then line.sender = who.sender end
+    if opt_out(who.digest, who.account, scope, at, line) then count('opted_out:provider') end
+  end,
+  pause_sender = function(effect, who, now)
+    pause(K.sender(who.sender), now + effect.ms, effect.reason)
+  end,
+  pause_account = function(effect, who, now)
+    pause(K.account(who.account), now + effect.ms, effect.reason)
+  end,
+  template = function(effect, who, now)
+    if not who.template or who.template == '' then return end
+    local key = K.template(canonical(who.template))
+    redis.call('HSET', key, 'state', effect.state, 'reason', effect.reason)
+    if effect.ms > 0 then redis.call('HSET', key, 'until', int(now + effect.ms)) else redis.call('HDEL', key, 'until') end
+    bump(key)
+  end,
+  -- The same codes mean something else where no tag was relied on: only an attempt that did speaks for the Page.
+  tag = function(effect, who, now)
+    if not who.tg then return end
+    set_tag(who.sender, effect.state, effect.reason)
+  end,
+  suppress = function(effect, who, now)
+    local key = K.person(who.digest)
+    local ends = now + effect.ms
+    if tonumber(redis.call('HGET', key, 'x') or '0') >= ends then return end
+    redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason)
+    bump(key)
+  end,
+}
+
+-- `who`: digest, sender, account, template, intent (ms). Effects on a person need a digest.
+local NEEDS_PERSON = { close_window = true, opt_out = true, suppress = true }
+
+local function apply_effects(effects, who, now)
+  for _, effect in ipairs(effects or {}) do
+    if not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then EFFECTS[effect.t](effect, who, now) end
+  end
+end
+
+-- Who a provider's late word is about. The template's name is only in the job.
+local function who_of(id, row, effects)
+  local sender = sender_of(row.l)
+  local who = {
+    digest = row.p, sender = sender, intent = tonumber(row.i), tg = row.tg,
+    account = redis.call('HGET', K.sender(sender), 'a') or '',
+  }
+  for _, effect in ipairs(effects or {}) do
+    if effect.t == 'template' then who.template = template_of(message_of(redis.call('GET', K.job(id)))) end
+  end
+  return who
+end

@@ -1,0 +1,108 @@
+-- Writes the intent of an attempt and grants its permit, if what the decision saw is still true.
+-- Repeated by the same fence and attempt, it grants the same permit again.
+-- ARGV: permit (ms), keep-out time of an unproven tag (ms), then for each request
+--   id, fence, attempt, person, sender, account, template, seen person, sender, account, template, tag ('': not looked at),
+--   valid until (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), timeline note
+-- Answers for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}, {'lost'}.
+local WIDTH = 18
+local TAG_LATER = tonumber(ARGV[2])
+local permit = tonumber(ARGV[1])
+local now = clock()
+local cache = {}
+
+local function pause_of(key)
+  if not cache[key] then cache[key] = stored(key, now) end
+  local ends = tonumber(cache[key][3]) or 0
+  return ends > now and ends or nil
+end
+
+local function revision(key)
+  return redis.call('HGET', key, 'r') or '0'
+end
+
+local function is_current(ask)
+  local function same(key, seen)
+    return seen == '' or revision(key) == seen
+  end
+  return now < tonumber(ask.valid_until)
+    and same(K.person(ask.person), ask.seen_person)
+    and same(K.sender(ask.sender), ask.seen_sender)
+    and same(K.account(ask.account), ask.seen_account)
+    and (ask.template == '' or same(K.template(ask.template), ask.seen_template))
+    and same(K.tag_state(ask.sender), ask.seen_tag)
+end
+
+-- A reason to come back later that is not about this message, and when; nil when there is none.
+local function obstacle(ask)
+  local paused = pause_of(K.account(ask.account))
+  if paused then return 'account_paused', paused end
+  paused = pause_of(K.sender(ask.sender))
+  if paused then return 'sender_paused', paused end
+  local cap = tonumber(ask.cap)
+  if cap > 0 then
+    local key = K.sent_to(ask.person)
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - DAY))
+    if redis.call('ZCARD', key) >= cap then
+      local oldest = redis.call('ZRANGE', key, -cap, -cap, 'WITHSCORES')
+      return 'person_cap', tonumber(oldest[2]) + DAY + 1
+    end
+  end
+  if ask.tag == '1' then
+    local tag = tag_of(ask.sender, ask.id, now)
+    if tag[2] ~= 'proven' and tag[3] == '1' then return 'account_update_unproven', now + TAG_LATER end
+  end
+end
+
+local function grant(ask)
+  local key = K.row(ask.id)
+  local attempt = ask.attempt .. ':' .. ask.id
+  redis.call('HSET', key, 's', 'posting', 'n', ask.attempt, 'i', int(now), 'p', ask.person, 'r', ask.reason, 'v', ask.policy,
+    'fm', ask.template ~= '' and 't' or 'f')
+  redis.call('ZADD', K.permits(ask.person), int(math.ceil(now + permit)), attempt)
+  redis.call('PEXPIRE', K.permits(ask.person), int(KEEP_ENDED))
+  if tonumber(ask.cap) > 0 then
+    redis.call('ZADD', K.sent_to(ask.person), int(now), attempt)
+    redis.call('PEXPIRE', K.sent_to(ask.person), int(DAY + 1000))
+  end
+  if ask.tag == '1' then
+    redis.call('HSET', key, 'tg', ask.had_tag and ask.had_tag .. ' ' .. ask.attempt or ask.attempt)
+    local page = K.tag_state(ask.sender)
+    if redis.call('HGET', page, 'state') ~= 'proven' then
+      redis.call('HSET', page, 'message', ask.id, 'until', int(now + DAY))
+      bump(page)
+    end
+  end
+  note(ask.id, now, 'intent', '"n":' .. ask.attempt .. (ask.note ~= '' and ',' .. ask.note or ''))
+end
+
+local NAMES = {
+  'id', 'fence', 'attempt', 'person', 'sender', 'account', 'template', 'seen_person', 'seen_sender', 'seen_account',
+  'seen_template', 'seen_tag', 'valid_until', 'reason', 'policy', 'cap', 'tag', 'note',
+}
+
+local function admit(ask)
+  local got = redis.call('HMGET', K.row(ask.id), 's', 'f', 'n', 'x', 'tg')
+  local stage, fence, last = got[1], got[2], tonumber(got[3] or '0')
+  if not stage or fence ~= ask.fence then return { 'lost' } end
+  if stage == 'posting' and last == tonumber(ask.attempt) then return { 'permit' } end
+  if stage ~= 'claimed' or last + 1 ~= tonumber(ask.attempt) then return { 'lost' } end
+  if got[4] then return { 'cancelled' } end
+  ask.had_tag = got[5]
+  ask.person = resolve(ask.person)
+  ask.template = canonical(ask.template)
+  if not is_current(ask) then
+    return { 'stale', int(now), facts_of(ask.id, ask.person, ask.sender, ask.account, ask.template, now, {}) }
+  end
+  local reason, ends = obstacle(ask)
+  if reason then return { 'later', reason, int(math.ceil(ends)) } end
+  grant(ask)
+  return { 'permit' }
+end
+
+local answers = {}
+for at = 3, #ARGV, WIDTH do
+  local ask = {}
+  for index, name in ipairs(NAMES) do ask[name] = ARGV[at + index - 1] end
+  answers[#answers + 1] = admit(ask)
+end
+return answers

@@ -1,0 +1,54 @@
+-- What a person decides about a dead letter. Safe to repeat.
+-- ARGV: 'replay' | 'drop', expires at (ms, of a replayed message), message ids.
+-- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven).
+local now = clock()
+
+local function was_sent(id)
+  for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
+    if string.sub(name, 1, 4) == 'sid:' then return true end
+  end
+  return false
+end
+
+local function replay(id, row, expires)
+  if row.s ~= 'dead' then return row.r == 'replayed' and 'replayed' or 'not_dead' end
+  if was_sent(id) then return 'sent' end
+  if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
+  redis.call('ZREM', K.dead, id)
+  redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
+  count('replayed')
+  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd')
+  redis.call('HSET', K.row(id), 'e', expires)
+  row.x = nil
+  note(id, now, 'replayed', '"expires":' .. expires)
+  requeue(id, row, 'queued', 'replayed', now, now)
+  return 'replayed'
+end
+
+local function drop(id, row)
+  if row.s ~= 'dead' then return 'not_dead' end
+  if row.r == 'dropped' then return 'dropped' end
+  redis.call('ZREM', K.dead, id)
+  redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
+  count('end:dead:dropped')
+  redis.call('HSET', K.row(id), 'r', 'dropped')
+  note(id, now, 'dropped')
+  redis.call('DEL', K.job(id), K.unreadable(id))
+  redis.call('PEXPIRE', K.row(id), KEEP_ENDED)
+  redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
+  return 'dropped'
+end
+
+local answers = {}
+for at = 3, #ARGV do
+  local id = ARGV[at]
+  local row = load(id)
+  if not row then
+    answers[#answers + 1] = 'unknown_id'
+  elseif ARGV[1] == 'replay' then
+    answers[#answers + 1] = replay(id, row, ARGV[2])
+  else
+    answers[#answers + 1] = drop(id, row)
+  end
+end
+return answers

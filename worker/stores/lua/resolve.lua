@@ -1,0 +1,48 @@
+-- Acts on unknown attempts by their messages' rules.
+-- ARGV: request id, then for each a JSON object and the rest of its timeline note. The object:
+--   id, n, kind again|end|unknown|unresolved, stage, reason, code, due, delay, look.
+-- Answers 1 for each that was acted on, 0 when the attempt is no longer unknown.
+local now = clock()
+
+local KINDS = {
+  again = function(id, row, r, rest)
+    -- Sent again without proof of absence, the first may still be on its way: the Page stays taken until that lapses.
+    local is_absent = r.reason ~= 'resent_by_rule' or row.u == 'resend_if_absent'
+    if is_absent and relied_on_tag(row, row.n) then land_attempt(id, row, row.n) end
+    redis.call('HDEL', K.row(id), 'lo')
+    note(id, now, r.stage, rest)
+    requeue(id, row, r.stage, r.reason, r.due or now + r.delay, now)
+    count('resolved:' .. r.reason)
+  end,
+  ['end'] = function(id, row, r, rest)
+    end_message(id, row, r.stage, r.reason, r.code and int(r.code), now, rest)
+    count('resolved:' .. r.reason)
+  end,
+  unknown = function(id, row, r, rest)
+    leave(id, row)
+    redis.call('ZADD', K.unknown, int(now + r.look), id)
+    redis.call('HSET', K.row(id), 's', 'unknown', 'r', r.reason)
+    -- Every look would fill the timeline: only a changed reason is worth a line.
+    if row.r ~= r.reason then note(id, now, 'unknown', rest) end
+  end,
+  unresolved = function(id, row, r, rest)
+    if row.s == 'unresolved' then return end
+    leave(id, row)
+    redis.call('ZADD', K.unresolved, int(now), id)
+    redis.call('HSET', K.row(id), 's', 'unresolved', 'r', r.reason)
+    count('unresolved')
+    note(id, now, 'unresolved', rest)
+  end,
+}
+
+return once(ARGV[1], function()
+  local answers = {}
+  for at = 2, #ARGV, 2 do
+    local r = cjson.decode(ARGV[at])
+    local row = load(r.id)
+    local open = row and row.n == r.n and (row.s == 'unknown' or row.s == 'unresolved')
+    if open then KINDS[r.kind](r.id, row, r, ARGV[at + 1]) end
+    answers[#answers + 1] = open and 1 or 0
+  end
+  return answers
+end)

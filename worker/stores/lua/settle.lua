@@ -1,0 +1,117 @@
+-- Records how attempts went and applies what they taught. Repeated by the same fence, it answers the same and changes nothing.
+-- ARGV: for each settlement a JSON object and the rest of its timeline note. The object:
+--   id, fence (text), n, posted, kind accepted|end|again|unknown, sid, status, rank, stage, reason, code, due, delay, on_inbound,
+--   redecided, look, person, sender, account, template, effects
+-- Answers for each: applied (1 or 0), stage ('' when there is no such message).
+local now = clock()
+
+-- The permit is used up. What Twilio did not take counts not towards the person's cap, what was never posted not as a try.
+-- An unproven attempt stays listed, as closed: what Twilio shows for this person may be its message.
+local function close_permit(id, row, settlement)
+  local attempt = row.n .. ':' .. id
+  if settlement.kind == 'unknown' then
+    redis.call('ZADD', K.permits(row.p), 'XX', int(now), attempt)
+  else
+    redis.call('ZREM', K.permits(row.p), attempt)
+  end
+  if settlement.kind == 'again' or settlement.kind == 'end' then
+    redis.call('ZREM', K.sent_to(row.p), attempt)
+    if not settlement.posted then redis.call('HINCRBY', K.row(id), 'fa', 1) end
+  end
+end
+
+local KINDS = {
+  accepted = function(id, row, s)
+    local reason = row.s ~= 'posting' and row.s ~= 'claimed' and 'evidence_late_reply' or nil
+    accept(id, row, s.n, s.sid, s.status, reason, now, s.rank)
+  end,
+  ['end'] = function(id, row, s, rest)
+    end_message(id, row, s.stage, s.reason, s.code and int(s.code), now, rest)
+  end,
+  again = function(id, row, s, rest)
+    local due = s.due or now + s.delay
+    if s.redecided then redis.call('HSET', K.row(id), 'rd', '1') end
+    if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
+    note(id, now, s.stage, rest)
+    if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(s.person), 'r') or '0') then
+      -- The person wrote while we decided to wait for it: decide again at once.
+      due = now
+    end
+    requeue(id, row, s.stage, s.reason, due, now)
+    if s.on_inbound and row.s == 'waiting' and due > now then
+      redis.call('SADD', K.waiting(s.person, s.sender), id)
+      redis.call('HSET', K.row(id), 'w', s.person .. '|' .. s.sender)
+    end
+  end,
+  unknown = function(id, row, s, rest)
+    leave(id, row)
+    redis.call('HSET', K.row(id), 's', 'unknown', 'r', s.reason)
+    if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
+    redis.call('ZADD', K.unknown, int(now + s.look), id)
+    count('unknown')
+    note(id, now, 'unknown', rest)
+    row.s = 'unknown'
+  end,
+}
+
+local function apply(id, row, s, rest)
+  redis.call('HSET', K.row(id), 'f', '-' .. s.fence)
+  if row.k then redis.call('HDEL', K.row(id), 'k') end
+  if s.n > row.n then
+    -- The intent was lost with a failed primary, the message was not.
+    row.n = s.n
+    redis.call('HSET', K.row(id), 'n', int(s.n), 'p', s.person)
+    row.p = s.person
+  end
+  local was_resolved = row.s == 'unknown' or row.s == 'unresolved'
+  if row.s ~= 'claimed' then close_permit(id, row, s) end
+  local who = {
+    digest = s.person, sender = s.sender, account = s.account, template = s.template, intent = tonumber(row.i),
+    tg = row.s ~= 'claimed' and relied_on_tag(row, row.n),
+  }
+  apply_effects(s.effects, who, now)
+  local proven = row.ev and tonumber(string.match(row.ev, '^%d+'))
+  if who.tg and proven ~= row.n and (s.kind == 'again' or s.kind == 'end') then land_attempt(id, row, row.n) end
+  if s.kind ~= 'accepted' and row.ev then
+    -- A callback proved what the reply could not: the message is with Twilio.
+    local attempt, sid = string.match(row.ev, '^(%d+):(.*)$')
+    accept(id, row, tonumber(attempt), sid, 'accepted', 'evidence_callback', now)
+    return
+  end
+  KINDS[s.kind](id, row, s, rest)
+  if was_resolved and s.kind ~= 'accepted' then count('resolved:evidence_late_reply') end
+end
+
+-- Whoever holds the message; or, after its lease was reaped, the holder of the very attempt that is now unknown.
+local function may_apply(row, s)
+  if row.f == s.fence then return row.s == 'claimed' or (row.s == 'posting' and (s.n == 0 or s.n == row.n)) end
+  return (row.s == 'unknown' or row.s == 'unresolved') and s.n > 0 and s.n == row.n and s.kind ~= 'unknown'
+end
+
+-- A late settlement changes no schedule; its SID stays as evidence for its own attempt, and a stop is a stop.
+local function late(id, row, s)
+  if s.kind == 'accepted' then prove(id, row, s.n, s.sid, s.status, 'evidence_late_reply', now, s.rank) end
+  local who = { digest = s.person, sender = s.sender, account = s.account, intent = tonumber(row.i) }
+  for _, effect in ipairs(s.effects) do
+    if effect.t == 'opt_out' then apply_effects({ effect }, who, now) end
+  end
+end
+
+local answers = {}
+for at = 1, #ARGV, 2 do
+  local s = cjson.decode(ARGV[at])
+  local id = s.id
+  local row = load(id)
+  if not row then
+    answers[#answers + 1] = { 0, '' }
+  elseif row.f == '-' .. s.fence then
+    answers[#answers + 1] = { 1, row.s }
+  elseif may_apply(row, s) then
+    apply(id, row, s, ARGV[at + 1])
+    answers[#answers + 1] = { 1, row.s }
+  else
+    late(id, row, s)
+    answers[#answers + 1] = { 0, row.s }
+  end
+end
+return answers

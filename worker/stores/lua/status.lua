@@ -1,0 +1,78 @@
+-- Applies status callbacks: binds SIDs to the attempts they name, moves statuses forward only. Duplicates change nothing.
+-- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, effects, reopen, evidence.
+-- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
+-- that a list had wrongly been taken to show under this SID ('' and 0: none).
+local now = clock()
+
+-- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
+local function keep(sid, before, update, text)
+  local kept = before and decoded(string.sub(before, 2))
+  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0 } end
+  redis.call('SET', K.sid(sid), '?' .. text, 'PX', DAY)
+  return { 0, 1, 0, 0, '', '', 0 }
+end
+
+-- The query of a callback is signed with the URL that its own POST carried; a list only showed a row that looked right.
+-- The message that was taken for this one is unknown again.
+local function unbind(id, attempt, sid)
+  local row = load(id)
+  if not row or row.s ~= 'accepted' or row.sid ~= sid or row.r ~= 'evidence_list' then return false end
+  local key = K.row(id)
+  redis.call('PERSIST', key)
+  redis.call('PERSIST', K.timeline(id))
+  redis.call('PERSIST', K.job(id))
+  redis.call('DEL', K.sid(sid))
+  redis.call('ZREM', K.undelivered, id)
+  redis.call('HDEL', key, 'sid', 'a', 'st', 'sr', 'z')
+  redis.call('HSET', key, 's', 'unknown', 'r', 'outcome_timeout')
+  redis.call('ZADD', K.unknown, int(now), id)
+  redis.call('ZADD', K.permits(row.p), int(now), int(attempt) .. ':' .. id)
+  redis.call('PEXPIRE', K.permits(row.p), int(KEEP_ENDED))
+  redis.call('HINCRBY', K.counts, 'end:accepted:' .. row.r, -1)
+  count('unbound')
+  note(id, now, 'unknown', '"n":' .. int(attempt) .. ',"reason":"outcome_timeout","detail":"the SID is another message\'s"')
+  return true
+end
+
+local function flag(truth)
+  return truth and 1 or 0
+end
+
+local function apply(update, text)
+  local found = redis.call('GET', K.sid(update.sid))
+  local id, attempt = update.id, update.n
+  local bound = found and string.sub(found, 1, 1) ~= '?'
+  local wronged, wronged_attempt = '', 0
+  if bound then
+    local number, name = string.match(found, '^(%d+):(.*)$')
+    local by_query = id and id ~= name and update.evidence == 'evidence_callback' and redis.call('EXISTS', K.row(id)) == 1
+    if by_query and unbind(name, tonumber(number), update.sid) then
+      wronged, wronged_attempt = name, tonumber(number)
+    else
+      id, attempt = name, tonumber(number)
+    end
+  end
+  if not id then return keep(update.sid, found, update, text) end
+  local row = load(id)
+  if not row then return keep(update.sid, found, update, text) end
+  local was = row.s
+  attempt = attempt or row.n
+  local how = prove(id, row, attempt, update.sid, 'accepted', update.evidence, now)
+  local moved, reopened = false, false
+  if row.s == 'accepted' and row.sid == update.sid then
+    moved, reopened = apply_update(id, row, update, now)
+  else
+    -- Of the attempt in flight, of a copy, or of a message that ended: what it says of its SID is kept and taught all the same.
+    moved = remember(id, row, attempt, update, now) and how == 'kept'
+  end
+  local resolved = how == 'accepted' and (was == 'unknown' or was == 'unresolved')
+  return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt }
+end
+
+return once(ARGV[1], function()
+  local answers = {}
+  for at = 2, #ARGV do
+    answers[at - 1] = apply(cjson.decode(ARGV[at]), ARGV[at])
+  end
+  return answers
+end)

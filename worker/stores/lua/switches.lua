@@ -1,0 +1,23 @@
+-- What a person switches by hand. ARGV: 'pause' | 'resume' | 'reset', 'sender' | 'account' | 'template' | 'tag_state', name,
+-- and for 'pause' its length (ms) and reason. Answers 1, or 0 when nothing changed.
+-- A lane held back by a pause is looked at again at once; a lane still paused costs one look.
+local now = clock()
+local action, kind, name = ARGV[1], ARGV[2], ARGV[3]
+local key = K[kind](name)
+
+local function look_again()
+  for _, lane in ipairs(redis.call('ZRANGE', K.timers, 0, -1)) do
+    local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
+    if first[2] and tonumber(first[2]) <= now then make_ready(lane) end
+  end
+end
+
+if action == 'pause' then
+  redis.call('HSET', key, 'until', int(now + tonumber(ARGV[4])), 'reason', ARGV[5])
+else
+  local removed = redis.call('HDEL', key, 'until', 'reason', 'state', 'message')
+  if removed == 0 then return 0 end
+  if action == 'resume' then look_again() end
+end
+bump(key)
+return 1

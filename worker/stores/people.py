@@ -1,0 +1,117 @@
+"""What is known about persons: windows, consent, open permits. Addresses become digests here and go no further."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from sendwindow.instants import from_ms, to_ms
+from worker.stores.calls import Calls, compact, new_request, worker_script
+from worker.stores.digests import Digests
+from worker.stores.facts import ANY, parse_facts
+from worker.values import ConsentEntry, Inbound, InboundApplied, StoredFacts
+
+_INBOUND: Final = worker_script("inbound")
+_CONSENT: Final = worker_script("consent")
+_FACTS: Final = worker_script("facts")
+_PERMITS: Final = worker_script("permits")
+
+
+class PeopleStore:
+    """Answers `worker.ports.People` from one partition."""
+
+    def __init__(self, calls: Calls, digests: Digests) -> None:
+        self._calls = calls
+        self._digests = digests
+
+    async def apply_inbound(self, inbounds: Sequence[Inbound]) -> list[InboundApplied]:
+        """Deduplicate, move windows, apply keywords, release waiting messages; one atomic step each."""
+        if not inbounds:
+            return []
+        encoded = [self._encode(inbound) for inbound in inbounds]
+        answers = await self._calls.run_durably(_INBOUND, [new_request(), *encoded])
+        return [
+            InboundApplied(
+                first=bool(first),
+                opted=opted.decode() or None,
+                released=int(released),
+                person_digest=person.decode(),
+                open_permits_ms=int(open_ms),
+            )
+            for first, opted, released, person, open_ms in answers
+        ]
+
+    async def permits_left_ms(self, digest: str) -> int:
+        """Milliseconds until the last open permit of a person lapses; 0 when none is open."""
+        return int(await self._calls.run(_PERMITS, [digest]))
+
+    async def record_consent(
+        self, address: str, entry: ConsentEntry, *, after_stop: bool = False
+    ) -> Literal["recorded", "opted_out"]:
+        """Append to the consent ledger and move its projection. `at` in the future counts as now.
+
+        A grant dated after a withdrawal in force is not recorded (`opted_out`), unless `after_stop` says it is meant.
+        """
+        line = {
+            "granted": entry.granted,
+            "account": entry.account,
+            "purpose": entry.purpose,
+            "sender": entry.sender,
+            "source": entry.source,
+            "wording": entry.wording or None,
+            "evidence": entry.evidence or None,
+            "expires_at": to_ms(entry.expires_at) if entry.expires_at else None,
+        }
+        answer: bytes = await self._calls.run_durably(
+            _CONSENT,
+            [
+                self.digest(address),
+                new_request(),
+                to_ms(entry.at) if entry.at else "",
+                "1" if entry.granted else "0",
+                entry.account,
+                entry.purpose or ANY,
+                entry.sender or ANY,
+                to_ms(entry.expires_at) if entry.expires_at else "",
+                compact(line),
+                "1" if after_stop else "",
+            ],
+        )
+        return "recorded" if answer == b"recorded" else "opted_out"
+
+    async def consents(self, address: str) -> list[Mapping[str, object]]:
+        """The consent ledger of a person, oldest first. `at` and `expires_at` are aware datetimes."""
+        lines: Any = self._calls.redis.lrange(self._calls.keys.consents(self.digest(address)), 0, -1)
+        return [_read_line(line) for line in await lines]
+
+    async def facts(
+        self, address: str, sender: str, account: str, template: str | None, message_id: str = ""
+    ) -> StoredFacts:
+        """What a decision would see now; writes nothing. `account` empty: the account the sender is registered with."""
+        return parse_facts(
+            await self._calls.run(_FACTS, [self.digest(address), sender, account, template or "", message_id])
+        )
+
+    def digest(self, address: str) -> str:
+        """The keyed digest that names a person in keys."""
+        return self._digests.digest(address)
+
+    def _encode(self, inbound: Inbound) -> str:
+        return compact(
+            {
+                "sid": inbound.message_sid,
+                "sender": inbound.sender,
+                "account": inbound.account,
+                "person": self.digest(inbound.address),
+                "keyword": inbound.keyword,
+                "at": to_ms(inbound.received_at) if inbound.received_at else None,
+            }
+        )
+
+
+def _read_line(line: bytes) -> Mapping[str, object]:
+    entry: dict[str, Any] = json.loads(line)
+    entry.pop("request", None)
+    for name in ("at", "expires_at"):
+        if name in entry:
+            entry[name] = from_ms(int(entry[name]))
+    return entry

@@ -1,0 +1,101 @@
+"""What a person asks about messages, and decides about dead letters."""
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sendwindow.instants import to_ms
+from worker.stores.calls import Calls, worker_script
+from worker.values import Record
+
+_DEAD: Final = worker_script("dead")
+_PAGE: Final = 100
+_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "ingress")
+
+
+class RecordStore:
+    """Answers `worker.ports.Records` from one partition."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def record(self, message_id: str) -> Record | None:
+        """One message, whole. A dead letter nobody could read has its bytes as payload."""
+        return (await self._records([message_id]))[0]
+
+    async def listed(self, which: str) -> AsyncIterator[Record]:
+        """The messages in `dead`, `unknown` or `unresolved`, oldest first (unknown: next due first)."""
+        if which not in {"dead", "unknown", "unresolved"}:
+            raise ValueError("the lists are dead, unknown and unresolved; ask for one of them")
+        members = await self._calls.redis.zrange(getattr(self._calls.keys, which), 0, -1)
+        for start in range(0, len(members), _PAGE):
+            for record in await self._records([member.decode() for member in members[start : start + _PAGE]]):
+                if record is not None:
+                    yield record
+
+    async def counts(self) -> Mapping[str, int]:
+        """Store-wide totals."""
+        totals: Any = await self._await(self._calls.redis.hgetall(self._calls.keys.counts))
+        return {name.decode(): int(value) for name, value in totals.items()}
+
+    async def depths(self) -> Mapping[str, int]:
+        """Messages in each lane (`<sender>|<priority>|<campaign>`), and in each list by its name."""
+        keys, redis = self._calls.keys, self._calls.redis
+        lanes = [*await redis.zrange(keys.ready, 0, -1), *await redis.zrange(keys.timers, 0, -1)]
+        names = [lane.decode() for lane in dict.fromkeys(lanes)]
+        pipeline = redis.pipeline(transaction=False)
+        for key in itertools.chain(map(keys.lane, names), (getattr(keys, name) for name in _LISTS)):
+            pipeline.zcard(key)
+        depths = dict(zip([*names, *_LISTS], await pipeline.execute(), strict=True))
+        return {name: int(depth) for name, depth in depths.items() if depth or name in _LISTS}
+
+    async def replay(self, message_ids: Sequence[str], expires_at: datetime) -> list[str]:
+        """Queue dead letters again under the same ids, to be sent before `expires_at`.
+
+        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send) or `sent` (an attempt
+        of it is proven to be with Twilio).
+        """
+        return await self._decide("replay", to_ms(expires_at), message_ids)
+
+    async def drop(self, message_ids: Sequence[str]) -> list[str]:
+        """Let dead letters go; their rows stay 72 h. Answers for each `dropped`, `not_dead` or `unknown_id`."""
+        return await self._decide("drop", 0, message_ids)
+
+    async def _decide(self, decision: str, expires_ms: int, message_ids: Sequence[str]) -> list[str]:
+        if not message_ids:
+            return []
+        answers = await self._calls.run_durably(_DEAD, [decision, expires_ms, *message_ids])
+        return [answer.decode() for answer in answers]
+
+    async def _records(self, message_ids: Sequence[str]) -> list[Record | None]:
+        keys = self._calls.keys
+        pipeline = self._calls.redis.pipeline(transaction=False)
+        for message_id in message_ids:
+            pipeline.hgetall(keys.row(message_id))
+            pipeline.lrange(keys.timeline(message_id), 0, -1)
+            pipeline.get(keys.job(message_id))
+            pipeline.get(keys.unreadable(message_id))
+        answers = iter(await pipeline.execute())
+        return [_record(message_id, *itertools.islice(answers, 4)) for message_id in message_ids]
+
+    @staticmethod
+    async def _await(reply: Any) -> Any:
+        # redis-py annotates commands for both of its flavours at once.
+        return await reply
+
+
+def _record(message_id: str, *parts: Any) -> Record | None:
+    row, timeline, job, raw = parts
+    if not row:
+        return None
+    fields = {name.decode(): value.decode(errors="replace") for name, value in row.items()}
+    # Not stored: a million queued messages need no line each for what their rows say.
+    enqueued = {"at": int(fields["q"]), "e": "enqueued"}
+    return Record(
+        message_id=message_id,
+        row=fields,
+        timeline=(enqueued, *(json.loads(line) for line in timeline)),
+        payload=job if job is not None else raw,
+    )

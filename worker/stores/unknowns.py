@@ -1,0 +1,95 @@
+"""Attempts whose outcome is not proven, and accepted messages whose callbacks stay away."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from sendwindow.instants import from_ms
+from sendwindow.vocabulary import OnUnknown, Reason
+from worker.stores.calls import Calls, new_request, worker_script
+from worker.stores.encoding import flat, resolve_arguments
+from worker.values import MissingStatus, Resolution, RivalAttempt, UnknownAttempt
+
+_UNKNOWNS: Final = worker_script("unknowns")
+_RESOLVE: Final = worker_script("resolve")
+_MISSING: Final = worker_script("missing")
+_RIVALS: Final = worker_script("rivals")
+
+_FORMS: Final = {b"t": True, b"f": False}
+
+GIVE_UP: Final = timedelta(hours=48)
+"""How long after its acceptance a message's final status is asked for; WhatsApp may stay at `sent` for ever."""
+
+_MS: Final = timedelta(milliseconds=1)
+
+
+class UnknownStore:
+    """Answers `worker.ports.Unknowns` from one partition."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def due(self, limit: int, again_after_ms: int) -> list[UnknownAttempt]:
+        """Take up to `limit` unknown attempts whose search is due; none is handed out again before `again_after_ms`."""
+        now, taken = await self._calls.run(_UNKNOWNS, [limit, again_after_ms])
+        return [
+            UnknownAttempt(
+                message_id=message_id.decode(),
+                attempt=int(attempt),
+                intent_at=from_ms(int(intent)),
+                now=from_ms(int(now)),
+                on_unknown=OnUnknown(on_unknown.decode()),
+                expires_at=from_ms(int(expires)),
+                payload=payload,
+                looks=int(looks),
+                reason=_reason(reason),
+                person_digest=person.decode(),
+                was_template=_FORMS.get(form),
+            )
+            for message_id, attempt, intent, on_unknown, expires, payload, looks, reason, person, form in taken
+        ]
+
+    async def rivals(self, person_digest: str, message_id: str) -> list[RivalAttempt]:
+        """The other unproven attempts to a person."""
+        return [
+            RivalAttempt(name.decode(), int(attempt), from_ms(int(intent)), payload, _FORMS.get(form))
+            for name, attempt, intent, payload, form in await self._calls.run(_RIVALS, [person_digest, message_id])
+        ]
+
+    async def resolve(self, resolutions: Sequence[Resolution]) -> list[bool]:
+        """Act by the messages' rules, one answer each; False when the attempt is no longer unknown."""
+        if not resolutions:
+            return []
+        arguments = flat([resolve_arguments(one) for one in resolutions])
+        return [bool(done) for done in await self._calls.run_durably(_RESOLVE, [new_request(), *arguments])]
+
+    async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
+        """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""
+        if not message_sids:
+            return []
+        names = [self._calls.keys.sid(sid) for sid in message_sids]
+        bound = await self._calls.patiently(lambda: self._calls.redis.mget(names))
+        return [_owner(value) for value in bound]
+
+    async def missing(self, limit: int, quiet_for_ms: int, again_after_ms: int) -> list[MissingStatus]:
+        """Take up to `limit` messages accepted at least `quiet_for_ms` ago without a final status."""
+        taken = await self._calls.run(_MISSING, [limit, quiet_for_ms, again_after_ms, GIVE_UP // _MS])
+        return [
+            MissingStatus(message_id.decode(), int(attempt), sid.decode(), sender.decode())
+            for message_id, attempt, sid, sender in taken
+        ]
+
+
+def _reason(stored: bytes | None) -> Reason:
+    """Read a stored reason; one that a newer version wrote is only a timeout to us."""
+    try:
+        return Reason((stored or b"").decode())
+    except ValueError:
+        return Reason.OUTCOME_TIMEOUT
+
+
+def _owner(value: bytes | None) -> tuple[str, int] | None:
+    if value is None or value.startswith(b"?"):
+        return None
+    attempt, _, message_id = value.decode().partition(":")
+    return message_id, int(attempt)

@@ -1,0 +1,168 @@
+"""The metrics of one process. Implements the dispatch's Meter; the gateway adds its own. No label names a person."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from policies.status import RANKS
+from sendwindow.vocabulary import Reason, Stage
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_POST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
+_WAIT_BUCKETS: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 1, 5, 30, 300, 3600)
+_REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
+
+_STATUSES: Final = frozenset(RANKS)
+_KEYWORDS: Final = frozenset({"stop", "start", "help"})
+
+
+def known_status(status: str) -> str:
+    """Give a status as a label: verbatim when it is one of Twilio's known ones, else `other`."""
+    return status if status in _STATUSES else "other"
+
+
+class Metrics:
+    """Counters, gauges and histograms of one process, in a registry of their own. Durations in seconds."""
+
+    def __init__(self) -> None:
+        # a second series for every counter, of use to nobody here
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library ships it without annotations
+        self.registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.registry)
+        self._make_dispatch()
+        self._make_gateway()
+
+    def _make_dispatch(self) -> None:
+        self._claimed = self._counter("claimed_messages", "Messages taken from their lanes")
+        self._decisions = self._counter("decisions", "Decisions by their reason", "decision", "reason")
+        self._posts = self._counter("posts", "POSTs to the Messages API by what came back", "outcome")
+        self._post_seconds = self._histogram("post_seconds", "How long a POST took", _POST_BUCKETS)
+        self._wait_seconds = self._histogram(
+            "enqueue_to_post_seconds", "From the enqueue of a message to the start of its POST", _WAIT_BUCKETS
+        )
+        self._settled = self._counter("settled_messages", "What became of attempts", "stage", "reason")
+        self._searches = self._counter("evidence_searches", "Searches for evidence of unknown outcomes", "finding")
+        self._search_requests = self._counter("evidence_requests", "Requests those searches cost")
+        self._fetches = self._counter("status_fetches", "Missing statuses that were fetched", "result")
+        self._reaped = self._counter("reaped_messages", "Messages whose lease ran out, by where they went", "stage")
+        self._leases_lost = self._counter("leases_lost", "Messages that were held and are another worker's now")
+        self._open = self._gauge("open_posts", "POSTs under way in this process")
+        self._held = self._gauge("held_messages", "Messages this process holds a lease on")
+        self._failing = self._counter("store_failures", "Calls to the store that failed, by part", "part")
+
+    def _make_gateway(self) -> None:
+        self._callbacks = self._counter(
+            "callbacks", "Status callbacks that were applied: moved, resolved, repeated or unknown", "status", "effect"
+        )
+        self._inbound = self._counter("inbound", "Messages persons wrote to us, by keyword", "keyword", "effect")
+        self._refused = self._counter("refused_requests", "Requests the gateway refused", "endpoint", "reason")
+        self._signatures = self._counter(
+            "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
+        )
+        self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
+        self._request_seconds = self._histogram(
+            "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
+        )
+        self._ready = self._gauge("ready", "1 when this process can do its work, else 0")
+
+    # -- dispatch (worker.dispatch.meter.Meter) ------------------------------------------------
+
+    def claimed(self, messages: int) -> None:
+        """Count messages of one claim."""
+        self._claimed.inc(messages)
+
+    def decided(self, decision: str, reason: Reason) -> None:
+        """Count a decision."""
+        self._decisions.labels(decision, reason.value).inc()
+
+    def posted(self, outcome: str, seconds: float, since_enqueued: float) -> None:
+        """Count and time a POST, and what went before it."""
+        self._posts.labels(outcome).inc()
+        self._post_seconds.observe(seconds)
+        self._wait_seconds.observe(since_enqueued)
+
+    def settled(self, stage: Stage, reason: Reason) -> None:
+        """Count what became of an attempt."""
+        self._settled.labels(stage.value, reason.value).inc()
+
+    def searched(self, finding: str, requests: int) -> None:
+        """Count a search for evidence and its requests."""
+        self._searches.labels(finding).inc()
+        self._search_requests.inc(requests)
+
+    def fetched(self, result: str) -> None:
+        """Count a fetched status."""
+        self._fetches.labels(result).inc()
+
+    def reaped(self, stage: Stage) -> None:
+        """Count a message whose lease ran out."""
+        self._reaped.labels(stage.value).inc()
+
+    def lease_lost(self, messages: int) -> None:
+        """Count held messages that are no longer ours."""
+        self._leases_lost.inc(messages)
+
+    def in_flight(self, posts: int, held: int) -> None:
+        """Set how many POSTs are open and how many messages are held."""
+        self._open.set(posts)
+        self._held.set(held)
+
+    def failing(self, part: str) -> None:
+        """Count a failed call to the store."""
+        self._failing.labels(part).inc()
+
+    # -- gateway -------------------------------------------------------------------------------
+
+    def callback(self, status: str, effect: str) -> None:
+        """Count an applied status callback: it moved, resolved, repeated, or its message is unknown."""
+        self._callbacks.labels(known_status(status), effect).inc()
+
+    def inbound(self, keyword: str | None, effect: str) -> None:
+        """Count an inbound message: first or repeated."""
+        label = "none" if keyword is None else keyword if keyword in _KEYWORDS else "other"
+        self._inbound.labels(label, effect).inc()
+
+    def refused(self, endpoint: str, reason: str) -> None:
+        """Count a refused request."""
+        self._refused.labels(endpoint, reason).inc()
+
+    def signature_failed(self, endpoint: str) -> None:
+        """Count a request whose signature was missing or wrong."""
+        self._signatures.labels(endpoint).inc()
+
+    def overlapped(self) -> None:
+        """Count a stop that was answered while a POST to that person was still open."""
+        self._overlaps.inc()
+
+    def answered(self, endpoint: str, seconds: float) -> None:
+        """Time an answer to Twilio."""
+        self._request_seconds.labels(endpoint).observe(seconds)
+
+    def ready(self, *, is_ready: bool) -> None:
+        """Set whether this process can do its work."""
+        self._ready.set(1 if is_ready else 0)
+
+    def render(self) -> bytes:
+        """Write everything in Prometheus' text format (`CONTENT_TYPE`)."""
+        return generate_latest(self.registry)
+
+    # -- making --------------------------------------------------------------------------------
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"sendwindow_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(f"sendwindow_{name}", what, registry=self.registry)
+
+    def _histogram(self, name: str, what: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(f"sendwindow_{name}", what, labels, buckets=tuple(buckets), registry=self.registry)

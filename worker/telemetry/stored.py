@@ -1,0 +1,76 @@
+"""Totals and depths of the whole store as metrics. Only the gateway shows them, or they would be counted twice."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from worker.telemetry.metrics import known_status
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the store said: totals by name, and how many messages are in each lane and list."""
+
+    counts: Mapping[str, int]
+    depths: Mapping[str, int]
+
+
+class StoredMetrics(Collector):
+    """Shows the last snapshot of the store; without one only that the store is away."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.snapshot: Snapshot | None = None
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Name the metrics without asking for values."""
+        return _families(Snapshot({}, {}))
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the metrics of the last snapshot."""
+        up = GaugeMetricFamily("sendwindow_store_up", "1 when the store answered this scrape, else 0")
+        up.add_metric([], 0 if self.snapshot is None else 1)
+        return [up, *([] if self.snapshot is None else _families(self.snapshot))]
+
+
+def _families(snapshot: Snapshot) -> list[Metric]:
+    enqueued = CounterMetricFamily("sendwindow_store_enqueued", "Messages enqueued")
+    unknown = CounterMetricFamily("sendwindow_store_unknown", "Attempts whose outcome was not proven")
+    ended = CounterMetricFamily("sendwindow_store_ended", "Dispatch ends", labels=["stage", "reason"])
+    resolved = CounterMetricFamily(
+        "sendwindow_store_resolved", "Unknown outcomes by what settled them", labels=["reason"]
+    )
+    statuses = CounterMetricFamily("sendwindow_store_statuses", "Provider statuses reached", labels=["status"])
+    lanes = GaugeMetricFamily(
+        "sendwindow_lane_messages", "Messages in lanes, those that are not due included", labels=["sender", "priority"]
+    )
+    lists = GaugeMetricFamily("sendwindow_listed_messages", "Messages in the lists a person reads", labels=["list"])
+    enqueued.add_metric([], snapshot.counts.get("enqueued", 0))
+    unknown.add_metric([], snapshot.counts.get("unknown", 0))
+    by_status: Counter[str] = Counter()
+    for name, count in snapshot.counts.items():
+        match name.split(":"):
+            case ["end", stage, reason]:
+                ended.add_metric([stage, reason], count)
+            case ["resolved", reason]:
+                resolved.add_metric([reason], count)
+            case ["status", status]:
+                by_status[known_status(status)] += count
+            case _:
+                pass
+    for status, count in by_status.items():
+        statuses.add_metric([status], count)
+    # a lane is <sender>|<priority>|<campaign>; campaigns are without number and no label
+    by_lane: Counter[tuple[str, str]] = Counter()
+    for name, count in snapshot.depths.items():
+        sender, bar, rest = name.partition("|")
+        if bar:
+            by_lane[sender, rest.partition("|")[0]] += count
+        else:
+            lists.add_metric([name], count)
+    for (sender, priority), count in by_lane.items():
+        lanes.add_metric([sender, priority], count)
+    return [enqueued, unknown, ended, resolved, statuses, lanes, lists]

@@ -1,0 +1,222 @@
+"""The only place that talks HTTP to the Messages API. Decides nothing: it sends forms and says what answers prove."""
+
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote_plus
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from worker.clock import monotonic
+from worker.twilio.messages import Listing, MessageRow, is_newest_first, read_message, read_page
+from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_failure
+from worker.values import Account, CreateMessage, Reply
+
+KEEPALIVE_SECONDS: Final = 15.0
+"""Shorter than servers keep idle connections (60 s and more): one closed under a POST leaves it unproven."""
+
+_MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+_PAGE_SIZE: Final = 200
+_READ_CONNECTIONS: Final = 4
+
+
+class ReadFailed(Exception):
+    """A list or a fetch had no usable answer; ask again later. `status` is None when there was no answer at all."""
+
+    def __init__(self, detail: str, status: int | None = None) -> None:
+        super().__init__(f"reading from Twilio failed ({detail}); it is tried again later")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What never changes between two POSTs of one account, made once."""
+
+    messages: URL
+    origin: URL
+    headers: CIMultiDict[str]
+
+
+class TwilioClient:
+    """Creates, fetches and lists messages. Use as an async context manager; one per process.
+
+    `slots` bounds the connections for POSTs; lists and fetches have a few of their own, so that a search for evidence
+    never holds up a POST. Timeouts in seconds: `read_timeout` of about 30 s, because Twilio has been seen to need 26 s.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        *,
+        slots: int = 25,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._doors = {name: _door(account) for name, account in accounts.items()}
+        self._slots = slots
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._timeout = self._timeout_for(connect_timeout)
+        self._tls = tls
+        self._posts: aiohttp.ClientSession | None = None
+        self._reads: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._posts = self._session(self._slots)
+        self._reads = self._session(_READ_CONNECTIONS)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in (self._posts, self._reads):
+            if session is not None:
+                await session.close()
+
+    async def create(self, message: CreateMessage, *, start_by: float | None = None) -> Reply:
+        """POST one message. Never raises for what the network or Twilio does.
+
+        `start_by`, on this process's monotonic clock in seconds: when no connection is there by then, nothing is sent.
+        """
+        door = self._doors[message.account]
+        timeout = self._timeout
+        if start_by is not None:
+            left = start_by - monotonic()
+            if left <= 0:
+                return PERMIT_LAPSED
+            if left < self._connect_timeout:
+                timeout = self._timeout_for(left)
+        # Names of parameters are plain ASCII: only values need encoding, half of what urlencode does.
+        body = "&".join([f"{name}={quote_plus(value)}" for name, value in message.form]).encode("ascii")
+        try:
+            async with _open(self._posts).post(
+                door.messages, data=body, headers=door.headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                answer, complete = await _bounded(response, MAX_ANSWER_BYTES)
+        except Exception as error:  # noqa: BLE001 -- whatever it was, bytes may have left: it must become a Reply
+            return read_failure(error)
+        return read_answer(response.status, response.headers, answer, complete=complete)
+
+    async def fetch(self, account: str, message_sid: str) -> MessageRow | None:
+        """Fetch one message, None when Twilio has no such SID. Raises ReadFailed."""
+        door = self._doors[account]
+        url = door.messages.parent / "Messages" / f"{message_sid}.json"
+        status, body = await self._get(door, url)
+        if status == 404:
+            return None
+        row = read_message(body) if status == 200 else None
+        if row is None:
+            raise ReadFailed("a message could not be read", status)
+        return row
+
+    async def list_messages(
+        self, account: str, *, to: str | None, from_address: str, since: datetime, max_requests: int
+    ) -> Listing:
+        """List messages by From, and To where given, newest pages first, with at most `max_requests` requests.
+
+        Complete when the last page was read, or when everything came newest first and reaches back before `since`.
+        The date filter is of no use: it looks at the date sent, which is empty while a message is queued
+        ("Messages resource", read 2026-11-20). Rows are given as they come, should Twilio write an address in another
+        form, or ignore a filter. Raises ReadFailed.
+        """
+        door = self._doors[account]
+        query = {"From": from_address, "PageSize": str(_PAGE_SIZE)} | ({"To": to} if to is not None else {})
+        url: URL | None = door.messages.with_query(query)
+        rows: list[MessageRow] = []
+        requests = 0
+        is_complete = False
+        while url is not None and requests < max_requests and not is_complete:
+            status, body = await self._get(door, url)
+            requests += 1
+            page = read_page(body) if status == 200 else None
+            if page is None:
+                raise ReadFailed("a page of messages could not be read", status)
+            rows.extend(page.rows)
+            url = _next_page(door, page.next_page)
+            reaches_back = bool(rows) and rows[-1].created_at < since and is_newest_first(rows)
+            is_complete = page.next_page is None or reaches_back
+        return Listing(tuple(rows), is_complete, requests)
+
+    async def _get(self, door: _Door, url: URL) -> tuple[int, bytes]:
+        try:
+            async with _open(self._reads).get(
+                url, headers=door.headers, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                body, complete = await _bounded(response, _MAX_PAGE_BYTES)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise ReadFailed(type(error).__name__) from None
+        if not complete:
+            raise ReadFailed("answer too long", response.status)
+        return response.status, body
+
+    def _timeout_for(self, connect: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=self._connect_timeout + self._read_timeout, connect=connect, sock_read=self._read_timeout
+        )
+
+    def _session(self, connections: int) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=connections,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ssl=self._tls if self._tls is not None else True,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _open(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise RuntimeError("the Twilio client is not open; use `async with TwilioClient(...)`")
+    return session
+
+
+def _door(account: Account) -> _Door:
+    credentials = b64encode(f"{account.username}:{account.password}".encode()).decode("ascii")
+    headers = CIMultiDict(
+        {
+            "Authorization": f"Basic {credentials}",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "sendwindow",
+        }
+    )
+    base = URL(account.base_url)
+    messages = URL(account.base_url.rstrip("/")) / "2010-04-01" / "Accounts" / account.account_sid / "Messages.json"
+    return _Door(messages, base.origin(), headers)
+
+
+def _next_page(door: _Door, path: str | None) -> URL | None:
+    """Join Twilio's `next_page_uri`; credentials never follow it to another host."""
+    if path is None:
+        return None
+    url = door.origin.join(URL(path, encoded=True))
+    if url.origin() != door.origin:
+        raise ReadFailed("the next page is on another host")
+    return url
+
+
+async def _bounded(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """Read at most `limit` bytes; False when there was more."""
+    length = response.content_length
+    if length is not None and length <= limit and "Content-Encoding" not in response.headers:
+        return await response.read(), True
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            response.close()
+            return b"".join(parts)[:limit], False
+    return b"".join(parts), True

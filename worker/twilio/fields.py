@@ -1,0 +1,25 @@
+"""Fields of Twilio's answers that are stored, held to a form that every store and log can keep. Pure."""
+
+import re
+from typing import Final
+
+UNSAID: Final = "queued"
+"""The status of a message that exists while its answer shows none that can be read."""
+
+_STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
+_HIGHEST_CODE: Final = 999_999_999
+
+
+def read_status(value: object) -> str:
+    """Read a message's status: a word of up to 40 characters, verbatim; anything else is `UNSAID`."""
+    return value if isinstance(value, str) and _STATUS.fullmatch(value) else UNSAID
+
+
+def read_code(value: object) -> int | None:
+    """Read an error code, a number or its digits: 1 to 999999999; anything else is none."""
+    if isinstance(value, str) and _CODE.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= _HIGHEST_CODE else None

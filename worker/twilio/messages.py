@@ -1,0 +1,100 @@
+"""What Twilio says of messages it already has: rows of its list and pages of rows, read leniently. Pure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from typing import Any
+
+from worker.twilio.fields import read_code, read_status
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One outbound message as Twilio shows it. `body`: a template's is the rendered text; None where redacted."""
+
+    message_sid: str
+    status: str
+    to: str = field(repr=False)
+    from_address: str | None
+    body: str | None = field(repr=False)
+    created_at: datetime
+    error_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Rows of a paged list. `is_complete`: every page was read, or the rest is provably older than asked for."""
+
+    rows: tuple[MessageRow, ...]
+    is_complete: bool
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, and where the next one is: a path with its query, None at the end."""
+
+    rows: tuple[MessageRow, ...]
+    next_page: str | None
+
+
+def read_page(body: bytes) -> Page | None:
+    """Read one page of a list, None when it is none. A row that cannot be read makes the whole page worthless."""
+    document = _json(body)
+    messages = document.get("messages") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(messages, list):
+        return None
+    rows = []
+    for message in messages:
+        if isinstance(message, dict) and message.get("direction") == "inbound":
+            continue
+        row = _row(message)
+        if row is None:
+            return None
+        rows.append(row)
+    next_page = document.get("next_page_uri")
+    return Page(tuple(rows), next_page if isinstance(next_page, str) and next_page else None)
+
+
+def read_message(body: bytes) -> MessageRow | None:
+    """Read one fetched message, None when it is none."""
+    return _row(_json(body))
+
+
+def is_newest_first(rows: Sequence[MessageRow]) -> bool:
+    """Say whether the rows come newest first, which alone allows to stop paging early."""
+    return all(first.created_at >= second.created_at for first, second in pairwise(rows))
+
+
+def _row(message: object) -> MessageRow | None:
+    if not isinstance(message, dict):
+        return None
+    message_sid, status, to = message.get("sid"), message.get("status"), message.get("to")
+    if not isinstance(message_sid, str) or not isinstance(status, str) or not isinstance(to, str):
+        return None
+    try:
+        created_at = parsedate_to_datetime(str(message.get("date_created") or ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if created_at.tzinfo is None:
+        return None
+    from_address, body = message.get("from"), message.get("body")
+    return MessageRow(
+        message_sid=message_sid,
+        status=read_status(status),
+        to=to,
+        from_address=from_address if isinstance(from_address, str) else None,
+        body=body if isinstance(body, str) else None,
+        created_at=created_at,
+        error_code=read_code(message.get("error_code")),
+    )
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

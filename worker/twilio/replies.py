@@ -1,0 +1,113 @@
+"""What an answer of the Messages API proves. Pure: status, headers and body, or the exception's class, become a Reply.
+
+Law: an attempt is `Rejected` or `NotSent` only where that is proven. Once bytes may have gone, the rest is `Unproven`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from errno import errorcode
+from typing import Any, Final
+
+import aiohttp
+
+from sendwindow.vocabulary import Reason
+from worker.twilio.fields import read_code, read_status
+from worker.values import Accepted, NotSent, Rejected, Reply, Unproven
+
+MAX_ANSWER_BYTES: Final = 64 * 1024
+"""More than this of an answer is never read; Twilio's own answers have one to two kilobytes."""
+
+PERMIT_LAPSED: Final = NotSent("permit lapsed")
+"""The POST could not start while its permit was valid, so it did not start."""
+
+_EXCERPT_LENGTH: Final = 160
+_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
+_MAYBE_PERSONAL: Final = re.compile(r"\+?\d[\d ().-]{3,}\d|\b[A-Z]{2}\.[A-Za-z0-9.]+|\S+@\S+")
+_MARKUP: Final = re.compile(r"<[^>]*>|\s+")
+_FIELD_NAME: Final = re.compile(r'"([a-z_]{1,40})"\s*:')
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complete: bool = True) -> Reply:
+    """Say what an answer proves. `complete` False: the body was longer than `MAX_ANSWER_BYTES`.
+
+    Twilio answers a created message with 201 and its SID, an error with a `code`; "Messages resource" and
+    "Error 20500" (a repeated POST may send twice), read 2026-11-20.
+    """
+    document = _json_object(body) if complete else None
+    code = read_code(document.get("code")) if document else None
+    if status >= 500:
+        return _unproven(Reason.OUTCOME_SERVER_ERROR, f"HTTP {status}", status, code, body)
+    if 200 <= status < 300:
+        message_sid = document.get("sid") if document else None
+        if document and isinstance(message_sid, str) and _SID.fullmatch(message_sid):
+            return Accepted(message_sid, read_status(document.get("status")), status)
+        return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body)
+    if 300 <= status < 400:
+        return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status}, redirects are not followed", status, None, body)
+    if 400 <= status < 500 and code is not None:
+        return Rejected(status, code, retry_after(headers))
+    return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a Twilio code", status, None, body)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After` as seconds, None when absent or not understood (RFC 9110, 10.2.3).
+
+    An HTTP date counts from the answer's own `Date`, so that no clock is needed here.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at, sent_at = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (at - sent_at).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def read_failure(error: BaseException) -> NotSent | Unproven:
+    """Say what a failed exchange proves, by the exception's class alone; texts of exceptions hold addresses and URLs.
+
+    aiohttp raises `ClientConnectorError` (refused, unreachable, DNS, TLS handshake, certificate) and
+    `ConnectionTimeoutError` (waiting for the pool, connecting) before it writes a byte; aiohttp 3.14
+    `ClientSession._request`. Everything else may come after the write, also on a connection that was used before.
+    """
+    name = type(error).__name__
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return NotSent("name not resolved")
+        case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
+            return NotSent(f"TLS handshake failed: {name}")
+        case aiohttp.ClientConnectorError(os_error=os_error):
+            return NotSent(f"connection refused or unreachable: {errorcode.get(os_error.errno or 0, 'no number')}")
+        case aiohttp.ConnectionTimeoutError():
+            return NotSent("no connection in time")
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return NotSent(f"base_url is no HTTP address: {name}")
+        case TimeoutError():
+            return Unproven(Reason.OUTCOME_TIMEOUT, f"no answer in time: {name}")
+        case _:
+            return Unproven(Reason.OUTCOME_CONNECTION_LOST, f"connection lost: {name}")
+
+
+def excerpt(body: bytes) -> str:
+    """Cut an unexpected answer to what may be kept in a timeline: no addresses, no field values, no markup."""
+    text = body[:4096].decode("utf-8", "replace").strip()
+    if text.startswith(("{", "[")) or _FIELD_NAME.search(text):
+        # Twilio's answers repeat address and body, so of anything like JSON only the names of fields are kept.
+        return ("fields: " + " ".join(dict.fromkeys(_FIELD_NAME.findall(text))))[:_EXCERPT_LENGTH]
+    text = _MAYBE_PERSONAL.sub("#", _MARKUP.sub(" ", text))
+    return "".join(character for character in text if character.isprintable()).strip()[:_EXCERPT_LENGTH]
+
+
+def _unproven(reason: Reason, detail: str, status: int, code: int | None, body: bytes) -> Unproven:
+    return Unproven(reason, detail, status, code, excerpt(body))
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

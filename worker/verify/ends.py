@@ -1,0 +1,60 @@
+"""P2: accepted means kept, and one end for every message."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from worker.verify.case import Breach, Case
+from worker.verify.copies import never_arrived
+from worker.verify.fate import Fate
+from worker.verify.history import History
+
+_NOT_SENT: Final = frozenset({"refused", "expired", "cancelled"})
+"""Ends that tell whoever asks that the person got nothing."""
+
+
+def kept(case: Case) -> Iterator[Breach]:
+    """P2: every message reaches one end that is known here, or is open where that is allowed."""
+    for message_id, history in case.book.histories.items():
+        fate = case.fates[message_id]
+        for stage in fate.strange:
+            yield Breach("strange_end", message_id, f"stage {stage!r} is unknown to verify")
+        if fate.contradicts:
+            yield Breach(
+                "two_ends", message_id, "ended as " + " and as ".join(dict.fromkeys(e.stage for e in fate.ends))
+            )
+        else:
+            yield from _denied(history, fate)
+        if case.book.posts:
+            yield from _phantom(history, fate)
+        if fate.is_ended:
+            continue
+        if case.options.final and fate.stage not in case.options.open_allowed:
+            yield Breach("lost", message_id, f"never ended; last seen {fate.stage}")
+        elif not case.options.final and _is_stuck(case, history, fate):
+            yield Breach("stuck", message_id, "claimed, and not heard of since: nobody took it over")
+
+
+def _denied(history: History, fate: Fate) -> Iterator[Breach]:
+    """Find attempts that the provider took and said so, and that were never in doubt, under an end that denies them."""
+    if fate.stage not in _NOT_SENT:
+        return
+    taken = {post.get("attempt") for post in history.of("post") if post.get("sid") and not never_arrived(post)}
+    told = {line.get("attempt") for line in history.of("replied") if line.get("reply") == "accepted"}
+    doubted = {line.get("attempt") for line in history.of("settled", "reaped") if line.get("stage") == "unknown"}
+    for attempt in taken & told - doubted:
+        yield Breach(
+            "denied", history.message_id, f"ended as {fate.stage} although the provider took attempt {attempt}"
+        )
+
+
+def _phantom(history: History, fate: Fate) -> Iterator[Breach]:
+    """Find messages that ended as accepted although the provider never took one; only a person's word may say so."""
+    if fate.stage != "accepted" or any(post.get("sid") for post in history.of("post")):
+        return
+    if not any(line.get("reason") == "evidence_person" for line in history.of("resolved")):
+        yield Breach("phantom", history.message_id, "ended as accepted, but the provider took no copy of it")
+
+
+def _is_stuck(case: Case, history: History, fate: Fate) -> bool:
+    limit = case.options.stuck_after_ms
+    return limit is not None and fate.stage == "claimed" and case.book.last_t - history.lines[-1]["t"] > limit

@@ -1,0 +1,154 @@
+"""Works out where a message stands from its history, whatever order its witnesses wrote in."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.verify.history import History
+from worker.verify.journals import Line
+
+# Spelled out once more on purpose: an end the service invents tomorrow must be unknown here.
+ENDS: Final = frozenset({"accepted", "refused", "failed", "expired", "cancelled", "dead"})
+OPEN: Final = frozenset({"queued", "claimed", "posting", "waiting", "retrying", "unknown", "unresolved"})
+_NEGATIVE: Final = frozenset({"failed", "undelivered"})
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A dispatch end as one line tells it. `attempt` None: the line does not say which."""
+
+    stage: str
+    attempt: int | None
+    t: float
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Fate:
+    """Where a message stands. `stage` is an end, or the open stage it was last seen in. `ends`: all that count."""
+
+    stage: str
+    ends: list[End] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether a dispatch end was reached."""
+        return self.stage in ENDS
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it reached different ends."""
+        return len({end.stage for end in self.ends}) > 1
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the lines said. `late`: ends told by settles that came too late to be applied."""
+
+    ends: list[End] = field(default_factory=list)
+    late: list[End] = field(default_factory=list)
+    failed: dict[int | None, float] = field(default_factory=dict)
+    unbound: set[int | None] = field(default_factory=set)
+    replayed_at: float = float("-inf")
+    claimed_at: float = float("-inf")
+    stage: str = "queued"
+    strange: list[str] = field(default_factory=list)
+    found: End | None = None
+
+
+def fate_of(history: History) -> Fate:
+    """Weigh a history.
+
+    An `accepted` whose attempt later failed at the provider counts only if nothing followed it: the message may have
+    been opened again. Ends before a replay do not count. A late settle only repeats what others already knew. A line
+    `found` is what the store said when the run was over: it speaks for a process killed before it could write.
+    """
+    seen = _Seen()
+    for line in history.lines:
+        _weigh(seen, line)
+    kept, firm = _kept_ends(seen), _firm_ends(seen)
+    if seen.found is not None:
+        return Fate(seen.found.stage, [*firm, seen.found], seen.strange)
+    if firm:
+        return Fate(firm[-1].stage, firm, seen.strange)
+    opened_again = max(seen.failed.values(), default=float("inf")) < seen.claimed_at
+    if kept and not opened_again:
+        return Fate("accepted", kept[:1], seen.strange)
+    if seen.late and not kept:
+        return Fate(seen.late[-1].stage, seen.late[-1:], seen.strange)
+    return Fate(seen.stage, [], seen.strange)
+
+
+def _weigh(seen: _Seen, line: Line) -> None:
+    match line["e"]:
+        case "claimed":
+            seen.claimed_at = line["t"]
+            seen.stage = "claimed"
+            seen.found = None
+        case "found":
+            _find(seen, line)
+        case "settled":
+            _reach(seen, line, line.get("stage"), late=line.get("applied") is False)
+        case "ended" | "reaped":
+            _reach(seen, line, line.get("stage"))
+        case "callback" | "fetched":
+            if line.get("status") in _NEGATIVE:
+                seen.failed.setdefault(line.get("attempt"), line["t"])
+            if line.get("resolved"):
+                _reach(seen, line, "accepted")
+        case "resolved":
+            _reach(
+                seen, line, line.get("stage") or ("accepted" if line.get("sid") else _STAGE_OF.get(line.get("reason")))
+            )
+        case _:
+            pass
+    _undo(seen, line)
+
+
+def _undo(seen: _Seen, line: Line) -> None:
+    if line["e"] == "unbound":
+        seen.unbound.add(line.get("attempt"))
+        seen.stage = "unknown"
+    if line["e"] == "replayed" or line.get("reason") == "replayed":
+        seen.replayed_at = line["t"]
+        seen.stage = "queued"
+
+
+_STAGE_OF: Final[dict[object, str]] = {
+    "resent_by_rule": "queued",
+    "evidence_person": "queued",
+    "held_by_rule": "unresolved",
+}
+
+
+def _reach(seen: _Seen, line: Line, stage: str | None, *, late: bool = False) -> None:
+    if stage in ENDS:
+        (seen.late if late else seen.ends).append(End(stage, line.get("attempt"), line["t"], line.get("reason")))
+    elif stage in OPEN:
+        seen.stage = seen.stage if late else stage
+    elif stage is not None:
+        seen.strange.append(stage)
+
+
+def _find(seen: _Seen, line: Line) -> None:
+    stage = line.get("stage")
+    if stage in ENDS or stage in OPEN:
+        seen.found = End(stage, line.get("attempt"), line["t"], line.get("reason"))
+    else:
+        seen.strange.append(str(stage))
+
+
+def _kept_ends(seen: _Seen) -> list[End]:
+    ends = [end for end in seen.ends if end.stage == "accepted" or end.t > seen.replayed_at]
+    # What a list seemed to show was another message's, as a signed callback proved.
+    return [end for end in ends if not (end.reason == "evidence_list" and end.attempt in seen.unbound)]
+
+
+def _firm_ends(seen: _Seen) -> list[End]:
+    """Pick the ends that nothing undid: the store must not say otherwise."""
+    return [end for end in _kept_ends(seen) if not _failed_later(end, seen)]
+
+
+def _failed_later(end: End, seen: _Seen) -> bool:
+    # By attempt, not by time: the worker may write `settled` after the gateway wrote that the message failed.
+    return end.stage == "accepted" and (end.attempt in seen.failed or (end.attempt is None and bool(seen.failed)))

@@ -1,0 +1,92 @@
+"""Sorts the lines of journals by message, and the rest by what they are about."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from worker.verify.journals import Evidence, Line
+
+_DROPPED = frozenset({"answered"})
+
+
+@dataclass(slots=True)
+class History:
+    """One message's lines in order of time."""
+
+    message_id: str
+    lines: list[Line] = field(default_factory=list)
+
+    def of(self, *events: str) -> list[Line]:
+        """Pick the lines of these events."""
+        return [line for line in self.lines if line["e"] in events]
+
+
+@dataclass(slots=True)
+class Book:
+    """All histories, and the lines that belong to no message or to a SID.
+
+    `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
+    `callbacks`: SID → the gateway's lines. `told`: SID → the sandbox's callbacks with their answers.
+    """
+
+    histories: dict[str, History] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    posts: list[Line] = field(default_factory=list)
+    said: dict[str, Line] = field(default_factory=dict)
+    said_acked: dict[str, float] = field(default_factory=dict)
+    inbound: set[str] = field(default_factory=set)
+    callbacks: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    told: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    killed: list[Line] = field(default_factory=list)
+    last_t: float = 0.0
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether a worker's journal is among the files: then its decisions and intents must be there."""
+        return any(self.events.get(event) for event in ("claimed", "decided", "intent"))
+
+
+def open_book(evidence: Evidence) -> Book:
+    """Sort the evidence. A callback that names no message belongs to the one whose POST got its SID."""
+    book = Book()
+    by_sid = {line["sid"]: line.get("id") for line in evidence.lines if line["e"] == "post" and line.get("sid")}
+    for line in evidence.lines:
+        event = line["e"]
+        book.events[event] += 1
+        if event in _DROPPED:
+            continue
+        _file(book, event, line)
+        message_id = line.get("id") or by_sid.get(line.get("sid") or "")
+        if message_id is not None:
+            history = book.histories.get(message_id)
+            if history is None:
+                history = book.histories[message_id] = History(message_id)
+            history.lines.append(line)
+    if evidence.lines:
+        book.last_t = evidence.lines[-1]["t"]
+    return book
+
+
+def _file(book: Book, event: str, line: Line) -> None:
+    sid = line.get("sid") or ""
+    match event:
+        case "post":
+            book.posts.append(line)
+        case "callback" | "fetched":
+            book.callbacks[sid].append(line)
+        case "callback_sent":
+            book.told[sid].append(line)
+        case "said":
+            book.said.setdefault(sid, line)
+        case "said_acked" if is_2xx(line.get("http")):
+            book.said_acked.setdefault(sid, line["t"])
+        case "inbound":
+            book.inbound.add(sid)
+        case "killed":
+            book.killed.append(line)
+        case _:
+            pass
+
+
+def is_2xx(http: object) -> bool:
+    """Tell whether an answer was a success; no answer is none."""
+    return isinstance(http, int) and 200 <= http < 300

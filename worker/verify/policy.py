@@ -1,0 +1,119 @@
+"""P1 and the form of requests: what the sandbox flagged, what came after a STOP or too late, what nobody decided."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from worker.verify.case import Breach, Case
+from worker.verify.history import Book, History
+from worker.verify.journals import Line
+
+POLICY: Final = frozenset(
+    {
+        "outside_window",
+        "opted_out",
+        "unknown_template",
+        "template_not_approved",
+        "template_too_long",
+        "media_with_template",
+        "bad_variables",
+        "missing_variables",
+        "undeclared_variables",
+        "tag_known_dead",
+    }
+)
+"""What the sandbox flags as a breach of policy; its other flags are faults of the request itself."""
+
+EXPIRY_GRACE_MS: Final = 5_000
+"""A permit lasts 2 s, the POST needs a moment, and the clocks of store and provider may differ a little."""
+
+
+def policy(case: Case) -> Iterator[Breach]:
+    """P1: no POST breaks a rule of the providers, follows an answered STOP or an expiry; each was decided as sent."""
+    stops = _stops(case.book)
+    confirmed: set[tuple[object, float]] = set()
+    for post in case.book.posts:
+        flags = _flags(post) & POLICY
+        stopped_at = _stopped_at(stops, post)
+        if stopped_at is not None or "opted_out" in flags:
+            yield from _after_stop(case, post, stopped_at, confirmed)
+        for flag in sorted(flags - {"opted_out"}):
+            yield Breach(flag, post.get("id"), f"POST {post.get('n')} ({post.get('form')}): {flag.replace('_', ' ')}")
+    for history in case.book.histories.values():
+        yield from _after_expiry(history)
+        if case.book.has_worker:
+            yield from _undecided(history)
+
+
+def _after_stop(
+    case: Case, post: Line, stopped_at: float | None, confirmed: set[tuple[object, float]]
+) -> Iterator[Breach]:
+    history = case.book.histories.get(post.get("id") or "")
+    lines = history.lines if history else []
+    stop = (post.get("person"), stopped_at or 0.0)
+    confirms = any(line.get("reason") == "opt_out_confirmation" for line in lines if line["e"] == "decided")
+    if confirms and stop not in confirmed:
+        confirmed.add(stop)
+        case.counts["opt_out_confirmations"] += 1
+        return
+    admitted = [line["t"] for line in lines if line["e"] == "intent" and line.get("attempt") == post.get("attempt")]
+    overlaps = stopped_at is not None and bool(admitted) and max(admitted) < stopped_at
+    if overlaps:
+        case.counts["overlaps"] += 1
+    if not (overlaps and case.options.suspended):
+        after = "" if stopped_at is None else f" {post['t'] - stopped_at:.1f} ms after"
+        yield Breach(
+            "after_stop", post.get("id"), f"POST {post.get('n')} arrived{after} although the STOP was answered"
+        )
+
+
+def _stops(book: Book) -> dict[tuple[object, object, object], list[tuple[float, float]]]:
+    """From when to when a person wanted nothing: from the gateway's 2xx to a STOP until the person wrote START."""
+    stops: dict[tuple[object, object, object], list[tuple[float, float]]] = defaultdict(list)
+    for sid, said in sorted(book.said.items(), key=lambda item: item[1]["t"]):
+        key = (said.get("account"), said.get("channel"), said.get("person"))
+        if said.get("stop") and sid in book.said_acked:
+            stops[key].append((book.said_acked[sid], float("inf")))
+        elif said.get("start"):
+            stops[key] = [(since, min(until, said["t"])) for since, until in stops[key]]
+    return stops
+
+
+def _stopped_at(stops: dict[tuple[object, object, object], list[tuple[float, float]]], post: Line) -> float | None:
+    spans = stops.get((post.get("account"), post.get("channel"), post.get("person")), ())
+    return next((since for since, until in spans if since < post["t"] < until), None)
+
+
+def _after_expiry(history: History) -> Iterator[Breach]:
+    """Compare where the producer's line names the expiry (ms); a replay gives a new one that nobody wrote down."""
+    expires = next((line["expires"] for line in history.of("accepted") if line.get("expires") is not None), None)
+    if expires is None or any(line["e"] == "replayed" or line.get("reason") == "replayed" for line in history.lines):
+        return
+    for post in history.of("post"):
+        late_ms = (post.get("at") or 0) - expires
+        if late_ms > EXPIRY_GRACE_MS:
+            yield Breach("after_expiry", history.message_id, f"POST {post.get('n')} came {late_ms} ms after the expiry")
+
+
+def _undecided(history: History) -> Iterator[Breach]:
+    forms: set[object] = set()
+    for line in history.lines:
+        if line["e"] == "decided" and line.get("decision") == "send":
+            forms.add(line.get("form"))
+        elif line["e"] == "post" and line.get("form") is not None:
+            if not forms:
+                yield Breach("undecided", history.message_id, f"POST {line.get('n')} without a decision to send")
+            # Decided as a tag and sent inside a window that opened meanwhile is better than decided.
+            elif line["form"] not in forms and not (line["form"] == "freeform" and "tag" in forms):
+                yield Breach("other_form", history.message_id, f"POST {line.get('n')} went out as {line['form']}")
+
+
+def requests(case: Case) -> Iterator[Breach]:
+    """Every POST keeps to the provider's parameter table."""
+    for post in case.book.posts:
+        for flag in sorted(_flags(post) - POLICY):
+            yield Breach(flag, post.get("id"), f"POST {post.get('n')}: {flag.replace('_', ' ')}")
+
+
+def _flags(post: Line) -> set[str]:
+    return set((post.get("violation") or "").split(",")) - {""}

@@ -1,0 +1,57 @@
+"""Judges a run from its journals."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from worker.verify.case import Case, Check, Options
+from worker.verify.copies import one_copy
+from worker.verify.counts import count
+from worker.verify.ends import kept
+from worker.verify.fate import fate_of
+from worker.verify.history import Book, open_book
+from worker.verify.journals import Line, read
+from worker.verify.policy import policy, requests
+from worker.verify.report import Promise, Report
+from worker.verify.statuses import forward
+
+_PROMISES: Final[tuple[tuple[str, str, Check, tuple[str, ...]], ...]] = (
+    ("P1", "nothing goes out that the policy forbids", policy, ("post",)),
+    (
+        "P2",
+        "accepted means kept: one end for every message",
+        kept,
+        ("accepted", "claimed", "settled", "ended"),
+    ),
+    ("P3", "at most one copy", one_copy, ("post",)),
+    ("P4", "statuses only move forward, what was answered is stored", forward, ("callback", "callback_sent")),
+    ("requests", "every POST keeps to the parameter table", requests, ("post",)),
+)
+"""Name, title, check, and the events of which at least one must be there to check anything."""
+
+
+def verify(paths: Iterable[Path], options: Options = Options()) -> Report:  # noqa: B008 - frozen
+    """Read journals of worker and sandbox and judge them. Raises OSError when a file cannot be read."""
+    files = list(paths)
+    evidence = read(files)
+    book = open_book(evidence)
+    case = Case(book, {name: fate_of(history) for name, history in book.histories.items()}, options)
+    judged = tuple(_judge(case, *promise) for promise in _PROMISES)
+    lost = sum(1 for promise in judged for breach in promise.breaches if breach.rule == "lost")
+    return Report(
+        promises=judged,
+        counts=count(evidence, case, lost),
+        histories=_histories(book, judged, options.shown),
+        unreadable=tuple(evidence.unreadable),
+    )
+
+
+def _judge(case: Case, name: str, title: str, check: Check, witnesses: tuple[str, ...]) -> Promise:
+    if not any(case.book.events.get(event) for event in witnesses):
+        return Promise(name, title, checked=False, note=f"no line of {', '.join(witnesses)} in the journals")
+    return Promise(name, title, breaches=list(check(case)))
+
+
+def _histories(book: Book, judged: Sequence[Promise], shown: int) -> dict[str, list[Line]]:
+    names = dict.fromkeys(name for promise in judged for name in promise.ids[:shown])
+    return {name: book.histories[name].lines for name in names if name in book.histories}

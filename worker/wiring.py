@@ -1,0 +1,131 @@
+"""Opens what the settings name: rules, store, producer. Embedded store and person key where none is configured."""
+
+import os
+import secrets
+import tomllib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from policies.rules import FILES, Rules, parse_rules
+from sendwindow.producer import Producer
+from worker import embedded
+from worker.settings import Settings, load_settings
+from worker.settings_checks import is_private
+from worker.stores.ledger import Tuning
+from worker.stores.store import Store
+
+DATA_VARIABLE: Final = "SENDWINDOW_DATA"
+DATA_FOLDER: Final = ".data"
+"""Where the embedded store and its person key live unless SENDWINDOW_DATA names another folder."""
+
+COMMAND_BUDGET: Final = timedelta(seconds=1)
+"""How long a command tries again: a person waits for its answer."""
+
+_KEY_FILE: Final = "person.key"
+
+
+# -- settings and rules --------------------------------------------------------------------------
+
+
+def read_settings(path: str | None) -> Settings:
+    """Read the settings from the file named, or the default one, and the environment. Raises SettingsError."""
+    return load_settings(path, os.environ)
+
+
+def load_rules(settings: Settings) -> Rules:
+    """Read the policy data and apply the overrides of the settings. Raises PolicyDataError."""
+    folder = resources.files("policies") / "data"
+    data = {name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES}
+    overrides: dict[str, object] = {
+        "messenger_account_update": settings.policy.messenger_account_update,
+        "margin_seconds": settings.policy.margin_seconds,
+        "per_person_per_day": settings.guards.per_person_per_day,
+    }
+    if settings.guards.allow_recipients:
+        overrides["allow_recipients"] = list(settings.guards.allow_recipients)
+    return parse_rules(data, overrides)
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Settings]:
+    """Give settings with a store URL and a person key: as configured, else of an embedded store, up while this lasts.
+
+    Raises EmbeddedStoreError when there is neither a URL nor a server to start.
+    """
+    if settings.store.url is not None:
+        yield settings
+        return
+    folder = Path(environ.get(DATA_VARIABLE) or DATA_FOLDER)
+    store = embedded.start(
+        folder / "store", environ={name: text for name, text in environ.items() if name != "REDIS_URL"}
+    )
+    try:
+        key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
+        yield replace(settings, store=replace(settings.store, url=store.url, person_key=key))
+    finally:
+        store.stop()
+
+
+def _kept_key(path: Path) -> str:
+    """Read the key of this folder's store; the first process to ask makes it."""
+    if not path.exists():
+        draft = path.with_name(f"{path.name}-{os.getpid()}")
+        draft.touch(0o600)
+        draft.write_text(secrets.token_hex(32) + "\n", "ascii")
+        with suppress(FileExistsError):
+            # A link appears whole and never replaces the one that another process made meanwhile.
+            path.hardlink_to(draft)
+        draft.unlink()
+    return path.read_text("ascii").strip()
+
+
+def profile_of(settings: Settings) -> Literal["live", "sandbox"]:
+    """Tell which kind of store these settings may use: a sandbox's only while no account is beyond this network."""
+    hosts = [urlsplit(account.base_url).hostname or "" for account in settings.accounts.values()]
+    return "sandbox" if hosts and all(is_private(host) for host in hosts) else "live"
+
+
+async def connect_store(settings: Settings, role: str, tuning: Tuning | None = None) -> Store:
+    """Open the store. Raises StoreRefused and redis-py's errors."""
+    if settings.store.url is None or settings.store.person_key is None:
+        raise ValueError("the settings have no store; take them from store_settings()")
+    return await Store.connect(
+        settings.store.url,
+        partition=settings.store.partition,
+        person_key=settings.store.person_key.encode(),
+        durability=settings.store.durability,
+        worker_id=f"{role}-{os.getpid()}-{secrets.token_hex(4)}",
+        lease=timedelta(seconds=settings.dispatch.lease_seconds),
+        profile=profile_of(settings),
+        tuning=tuning or Tuning(),
+    )
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the store for one command, an embedded one included."""
+    with store_settings(settings) as complete:
+        store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET))
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+@asynccontextmanager
+async def open_producer(settings: Settings) -> AsyncIterator[Producer]:
+    """Open a producer for one command, an embedded store included."""
+    with store_settings(settings) as complete:
+        async with Producer(
+            complete.store.url or "", complete.store.partition, durability=complete.store.durability
+        ) as producer:
+            yield producer
