@@ -14,6 +14,7 @@ import redis.asyncio
 from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.backoff import FullJitterBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -67,7 +68,8 @@ def connect(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connecti
     options = _options(timeout, retry)
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
-        primary: redis.asyncio.Redis = _master_for(AsyncSentinel, target, timeout, options)
+        sentinels = _make_sentinel(AsyncSentinel, target, timeout, options)
+        primary: redis.asyncio.Redis = sentinels.master_for(target.service, connection_pool_class=_PrimaryPool)
         return primary
     pool: redis.asyncio.ConnectionPool = _from_url(
         redis.asyncio.BlockingConnectionPool, url, options, timeout, max_connections
@@ -81,7 +83,7 @@ def connect_sync(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_con
     options = _options(timeout, retry)
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
-        primary: redis.Redis = _master_for(Sentinel, target, timeout, options)
+        primary: redis.Redis = _make_sentinel(Sentinel, target, timeout, options).master_for(target.service)
         return primary
     pool: redis.ConnectionPool = _from_url(redis.BlockingConnectionPool, url, options, timeout, max_connections)
     return redis.Redis.from_pool(pool)
@@ -116,6 +118,22 @@ def replicas_asked(durability: str) -> int:
     return int(match[1] or 0)
 
 
+class _PrimaryPool(AsyncSentinelConnectionPool):
+    """Connections to whichever server is the primary; none is handed out while it is being closed.
+
+    redis-py 5 closes idle connections of the old primary while they are still in the pool: whoever takes one of them
+    meanwhile gets an AttributeError instead of an error that is retried.
+    """
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's signature
+        """Close the idle connections, after taking them out of the pool, and those in use if asked to."""
+        idle, self._available_connections = self._available_connections, []
+        if inuse_connections:
+            await super().disconnect()
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _SentinelTarget:
     hosts: list[tuple[str, int]]
@@ -139,9 +157,8 @@ class _SentinelTarget:
         return {"ssl": True, **{name: text for name, text in self.options.items() if name.startswith("ssl_")}}
 
 
-def _master_for(kind: Any, target: _SentinelTarget, timeout: float, options: dict[str, Any]) -> Any:
-    sentinel = kind(target.hosts, sentinel_kwargs=target.to_sentinel(timeout), **target.to_store(), **options)
-    return sentinel.master_for(target.service)
+def _make_sentinel(kind: Any, target: _SentinelTarget, timeout: float, options: dict[str, Any]) -> Any:
+    return kind(target.hosts, sentinel_kwargs=target.to_sentinel(timeout), **target.to_store(), **options)
 
 
 def _parse_sentinel(url: str) -> _SentinelTarget:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ NOWHERE: Final = 9
 """A port where nobody listens: a replica of it stays a replica and keeps its data."""
 
 _STEP: Final = 0.02
+_TILTED: Final = 20.0
 _COMMON: Final = ("--bind", "127.0.0.1", "--protected-mode", "no")
 _LASTING: Final = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
 _PROMPT: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
@@ -120,8 +121,19 @@ class StoreServer:
         until(self.is_linked, f"the replica on port {self.port} does not catch up; look at {self.folder}/server.log")
 
     def is_linked(self) -> bool:
-        """Whether it is a replica and its link to the primary is up."""
-        return self.info("replication").get("master_link_status") == "up"
+        """Whether it is a replica and its link to its primary is up."""
+        return self._primary().get("master_link_status") == "up"
+
+    def is_linked_to(self, primary: "StoreServer") -> bool:
+        """Whether it is a replica of this server and its link is up."""
+        return self._primary().get("master_port") == primary.port and self.is_linked()
+
+    def _primary(self) -> dict[str, Any]:
+        try:
+            return self.info("replication")
+        except (RedisError, OSError):
+            # Sentinel closes every connection of a server that it makes a replica.
+            return {}
 
     def _answers(self) -> bool:
         assert self._running is not None
@@ -214,9 +226,24 @@ class Watched:
         return self.primary()
 
     def until_replicated(self) -> None:
-        """Wait until every other server follows the primary."""
-        others = [server for server in self.servers if server is not self.primary()]
-        until(lambda: all(server.is_linked() for server in others), "a replica does not come back")
+        """Wait until every other server follows the primary.
+
+        The sentinels see to it within some ten seconds; but not when this machine stalled for two: they call that TILT
+        and do nothing for half a minute each time. Then the servers are told here.
+        """
+        told_at = time.monotonic() + _TILTED
+        until(
+            lambda: not self._astray(tells=time.monotonic() > told_at),
+            f"a replica does not come back; look at the logs in {self.servers[0].folder.parent}",
+        )
+
+    def _astray(self, *, tells: bool) -> list[StoreServer]:
+        primary = self.primary()
+        astray = [server for server in self.servers if server is not primary and not server.is_linked_to(primary)]
+        for server in astray if tells else ():
+            with suppress(RedisError, OSError):
+                server.ask("REPLICAOF", *primary.address)
+        return astray
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Connections: every form of URL, what is set on them, and what a wrong URL gets."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,23 @@ async def test_a_producer_finds_the_store_through_a_sentinel(open_any: Open, wat
     connection = redis.Redis(host="127.0.0.1", port=watched[0].port)
     assert connection.exists(f"sw:{{p0}}:m:{receipt.message_id}") == 1
     connection.close()
+
+
+@pytest.mark.asyncio
+async def test_no_call_gets_a_connection_that_is_being_closed(watched: tuple[Server, Server]) -> None:
+    """When the primary changes, its idle connections are closed; calls made meanwhile get others."""
+    store: Any = connect(f"sentinel://127.0.0.1:{watched[1].port}/shop", budget=0)
+    pool = store.connection_pool
+    try:
+        await asyncio.gather(*(store.ping() for _ in range(20)))
+        closing, *answers = await asyncio.gather(
+            pool.disconnect(inuse_connections=False), *(store.ping() for _ in range(20))
+        )
+        assert (closing, answers) == (None, [True] * 20)
+        await pool.disconnect()
+        assert await store.ping()
+    finally:
+        await disconnect(store)
 
 
 @pytest.mark.asyncio
