@@ -35,12 +35,19 @@ class Journal:
             _end_torn_line(self._fd)
 
     def write(self, event: str, **fields: object) -> None:
-        """Append one line. Fields are JSON values; persons appear as labels, never as addresses."""
+        """Append one line. Fields are JSON values; persons appear as labels, never as addresses.
+
+        A field `t`, from `now`, dates the line back: what was asked of the store then, others may have seen already.
+        """
         if self._fd is None:
             return
         line = _encode({"t": self._clock(), "who": self._who, "e": event, **fields}).encode() + b"\n"
         if os.write(self._fd, line) != len(line):
             raise OSError(f"journal of {self._who}: a line was cut short; free space on its disk and start again")
+
+    def now(self) -> float:
+        """Tell the instant a line would carry."""
+        return self._clock()
 
     @property
     def is_on(self) -> bool:

@@ -6,25 +6,14 @@ Every call is safe to repeat after a lost reply: by message id, request id or fe
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, Protocol
 
-from worker.values import (
-    Admission,
-    AdmitRequest,
-    ClaimBatch,
-    ConsentEntry,
-    Inbound,
-    InboundApplied,
-    MissingStatus,
-    Reaped,
-    Record,
-    Resolution,
-    RivalAttempt,
-    Settled,
-    Settlement,
-    StatusApplied,
-    StatusUpdate,
-    StoredFacts,
-    UnknownAttempt,
-)
+from worker.values.admissions import Admission, AdmitRequest
+from worker.values.claims import ClaimBatch, Reaped
+from worker.values.facts import StoredFacts
+from worker.values.people import ConsentEntry, Inbound, InboundApplied
+from worker.values.records import Record
+from worker.values.settlements import Settled, Settlement
+from worker.values.statuses import MissingStatus, StatusApplied, StatusUpdate
+from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
 
 class Ledger(Protocol):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from aiohttp import web
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
@@ -14,8 +15,8 @@ from sendwindow.connect import connect, disconnect
 from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
-from worker.gateway.app import make_app
-from worker.gateway.serving import serve
+from worker.gateway.app import make_app, make_health_app
+from worker.gateway.serving import RunningGateway, serve
 from worker.journal import Journal
 from worker.logs import configure_logs, get_log
 from worker.settings import Settings
@@ -35,6 +36,10 @@ def prepare(path: str | None, role: str) -> Settings:
     return settings
 
 
+class CannotListenError(Exception):
+    """An address to listen on cannot be had; the text names it, and the setting to change."""
+
+
 class WorkerService:
     """A worker: takes messages, decides, sends, records. Ready once the store answers, however late that is."""
 
@@ -44,12 +49,35 @@ class WorkerService:
         self._stopping = asyncio.Event()
         self._dispatcher: Dispatcher | None = None
 
+    @property
+    def problem(self) -> str | None:
+        """Why this worker takes no messages now, None when it does."""
+        if self._stopping.is_set():
+            return "draining"
+        if self._dispatcher is None or not (self._dispatcher.ready or self._dispatcher.failing):
+            return "the store has not answered yet"
+        failing = ", ".join(sorted(self._dispatcher.failing))
+        return None if self._dispatcher.ready else f"the store does not answer ({failing})"
+
     async def run(self) -> None:
-        """Work until stopped. Raises StoreRefused and PolicyDataError."""
-        settings, log, rules = self._settings, get_log(), load_rules(self._settings)
+        """Work until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
+        settings, log, meter = self._settings, get_log(), Metrics()
+        health = None
+        try:
+            if settings.dispatch.health_port:
+                app, place = make_health_app(lambda: self.problem, meter), settings.dispatch
+                health = await _listen(app, place.health_host, place.health_port, "dispatch.health_port")
+            await self._work(meter, log)
+        finally:
+            if health is not None:
+                await health.stop()
+            self._journal.close()
+            log.info("stopped", role="worker")
+
+    async def _work(self, meter: Metrics, log: FilteringBoundLogger) -> None:
+        settings, rules = self._settings, load_rules(self._settings)
         store = await _connect_patiently(settings, "worker", log, self._stopping)
         if store is None:
-            log.info("stopped", role="worker")
             return
         twilio = TwilioClient(
             settings.accounts,
@@ -59,7 +87,7 @@ class WorkerService:
         )
         try:
             async with twilio:
-                reports = Reports(self._journal, Metrics(), log)
+                reports = Reports(self._journal, meter, log)
                 self._dispatcher = Dispatcher(
                     settings, rules, store, twilio, store_url=settings.store.url or "", reports=reports
                 )
@@ -68,8 +96,6 @@ class WorkerService:
                     await self._dispatcher.run()
         finally:
             await store.close()
-            self._journal.close()
-            log.info("stopped", role="worker")
 
     async def stop(self) -> None:
         """Stop claiming; `run` finishes what is under way within the grace period. A second call ends it at once."""
@@ -87,7 +113,7 @@ class GatewayService:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Listen until stopped. Raises StoreRefused, PolicyDataError, and OSError when the port is taken."""
+        """Listen until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
         settings, log, rules = self._settings, get_log(), load_rules(self._settings)
         store = await _connect_patiently(settings, "gateway", log, self._stopping)
         if store is None:
@@ -95,7 +121,7 @@ class GatewayService:
             return
         try:
             app = make_app(settings, store, rules, journal=self._journal, meter=Metrics(), log=log)
-            running = await serve(app, settings.gateway.host, settings.gateway.port)
+            running = await _listen(app, settings.gateway.host, settings.gateway.port, "gateway.port")
             _say_started("gateway", settings, rules, store, log)
             await self._stopping.wait()
             await running.stop()
@@ -107,6 +133,13 @@ class GatewayService:
     async def stop(self) -> None:
         """Take no new request; `run` lets those under way be stored and answered."""
         _say_stopping("gateway", self._stopping)
+
+
+async def _listen(app: web.Application, host: str, port: int, setting: str) -> RunningGateway:
+    try:
+        return await serve(app, host, port)
+    except OSError as error:
+        raise CannotListenError(f"Cannot listen on {host}:{port} ({error.strerror}). Set {setting}.") from error
 
 
 def _say_stopping(role: str, stopping: asyncio.Event) -> None:

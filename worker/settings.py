@@ -29,7 +29,7 @@ from worker.settings_schema import (
     WrittenSender,
     WrittenTemplate,
 )
-from worker.values import Account
+from worker.values.accounts import Account
 
 __all__ = [
     "DispatchSettings",

@@ -21,7 +21,7 @@ from worker.settings_schema import (
     WrittenSender,
     WrittenTemplate,
 )
-from worker.values import Account
+from worker.values.accounts import Account
 
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
 _CONTENT_SID: Final = re.compile(r"HX[0-9a-fA-F]{32}")

@@ -167,6 +167,12 @@ class DispatchSettings:
     grace_seconds: float = _setting(
         Kind.NUMBER, "How long a stopping worker finishes what is under way", 25.0, least=0, most=600
     )
+    health_host: str = _setting(
+        Kind.TEXT, "Address on which `run` answers `/health/live` and `/health/ready`", "127.0.0.1"
+    )
+    health_port: int = _setting(
+        Kind.INTEGER, "Its port; 0: none. The workers of `up` have none", 0, least=0, most=65535
+    )
 
 
 @dataclass(frozen=True, slots=True)

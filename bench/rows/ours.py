@@ -23,7 +23,7 @@ from sendwindow.vocabulary import Purpose
 from worker.services import WorkerService
 from worker.settings import Settings, parse_settings
 from worker.stores.store import Store
-from worker.values import ConsentEntry, Inbound
+from worker.values.people import ConsentEntry, Inbound
 
 PEOPLE = 500
 KEY = "bench-person-key-of-32-characters"

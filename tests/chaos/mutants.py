@@ -34,7 +34,7 @@ from tests.chaos.mutants_made import (
     without,
 )
 from worker.gateway.status import StatusEndpoint
-from worker.values import NotSent
+from worker.values.posts import NotSent
 
 ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
 CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
@@ -143,7 +143,7 @@ P1: Final = _table(
         "nothing is learnt from a dead ACCOUNT_UPDATE",
         "tag_known_dead",
         both(
-            sets("worker.gateway.evidence.tag_after", returns(None)),
+            sets("worker.statuses.tag_after", returns(None)),
             sets("worker.dispatch.outcomes.tag_after", returns(None)),
         ),
     ),

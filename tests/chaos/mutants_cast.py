@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sendwindow.vocabulary import Purpose, WhenClosed
-from tests.chaos.mutants_rig import Place
+from tests.worker.stores_world import Place
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
 from worker.settings import Settings, parse_settings
 

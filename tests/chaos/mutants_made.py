@@ -24,7 +24,8 @@ from worker.dispatch.scribe import Scribe
 from worker.stores.ledger import LedgerStore
 from worker.twilio.replies import read_answer
 from worker.twilio.requests import build
-from worker.values import Admission, AdmitRequest, CreateMessage, NotSent, Permit, Unproven
+from worker.values.admissions import Admission, AdmitRequest, Permit
+from worker.values.posts import CreateMessage, NotSent, Unproven
 
 Patch = pytest.MonkeyPatch
 Make = Callable[[Patch], None]
@@ -179,7 +180,7 @@ def examines(**instead: object) -> Make:
 
 def follows_rule(rule: OnUnknown, step: Callable[..., object]) -> Make:
     """Follow one rule for all messages instead of their own."""
-    return sets("worker.dispatch.unknown.next_step", lambda _own, *more: step(rule, *more))
+    return sets("worker.dispatch.rule.next_step", lambda _own, *more: step(rule, *more))
 
 
 # -- what the gateway answers ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tests.chaos.mutants_cast import SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
 from worker.sandbox.faults import Action, Match, Rule
 from worker.sandbox.phone import Say, say
-from worker.values import ConsentEntry
+from worker.values.people import ConsentEntry
 
 ORDINARY = Kind("ordinary", "accepted", wrote="now")
 

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 import pytest
 import structlog
 from redis.asyncio import Redis
 
+import worker.dispatch.duties
 import worker.dispatch.service
 import worker.services
 from policies.rules import Rules
@@ -26,6 +27,7 @@ from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from tests.chaos.mutants_gates import OWNER, Gates
 from tests.chaos.mutants_kill import OwnedTasks, cut_off, orphans_collected
+from tests.worker.stores_world import Place
 from worker.dispatch.budget import Budget
 from worker.dispatch.periodic import Duty
 from worker.dispatch.pipe import Pipe
@@ -51,15 +53,6 @@ RUNAWAY = 6
 
 class Runaway(Exception):
     """A message is posted again and again. No service but a mutant does that."""
-
-
-class Place(Protocol):
-    """Where a test stores things: the fixture `store`."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def partition(self) -> str: ...
 
 
 class Rig:
@@ -232,7 +225,7 @@ class Rig:
             self._hold_before(monkeypatch, owner, name, step, names)
         generous: Callable[..., Budget] = lambda *_: Budget(1000, 1000, lambda: 0.0)  # noqa: E731 -- a class stood there
         monkeypatch.setattr(worker.dispatch.service, "Budget", generous)
-        monkeypatch.setattr(worker.dispatch.service, "run_periodic", self._wait_for_ticks)
+        monkeypatch.setattr(worker.dispatch.duties, "run_periodic", self._wait_for_ticks)
         monkeypatch.setattr(worker.services, "serve", self._serve)
         monkeypatch.setattr(worker.services, "load_rules", _rules_read_once)
 

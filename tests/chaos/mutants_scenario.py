@@ -15,7 +15,8 @@ import pytest
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.mutants_cast import BODY, KINDS, Kind, sandbox_for, settings_for
 from tests.chaos.mutants_players import ORDINARY, Players
-from tests.chaos.mutants_rig import Place, Rig, Runaway, rigged
+from tests.chaos.mutants_rig import Rig, Runaway, rigged
+from tests.worker.stores_world import Place
 from worker.sandbox.faults import Action, Match, Rule
 from worker.verify.case import Options
 from worker.verify.report import Report

@@ -37,7 +37,7 @@ from tests.chaos.settings import PERSON_KEY, environ, write_settings
 from worker import embedded
 from worker.journal import Journal
 from worker.stores.store import Store
-from worker.values import ConsentEntry
+from worker.values.people import ConsentEntry
 from worker.verify.case import Options
 from worker.verify.report import Report, render
 from worker.verify.verify import verify

@@ -37,7 +37,7 @@ from worker.settings import Settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
 from worker.twilio.client import TwilioClient
-from worker.values import ConsentEntry
+from worker.values.people import ConsentEntry
 from worker.verify.case import Options
 from worker.verify.report import Report, render
 from worker.verify.verify import verify

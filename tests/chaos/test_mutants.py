@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.mutants import MUTANTS, Mutant
-from tests.chaos.mutants_rig import Place
 from tests.chaos.mutants_scenario import Outcome, play
+from tests.worker.stores_world import Place
 
 SEED = 1
 

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,23 +77,88 @@ def test_a_deviation_is_told_with_its_trace_and_fails(root: Path, tmp_path: Path
     assert "0 of 1 as expected" in played.stdout
 
 
-def test_an_interrupted_demo_cleans_up(root: Path, tmp_path: Path) -> None:
-    """Ctrl-C in the middle: exit 130, every process ends and the folder with the store is gone."""
-    command = [sys.executable, "-u", "-m", "worker", "demo"]
-    playing = subprocess.Popen(
-        command, cwd=root, env=environ(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert playing.stdout is not None
-        # The first line: a loaded machine may be done by the time a later one is read.
-        assert playing.stdout.readline()
-        playing.send_signal(signal.SIGINT)
-        _, printed = playing.communicate(timeout=HANG_SECONDS)
-        assert playing.returncode == Exit.INTERRUPTED, printed
-        assert not list(tmp_path.glob("sendwindow-demo-*"))
-    finally:
-        playing.kill()
-        playing.wait()
+@pytest.fixture
+def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a store finds room for its socket, whose path may not be long."""
+    return tmp_path_factory.mktemp("d")
+
+
+@contextmanager
+def playing(root: Path, folder: Path, first: str, *through: str) -> Iterator[subprocess.Popen[str]]:
+    """A demo that has printed a line with `first` in it; after the block none of its processes is left."""
+    command = [*through, sys.executable, "-u", "-m", "worker", "demo"]
+    with subprocess.Popen(
+        command, cwd=root, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            # A loaded machine may be done by the time a later line is read.
+            assert any(first in line for line in process.stdout)
+            yield process
+            assert leftovers(folder) == []
+            assert not list(folder.iterdir())
+        finally:
+            process.kill()
+
+
+def leftovers(folder: Path) -> list[str]:
+    """The processes whose command line or environment names a folder, which is how the demo's own know it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if str(folder).encode() in command + (process / "environ").read_bytes():
+                found.append(command.replace(b"\0", b" ").decode())
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", ["played over a day", "accepted"], ids=["at the start", "in the middle"])
+def test_an_interrupted_demo_cleans_up(root: Path, short_path: Path, number: signal.Signals, first: str) -> None:
+    """Ctrl-C or SIGTERM: exit 130, every process ends and the folder with the store is gone."""
+    with playing(root, short_path, first) as process:
+        process.send_signal(number)
+        _, printed = process.communicate(timeout=HANG_SECONDS)
+        assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
+
+
+def test_an_impatient_person_does_not_cut_the_clean_up_short(root: Path, short_path: Path) -> None:
+    """A second signal while the demo stops changes nothing: it ends soon anyway, and leaves nothing behind."""
+    with playing(root, short_path, "accepted") as process:
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=HANG_SECONDS)
+        assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
+
+
+def test_a_demo_in_the_background_of_a_script_can_be_stopped(root: Path, short_path: Path) -> None:
+    """A shell without job control lets such a process ignore SIGINT; SIGTERM must end it all the same."""
+    with playing(root, short_path, "accepted", "sh", "-c", 'trap "" INT; exec "$@"', "sh") as process:
+        process.send_signal(signal.SIGTERM)
+        _, printed = process.communicate(timeout=HANG_SECONDS)
+        assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
+
+
+def test_a_demo_whose_reader_goes_away_cleans_up(root: Path, short_path: Path) -> None:
+    """As in `./run demo | head -1`: it ends without a stack trace, with the code for that, and leaves nothing."""
+    with playing(root, short_path, "played over a day") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(HANG_SECONDS) == Exit.OUTPUT_CLOSED
+
+
+def test_a_demo_without_settings_leaves_no_folder(root: Path, short_path: Path) -> None:
+    """A folder of examples that is not complete is a usage error, and nothing is left of the attempt."""
+    examples, made = short_path / "examples", short_path / "made"
+    examples.mkdir()
+    made.mkdir()
+    for name in ("messages.jsonl", "people.jsonl"):
+        (examples / name).write_text("")
+    played = demo(root, made, "--examples", str(examples))
+    assert played.returncode == Exit.USAGE, played.stderr
+    assert not list(made.iterdir())
 
 
 def steps(journals: Iterable[Path]) -> Iterable[tuple[Stage, Stage]]:

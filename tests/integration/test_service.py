@@ -1,12 +1,15 @@
 """The processes of the service, end to end over real sockets."""
 
 import asyncio
+import http.client
+import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arq import create_pool
@@ -17,7 +20,8 @@ from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import Process
-from tests.integration.house import ANNA, House, house, until
+from tests.chaos.sentinel import one_server
+from tests.integration.house import ANNA, HANG_SECONDS, House, free_port, house, until
 from worker import embedded
 from worker.commands.exits import Exit
 from worker.verify.verify import verify
@@ -97,9 +101,64 @@ def test_a_worker_that_never_found_its_store_stops_with_0(tmp_path: Path) -> Non
         assert worker.stop() == Exit.DONE
 
 
+def health_port(made: House) -> int:
+    """Have the worker of a house tell its health on a port."""
+    port = free_port()
+    made.environ["SENDWINDOW_DISPATCH_HEALTH_PORT"] = str(port)
+    return port
+
+
+def probe(port: int, path: str = "/health/ready") -> tuple[int, Any] | None:
+    """What an orchestrator is told; None when nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_a_worker_tells_an_orchestrator_whether_it_is_ready(tmp_path: Path) -> None:
+    """Not ready before its store answers and while it is away, ready again after; alive all along, gone at the end."""
+    with one_server(tmp_path / "server") as server:
+        server.kill()
+        made = House(tmp_path, server.url)
+        port = health_port(made)
+        worker = made.start("worker", "run")
+        waits = {"ready": False, "problem": "the store has not answered yet"}
+        until(lambda: probe(port) == (503, waits), f"the worker to tell that it waits\n{made.logs()}")
+        server.start()
+        until(lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready\n{made.logs()}")
+        server.kill()
+        until(lambda: (probe(port) or (0,))[0] == 503, "the worker to notice that its store is away")
+        assert probe(port, "/health/live") == (200, {"live": True})
+        server.start()
+        until(lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready again\n{made.logs()}")
+        assert worker.stop() == Exit.DONE
+        assert probe(port) is None
+
+
+def test_a_worker_whose_health_port_is_taken_says_so(tmp_path: Path) -> None:
+    """An orchestrator that asks somebody else would be told nonsense: the worker ends, and names the setting."""
+    with house(tmp_path) as made, socket.create_server(("127.0.0.1", 0)) as taken:
+        made.environ["SENDWINDOW_DISPATCH_HEALTH_PORT"] = str(taken.getsockname()[1])
+        worker = made.start("worker", "run")
+        until(lambda: not worker.is_alive, "the worker to end")
+        assert worker.exit_code == Exit.FAILED
+        assert "Set dispatch.health_port." in made.logs()
+        assert "Traceback" not in made.logs()
+
+
 def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
-    """The first signal lets a POST finish; the second one ends the worker at once, and the message has its intent."""
+    """The first signal lets a POST finish; the second one ends the worker at once, and the message has its intent.
+
+    Meanwhile the worker tells that it drains.
+    """
     with house(tmp_path) as made:
+        port = health_port(made)
         worker = made.start_all()
         made.say("Hello")
         made.control("faults", {"rules": [{"action": "hang", "match": {"id": "hangs"}}]})
@@ -107,6 +166,7 @@ def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
         until(lambda: made.control("stats")["in_flight"] == 1, "the POST to hang")
         worker.send(signal.SIGTERM)
         until(lambda: '"event": "stopping"' in made.logs(), "the worker to stop claiming")
+        assert probe(port) == (503, {"ready": False, "problem": "draining"})
         assert worker.is_alive
         worker.send(signal.SIGTERM)
         until(lambda: not worker.is_alive, "the worker to end")
@@ -145,6 +205,17 @@ def test_up_starts_again_what_died_and_passes_its_signal_on(up: House) -> None:
         assert worker_pids(up) > {pid}
         assert supervisor.stop() == Exit.DONE
         assert not accepts(up.gateway_port)
+
+
+def test_up_looks_after_its_workers_itself(up: House) -> None:
+    """They would take one health port from each other, so they listen on none."""
+    port = health_port(up)
+    with supervised(up) as supervisor:
+        up.say("Hello")
+        queue(up, "first")
+        up.ends("first")
+        assert probe(port) is None
+        assert supervisor.stop() == Exit.DONE
 
 
 def test_no_process_outlives_the_one_that_started_it(up: House) -> None:

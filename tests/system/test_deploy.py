@@ -69,6 +69,16 @@ def test_every_service_can_drain_before_it_is_killed(compose: dict[str, Any]) ->
         assert int(compose["services"][name]["stop_grace_period"].removesuffix("s")) >= grace + 5
 
 
+def test_a_worker_is_asked_whether_it_is_ready(compose: dict[str, Any]) -> None:
+    """Its health check asks the port it is told to answer on; the settings know that name, and no port is published."""
+    worker = compose["services"]["worker"]
+    port = worker["environment"]["SENDWINDOW_DISPATCH_HEALTH_PORT"]
+    assert load_settings(None, {"SENDWINDOW_DISPATCH_HEALTH_PORT": port}).dispatch.health_port == int(port)
+    assert f"http://127.0.0.1:{port}/health/ready" in worker["healthcheck"]["test"][-1]
+    assert worker["environment"].items() > compose["services"]["gateway"]["environment"].items()
+    assert "ports" not in worker
+
+
 def test_the_sandbox_profile_reaches_nobody(root: Path) -> None:
     """Its settings are whole, and every account leads to the sandbox."""
     environ = {

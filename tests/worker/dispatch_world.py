@@ -2,24 +2,24 @@
 
 import asyncio
 import json
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from aiohttp import web
 
-from policies.rules import FILES, Rules, parse_rules
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.worker.shipped import rules
+from tests.worker.stores_world import PERSON_KEY, Place
 from worker.dispatch.budget import Budget
+from worker.dispatch.lists import Lists
 from worker.dispatch.meter import NullMeter
 from worker.dispatch.reconcile import Patterns, Reconciler
 from worker.dispatch.scribe import Reports
@@ -30,24 +30,16 @@ from worker.settings import Settings, parse_settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
 from worker.twilio.client import TwilioClient
-from worker.values import ConsentEntry, Inbound, Record
+from worker.values.people import ConsentEntry, Inbound
+from worker.values.records import Record
 
-ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT_SID = "AC" + "1" * 32
 SHOP = "whatsapp:+14155550100"
 PAGE = "messenger:1000000001"
 ANNA = "whatsapp:+491715550123"
 BERT = "messenger:2000000002"
-PERSON_KEY = b"a person key of the tests"
 HANG_SECONDS = 60
 _TIMES = Times(adopt=60)
-
-
-@cache
-def rules() -> Rules:
-    """The rules as they ship."""
-    folder = ROOT / "policies" / "data"
-    return parse_rules({name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES})
 
 
 def settings_for(base_url: str, **dispatch: Any) -> Settings:
@@ -215,15 +207,6 @@ class Watch(NullMeter):
                 await self.changed.wait()
 
 
-class Place(Protocol):
-    """Where a test stores things: the fixture `store`."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def partition(self) -> str: ...
-
-
 class World:
     """A store, a Twilio and a worker that a test starts when it likes."""
 
@@ -317,11 +300,10 @@ class World:
     def journaled(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
 
-    def search(self, **limits: Any) -> Search:
-        budget = limits.pop("budget", None) or Budget(1000, 1000, lambda: 0.0)
-        return Search(
-            self.settings, self.rules, self.store.unknowns, self.store.statuses, self.client, budget, self.reports
-        )
+    def search(self, budget: Budget | None = None) -> Search:
+        budget = budget or Budget(1000, 1000, lambda: 0.0)
+        lists = Lists(self.store.unknowns, self.client, budget, self.reports.log)
+        return Search(self.settings, self.rules, self.store.unknowns, self.store.statuses, lists, self.reports)
 
     def reconciler(self, budget: Budget | None = None) -> Reconciler:
         return Reconciler(

@@ -4,10 +4,8 @@ import asyncio
 import hashlib
 import io
 import json
-import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +14,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from policies.rules import FILES, Rules, parse_rules
+from tests.worker.shipped import rules
 from tests.worker.stores_world import Place, World, opened
 from worker.gateway.app import make_app
 from worker.gateway.parts import GatewayStore
@@ -28,7 +26,6 @@ from worker.stores.store import Store
 from worker.telemetry.metrics import Metrics
 from worker.twilio.signature import sign
 
-ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT_SID = "AC" + "1" * 32
 OTHER_SID = "AC" + "2" * 32
 TOKEN = "the-token-of-main"
@@ -41,13 +38,6 @@ ANNA = "whatsapp:+14155550123"
 SID = "SM" + "a" * 32
 
 Form = Sequence[tuple[str, str]]
-
-
-@cache
-def rules() -> Rules:
-    """The rules as they ship."""
-    folder = ROOT / "policies" / "data"
-    return parse_rules({name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES})
 
 
 def settings_for_tests(**gateway: Any) -> Settings:

@@ -15,23 +15,13 @@ from sendwindow.instants import to_ms
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage
 from worker.stores.calls import Calls
 from worker.stores.store import Store
-from worker.values import (
-    Admission,
-    AdmitRequest,
-    Claimed,
-    Effect,
-    Inbound,
-    InboundApplied,
-    Result,
-    SettleAccepted,
-    SettleAgain,
-    Settled,
-    SettleEnd,
-    Settlement,
-    SettleUnknown,
-    StatusApplied,
-    StatusUpdate,
-)
+from worker.values.admissions import Admission, AdmitRequest, Permit
+from worker.values.claims import Claimed
+from worker.values.effects import Effect
+from worker.values.people import Inbound, InboundApplied
+from worker.values.settlements import Result, SettleAccepted, SettleAgain, Settled, SettleEnd, Settlement, SettleUnknown
+from worker.values.statuses import StatusApplied, StatusUpdate
+from worker.values.unknowns import Resolution
 
 PERSON_KEY = b"a person key of the tests"
 ANNA = "whatsapp:+14155550123"
@@ -138,6 +128,27 @@ class World:
         claimed = await self.post(message_id, **wish)
         await self.settle(claimed, UNKNOWN)
         return claimed
+
+    async def send_again(self, reason: Reason = Reason.RESENT_BY_RULE, message_id: str = "m1") -> None:
+        """Let the rule or a person send an unknown first attempt again."""
+        again = Resolution(message_id, 1, SettleAgain(Stage.RETRYING, reason))
+        assert await self.store.unknowns.resolve([again]) == [True]
+
+    async def resent(self, *, tag: bool = False, tag_before: bool = False, **wish: Any) -> Claimed:
+        """Send m1 a second time without proof about the first; the second attempt is posting."""
+        await self.enqueue(**wish)
+        first = await self.claim_one()
+        await self.admit(first, relies_on_tag=tag_before)
+        await self.settle(first, UNKNOWN)
+        await self.send_again()
+        second = await self.claim_one()
+        assert isinstance(await self.admit(second, relies_on_tag=tag), Permit)
+        return second
+
+    async def reap(self) -> None:
+        """Let every lease run out and its message be moved on."""
+        await self.later(seconds=20)
+        await self.store.ledger.reap(10)
 
     async def callback(self, status: str = "sent", sid: str = "SM1", **changes: Any) -> StatusApplied:
         (answer,) = await self.store.statuses.apply([update(status, sid, **changes)])

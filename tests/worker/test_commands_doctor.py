@@ -1,15 +1,20 @@
 """`doctor`: what it looks at, and that it finds what is wrong."""
 
 import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StoreUnderTest
-from tests.worker.commands_world import SETTINGS, CommandLine, command_line
+from tests.worker.commands_world import SETTINGS, Answer, CommandLine, command_line
 from tests.worker.stores_world import DEAD, opened
 from worker.commands.exits import Exit
+from worker.sandbox.app import running
+from worker.sandbox.config import SandboxAccount, SandboxConfig
 
 
 @pytest.fixture
@@ -80,11 +85,97 @@ def test_a_store_that_does_not_answer_fails_the_check_without_its_url(
     assert "none.sock" not in answer.out
 
 
-def test_live_asks_about_the_credentials_and_sends_nothing(command: CommandLine) -> None:
-    """Where nobody answers at base_url, --live says so and fails."""
-    answer = command("doctor", "--live")
-    assert answer.code == Exit.FAILED
-    assert "account main" in answer.out
+SID = "AC00000000000000000000000000000001"
+TOKEN = "token-of-the-tests"
+HANG_SECONDS = 60
+
+
+def live(command: CommandLine, base_url: str, more: str = "") -> Answer:
+    """`doctor --live` with account main at `base_url`; no secret and no URL may come out, whatever it finds."""
+    command.config.write_text(command.config.read_text().replace("http://127.0.0.1:9810", base_url) + more)
+    answer = command("doctor", "--live", "--json")
+    printed = answer.out + answer.err
+    for secret in (TOKEN, b64encode(f"{SID}:{TOKEN}".encode()).decode(), base_url):
+        assert secret not in printed
+    return answer
+
+
+async def live_finding(command: CommandLine, base_url: str, more: str = "") -> tuple[int, str, str]:
+    """Exit code, mark and sentence of the one account, asked from another thread than serves."""
+    async with asyncio.timeout(HANG_SECONDS):
+        answer = await asyncio.to_thread(live, command, base_url, more)
+    [found] = [line for line in answer.objects if line["what"] == "account main"]
+    return answer.code, found["mark"], found["finding"]
+
+
+@asynccontextmanager
+async def serving(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Somebody who is not Twilio."""
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("token", "code", "mark", "words"),
+    [
+        (TOKEN, Exit.DONE, "ok", "the credentials are good"),
+        ("another-token", Exit.FAILED, "FAILED", "refuses the credentials (401): check account_sid and auth_token"),
+    ],
+    ids=["good", "wrong"],
+)
+async def test_live_tells_good_credentials_from_wrong_ones(
+    command: CommandLine, token: str, code: Exit, mark: str, words: str
+) -> None:
+    """Twilio is asked over the wire and nothing is sent; refused credentials fail the check and name the remedy."""
+    async with running(SandboxConfig(accounts=(SandboxAccount(sid=SID, token=token),))) as (url, sandbox):
+        found = await live_finding(command, url)
+        assert len(sandbox.messages) == 0
+    assert found[:2] == (code, mark)
+    assert words in found[2]
+
+
+def test_live_with_nobody_at_base_url_says_so(command: CommandLine, unused_tcp_port: int) -> None:
+    """A refused connection fails the check and names what to look at."""
+    code, mark, words = asyncio.run(live_finding(command, f"http://127.0.0.1:{unused_tcp_port}"))
+    assert (code, mark) == (Exit.FAILED, "FAILED")
+    assert "does not answer" in words
+    assert "accounts.main.base_url" in words
+
+
+@pytest.mark.asyncio
+async def test_live_does_not_wait_for_ever(command: CommandLine) -> None:
+    """Who takes the request and says nothing is given up after dispatch.read_timeout, after 10 s at the latest."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with serving(hang) as url:
+        found = await live_finding(command, url, "[dispatch]\nread_timeout = 0.1\n")
+    assert found[:2] == (Exit.FAILED, "FAILED")
+    assert "does not answer" in found[2]
+
+
+@pytest.mark.asyncio
+async def test_live_takes_no_other_server_for_twilio(command: CommandLine) -> None:
+    """A web server that knows nothing of messages answers 404 to everybody: that says nothing about credentials."""
+
+    async def not_found(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with serving(not_found) as url:
+        found = await live_finding(command, url)
+    assert found[:2] == (Exit.FAILED, "FAILED")
+    assert "accounts.main.base_url" in found[2]
 
 
 def test_the_sandboxs_store_is_not_for_the_real_twilio(command: CommandLine) -> None:

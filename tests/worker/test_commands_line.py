@@ -1,11 +1,14 @@
 """What every command has in common: its place in the line, its errors, its exit codes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import SETTINGS
 from worker.commands.exits import Exit
 from worker.commands.line import COMMANDS, main, parser
 
@@ -88,3 +91,25 @@ def test_every_exit_code_is_explained() -> None:
 def test_only_the_command_named_gets_its_arguments() -> None:
     """Parsing a command builds the arguments of that command alone."""
     assert parser("show").parse_args(["show", "one"]).message_id == "one"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["dead", "list"], ["unknown", "list"], ["doctor"], ["doctor", "--json"]],
+    ids=" ".join,
+)
+def test_a_reader_who_went_away_is_no_stack_trace(
+    store: StoreUnderTest, root: Path, tmp_path: Path, arguments: list[str], unbuffered: str
+) -> None:
+    """As behind `| head -1`: output nobody takes any more ends the command quietly, with the code for that."""
+    (tmp_path / "sendwindow.toml").write_text(SETTINGS.format(url=store.url, partition=store.partition))
+    environ = {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": unbuffered, "TEST_PERSON_KEY": "k" * 32, "TEST_TOKEN": "t"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "worker", *arguments]
+    with os.fdopen(writing, "wb") as closed:
+        answer = subprocess.run(
+            command, cwd=tmp_path, env=environ, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (answer.returncode, answer.stderr) == (Exit.OUTPUT_CLOSED, b"")

@@ -1,7 +1,9 @@
 """`dead` and `unknown`: what waits for a person."""
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,3 +122,51 @@ def test_a_sid_of_another_message_resolves_nothing(command: CommandLine, store: 
     assert stage(command, "one") == "unknown"
     assert command("unknown", "resolve", "one", "--sent", "SM1").code == Exit.USAGE
     assert command("unknown", "resolve", "other", "--not-sent").code == Exit.FAILED
+
+
+def lines(journal: Path) -> list[dict[str, Any]]:
+    """A journal's lines without their instants and writers, which must be there."""
+    read = [json.loads(line) for line in journal.read_text().splitlines()]
+    return [{key: each[key] for key in each if key not in {"t", "who"}} for each in read if each["t"] and each["who"]]
+
+
+def test_what_is_done_with_dead_letters_stands_in_the_journal(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """One line for each that was replayed, with its new expiry, or dropped; none for what was not."""
+    die(store, one="", two="", three="")
+    journal = tmp_path / "journals" / "person.jsonl"
+    assert command("dead", "replay", "one", "two", "nobody", "--journal", str(journal)).code == Exit.FAILED
+    command("dead", "drop", "one", "three", "--journal", str(journal))
+    replayed, also, dropped = lines(journal)
+    assert (replayed["e"], replayed["id"], also["id"]) == ("replayed", "one", "two")
+    assert replayed["expires"] == int(command("show", "one", "--json").objects[0]["timeline"][-1]["expires"])
+    assert dropped == {"e": "dropped", "id": "three"}
+
+
+def test_what_a_person_says_of_an_unknown_attempt_stands_in_the_journal(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """The line names attempt, evidence, stage and SID, as the search for evidence writes it; a refusal writes none."""
+    journal = tmp_path / "person.jsonl"
+    for message_id in ("one", "two"):
+        park(store, message_id)
+    command("unknown", "resolve", "one", "--sent", SID, "--journal", str(journal))
+    command("unknown", "resolve", "two", "--not-sent", "--journal", str(journal))
+    assert command("unknown", "resolve", "two", "--not-sent", "--journal", str(journal)).code == Exit.FAILED
+    resolved = {"e": "resolved", "attempt": 1, "reason": "evidence_person"}
+    assert lines(journal) == [
+        resolved | {"id": "one", "sid": SID, "stage": "accepted"},
+        resolved | {"id": "two", "sid": None, "stage": "retrying"},
+    ]
+
+
+def test_nothing_is_done_when_the_journal_cannot_be_written(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """A decision that leaves no trace where one was asked for is not taken: a usage error in one sentence."""
+    die(store, one="")
+    answer = command("dead", "replay", "one", "--journal", str(tmp_path))
+    assert answer.code == Exit.USAGE
+    assert answer.err == "error: The journal cannot be written (Is a directory). Check its path.\n"
+    assert stage(command, "one") == "dead"

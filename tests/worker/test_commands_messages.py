@@ -11,7 +11,7 @@ from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
 from tests.worker.stores_world import ANNA, opened
 from worker.commands.exits import Exit
-from worker.values import ConsentEntry
+from worker.values.people import ConsentEntry
 
 GOOD: dict[str, Any] = {
     "to": ANNA,

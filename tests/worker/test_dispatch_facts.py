@@ -12,7 +12,7 @@ from sendwindow.vocabulary import Category, Channel, Purpose
 from tests.worker.dispatch_world import ANNA, settings_for
 from worker.dispatch.facts import join_facts, read_draft
 from worker.settings import Settings, TemplateLanguage
-from worker.values import StoredFacts, StoredState
+from worker.values.facts import StoredFacts, StoredState
 
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EN: Final = "HX" + "0" * 32

@@ -9,27 +9,21 @@ from hypothesis import strategies as st
 
 from policies.decision import FreeformContent, Seen, Send, Trace
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.dispatch_world import rules
-from worker.dispatch.outcomes import Outcomes, Tried, effects_of
+from tests.worker.shipped import rules
+from worker.dispatch.outcomes import Outcomes, Tried
 from worker.twilio.replies import PERMIT_LAPSED
-from worker.values import (
-    Accepted,
+from worker.values.effects import (
     CloseWindow,
     Effect,
-    NotSent,
     OptOut,
     PauseAccount,
     PauseSender,
-    Rejected,
     SetTag,
     SetTemplate,
-    SettleAccepted,
-    SettleAgain,
-    SettleEnd,
-    SettleUnknown,
     SuppressAddress,
-    Unproven,
 )
+from worker.values.posts import Accepted, NotSent, Rejected, Unproven
+from worker.values.settlements import SettleAccepted, SettleAgain, SettleEnd, SettleUnknown
 
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 OUTCOMES: Final = Outcomes(rules(), lambda: 0.5)
@@ -172,14 +166,6 @@ def test_tries_end_in_a_dead_letter_and_expiry_in_an_end() -> None:
     late = OUTCOMES.conclude(Rejected(400, 63012), tried(left=timedelta(seconds=0.1))).result
     assert isinstance(late, SettleEnd)
     assert late.stage is Stage.EXPIRED
-
-
-def test_a_pause_without_a_term_lasts_until_a_person_ends_it() -> None:
-    """No entry of the catalogue pauses for zero seconds: that would pause nothing."""
-    for entry in rules().errors.entries.values():
-        for effect in effects_of(entry):
-            if isinstance(effect, PauseSender | PauseAccount | SuppressAddress):
-                assert effect.seconds > 0
 
 
 @given(

@@ -17,7 +17,6 @@ from tests.worker.dispatch_world import (
     ANNA,
     BERT,
     Between,
-    Place,
     Twilio,
     World,
     accepting,
@@ -26,21 +25,14 @@ from tests.worker.dispatch_world import (
     resetting,
     sid,
 )
+from tests.worker.stores_world import Place
 from worker.twilio.requests import PARAMETERS
-from worker.values import (
-    Admission,
-    AdmitRequest,
-    ClaimBatch,
-    Effect,
-    Inbound,
-    OptOut,
-    Permit,
-    SetTag,
-    SettleAgain,
-    Settlement,
-    StatusUpdate,
-    SuppressAddress,
-)
+from worker.values.admissions import Admission, AdmitRequest, Permit
+from worker.values.claims import ClaimBatch
+from worker.values.effects import Effect, OptOut, SetTag, SuppressAddress
+from worker.values.people import Inbound
+from worker.values.settlements import SettleAgain, Settlement
+from worker.values.statuses import StatusUpdate
 
 pytestmark = pytest.mark.asyncio
 

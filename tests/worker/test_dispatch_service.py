@@ -12,20 +12,15 @@ from aiohttp import web
 
 from sendwindow.keys import Keys
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.dispatch_world import (
-    HANG_SECONDS,
-    Between,
-    Place,
-    Twilio,
-    World,
-    accepting,
-    dispatching,
-)
+from tests.worker.dispatch_world import HANG_SECONDS, Between, Twilio, World, accepting, dispatching
+from tests.worker.stores_world import Place
 from worker import embedded
 from worker.dispatch.periodic import Duty, run_periodic
 from worker.dispatch.service import Dispatcher
 from worker.tasks import end_tasks
-from worker.values import Admission, AdmitRequest, ClaimBatch, Settled, Settlement
+from worker.values.admissions import Admission, AdmitRequest
+from worker.values.claims import ClaimBatch
+from worker.values.settlements import Settled, Settlement
 
 pytestmark = pytest.mark.asyncio
 

@@ -11,7 +11,9 @@ from sendwindow.vocabulary import Purpose, Reason
 from worker.dispatch.held import Held
 from worker.dispatch.run import Run
 from worker.twilio.requests import Route, build
-from worker.values import Claimed, Permit, StoredFacts
+from worker.values.admissions import Permit
+from worker.values.claims import Claimed
+from worker.values.facts import StoredFacts
 
 ANNA = "whatsapp:+14155550101"
 

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from sendwindow.contract import Template
 from sendwindow.vocabulary import OnUnknown, Stage
-from tests.worker.dispatch_world import ANNA, Place, Twilio, World, dispatching, resetting, sid
+from tests.worker.dispatch_world import ANNA, Twilio, World, dispatching, resetting, sid
+from tests.worker.stores_world import Place
 from worker.dispatch.budget import Budget
-from worker.values import StatusUpdate
+from worker.values.statuses import StatusUpdate
 
 pytestmark = pytest.mark.asyncio
 

@@ -24,7 +24,7 @@ from worker.gateway.group import Group
 from worker.gateway.signed import RefusedError
 from worker.stores.store import Store
 from worker.twilio.signature import sign
-from worker.values import StatusApplied, StatusUpdate
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 PATHS = ["/twilio/status", "/twilio/inbound"]

@@ -13,7 +13,7 @@ from worker.gateway.serving import serve
 from worker.ports import Statuses
 from worker.stores.records import RecordStore
 from worker.stores.store import Store
-from worker.values import StatusApplied, StatusUpdate
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 
 class Records(RecordStore):

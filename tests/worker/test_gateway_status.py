@@ -11,7 +11,7 @@ from tests.worker.gateway_world import ANNA, SID, Between, gateway_at, journal_l
 from tests.worker.stores_world import Place, accepted
 from worker.ports import Statuses
 from worker.stores.store import Store
-from worker.values import StatusApplied, StatusUpdate
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 OTHER_SID = "SM" + "c" * 32
 

@@ -24,24 +24,19 @@ from tests.worker.stores_world import (
 )
 from worker import clock
 from worker.stores.ledger import Tuning
-from worker.values import (
-    Cancelled,
+from worker.values.admissions import Cancelled, Later, Lost, Permit, Stale
+from worker.values.effects import (
     CloseWindow,
-    ConsentEntry,
     Effect,
-    Later,
-    Lost,
     OptOut,
     PauseAccount,
     PauseSender,
-    Permit,
     SetTag,
     SetTemplate,
-    SettleAgain,
-    SettleEnd,
-    Stale,
     SuppressAddress,
 )
+from worker.values.people import ConsentEntry
+from worker.values.settlements import SettleAgain, SettleEnd
 
 pytestmark = pytest.mark.asyncio
 

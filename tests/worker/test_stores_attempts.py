@@ -17,41 +17,15 @@ from tests.worker.stores_world import (
     accepted,
     opened,
 )
-from worker.values import (
-    Claimed,
-    Later,
-    OptOut,
-    PauseSender,
-    Permit,
-    Resolution,
-    SetTag,
-    SettleAccepted,
-    SettleAgain,
-    SettleEnd,
-)
+from worker.values.admissions import Later, Permit
+from worker.values.effects import OptOut, PauseSender, SetTag
+from worker.values.settlements import SettleAccepted, SettleEnd
+from worker.values.unknowns import Resolution
 
 pytestmark = pytest.mark.asyncio
 
 ENDED = SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED)
 STOP = (OptOut(sender_only=False, evidence="21610"),)
-
-
-async def _resent(
-    world: World, *, tag: bool = False, tag_before: bool = False, on_unknown: OnUnknown | None = None
-) -> Claimed:
-    """Send m1 a second time without proof about the first; the second attempt is posting."""
-    await world.enqueue(on_unknown=on_unknown)
-    first = await world.claim_one()
-    await world.admit(first, relies_on_tag=tag_before)
-    await world.settle(first, UNKNOWN)
-    await _send_again(world, Reason.RESENT_BY_RULE)
-    second = await world.claim_one()
-    assert isinstance(await world.admit(second, relies_on_tag=tag), Permit)
-    return second
-
-
-async def _send_again(world: World, reason: Reason) -> None:
-    assert await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.RETRYING, reason))]) == [True]
 
 
 async def _crash(world: World) -> None:
@@ -101,7 +75,7 @@ async def test_the_reply_s_own_status_as_a_callback_still_teaches(store: Place) 
 async def test_what_came_for_the_first_attempt_is_shown_when_it_stands(store: Place, result: SettleEnd) -> None:
     """`delivered` of the first arrives while the second is posting, and the second proves nothing."""
     async with opened(store) as world:
-        second = await _resent(world)
+        second = await world.resent()
         await world.callback("delivered", "SMone")
         await world.settle(second, result)
         row = await world.row()
@@ -113,7 +87,7 @@ async def test_what_came_for_the_first_attempt_is_shown_when_it_stands(store: Pl
 async def test_two_proven_attempts_survive_a_crash(store: Place, is_own_first: bool) -> None:
     """In either order both SIDs stay bound, the copy is counted once, and the status is that of the row's SID."""
     async with opened(store) as world:
-        await _resent(world)
+        await world.resent()
         calls = [("delivered", "SMtwo", 2), ("sent", "SMone", 1)]
         for status, sid, attempt in calls if is_own_first else reversed(calls):
             for _ in range(2):
@@ -128,7 +102,7 @@ async def test_two_proven_attempts_survive_a_crash(store: Place, is_own_first: b
 async def test_a_failed_first_attempt_is_not_sent_again_beside_an_unproven_second(store: Place) -> None:
     """The second may be on its way, so a kept failure that would allow another attempt allows none."""
     async with opened(store) as world:
-        second = await _resent(world)
+        second = await world.resent()
         await world.callback("failed", "SMone", reopen_after_ms=0)
         await world.settle(second, UNKNOWN)
         row = await world.row()
@@ -139,7 +113,7 @@ async def test_a_failed_first_attempt_is_not_sent_again_beside_an_unproven_secon
 async def test_a_refusal_counts_for_a_copy(store: Place) -> None:
     """The second attempt was accepted; an opt-out told about the first is an opt-out, and no status of the row."""
     async with opened(store) as world:
-        second = await _resent(world)
+        second = await world.resent()
         await world.settle(second, accepted("SMtwo"))
         await world.callback("failed", "SMone", effects=STOP)
         assert await _has_stopped(world)
@@ -159,7 +133,7 @@ async def test_a_refusal_counts_for_a_message_that_ended(store: Place) -> None:
 async def test_a_copy_s_callback_teaches_once(store: Place) -> None:
     """Repeated, a callback of a SID that is not the row's changes nothing; its pause grows no longer."""
     async with opened(store) as world:
-        second = await _resent(world)
+        second = await world.resent()
         await world.settle(second, accepted("SMtwo"))
         await world.callback("failed", "SMone", effects=(PauseSender(60, "x"),))
         before = await world.contents()
@@ -173,7 +147,7 @@ async def test_a_refusal_of_an_earlier_attempt_is_as_old_as_its_intent(store: Pl
         await world.park()
         await world.later(seconds=5)
         await world.writes("SM90", keyword="start")
-        await _send_again(world, Reason.RESENT_BY_RULE)
+        await world.send_again()
         await world.later(seconds=5)
         await world.admit(await world.claim_one())
         await world.callback("failed", "SMone", effects=STOP)
@@ -183,7 +157,7 @@ async def test_a_refusal_of_an_earlier_attempt_is_as_old_as_its_intent(store: Pl
 async def test_a_callback_from_before_its_sid_was_known_is_not_lost_on_a_copy(store: Place) -> None:
     """Without our query it waited under its SID; the next one, which names the attempt, lets it teach."""
     async with opened(store) as world:
-        second = await _resent(world)
+        second = await world.resent()
         await world.callback("failed", "SMone", message_id=None, attempt=None, effects=STOP)
         assert not await _has_stopped(world)
         await world.callback("sent", "SMone")
@@ -196,7 +170,7 @@ async def test_a_callback_from_before_its_sid_was_known_is_not_lost_on_a_copy(st
 async def test_only_what_relied_on_the_tag_proves_it(store: Place, has_first_tag: bool) -> None:
     """The status is the first attempt's: whether the second relied on ACCOUNT_UPDATE does not matter."""
     async with opened(store) as world:
-        second = await _resent(world, tag_before=has_first_tag, tag=not has_first_tag, on_unknown=OnUnknown.RESEND)
+        second = await world.resent(tag_before=has_first_tag, tag=not has_first_tag, on_unknown=OnUnknown.RESEND)
         await world.callback("queued", "SMone")
         await world.settle(second, ENDED)
         await world.callback("sent", "SMone")
@@ -206,7 +180,7 @@ async def test_only_what_relied_on_the_tag_proves_it(store: Place, has_first_tag
 async def test_a_tag_is_declared_dead_only_by_an_attempt_that_relied_on_it(store: Place) -> None:
     """The same code about the first attempt, which went out inside the window, says nothing."""
     async with opened(store) as world:
-        await _resent(world, tag=True)
+        await world.resent(tag=True)
         dead = (SetTag("dead", "63016"),)
         await world.callback("failed", "SMone", effects=dead)
         assert await _tag_state(world) is TagState.UNPROVEN
@@ -231,7 +205,7 @@ async def test_only_proof_of_absence_frees_the_page(
         first = await world.claim_one()
         await world.admit(first, relies_on_tag=True)
         await world.settle(first, UNKNOWN)
-        await _send_again(world, reason)
+        await world.send_again(reason)
         again = await world.claim_one()
         await world.enqueue("m2", expires_at=await world.store.now() + timedelta(days=3))
         other = await world.claim_one()
@@ -242,7 +216,7 @@ async def test_only_proof_of_absence_frees_the_page(
 async def test_a_refused_resend_does_not_free_the_page(store: Place) -> None:
     """The second tagged attempt was refused, the first is still unproven."""
     async with opened(store) as world:
-        second = await _resent(world, tag_before=True, tag=True, on_unknown=OnUnknown.RESEND)
+        second = await world.resent(tag_before=True, tag=True, on_unknown=OnUnknown.RESEND)
         await world.settle(second, ENDED)
         facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
         assert facts.tag.in_flight

@@ -8,7 +8,7 @@ import pytest
 from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
 from tests.worker.stores_world import ACCOUNT, ANNA, LEASE, REFUSED, SENDER, UNKNOWN, Place, World, accepted, opened
 from worker.stores.digests import Digests
-from worker.values import Permit
+from worker.values.admissions import Permit
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from hypothesis import settings, stateful
 from hypothesis import strategies as st
 
+from policies.status import RANKS
 from sendwindow.vocabulary import DISPATCH_ENDS, Reason, Stage
 from tests.worker.stores_world import (
     ACCOUNT,
@@ -21,24 +22,15 @@ from tests.worker.stores_world import (
     WAITS,
     Place,
     World,
-    accepted,
     ask,
     settlement,
 )
 from worker.stores.store import Store
-from worker.values import (
-    Cancelled,
-    Claimed,
-    Inbound,
-    Lost,
-    Permit,
-    Resolution,
-    Result,
-    SettleAgain,
-    SettleEnd,
-    SettleUnresolved,
-    Stale,
-)
+from worker.values.admissions import Cancelled, Lost, Permit, Stale
+from worker.values.claims import Claimed
+from worker.values.people import Inbound
+from worker.values.settlements import Result, SettleAccepted, SettleAgain, SettleEnd
+from worker.values.unknowns import Resolution, SettleUnresolved
 
 Answer = TypeVar("Answer")
 
@@ -55,6 +47,8 @@ RESULTS: Final[dict[str, Result | None]] = {
 }
 STAGES = {"refused": "refused", "dead": "dead", "again": "retrying", "wait": "waiting", "unknown": "unknown"}
 NAMES = st.sampled_from(["a", "b", "c", "d"])
+COPIES = st.sampled_from(["", "", "", "-copy"])
+"""Now and then the provider names a second SID for one attempt."""
 ROUNDS = 40
 STEPS = 40
 
@@ -70,10 +64,14 @@ class Message:
     holder: Claimed | None = None
     inbounds: int = 0
     """How often the person had written when it was claimed last."""
-    proven: str | None = None
-    """SID that a callback named for the attempt in flight."""
-    sids: set[str] = field(default_factory=set)
-    """SIDs the ledger has heard of."""
+    proven: tuple[int, str] | None = None
+    """Attempt and SID that were proven while a reply is awaited: those of the attempt in flight if there are any."""
+    sid: str | None = None
+    """SID that the message was accepted with."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Every SID that was heard of, and the rank of what got furthest: its callbacks or a reply."""
+    copies: int = 0
+    """SIDs beyond the first."""
     settled: int | None = None
     """Fence of the last settlement, until the next claim: its repetition is recognised."""
 
@@ -166,8 +164,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             one.stage, one.attempt = "posting", one.attempt + 1
 
     @stateful.precondition(lambda self: self.held)
-    @stateful.rule(data=st.data(), kind=st.sampled_from(sorted(RESULTS)))
-    def settle(self, data: st.DataObject, kind: str) -> None:
+    @stateful.rule(
+        data=st.data(),
+        kind=st.sampled_from(sorted(RESULTS)),
+        reply=st.sampled_from(["queued", "sending", "sent"]),
+        copy=COPIES,
+    )
+    def settle(self, data: st.DataObject, kind: str, reply: str, copy: str) -> None:
         held = self.held[data.draw(st.integers(0, len(self.held) - 1))]
         one = self.model[held.name]
         attempt = held.claimed.attempts + 1
@@ -175,15 +178,15 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         if is_holder and one.stage == "claimed":
             attempt = 0
             kind = "again" if kind in {"accepted", "unknown"} else kind
-        sid = f"SM-{held.name}-{attempt}"
-        result = RESULTS[kind] or accepted(sid)
+        sid = f"SM-{held.name}-{attempt}{copy}"
+        result = RESULTS[kind] or SettleAccepted(sid, reply)
         given = settlement(held.claimed, result, attempt=attempt, posted=attempt > 0)
         answer = self.do(self.stores[1].ledger.settle([given]))[0]
-        self._expect_settled(one, held.claimed.fence, attempt, kind, sid)
+        self._expect_settled(one, held.claimed.fence, attempt, kind, (sid, RANKS[reply]))
         assert answer.stage == ("waiting" if one.stage == "woken" else one.stage)
         assert answer.applied == (held.claimed.fence == one.settled)
 
-    def _expect_settled(self, one: Message, fence: int, attempt: int, kind: str, sid: str) -> None:
+    def _expect_settled(self, one: Message, fence: int, attempt: int, kind: str, told: tuple[str, int]) -> None:
         if fence == one.settled:
             return
         is_holder = one.holder is not None and one.holder.fence == fence
@@ -191,15 +194,16 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         if is_holder or is_late_proof:
             one.settled = fence
             one.holder, one.crashes = None, 0
-            self._move(one, attempt, kind, sid)
+            self._move(one, kind, told)
         elif kind == "accepted" and attempt:
-            self._prove(one, attempt, sid)
+            self._prove(one, attempt, told)
 
-    def _move(self, one: Message, attempt: int, kind: str, sid: str) -> None:
+    def _move(self, one: Message, kind: str, told: tuple[str, int]) -> None:
         if kind == "accepted":
-            one.sids.add(sid)
-        if kind == "accepted" or one.proven:
-            one.stage, one.proven = "accepted", None
+            self._hear(one, told)
+            one.stage, one.sid, one.proven = "accepted", told[0], None
+        elif one.proven:
+            one.stage, one.sid, one.proven = "accepted", one.proven[1], None
         elif one.is_cancelled and kind in {"again", "wait"}:
             one.stage = "cancelled"
         else:
@@ -207,32 +211,38 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             if kind == "wait" and one.inbounds != self.inbounds:
                 one.stage = "woken"
 
-    def _prove(self, one: Message, attempt: int, sid: str) -> None:
-        if sid in one.sids:
+    @staticmethod
+    def _hear(one: Message, told: tuple[str, int]) -> bool:
+        """Take in what is said of a SID; answers whether the SID is new."""
+        sid, rank = told
+        is_new = sid not in one.told
+        one.copies += is_new and bool(one.told)
+        one.told[sid] = max(rank, one.told.get(sid, 0))
+        return is_new
+
+    def _prove(self, one: Message, attempt: int, told: tuple[str, int]) -> None:
+        if not self._hear(one, told):
             return
-        one.sids.add(sid)
         one.attempt = max(one.attempt, attempt)
         if one.stage in OPEN_TO_PROOF:
-            one.stage, one.holder, one.proven = "accepted", None, None
-        elif one.stage == "posting":
-            one.proven = sid
+            one.stage, one.sid, one.holder, one.proven = "accepted", told[0], None, None
+        elif one.stage == "posting" and (not one.proven or one.proven[0] != one.attempt == attempt):
+            one.proven = (attempt, told[0])
 
     @stateful.precondition(lambda self: self.model)
-    @stateful.rule(data=st.data(), status=st.sampled_from(["sent", "delivered", "queued"]))
-    def callback(self, data: st.DataObject, status: str) -> None:
+    @stateful.rule(data=st.data(), status=st.sampled_from(["sent", "delivered", "queued"]), copy=COPIES)
+    def callback(self, data: st.DataObject, status: str, copy: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
         one = self.model[name]
         if not one.attempt:
             return
         attempt = data.draw(st.integers(1, one.attempt))
-        before = int(self.do(self.world.row(name)).get("sr", -1))
-        sid = f"SM-{name}-{attempt}"
+        sid = f"SM-{name}-{attempt}{copy}"
         applied = self.do(self.world.callback(status, sid, message_id=name, attempt=attempt))
         assert applied.known
         was = one.stage
-        self._prove(one, attempt, sid)
+        self._prove(one, attempt, (sid, RANKS[status]))
         assert applied.resolved == (was in {"unknown", "unresolved"} and one.stage == "accepted")
-        assert int(self.do(self.world.row(name)).get("sr", -1)) >= before
 
     @stateful.rule(worker=st.sampled_from([0, 1]))
     def renew_and_release(self, worker: int) -> None:
@@ -259,6 +269,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             if one.stage not in {"claimed", "posting"}:
                 continue
             expected[name] = self._after_crash(one)
+            one.sid = one.proven[1] if one.proven else None
             one.stage, one.holder, one.proven = expected[name], None, None
         assert reaped == expected
 
@@ -341,6 +352,15 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             for member in await redis.zrange(key, 0, -1):
                 places.setdefault(member.decode(), set()).add(name)
         return places
+
+    @stateful.invariant()
+    def an_accepted_message_shows_what_got_furthest(self) -> None:
+        """Of its own SID, be it the reply's or a callback's; every other SID is a copy, counted once."""
+        for name, one in self.model.items():
+            if one.stage == "accepted":
+                row = self.do(self.world.row(name))
+                assert (row["sid"], RANKS[row["st"]]) == (one.sid, one.told[one.sid or ""])
+        assert self.do(self.world.count("duplicates")) == sum(one.copies for one in self.model.values())
 
     @stateful.invariant()
     def no_message_has_two_open_permits(self) -> None:

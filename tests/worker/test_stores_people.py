@@ -10,7 +10,7 @@ from policies.facts import ConsentFact
 from sendwindow.vocabulary import Purpose
 from tests.worker.stores_world import ACCOUNT, ANNA, BERT, SENDER, WAITS, Place, World, accepted, opened
 from worker.settings import Settings
-from worker.values import ConsentEntry, Inbound
+from worker.values.people import ConsentEntry, Inbound
 from worker.wiring import load_rules
 
 pytestmark = pytest.mark.asyncio

@@ -11,7 +11,8 @@ from sendwindow.keys import SCHEMA, Keys
 from sendwindow.vocabulary import Reason, Stage
 from tests.worker.stores_world import DEAD, LATER, PERSON_KEY, Place, World, opened
 from worker.stores.store import Store, StoreRefused
-from worker.values import Permit, SettleEnd
+from worker.values.admissions import Permit
+from worker.values.settlements import SettleEnd
 
 pytestmark = pytest.mark.asyncio
 

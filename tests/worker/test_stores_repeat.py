@@ -14,7 +14,7 @@ import pytest
 
 from sendwindow.keys import ARQ_JOB
 from sendwindow.scripts import Argument, Script
-from sendwindow.vocabulary import Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
@@ -29,7 +29,10 @@ from tests.worker.stores_world import (
     opened,
 )
 from worker.stores.calls import Calls
-from worker.values import ConsentEntry, PauseSender, Resolution, SettleAgain, SettleUnresolved
+from worker.values.effects import CloseWindow, OptOut, PauseSender, SetTag, SuppressAddress
+from worker.values.people import ConsentEntry
+from worker.values.settlements import SettleAccepted, SettleAgain
+from worker.values.unknowns import Resolution, SettleUnresolved
 
 pytestmark = pytest.mark.asyncio
 
@@ -142,6 +145,60 @@ EXPECTED = {
     "m6": "cancelled",
     "m7": "queued",
 }
+
+
+async def _proofs(world: World) -> dict[str, str]:
+    """What is told of two attempts of m1, its copies and too many SIDs; answers what its row says then."""
+    stop = OptOut(sender_only=False, evidence="21610")
+    effects = (stop, CloseWindow(), SuppressAddress(60, "x"), SetTag("dead", "x"))
+    await world.enqueue(on_unknown=OnUnknown.RESEND)
+    first = await world.claim_one()
+    await world.admit(first, relies_on_tag=True)
+    await world.reap()
+    await world.send_again()
+    second = await world.claim_one()
+    await world.admit(second, relies_on_tag=False)
+    await world.callback("failed", "SMlost", message_id=None, attempt=None, effects=effects)
+    await world.callback("sent", "SMlost")
+    await world.callback("queued", "SMtwo", attempt=2)
+    await world.settle(first, SettleAccepted("SMone", "sending"), effects=effects)
+    await world.settle(second, SettleAccepted("SMtwo", "sent"))
+    for number in range(9):
+        await world.callback("sent", f"SMx{number}", effects=(*effects, PauseSender(60, "x")))
+    await world.callback("failed", "SMtwo", attempt=2, effects=effects, reopen_after_ms=0)
+    await world.callback("delivered", "SMtwo", attempt=2)
+    row = await world.row()
+    return {name: row[name] for name in ("s", "sid", "st", "sid:1")}
+
+
+PROVEN = {"s": "accepted", "sid": "SMtwo", "st": "failed", "sid:1": "SMlost"}
+
+
+async def test_every_proof_may_come_twice(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late replies, copies, SIDs beyond the last kept, stops behind the end: repeated, none leaves another trace."""
+    twice = Twice(set())
+    for name in ("run", "run_durably"):
+        monkeypatch.setattr(Calls, name, twice.around(getattr(Calls, name)))
+    async with opened(store) as world:
+        twice.place = world
+        assert await _proofs(world) == PROVEN
+        assert await world.count("duplicates") == 11
+        assert len(await world.store.people.consents(ANNA)) == 2
+        twice.place = None
+
+
+async def test_any_answer_about_a_proof_may_be_lost(store: Place) -> None:
+    """The same, the connection cut at each reply in turn: every SID is counted once, each attempt's stop heard once."""
+    async with _proxied(store) as (proxy, place):
+        for cut in itertools.count(1, 2):
+            partition = _Place(place.url, f"{store.partition}-{cut}")
+            proxy.replies, proxy.cut_at = 0, cut
+            async with opened(partition) as world:
+                assert await _proofs(world) == PROVEN, cut
+                assert await world.count("duplicates") == 11
+                assert len(await world.store.people.consents(ANNA)) == 2
+            if proxy.replies < cut:
+                break
 
 
 async def test_every_script_may_run_twice(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:

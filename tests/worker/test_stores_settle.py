@@ -22,17 +22,10 @@ from tests.worker.stores_world import (
     opened,
     settlement,
 )
-from worker.values import (
-    CloseWindow,
-    OptOut,
-    PauseAccount,
-    PauseSender,
-    Permit,
-    Resolution,
-    Result,
-    SettleUnresolved,
-    SuppressAddress,
-)
+from worker.values.admissions import Permit
+from worker.values.effects import CloseWindow, OptOut, PauseAccount, PauseSender, SuppressAddress
+from worker.values.settlements import Result
+from worker.values.unknowns import Resolution, SettleUnresolved
 
 pytestmark = pytest.mark.asyncio
 
@@ -127,13 +120,13 @@ async def test_the_same_settlement_again_changes_nothing(store: Place) -> None:
 
 
 async def test_a_settlement_of_nothing_is_harmless(store: Place) -> None:
-    """A row that is gone ended long ago: nothing is written."""
+    """A message that is not in the store: nothing is written, and no stage is made up for it."""
     async with opened(store) as world:
         await world.enqueue()
         claimed = await world.claim_one()
         before = await world.contents()
         settled = await world.settle(replace(claimed, message_id="gone"), accepted())
-        assert not settled.applied
+        assert (settled.applied, settled.stage) == (False, None)
         assert await world.contents() == before
 
 

@@ -20,7 +20,8 @@ from tests.worker.stores_world import (
     opened,
     update,
 )
-from worker.values import Lost, OptOut, PauseSender, SetTag, SetTemplate
+from worker.values.admissions import Lost
+from worker.values.effects import OptOut, PauseSender, SetTag, SetTemplate
 
 pytestmark = pytest.mark.asyncio
 

@@ -6,37 +6,21 @@ import pytest
 
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.worker.stores_world import (
-    ACCOUNT,
-    ANNA,
     AT_ONCE,
-    REFUSED,
     SENDER,
     UNKNOWN,
     Place,
-    World,
     accepted,
     opened,
     update,
 )
 from worker.stores.encoding import resolve_arguments
 from worker.stores.unknowns import _RESOLVE
-from worker.values import (
-    Lost,
-    OptOut,
-    PauseSender,
-    Resolution,
-    SettleAgain,
-    SettleEnd,
-    SettleUnknown,
-    SettleUnresolved,
-)
+from worker.values.admissions import Lost
+from worker.values.settlements import SettleAgain, SettleEnd, SettleUnknown
+from worker.values.unknowns import Resolution, SettleUnresolved
 
 pytestmark = pytest.mark.asyncio
-
-
-async def _reap(world: World) -> None:
-    await world.later(seconds=20)
-    await world.store.ledger.reap(10)
 
 
 async def test_an_unproven_outcome_is_parked(store: Place) -> None:
@@ -60,7 +44,7 @@ async def test_a_late_reply_ends_its_unknown_attempt(store: Place) -> None:
     """A worker that comes back after its lease was reaped still has the proof: accepted with its SID."""
     async with opened(store) as world:
         claimed = await world.post()
-        await _reap(world)
+        await world.reap()
         settled = await world.settle(claimed, accepted("SM3"))
         assert (settled.applied, settled.stage) == (True, Stage.ACCEPTED)
         assert (await world.row())["sid"] == "SM3"
@@ -72,7 +56,7 @@ async def test_a_late_rejection_is_proof_too(store: Place) -> None:
     """Proven not processed: the parked attempt goes on by the settlement, without a person or a search."""
     async with opened(store) as world:
         claimed = await world.post()
-        await _reap(world)
+        await world.reap()
         settled = await world.settle(claimed, AT_ONCE)
         assert (settled.applied, settled.stage) == (True, Stage.RETRYING)
         assert (await world.claim_one()).attempts == 1
@@ -83,7 +67,7 @@ async def test_a_late_doubt_changes_nothing(store: Place) -> None:
     """Unknown stays unknown when its own worker cannot say more."""
     async with opened(store) as world:
         claimed = await world.post()
-        await _reap(world)
+        await world.reap()
         settled = await world.settle(claimed, UNKNOWN)
         assert (settled.applied, settled.stage) == (False, Stage.UNKNOWN)
         assert await world.count("unknown") == 1
@@ -94,10 +78,8 @@ async def test_a_late_sid_stops_a_resend_that_has_not_begun(store: Place) -> Non
     async with opened(store) as world:
         for message_id, claim_first in (("m1", False), ("m2", True)):
             late = await world.post(message_id)
-            await _reap(world)
-            await world.store.unknowns.resolve(
-                [Resolution(message_id, 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))]
-            )
+            await world.reap()
+            await world.send_again(message_id=message_id)
             again = await world.claim_one() if claim_first else None
             settled = await world.settle(late, accepted(f"SM-{message_id}"))
             assert (settled.applied, settled.stage) == (False, Stage.ACCEPTED)
@@ -111,8 +93,8 @@ async def test_a_second_accepted_attempt_is_recorded(store: Place) -> None:
     """Late evidence after a resend: both SIDs are kept, the copy is counted and shown."""
     async with opened(store) as world:
         late = await world.post()
-        await _reap(world)
-        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        await world.reap()
+        await world.send_again()
         again = await world.claim_one()
         await world.admit(again)
         await world.settle(late, accepted("SM1"))
@@ -132,8 +114,8 @@ async def test_evidence_for_the_first_attempt_outweighs_the_seconds_failure(stor
     """The second attempt was refused, but the first is proven to be with Twilio: accepted, not sent a third time."""
     async with opened(store) as world:
         late = await world.post()
-        await _reap(world)
-        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        await world.reap()
+        await world.send_again()
         again = await world.claim_one()
         await world.admit(again)
         await world.settle(late, accepted("SM1"))
@@ -148,7 +130,7 @@ async def test_a_late_sid_of_an_ended_message_is_noted(store: Place) -> None:
     """Ended stays ended; the proof is kept beside it."""
     async with opened(store) as world:
         late = await world.post()
-        await _reap(world)
+        await world.reap()
         end = SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)
         assert await world.store.unknowns.resolve([Resolution("m1", 1, end)]) == [True]
         settled = await world.settle(late, accepted("SM1"))
@@ -203,25 +185,6 @@ async def test_a_lost_resolve_reply_is_recognised(store: Place) -> None:
         assert await world.contents() == before
 
 
-async def test_a_late_settlement_teaches_only_the_stop(store: Place) -> None:
-    """A worker that lost its message may not pause or close anything any more; a stop is a stop."""
-    async with opened(store) as world:
-        late = await world.post()
-        await _reap(world)
-        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
-        held = await world.claim_one()
-        given = (PauseSender(60, "x"), OptOut(sender_only=False, evidence="21610"))
-        settled = await world.settle(late, REFUSED, effects=given)
-        assert (settled.applied, settled.stage) == (False, Stage.CLAIMED)
-        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
-        assert facts.sender.paused_until is None
-        assert [consent.granted for consent in facts.person.consents] == [False]
-        before = await world.contents()
-        await world.settle(late, REFUSED, effects=given)
-        assert await world.contents() == before
-        assert (await world.settle(held, REFUSED, attempt=0, posted=False)).applied
-
-
 async def test_missing_callbacks_are_asked_for_on_a_budget(store: Place) -> None:
     """Accepted without a final status: handed out when quiet, not again at once, and given up after 48 h."""
     async with opened(store) as world:
@@ -246,10 +209,10 @@ async def test_a_late_rejection_speaks_for_its_own_attempt_only(store: Place) ->
     """The first attempt is proven unsent, the second is still unknown: it stays parked."""
     async with opened(store) as world:
         late = await world.post()
-        await _reap(world)
-        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        await world.reap()
+        await world.send_again()
         await world.admit(await world.claim_one())
-        await _reap(world)
+        await world.reap()
         settled = await world.settle(late, AT_ONCE)
         assert (settled.applied, settled.stage) == (False, Stage.UNKNOWN)
         assert await world.claim() == ()
@@ -259,8 +222,8 @@ async def test_the_status_of_one_attempt_is_not_shown_for_another(store: Place) 
     """Both attempts are proven while the second's reply is awaited: its SID and status stand, the first is a copy."""
     async with opened(store) as world:
         late = await world.post()
-        await _reap(world)
-        await world.store.unknowns.resolve([Resolution("m1", 1, SettleAgain(Stage.QUEUED, Reason.RESENT_BY_RULE))])
+        await world.reap()
+        await world.send_again()
         again = await world.claim_one()
         await world.admit(again)
         await world.callback("delivered", "SM2", attempt=2)

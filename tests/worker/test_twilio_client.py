@@ -15,7 +15,8 @@ import pytest
 
 from sendwindow.vocabulary import Reason
 from worker.twilio.client import ReadFailed, TwilioClient
-from worker.values import Accepted, Account, CreateMessage, NotSent, Rejected, Unproven
+from worker.values.accounts import Account
+from worker.values.posts import Accepted, CreateMessage, NotSent, Rejected, Unproven
 
 pytestmark = pytest.mark.asyncio
 

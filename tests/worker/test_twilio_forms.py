@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from policies.decision import Content, FreeformContent, Seen, Send, TemplateContent, Trace
 from sendwindow.vocabulary import Reason
 from worker.twilio import replies
-from worker.twilio.messages import read_message
+from worker.twilio.messages import read_message, read_page
 from worker.twilio.requests import PARAMETERS, Route, build, status_callback
-from worker.values import Accepted, NotSent, Rejected, Unproven
+from worker.values.posts import Accepted, NotSent, Rejected, Unproven
 
 TWILIO_PARAMETERS: Final = frozenset(
     {
@@ -156,6 +156,9 @@ def test_what_is_proven_by_an_answer(status: int, body: object, expected: object
     "status, body, reason, code",
     [
         (201, {"sid": "CA" + "0" * 32}, Reason.OUTCOME_UNREADABLE, None),
+        (201, {"sid": SID + "\n"}, Reason.OUTCOME_UNREADABLE, None),
+        (201, {"sid": "SM" + "١" * 32}, Reason.OUTCOME_UNREADABLE, None),
+        (201, {"sid": SID[:-1], "to": "+14155550100"}, Reason.OUTCOME_UNREADABLE, None),
         (201, {"sid": None}, Reason.OUTCOME_UNREADABLE, None),
         (201, [SID], Reason.OUTCOME_UNREADABLE, None),
         (202, {}, Reason.OUTCOME_UNREADABLE, None),
@@ -177,6 +180,14 @@ def test_what_an_answer_leaves_open(status: int, body: object, reason: Reason, c
     reply = replies.read_answer(status, {}, json.dumps(body).encode())
     assert isinstance(reply, Unproven)
     assert (reply.reason, reply.http_status, reply.code) == (reason, status, code)
+
+
+def test_a_201_with_an_odd_sid_keeps_the_names_of_its_fields_only() -> None:
+    """It is unknown, not accepted: whoever reads the timeline sees what came, neither the SID nor the address."""
+    body = json.dumps({"sid": "SM" + "z" * 32, "to": "+14155550100", "status": "queued"}).encode()
+    reply = replies.read_answer(201, {}, body)
+    assert isinstance(reply, Unproven)
+    assert (reply.detail, reply.excerpt) == ("HTTP 201 without a MessageSid", "fields: sid to status")
 
 
 @given(st.integers(100, 599), st.binary(max_size=300), st.booleans())
@@ -291,3 +302,14 @@ def test_an_odd_status_or_code_of_a_row_is_never_stored(fields: dict[str, Any], 
 def test_a_row_with_an_absurd_date_is_unreadable(at: Any) -> None:
     """Reading never raises, whatever stands where a date belongs."""
     assert read_message(json.dumps({**ROW, "date_created": at}).encode()) is None
+
+
+@pytest.mark.parametrize(
+    "sid",
+    ["", "SM1", "SM" + "z" * 32, SID + "\n", "sm" + "1" * 32, "RM" + "1" * 32, SID + "}:x", "SM" + "١" * 32, 7, None],
+)
+def test_a_row_without_a_message_sid_is_unreadable(sid: Any) -> None:
+    """Only SM or MM and 32 hex digits are Twilio's form: other text would become a key's name, or bind a message."""
+    assert read_message(json.dumps({**ROW, "sid": sid}).encode()) is None
+    page = json.dumps({"messages": [{**ROW, "direction": "outbound-api"}, {**ROW, "sid": sid}]}).encode()
+    assert read_page(page) is None

@@ -211,13 +211,18 @@ def test_a_post_after_the_expiry_breaks_p1(run: Run, late_ms: int, broken: bool)
     assert rules(run.judge(), "P1") == ({"after_expiry"} if broken else set())
 
 
-def test_a_replayed_message_has_another_expiry(run: Run) -> None:
-    """A person gave it a new one, which is not in the journals: the old one says nothing any more."""
-    run.message("m1", "SM1")
-    next(line for line in run.lines if line["e"] == "accepted")["expires"] = 1
-    next(line for line in run.lines if line["e"] == "post")["at"] = 1_000_000
-    run.add("person", "replayed", id="m1")
-    assert rules(run.judge(final=False), "P1") == set()
+@pytest.mark.parametrize("late_ms, broken", [(-1, False), (5_001, True)])
+def test_a_replayed_message_has_another_expiry(run: Run, late_ms: int, broken: bool) -> None:
+    """A person gave it a new one, which counts for every POST after the replay, and for none before."""
+    run.add("producer", "accepted", id="m1", duplicate=False, expires=1_000)
+    run.claim("m1")
+    run.post("m1", sid=None, http=500, at=1_000)
+    run.settle("m1", 1, "dead", "never_by_rule")
+    run.add("person", "replayed", id="m1", expires=9_000)
+    run.claim("m1", fence=2)
+    run.post("m1", 2, at=9_000 + late_ms)
+    run.settle("m1", 2, "accepted")
+    assert rules(run.judge(), "P1") == ({"after_expiry"} if broken else set())
 
 
 def test_a_post_nobody_decided_to_send_breaks_p1(run: Run) -> None:
@@ -392,6 +397,32 @@ def test_a_replay_undoes_the_end_before_it(run: Run) -> None:
     assert run.judge().ok
 
 
+def test_a_replay_asked_for_before_the_claim_may_be_written_after_it(run: Run) -> None:
+    """The line tells when the person asked, so that a worker's quicker pen changes nothing."""
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    run.settle("m1", 0, "dead", "retries_exhausted")
+    asked = run.lines[-1]["t"] + 0.5
+    run.claim("m1", fence=2)
+    run.settle("m1", 0, "refused", "no_consent")
+    run.add("command", "replayed", id="m1", expires=9_000)["t"] = asked
+    report = run.judge()
+    assert report.ok
+    assert report.counts.ends == {"refused": 1}
+
+
+def test_a_dropped_dead_letter_stays_dead(run: Run) -> None:
+    """Let go by a person it has ended; taken up again it breaks P2."""
+    run.add("producer", "accepted", id="m1", duplicate=False)
+    run.settle("m1", 0, "dead", "retries_exhausted")
+    run.add("command", "dropped", id="m1")
+    report = run.judge()
+    assert report.ok
+    assert report.counts.ends == {"dead": 1}
+    run.claim("m1", fence=2)
+    run.settle("m1", 0, "dead", "retries_exhausted")
+    assert rules(run.judge(), "P2") == {"after_drop"}
+
+
 def test_a_late_settle_is_no_second_end(run: Run) -> None:
     """A worker that slept past its lease may report, but others have gone on."""
     run.claim("m1")
@@ -471,6 +502,60 @@ def test_one_resend_excuses_one_copy(run: Run) -> None:
     _twice(run, line)
     run.post("m1", 3, sid="SM3")
     assert rules(run.judge(), "P3") == {"duplicate"}
+
+
+REPLAYED: Line = {"e": "replayed", "id": "m1", "expires": 9_000}
+NOT_SENT: Line = {"e": "resolved", "id": "m1", "attempt": 1, "reason": "evidence_person", "sid": None}
+
+
+@pytest.mark.parametrize("word", [REPLAYED, NOT_SENT], ids=["replayed", "not sent"])
+def test_a_persons_word_excuses_the_copy_before_it_and_no_second_one_after(run: Run, word: Line) -> None:
+    """Whoever has a doubtful message sent again answers for the doubt, not for two copies of what follows."""
+    assert _twice(run, word).counts.duplicates_allowed == 1
+    assert run.judge().ok
+    run.claim("m1", fence=3)
+    run.post("m1", 3, sid="SM3")
+    report = run.judge()
+    assert rules(report, "P3") == {"duplicate"}
+    assert (report.counts.duplicates, report.counts.duplicates_allowed) == (2, 1)
+
+
+def test_a_replay_excuses_no_two_copies_where_there_was_none(run: Run) -> None:
+    """Nothing was in doubt before the replay, so one copy is all there may be."""
+    run.claim("m1")
+    run.post("m1", sid=None, http=400, code=21211)
+    run.settle("m1", 1, "dead", "retries_exhausted")
+    run.add("command", "replayed", id="m1", expires=9_000)
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.post("m1", 3, sid="SM3")
+    run.settle("m1", 3, "accepted")
+    assert rules(run.judge(), "P3") == {"duplicate"}
+
+
+def test_an_attempt_from_before_the_replay_may_arrive_after_it(run: Run) -> None:
+    """What counts is when an attempt was admitted: the provider may see a frozen worker's POST late."""
+    run.claim("m1")
+    late = run.post("m1", 1, sid="SM1")
+    run.settle("m1", 1, "dead", "never_by_rule")
+    run.add("command", "replayed", id="m1", expires=9_000)
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "accepted")
+    late["t"] = run.lines[-1]["t"] + 1
+    assert run.judge().ok
+
+
+@pytest.mark.parametrize("word", [REPLAYED, NOT_SENT], ids=["replayed", "not sent"])
+def test_what_a_person_has_sent_again_is_claimed_anew(run: Run, word: Line) -> None:
+    """A worker that goes on under its old claim decided before the person did: its fence must be spent."""
+    run.claim("m1")
+    run.post("m1", sid=None, http=500)
+    run.settle("m1", 1, "dead", "never_by_rule")
+    run.lines.append({"t": run.lines[-1]["t"] + 0.5, "who": "command", **word})
+    run.add("worker-1", "intent", id="m1", attempt=2, fence=1)
+    run.settle("m1", 2, "accepted")
+    assert rules(run.judge(), "P3") == {"old_claim"}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sendwindow.instants import from_ms
+from sendwindow.instants import from_ms, to_ms
 from worker.commands.exits import CommandError, Exit
+from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, progress
 from worker.commands.reading import read_instant
 from worker.commands.show import as_object, print_record
@@ -15,9 +16,10 @@ from worker.commands.show import as_object, print_record
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
-    from worker.values import Record
+    from worker.values.records import Record
 
 _BATCH: Final = 100
 
@@ -41,6 +43,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         if word != "list":
             one.add_argument("ids", metavar="MESSAGE_ID", nargs="*", help="which; without any, a filter or --all")
             one.add_argument("--all", action="store_true", help="every dead letter that the filters let through")
+            add_journal(one)
         one.add_argument("--reason", help="only those that died of this reason")
         one.add_argument("--sender", help="only those of this sender")
         one.add_argument("--campaign", help="only those of this campaign")
@@ -74,7 +77,8 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
             case "show":
                 return await _show(store, arguments.ids[0], output)
             case _:
-                return await _decide(store, arguments, output)
+                with open_journal(arguments.journal) as journal:
+                    return await _decide(store, arguments, output, journal)
 
 
 async def _list(store: "Store", arguments: argparse.Namespace, output: Output) -> int:
@@ -98,16 +102,13 @@ async def _show(store: "Store", message_id: str, output: Output) -> int:
     return Exit.DONE
 
 
-async def _decide(store: "Store", arguments: argparse.Namespace, output: Output) -> int:
+async def _decide(store: "Store", arguments: argparse.Namespace, output: Output, journal: "Journal") -> int:
     ids = arguments.ids or [record.message_id async for record in _chosen(store, arguments)]
     answers: Counter[str] = Counter()
     with progress(arguments.word, len(ids)) as advance:
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
-            if arguments.word == "replay":
-                words = await store.records.replay(batch, await store.now() + timedelta(hours=arguments.hours))
-            else:
-                words = await store.records.drop(batch)
+            words = await _act(store, arguments, batch, journal)
             for message_id, word in zip(batch, words, strict=True):
                 answers[word] += 1
                 if output.as_json:
@@ -117,6 +118,20 @@ async def _decide(store: "Store", arguments: argparse.Namespace, output: Output)
             advance(len(batch))
     output.say(", ".join(f"{count} {word}" for word, count in sorted(answers.items())) or "no dead letter matches")
     return Exit.DONE if set(answers) <= _DONE else Exit.FAILED
+
+
+async def _act(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
+    asked_at, fields = journal.now(), dict[str, object]()
+    if arguments.word == "replay":
+        expires_at = await store.now() + timedelta(hours=arguments.hours)
+        words = await store.records.replay(batch, expires_at)
+        fields["expires"] = to_ms(expires_at)
+    else:
+        words = await store.records.drop(batch)
+    for message_id, word in zip(batch, words, strict=True):
+        if word in _DONE:
+            journal.write(word, id=message_id, t=asked_at, **fields)
+    return words
 
 
 _DONE: Final = {"replayed", "dropped"}

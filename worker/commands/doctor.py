@@ -11,12 +11,18 @@ from worker.commands.exits import Exit
 from worker.commands.output import Output, add_json
 
 if TYPE_CHECKING:
-    from worker.settings import Settings
+    from worker.settings import DispatchSettings, Settings
     from worker.stores.store import Store
-    from worker.values import Account
+    from worker.values.accounts import Account
 
 CLOCK_SKEW: Final = timedelta(seconds=2)
 """Beyond this, logs of several machines no longer line up; decisions rest on the store's clock alone."""
+
+LIVE_SECONDS: Final = 5.0
+"""Who asks whether Twilio answers does not wait as long as a message would, for the connection or for the answer."""
+
+NOBODY: Final = "+15005550006"
+"""Twilio's own number for tests ("Test credentials", read 2026-11-20): no account has messages from it to itself."""
 
 
 class Mark(StrEnum):
@@ -63,7 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _examine(settings: "Settings", *, live: bool) -> list[Finding]:
     findings = [*_settings(settings), *_policy(settings), *await _store(settings)]
     if live:
-        findings += [await _credentials(account) for account in settings.accounts.values()]
+        asked = (_credentials(account, settings.dispatch) for account in settings.accounts.values())
+        findings += await asyncio.gather(*asked)
     return findings
 
 
@@ -150,17 +157,30 @@ async def _contents(store: "Store") -> list[Finding]:
     ]
 
 
-async def _credentials(account: "Account") -> Finding:
+async def _credentials(account: "Account", dispatch: "DispatchSettings") -> Finding:
+    from worker.clock import wall_now
     from worker.twilio.client import ReadFailed, TwilioClient
 
-    what = f"account {account.name}"
-    async with TwilioClient({account.name: account}) as twilio:
+    what, base_url = f"account {account.name}", f"accounts.{account.name}.base_url"
+    async with TwilioClient(
+        {account.name: account},
+        connect_timeout=min(dispatch.connect_timeout, LIVE_SECONDS),
+        read_timeout=min(dispatch.read_timeout, LIVE_SECONDS),
+    ) as twilio:
         try:
-            # A message that cannot exist: "not found" needs good credentials and shows nothing of anybody.
-            await twilio.fetch(account.name, "SM" + "0" * 32)
+            # A list that is always empty: it needs good credentials, and what answers must know messages.
+            await twilio.list_messages(account.name, to=NOBODY, from_address=NOBODY, since=wall_now(), max_requests=1)
         except ReadFailed as failure:
-            if failure.status in (401, 403):
-                remedy = "check account_sid and auth_token, or api_key and api_secret"
-                return Finding(Mark.FAILED, what, f"Twilio refuses the credentials ({failure.status}): {remedy}")
-            return Finding(Mark.FAILED, what, f"Twilio gives no usable answer ({failure.status or 'none'}); try again")
+            return Finding(Mark.FAILED, what, _complaint(failure.status, base_url))
     return Finding(Mark.FINE, what, "the credentials are good")
+
+
+def _complaint(status: int | None, base_url: str) -> str:
+    match status:
+        case None:
+            return f"Twilio does not answer: check {base_url}, the network and its proxies, and try again"
+        case 401 | 403:
+            remedy = "check account_sid and auth_token, or api_key and api_secret"
+            return f"Twilio refuses the credentials ({status}): {remedy}"
+        case _:
+            return f"no usable answer ({status}): check account_sid and {base_url}, and try again"

@@ -12,6 +12,7 @@ class Exit(IntEnum):
     STORE_UNREACHABLE = 3
     STOPPED_EARLY = 4
     INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
 
     @property
     def meaning(self) -> str:
@@ -25,7 +26,8 @@ _MEANINGS = {
     Exit.USAGE: "the command line or the settings cannot be used; nothing was done",
     Exit.STORE_UNREACHABLE: "the store could not be reached",
     Exit.STOPPED_EARLY: "a second signal or the watchdog ended it early; leases take care of what was under way",
-    Exit.INTERRUPTED: "interrupted with Ctrl-C",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C; `demo` also by SIGTERM",
+    Exit.OUTPUT_CLOSED: "whoever read the output went away, as `head -1` does; what was left to do is not done",
 }
 
 

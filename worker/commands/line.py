@@ -57,6 +57,18 @@ def parser(named: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and answer its exit code. Prints errors as sentences, never as stack traces."""
+    try:
+        code = _answer(argv)
+        # Here, because what fails at Python's own end is told with a stack trace.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OUTPUT_CLOSED
+    return code
+
+
+def _answer(argv: Sequence[str]) -> int:
     # Taken out first, so that it may stand in any place, also behind the second word of a command.
     everywhere = _Parser(prog=_PROGRAM, add_help=False, allow_abbrev=False)
     everywhere.add_argument("--config", metavar="FILE")
@@ -72,9 +84,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; what Python would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.DONE
+        raise
     except Exception as error:
         sorry = _known(error)
         if sorry is None:

@@ -54,11 +54,18 @@ class Output:
 
 
 def console() -> "Console":
-    """Make the console that tables are printed on, wide enough where there is no terminal."""
+    """Make the console that tables are printed on, wide enough where there is no terminal.
+
+    It raises BrokenPipeError like any other output; the library's own ends the process with 1.
+    """
     from rich.console import Console
 
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 -- called while the error is handled
+
+    found = Plain(highlight=False)
+    return found if found.is_terminal else Plain(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
 
 
 @contextmanager

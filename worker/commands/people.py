@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from policies.rules import Rules
     from worker.settings import Sender, Settings
     from worker.stores.store import Store
-    from worker.values import ConsentEntry, StoredFacts
+    from worker.values.facts import StoredFacts
+    from worker.values.people import ConsentEntry
 
 ALL = "all"
 """Stands for every purpose a grant or a withdrawal may cover at once."""
@@ -180,7 +181,7 @@ def run_consent(arguments: argparse.Namespace) -> int:
 def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str, ConsentEntry]":
     """Make an entry of the ledger. Raises CommandError when it does not fit the settings."""
     from worker.clock import wall_now
-    from worker.values import ConsentEntry
+    from worker.values.people import ConsentEntry
 
     options = said.options
     channel = channel_of(said.address)

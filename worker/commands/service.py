@@ -27,6 +27,9 @@ STARTING_SECONDS: Final = 5.0
 GATEWAY_GRACE: Final = 15.0
 """Twilio waits no longer for an answer."""
 
+_TOGETHER: Final = {"SENDWINDOW_DISPATCH_HEALTH_PORT": "0"}
+"""Several workers on one machine cannot have one port; who started them looks after them."""
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments of `run`, `serve` or `up`."""
@@ -70,13 +73,7 @@ def run_gateway(arguments: argparse.Namespace) -> int:
     settings = prepare(arguments.config, "gateway")
     with store_settings(settings) as complete:
         service = GatewayService(complete, arguments.journal)
-        try:
-            return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
-        except OSError as error:
-            where = f"{settings.gateway.host}:{settings.gateway.port}"
-            raise CommandError(
-                f"The gateway cannot listen on {where} ({error.strerror}).", "Set gateway.port."
-            ) from error
+        return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
 
 
 def run_up(arguments: argparse.Namespace) -> int:
@@ -95,8 +92,12 @@ def run_up(arguments: argparse.Namespace) -> int:
 
 def _until_signal(service: "Service", grace: float, *, with_stdin: bool) -> int:
     from worker.commands.signals import run_until_signal
+    from worker.services import CannotListenError
 
-    return run_fast(run_until_signal(service, grace, with_stdin=with_stdin))
+    try:
+        return run_fast(run_until_signal(service, grace, with_stdin=with_stdin))
+    except CannotListenError as error:
+        raise CommandError(str(error)) from error
 
 
 def run_fast(main: "Coroutine[object, object, Exit]") -> Exit:
@@ -141,7 +142,7 @@ class UpService:
 
         while not self._stopping.is_set():
             began = monotonic()
-            child = await self._crew.start(name, command)
+            child = await self._crew.start(name, command, _TOGETHER)
             if self._stopping.is_set():
                 child.terminate()
             code = await child.wait()

@@ -13,7 +13,7 @@ from worker.commands.output import Output, add_json
 
 if TYPE_CHECKING:
     from worker.settings import Settings
-    from worker.values import Record
+    from worker.values.records import Record
 
 _INSTANTS: Final = frozenset({"q", "e", "nb", "i", "z", "due", "until"})
 _HIDDEN: Final = frozenset({"p", "d", "w"})

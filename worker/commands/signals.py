@@ -1,10 +1,10 @@
-"""Stops a service in order at the first signal; the second, or the watchdog, ends it earlier."""
+"""Stops a service in order at the first signal; the second, or the watchdog, ends it earlier. Stops a play at once."""
 
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, Protocol
 
 from worker.commands.exits import Exit
@@ -57,6 +57,32 @@ async def run_until_signal(service: Service, grace: float, *, with_stdin: bool =
     finally:
         if with_stdin:
             loop.remove_reader(0)
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def run_or_cancel(work: Coroutine[object, object, int]) -> int:
+    """Run something to its end, or cancel it at SIGTERM or SIGINT and answer INTERRUPTED.
+
+    It is cancelled once: further signals do not cut short what it does to clean up, which must be bounded.
+    """
+    loop = asyncio.get_running_loop()
+    task, told = asyncio.ensure_future(work), asyncio.Event()
+
+    def on_signal() -> None:
+        if not told.is_set():
+            told.set()
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told.is_set():
+            return Exit.INTERRUPTED
+        raise
+    finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 

@@ -2,21 +2,21 @@
 
 import argparse
 import asyncio
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from sendwindow.instants import from_ms
 from worker.commands.exits import CommandError, Exit
+from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, add_json
 from worker.commands.show import as_object
 
 if TYPE_CHECKING:
+    from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
-    from worker.values import Record
+    from worker.values.records import Record
 
-_SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
 _OPEN: Final = ("unknown", "unresolved")
 
 
@@ -32,15 +32,17 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     answer = resolve.add_mutually_exclusive_group(required=True)
     answer.add_argument("--sent", metavar="SID", help="Twilio has it under this MessageSid")
     answer.add_argument("--not-sent", action="store_true", help="it never went out: decide afresh and send")
+    add_journal(resolve)
     add_json(resolve)
     resolve.set_defaults(command_function=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List or resolve; answers FAILED when the message is not unknown any more."""
+    from worker.twilio.messages import MESSAGE_SID
     from worker.wiring import read_settings
 
-    if arguments.word == "resolve" and arguments.sent is not None and not _SID.fullmatch(arguments.sent):
+    if arguments.word == "resolve" and arguments.sent is not None and not MESSAGE_SID.fullmatch(arguments.sent):
         raise CommandError(
             "That is no MessageSid.", "It is SM or MM and 32 hex digits, as the Console shows it.", Exit.USAGE
         )
@@ -53,7 +55,8 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
     async with open_store(settings) as store:
         if arguments.word == "list":
             return await _list(store, output)
-        return await _resolve(store, arguments.message_id, arguments.sent, output)
+        with open_journal(arguments.journal) as journal:
+            return await _resolve(store, arguments.message_id, arguments.sent, output, journal)
 
 
 async def _list(store: "Store", output: Output) -> int:
@@ -84,7 +87,10 @@ def _line(record: "Record", now: datetime) -> dict[str, object]:
     }
 
 
-async def _resolve(store: "Store", message_id: str, sid: str | None, output: Output) -> int:
+async def _resolve(store: "Store", message_id: str, sid: str | None, output: Output, journal: "Journal") -> int:
+    from sendwindow.vocabulary import Reason, Stage
+
+    asked_at = journal.now()
     record = await store.records.record(message_id)
     if record is None or record.row.get("s") not in _OPEN:
         raise CommandError("This message is not unknown.", f"`show {message_id}` tells where it is.")
@@ -96,6 +102,10 @@ async def _resolve(store: "Store", message_id: str, sid: str | None, output: Out
         raise CommandError(
             "Something else resolved it meanwhile, or that SID is of another message.", f"`show {message_id}` tells."
         )
+    stage = Stage.RETRYING if sid is None else Stage.ACCEPTED
+    journal.write(
+        "resolved", id=message_id, attempt=attempt, reason=Reason.EVIDENCE_PERSON, sid=sid, stage=stage, t=asked_at
+    )
     output.say(
         f"{message_id}: attempt {attempt} " + ("is not sent; it is decided afresh" if sid is None else "is accepted")
     )
@@ -105,7 +115,7 @@ async def _resolve(store: "Store", message_id: str, sid: str | None, output: Out
 async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> bool:
     from policies.status import describe
     from sendwindow.vocabulary import Reason
-    from worker.values import StatusUpdate
+    from worker.values.statuses import StatusUpdate
 
     [owner] = await store.unknowns.owners([sid])
     if owner not in (None, (message_id, attempt)):
@@ -128,7 +138,8 @@ async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> b
 
 async def _as_not_sent(store: "Store", message_id: str, attempt: int) -> bool:
     from sendwindow.vocabulary import Reason, Stage
-    from worker.values import Resolution, SettleAgain
+    from worker.values.settlements import SettleAgain
+    from worker.values.unknowns import Resolution
 
     again = SettleAgain(Stage.RETRYING, Reason.EVIDENCE_PERSON, sentence="A person says that it was not sent.")
     [acted] = await store.unknowns.resolve([Resolution(message_id, attempt, again)])

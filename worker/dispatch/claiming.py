@@ -7,14 +7,14 @@ from functools import partial
 from typing import Final
 
 from worker import clock
-from worker.dispatch.batcher import Batcher
+from worker.batcher import Batcher
 from worker.dispatch.held import Held, Slots
 from worker.dispatch.pipe import Pipe
 from worker.dispatch.scribe import Reports, Scribe
 from worker.dispatch.steady import Patience
 from worker.ports import Ledger
 from worker.tasks import end_tasks
-from worker.values import ClaimBatch
+from worker.values.claims import ClaimBatch
 
 _CLAIM_LIMIT: Final = 64
 _RENEW_LIMIT: Final = 200

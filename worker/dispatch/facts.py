@@ -6,7 +6,7 @@ from policies.facts import Approval, Draft, Facts, Freeform, SenderFact, Templat
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.contract import SendMessage
 from worker.settings import Settings, Template
-from worker.values import StoredFacts, StoredState
+from worker.values.facts import StoredFacts, StoredState
 
 
 def read_draft(message: SendMessage, expires_at: datetime) -> Draft:

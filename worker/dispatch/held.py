@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.values import Claimed
+from worker.values.claims import Claimed
 
 
 @dataclass(slots=True, eq=False)

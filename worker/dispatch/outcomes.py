@@ -11,35 +11,16 @@ from typing import Final, assert_never
 
 from policies.decision import FreeformContent, Send
 from policies.errors import ErrorClass, ErrorEntry, Scope
-from policies.facts import Approval, TagState
+from policies.facts import TagState
 from policies.retry import next_try_at
 from policies.rules import Rules
 from policies.tag import tag_after
 from sendwindow.vocabulary import Reason, Stage
+from worker.effects import effects_of
 from worker.twilio.replies import PERMIT_LAPSED
-from worker.values import (
-    Accepted,
-    CloseWindow,
-    Effect,
-    NotSent,
-    OptOut,
-    PauseAccount,
-    PauseSender,
-    Rejected,
-    Reply,
-    Result,
-    SetTag,
-    SetTemplate,
-    SettleAccepted,
-    SettleAgain,
-    SettleEnd,
-    SettleUnknown,
-    SuppressAddress,
-    Unproven,
-)
-
-UNTIL_RESET: Final = timedelta(days=3650)
-"""A pause that only a person ends."""
+from worker.values.effects import Effect, SetTag
+from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
+from worker.values.settlements import Result, SettleAccepted, SettleAgain, SettleEnd, SettleUnknown
 
 _FIRST_LOOK: Final = timedelta(seconds=15)
 
@@ -57,8 +38,6 @@ _NOT_SENT: Final = ErrorEntry(
     needs_alert=False,
     is_known=True,
 )
-
-_TEMPLATE_STATES: Final = {63027: Approval.REJECTED, 63040: Approval.REJECTED, 63041: Approval.PAUSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,42 +159,6 @@ class Outcomes:
         if tried.relies_on_tag and tag_after(self.rules.policy, code=entry.code) is TagState.DEAD:
             return (*found, SetTag(TagState.DEAD, f"code {entry.code}"))
         return found
-
-
-def effects_of(entry: ErrorEntry, retry_after: float | None = None) -> tuple[Effect, ...]:
-    """Say what a catalogue entry teaches, come with the answer or with a callback. `retry_after` in seconds."""
-    reason = f"code {entry.code}"
-    seconds = int(entry.wait.total_seconds())
-    match entry.error_class:
-        case ErrorClass.TEMPLATE:
-            return (CloseWindow(),)
-        case ErrorClass.OPTOUT:
-            return (OptOut(sender_only=entry.scope is Scope.SENDER, evidence=f"twilio {reason}"),)
-        case ErrorClass.BADADDR:
-            return (SuppressAddress(seconds or _seconds(UNTIL_RESET), reason),)
-        case ErrorClass.PAUSE_SENDER:
-            return (PauseSender(seconds or _seconds(UNTIL_RESET), reason),)
-        case ErrorClass.PAUSE_ACCOUNT:
-            return (PauseAccount(seconds or _seconds(UNTIL_RESET), reason),)
-        case ErrorClass.DISABLE_TEMPLATE:
-            state = _TEMPLATE_STATES.get(entry.code or 0, Approval.DISABLED)
-            return (SetTemplate(state, reason, seconds),)
-        case ErrorClass.THROTTLE:
-            return _slow_down(entry, max(seconds, min(int(retry_after or 0), 3600)), reason)
-        case _:
-            return ()
-
-
-def _slow_down(entry: ErrorEntry, seconds: int, reason: str) -> tuple[Effect, ...]:
-    if seconds and entry.scope is Scope.SENDER:
-        return (PauseSender(seconds, reason),)
-    if seconds and entry.scope is Scope.ACCOUNT:
-        return (PauseAccount(seconds, reason),)
-    return ()
-
-
-def _seconds(period: timedelta) -> int:
-    return int(period.total_seconds())
 
 
 def _detail(reply: Unproven) -> str:

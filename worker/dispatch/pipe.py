@@ -13,7 +13,7 @@ from policies.rules import Rules
 from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import Reason, Stage
-from worker.dispatch.batcher import Batcher
+from worker.batcher import Batcher
 from worker.dispatch.facts import join_facts, read_draft
 from worker.dispatch.held import Held, Slots
 from worker.dispatch.outcomes import Outcome, Outcomes
@@ -23,21 +23,9 @@ from worker.dispatch.steady import Patience
 from worker.settings import Settings
 from worker.twilio.replies import PERMIT_LAPSED
 from worker.twilio.requests import build
-from worker.values import (
-    Admission,
-    AdmitRequest,
-    Cancelled,
-    CreateMessage,
-    Later,
-    Lost,
-    Permit,
-    Reply,
-    SettleAgain,
-    Settled,
-    SettleEnd,
-    Settlement,
-    Stale,
-)
+from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
+from worker.values.posts import CreateMessage, Reply
+from worker.values.settlements import SettleAgain, Settled, SettleEnd, Settlement
 
 MAX_DECISIONS: Final = 5
 """How often one run decides afresh because a fact changed under it, before it gives the message back."""

@@ -8,13 +8,13 @@ from policies.rules import Rules
 from policies.status import describe
 from sendwindow.vocabulary import Reason
 from worker.dispatch.budget import Budget
+from worker.dispatch.lists import Reader
 from worker.dispatch.reported import Reported, apply_reported
 from worker.dispatch.scribe import Reports
-from worker.dispatch.unknown import Reader
 from worker.ports import Statuses, Unknowns
 from worker.settings import Settings
 from worker.twilio.client import ReadFailed
-from worker.values import MissingStatus
+from worker.values.statuses import MissingStatus
 
 BATCH: Final = 20
 """Messages fetched in one turn."""

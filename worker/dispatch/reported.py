@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 
 from policies.rules import Rules
 from sendwindow.vocabulary import Channel, Reason
-from worker.gateway.evidence import update_of
-from worker.gateway.forms import StatusForm
 from worker.ports import Statuses
+from worker.statuses import StatusReport, update_of
 from worker.twilio.messages import MessageRow
-from worker.values import StatusApplied, StatusUpdate
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 _NO_SPREAD = 0.0
 
@@ -26,7 +25,7 @@ class Reported:
 
 def read_reported(reported: Reported, rules: Rules) -> StatusUpdate:
     """Rank a reported status and say what its error code teaches."""
-    form = StatusForm(
+    report = StatusReport(
         message_sid=reported.row.message_sid,
         status=reported.row.status,
         code=reported.row.error_code,
@@ -34,7 +33,7 @@ def read_reported(reported: Reported, rules: Rules) -> StatusUpdate:
         message_id=reported.message_id,
         attempt=reported.attempt,
     )
-    return replace(update_of(form, rules, _NO_SPREAD), evidence=reported.evidence)
+    return replace(update_of(report, rules, _NO_SPREAD), evidence=reported.evidence)
 
 
 async def apply_reported(statuses: Statuses, reported: Reported, rules: Rules) -> StatusApplied:

@@ -9,7 +9,9 @@ from worker.dispatch.held import Held
 from worker.dispatch.outcomes import Outcome, Tried
 from worker.settings import Sender
 from worker.twilio.requests import SHORTEST_VALIDITY, Route
-from worker.values import AdmitRequest, Permit, SettleEnd, Settlement, StoredFacts
+from worker.values.admissions import AdmitRequest, Permit
+from worker.values.facts import StoredFacts
+from worker.values.settlements import SettleEnd, Settlement
 
 
 @dataclass(frozen=True, slots=True)

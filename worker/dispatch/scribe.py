@@ -10,23 +10,10 @@ from policies.errors import ErrorEntry
 from sendwindow.vocabulary import Reason, Stage
 from worker.dispatch.meter import Meter
 from worker.journal import Journal
-from worker.values import (
-    Accepted,
-    Claimed,
-    NotSent,
-    Permit,
-    Reaped,
-    Rejected,
-    Reply,
-    Result,
-    SettleAccepted,
-    SettleAgain,
-    Settled,
-    SettleEnd,
-    Settlement,
-    SettleUnknown,
-    Unproven,
-)
+from worker.values.admissions import Permit
+from worker.values.claims import Claimed, Reaped
+from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
+from worker.values.settlements import Result, SettleAccepted, SettleAgain, Settled, SettleEnd, Settlement, SettleUnknown
 
 _WORDS: Final = {Send: "send", Wait: "wait", Refuse: "refuse"}
 _REPLIES: Final = {Accepted: "accepted", Rejected: "rejected", NotSent: "not_sent", Unproven: "unproven"}
@@ -103,6 +90,9 @@ class Scribe:
         A settlement that came too late led nowhere: its stage is where the message stands by now.
         """
         reason, code = reason_of(settlement.result), code_of(settlement.result)
+        if settled.stage is None:
+            self._unrecorded(settlement, reason, code)
+            return
         if settled.applied:
             self._meter.settled(settled.stage, reason)
         if self._journal.is_on:
@@ -129,6 +119,17 @@ class Scribe:
             post_ms=None if seconds is None else round(seconds * 1000, 1),
             late=not settled.applied,
         )
+
+    def _unrecorded(self, settlement: Settlement, reason: Reason, code: int | None) -> None:
+        """Say loudly that a result could not be recorded: its message is not in the store, which has lost it.
+
+        No `settled` is journalled: nothing says where the message stands. What the worker knows goes into both.
+        """
+        result = settlement.result
+        sid = result.message_sid if isinstance(result, SettleAccepted) else None
+        told = {"attempt": settlement.attempt, "reason": reason.value, "code": code, "sid": sid}
+        self._journal.write("unrecorded", id=settlement.message_id, **told)
+        self._log.error("unrecorded", message_id=settlement.message_id, sender=settlement.sender, **told)
 
     def reaped(self, reaped: Reaped) -> None:
         """Note a message whose lease ran out, its own worker's included."""

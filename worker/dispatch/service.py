@@ -7,23 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from redis.exceptions import OutOfMemoryError
-
 from policies.rules import Rules
 from sendwindow.keys import Keys
 from worker import clock
+from worker.batcher import Batcher
 from worker.dispatch import reconcile, unknown
-from worker.dispatch.batcher import Batcher
 from worker.dispatch.budget import Budget
 from worker.dispatch.claiming import Claimer
+from worker.dispatch.duties import Duties
 from worker.dispatch.held import Slots
+from worker.dispatch.lists import Lists, Reader
 from worker.dispatch.outcomes import Outcomes
-from worker.dispatch.periodic import Duty, run_periodic
 from worker.dispatch.pipe import Pipe, Poster
 from worker.dispatch.reconcile import Patterns, Reconciler
 from worker.dispatch.scribe import Reports, Scribe
 from worker.dispatch.steady import Health, Patience
-from worker.dispatch.unknown import Reader, Search
+from worker.dispatch.unknown import Search
 from worker.ports import Ledger, Statuses, Unknowns
 from worker.settings import Settings
 from worker.tasks import end_tasks
@@ -98,43 +97,54 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._store_url = store_url
-        self._meter = reports.meter
-        self._log = reports.log
         self._times = times
         self._health = Health(reports.log, reports.meter)
         self._patience = Patience(self._health, chance)
         self._scribe = Scribe(reports)
         self._settlements = Batcher(store.ledger.settle)
-        slots = Slots(settings.dispatch.slots)
-        self._claimer = Claimer(
-            store.ledger,
-            Pipe(
-                settings=settings,
-                rules=rules,
-                outcomes=Outcomes(rules, chance),
-                twilio=twilio,
-                admissions=Batcher(store.ledger.admit),
-                settlements=self._settlements,
-                slots=slots,
-                patience=self._patience,
-                scribe=self._scribe,
-                monotonic=clock.monotonic,
-            ),
-            slots,
-            capacity=settings.dispatch.slots,
-            patience=self._patience,
-            scribe=self._scribe,
-            reports=reports,
-        )
-        budget = Budget(times.requests_per_second, times.requests_at_once, clock.monotonic)
-        shared = (settings, rules, store.unknowns, store.statuses, twilio, budget, reports)
-        self._search = Search(*shared)
-        self._reconciler = Reconciler(*shared, times.patterns)
+        self._claimer = self._make_claimer(rules, twilio, reports, chance)
+        self._duties = Duties(store_url, store.keys, self._patience, reports)
+        self._add_duties(rules, twilio, reports)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ended = asyncio.Event()
         self._grace = settings.dispatch.grace_seconds
+
+    def _make_claimer(self, rules: Rules, twilio: Twilio, reports: Reports, chance: Callable[[], float]) -> Claimer:
+        slots = Slots(self._settings.dispatch.slots)
+        pipe = Pipe(
+            settings=self._settings,
+            rules=rules,
+            outcomes=Outcomes(rules, chance),
+            twilio=twilio,
+            admissions=Batcher(self._store.ledger.admit),
+            settlements=self._settlements,
+            slots=slots,
+            patience=self._patience,
+            scribe=self._scribe,
+            monotonic=clock.monotonic,
+        )
+        return Claimer(
+            self._store.ledger,
+            pipe,
+            slots,
+            capacity=self._settings.dispatch.slots,
+            patience=self._patience,
+            scribe=self._scribe,
+            reports=reports,
+        )
+
+    def _add_duties(self, rules: Rules, twilio: Twilio, reports: Reports) -> None:
+        settings, store, times = self._settings, self._store, self._times
+        budget = Budget(times.requests_per_second, times.requests_at_once, clock.monotonic)
+        lists = Lists(store.unknowns, twilio, budget, reports.log)
+        search = Search(settings, rules, store.unknowns, store.statuses, lists, reports)
+        reconciler = Reconciler(
+            settings, rules, store.unknowns, store.statuses, twilio, budget, reports, times.patterns
+        )
+        self._duties.add("search", times.search, search.turn, full=unknown.BATCH)
+        self._duties.add("fetch", times.fetch, reconciler.turn, full=reconcile.BATCH)
+        self._duties.add("pressure", times.pressure, self._publish_pressure, full=1)
 
     @property
     def ready(self) -> bool:
@@ -153,7 +163,7 @@ class Dispatcher:
             asyncio.create_task(self._forever("renew", self._claimer.renew, lease / 3), name="renew"),
             asyncio.create_task(self._forever("reap", self._reap, lease / 2), name="reap"),
             asyncio.create_task(self._forever("adopt", self._adopt, self._times.adopt), name="adopt"),
-            asyncio.create_task(self._periodic(), name="periodic"),
+            asyncio.create_task(self._duties.run(), name="periodic"),
         ]
         try:
             await self._claimer.claim_until_stopped()
@@ -178,6 +188,7 @@ class Dispatcher:
             self._grace = grace
         self._stopping.set()
         self._claimer.stop()
+        self._duties.stop()
         await self._ended.wait()
 
     # -- background ----------------------------------------------------------------------------
@@ -208,45 +219,6 @@ class Dispatcher:
                 failures = 0
                 await asyncio.sleep(every)
 
-    async def _periodic(self) -> None:
-        """Run arq's worker, which ends when the store blips, again and again."""
-        duties = (
-            Duty("search", self._times.search, self._duty("search", self._search.turn, unknown.BATCH)),
-            Duty("fetch", self._times.fetch, self._duty("fetch", self._reconciler.turn, reconcile.BATCH)),
-            Duty("pressure", self._times.pressure, self._duty("pressure", self._publish_pressure, 1)),
-        )
-        failures = 0
-        while True:
-            started = clock.monotonic()
-            try:
-                await run_periodic(self._store_url, self._store.keys, duties)
-            except Exception as error:  # noqa: BLE001 -- as above
-                self._meter.failing("periodic")
-                self._log.warning("periodic_restarted", error=type(error).__name__)
-                if isinstance(error, OutOfMemoryError):
-                    # arq needs room of its own in the store. A full one has to drain, so the duties go on without it.
-                    for duty in duties:
-                        await duty.work()
-            failures = 1 if clock.monotonic() - started > 10 else failures + 1
-            await self._patience.pause(failures)
-
     async def _publish_pressure(self) -> int:
         await self._store.publish_pressure()
         return 0
-
-    def _duty(self, name: str, turn: Callable[[], Awaitable[int]], full: int) -> Callable[[], Awaitable[None]]:
-        """Make a duty of turns: again while a turn was full, never twice at once, no exception to arq."""
-        busy = asyncio.Lock()
-
-        async def work() -> None:
-            if busy.locked():
-                return
-            async with busy:
-                try:
-                    while await turn() >= full and not self._stopping.is_set():
-                        pass
-                except Exception as error:  # noqa: BLE001 -- the next tick tries again
-                    self._meter.failing(name)
-                    self._log.warning("duty_failed", duty=name, error=type(error).__name__)
-
-        return work

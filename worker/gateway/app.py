@@ -116,30 +116,48 @@ def _failed(parts: Parts, endpoint: str, error: Exception) -> web.Response:
     return web.Response(status=503, text="not stored; come again\n", headers={"Retry-After": "1"})
 
 
+def make_health_app(problem: Callable[[], str | None], meter: Metrics) -> web.Application:
+    """Build what a process without a gateway tells an orchestrator. `problem`: why it is not ready, None when it is."""
+    app = web.Application()
+    app[METER] = meter
+    app[DRAINING] = asyncio.Event()
+
+    async def look() -> str | None:
+        return problem()
+
+    _add_probes(app, look, meter)
+    app.on_response_prepare.append(_without_banner)
+    return app
+
+
 def _add_health(app: web.Application, store: GatewayStore, meter: Metrics) -> None:
     view = StoreView(store.records)
     stored = StoredMetrics(meter.registry)
 
-    async def live(_request: web.Request) -> web.Response:
-        return web.json_response({"live": True})
-
-    async def ready(request: web.Request) -> web.Response:
-        if request.app[DRAINING].is_set():
-            problem: str | None = "draining"
-        else:
-            problem = None if await view.look() is not None else f"the store does not answer ({view.problem})"
-        meter.ready(is_ready=problem is None)
-        body = {"ready": problem is None} | ({} if problem is None else {"problem": problem})
-        return web.json_response(body, status=200 if problem is None else 503)
+    async def look() -> str | None:
+        return None if await view.look() is not None else f"the store does not answer ({view.problem})"
 
     async def metrics(request: web.Request) -> web.Response:
         stored.snapshot = await view.look()
         meter.ready(is_ready=stored.snapshot is not None and not request.app[DRAINING].is_set())
         return web.Response(body=meter.render(), headers={"Content-Type": CONTENT_TYPE})
 
+    _add_probes(app, look, meter)
+    app.router.add_get("/metrics", metrics, allow_head=False)
+
+
+def _add_probes(app: web.Application, look: Callable[[], Awaitable[str | None]], meter: Metrics) -> None:
+    async def live(_request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(request: web.Request) -> web.Response:
+        problem = "draining" if request.app[DRAINING].is_set() else await look()
+        meter.ready(is_ready=problem is None)
+        body = {"ready": problem is None} | ({} if problem is None else {"problem": problem})
+        return web.json_response(body, status=200 if problem is None else 503)
+
     app.router.add_get("/health/live", live)
     app.router.add_get("/health/ready", ready)
-    app.router.add_get("/metrics", metrics, allow_head=False)
 
 
 async def _without_banner(_request: web.Request, response: web.StreamResponse) -> None:

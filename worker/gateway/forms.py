@@ -7,20 +7,19 @@ Parameters: "Track outbound message status" and "Twilio's request to your incomi
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
 from sendwindow.vocabulary import Channel
+from worker.statuses import StatusReport
+from worker.twilio.fields import is_status, read_code
 
 MAX_FIELDS: Final = 500
 """Twilio sends a few dozen."""
 
 _LONGEST_ID: Final = 200
 _MESSAGE_SID: Final = re.compile(r"[A-Z]{2}[0-9a-zA-Z]{32}")
-_STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,5}")
-_CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class GarbageError(Exception):
@@ -61,32 +60,19 @@ def first_values(params: Sequence[tuple[str, str]]) -> Mapping[str, str]:
     return dict(reversed(params))
 
 
-@dataclass(frozen=True, slots=True)
-class StatusForm:
-    """A status callback. `status` is verbatim. `message_id` and `attempt` are None for messages sent by others."""
-
-    message_sid: str
-    status: str
-    code: int | None
-    channel: Channel | None
-    message_id: str | None
-    attempt: int | None
-
-
-def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusForm:
+def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusReport:
     """Read a status callback. `query`: the signed one, which names message (`m`) and attempt (`a`).
 
     An `ErrorCode` that is no number counts as none: a status must not be lost over an extra. Raises GarbageError.
     """
     status = params.get("MessageStatus") or params.get("SmsStatus") or ""
-    if not _STATUS.fullmatch(status):
+    if not is_status(status):
         raise GarbageError("MessageStatus")
     message_id, attempt = _attempt(query)
-    code = params.get("ErrorCode", "").strip()
-    return StatusForm(
+    return StatusReport(
         message_sid=read_sid(params),
         status=status,
-        code=int(code) if _CODE.fullmatch(code) else None,
+        code=read_code(params.get("ErrorCode", "").strip()),
         channel=_channel(params),
         message_id=message_id,
         attempt=attempt,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from worker.dispatch.batcher import Batcher
+from worker.batcher import Batcher
 from worker.gateway.signed import RefusedError
 
 Item = TypeVar("Item")

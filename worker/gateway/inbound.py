@@ -15,7 +15,7 @@ from worker.gateway.inbound_form import InboundForm, read_inbound
 from worker.gateway.parts import Parts
 from worker.gateway.signed import SignedRequest
 from worker.settings import Sender
-from worker.values import Inbound, InboundApplied
+from worker.values.people import Inbound, InboundApplied
 
 INBOUND_PATH: Final = "/twilio/inbound"
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from worker.gateway.forms import decode_form, decode_json, first_values
 from worker.settings import Settings
 from worker.twilio.signature import is_valid, is_valid_body
-from worker.values import Account
+from worker.values.accounts import Account
 
 _SIGNATURE = "X-Twilio-Signature"
 _FORM = "application/x-www-form-urlencoded"

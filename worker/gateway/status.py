@@ -6,12 +6,12 @@ from typing import Final
 from aiohttp import web
 
 from sendwindow.vocabulary import Reason
-from worker.gateway.evidence import update_of
-from worker.gateway.forms import StatusForm, read_status
+from worker.gateway.forms import read_status
 from worker.gateway.group import Group
 from worker.gateway.parts import Parts
 from worker.gateway.signed import SignedRequest
-from worker.values import StatusApplied, StatusUpdate
+from worker.statuses import StatusReport, update_of
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 STATUS_PATH: Final = "/twilio/status"
 
@@ -25,24 +25,24 @@ class StatusEndpoint:
 
     async def answer(self, signed: SignedRequest) -> web.Response:
         """Apply a status and answer 204. Raises GarbageError, or what the store raised."""
-        form = read_status(signed.params, signed.query)
-        applied = await self._group.submit(update_of(form, self._parts.rules, random()))
-        self._note(form, applied)
+        report = read_status(signed.params, signed.query)
+        applied = await self._group.submit(update_of(report, self._parts.rules, random()))
+        self._note(report, applied)
         return web.Response(status=204)
 
     async def drained(self, seconds: float) -> None:
         """Wait until everything handed in is stored, at most so long. Raises TimeoutError."""
         await self._group.drained(seconds)
 
-    def _note(self, form: StatusForm, applied: StatusApplied) -> None:
+    def _note(self, report: StatusReport, applied: StatusApplied) -> None:
         parts = self._parts
-        message_id = applied.message_id or form.message_id
+        message_id = applied.message_id or report.message_id
         parts.journal.write(
             "callback",
-            sid=form.message_sid,
-            status=form.status,
+            sid=report.message_sid,
+            status=report.status,
             id=message_id,
-            attempt=form.attempt,
+            attempt=report.attempt,
             known=applied.known,
             moved=applied.moved,
             resolved=applied.resolved,
@@ -51,22 +51,22 @@ class StatusEndpoint:
             parts.journal.write(
                 "resolved",
                 id=message_id,
-                attempt=form.attempt,
+                attempt=report.attempt,
                 reason=Reason.EVIDENCE_CALLBACK.value,
-                sid=form.message_sid,
+                sid=report.message_sid,
             )
         if applied.unbound is not None:
             wronged, attempt = applied.unbound
-            parts.journal.write("unbound", id=wronged, attempt=attempt, sid=form.message_sid)
-            parts.log.warning("unbound", message_id=wronged, attempt=attempt, sid=form.message_sid)
-        parts.meter.callback(form.status, _effect(applied))
+            parts.journal.write("unbound", id=wronged, attempt=attempt, sid=report.message_sid)
+            parts.log.warning("unbound", message_id=wronged, attempt=attempt, sid=report.message_sid)
+        parts.meter.callback(report.status, _effect(applied))
         parts.log.info(
             "callback",
-            sid=form.message_sid,
-            status=form.status,
-            code=form.code,
+            sid=report.message_sid,
+            status=report.status,
+            code=report.code,
             message_id=message_id,
-            attempt=form.attempt,
+            attempt=report.attempt,
             effect=_effect(applied),
         )
 

@@ -19,9 +19,11 @@ from worker import clock
 Answer = TypeVar("Answer")
 
 _PAUSE_SECONDS: Final = 0.1
+_UNANSWERED: Final = 256
+"""Calls whose request ids are remembered; what else raised is asked under a new one, as by another process."""
 _FOLDER: Final = resources.files("worker.stores") / "lua"
 _COMMON: Final = "".join(
-    (_FOLDER / f"_{part}.lua").read_text("utf-8") for part in ("1_rows", "2_facts", "3_effects", "4_proof")
+    (_FOLDER / f"_{part}.lua").read_text("utf-8") for part in ("1_rows", "2_facts", "3_effects", "4_kept", "5_proof")
 )
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
@@ -54,13 +56,14 @@ class Calls:
     is repeated; redis-py itself repeats one that failed under way, but not one whose connection broke while opening.
     """
 
-    __slots__ = ("_budget", "_replicas", "keys", "redis")
+    __slots__ = ("_budget", "_replicas", "_unanswered", "keys", "redis")
 
     def __init__(self, redis: Redis, keys: Keys, replicas: int = 0, budget: timedelta = timedelta()) -> None:
         self.redis = redis
         self.keys = keys
         self._replicas = replicas
         self._budget = budget.total_seconds()
+        self._unanswered: dict[tuple[Argument, ...], str] = {}
 
     async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Ask again while the connection is lost and the budget lasts. Only for what may be repeated."""
@@ -80,3 +83,19 @@ class Calls:
     async def run_durably(self, script: Script, args: Sequence[Argument]) -> Any:
         """Run a script and wait for the replicas asked for. Raises NotDurable besides redis-py's errors."""
         return await self.patiently(lambda: script(self.redis, self.keys.meta, args, replicas=self._replicas))
+
+    async def run_once(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script that keeps its answer under a request id, durably. Raises what `run_durably` raises.
+
+        A call that raised may have been done all the same, and only its answer says what: made again with the same
+        arguments, it goes out under the same id and gets that answer.
+        """
+        call = (script.name, *args)
+        request = self._unanswered.pop(call, None) or new_request()
+        try:
+            return await self.run_durably(script, [request, *args])
+        except BaseException:
+            self._unanswered[call] = request
+            if len(self._unanswered) > _UNANSWERED:
+                del self._unanswered[next(iter(self._unanswered))]
+            raise

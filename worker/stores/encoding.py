@@ -9,26 +9,20 @@ from policies.status import describe
 from sendwindow.instants import to_ms
 from sendwindow.scripts import Argument
 from worker.stores.calls import compact, rest_of_note
-from worker.values import (
-    AdmitRequest,
+from worker.values.admissions import AdmitRequest
+from worker.values.effects import (
     CloseWindow,
     Effect,
     OptOut,
     PauseAccount,
     PauseSender,
-    Resolution,
-    Result,
     SetTag,
     SetTemplate,
-    SettleAccepted,
-    SettleAgain,
-    SettleEnd,
-    Settlement,
-    SettleUnknown,
-    SettleUnresolved,
-    StatusUpdate,
     SuppressAddress,
 )
+from worker.values.settlements import Result, SettleAccepted, SettleAgain, SettleEnd, Settlement, SettleUnknown
+from worker.values.statuses import StatusUpdate
+from worker.values.unknowns import Resolution, SettleUnresolved
 
 
 def _due(instant: datetime | None) -> int | None:

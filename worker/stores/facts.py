@@ -6,7 +6,7 @@ from datetime import datetime
 from policies.facts import ConsentFact, PersonFact, TagFact, TagState
 from sendwindow.instants import from_ms
 from sendwindow.vocabulary import Purpose
-from worker.values import StoredFacts, StoredState
+from worker.values.facts import StoredFacts, StoredState
 
 Field = bytes | int
 ANY = "*"

@@ -16,20 +16,9 @@ from worker.stores.digests import Digests
 from worker.stores.encoding import admit_arguments, flat, settle_arguments
 from worker.stores.facts import parse_facts
 from worker.stores.waking import Waker
-from worker.values import (
-    Admission,
-    AdmitRequest,
-    Cancelled,
-    ClaimBatch,
-    Claimed,
-    Later,
-    Lost,
-    Permit,
-    Reaped,
-    Settled,
-    Settlement,
-    Stale,
-)
+from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
+from worker.values.claims import ClaimBatch, Claimed, Reaped
+from worker.values.settlements import Settled, Settlement
 
 _CLAIM: Final = worker_script("claim")
 _ADMIT: Final = worker_script("admit")
@@ -117,8 +106,7 @@ class LedgerStore:
         if not settlements:
             return []
         answers = await self._calls.run_durably(_SETTLE, flat([settle_arguments(one) for one in settlements]))
-        # A row that is gone ended long ago and outlived its time: nothing is left to record.
-        return [Settled(bool(applied), Stage(stage.decode()) if stage else Stage.DEAD) for applied, stage in answers]
+        return [Settled(bool(applied), Stage(stage.decode()) if stage else None) for applied, stage in answers]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
         """Renew the leases of (message id, fence); answers the ids that are no longer ours."""
@@ -135,10 +123,10 @@ class LedgerStore:
         """Move on messages whose lease ran out.
 
         To be asked every half lease. When nobody asked for longer, the store was away, and holders come first for a
-        lease.
+        lease. A call that raised may have moved some all the same: the next one answers them.
         """
         times: list[Argument] = [self._tuning.look_after_crash // _MS, self._worker.lease // _MS]
-        reaped = await self._calls.run_durably(_REAP, [new_request(), limit, *times])
+        reaped = await self._calls.run_once(_REAP, [limit, *times])
         return [Reaped(message_id.decode(), Stage(stage.decode()), int(n)) for message_id, stage, n in reaped]
 
     async def adopt(self, limit: int) -> int:

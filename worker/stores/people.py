@@ -8,7 +8,8 @@ from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, compact, new_request, worker_script
 from worker.stores.digests import Digests
 from worker.stores.facts import ANY, parse_facts
-from worker.values import ConsentEntry, Inbound, InboundApplied, StoredFacts
+from worker.values.facts import StoredFacts
+from worker.values.people import ConsentEntry, Inbound, InboundApplied
 
 _INBOUND: Final = worker_script("inbound")
 _CONSENT: Final = worker_script("consent")
@@ -28,7 +29,7 @@ class PeopleStore:
         if not inbounds:
             return []
         encoded = [self._encode(inbound) for inbound in inbounds]
-        answers = await self._calls.run_durably(_INBOUND, [new_request(), *encoded])
+        answers = await self._calls.run_once(_INBOUND, encoded)
         return [
             InboundApplied(
                 first=bool(first),

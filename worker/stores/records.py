@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sendwindow.instants import to_ms
 from worker.stores.calls import Calls, worker_script
-from worker.values import Record
+from worker.values.records import Record
 
 _DEAD: Final = worker_script("dead")
 _PAGE: Final = 100

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from worker.stores.calls import Calls, new_request, worker_script
+from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import status_argument
-from worker.values import StatusApplied, StatusUpdate
+from worker.values.statuses import StatusApplied, StatusUpdate
 
 _STATUS: Final = worker_script("status")
 
@@ -20,8 +20,7 @@ class StatusStore:
         """Move statuses forward only; bind SIDs to the attempts they name. At most 32 at once."""
         if not updates:
             return []
-        arguments = [new_request(), *(status_argument(update) for update in updates)]
-        answers = await self._calls.run_durably(_STATUS, arguments)
+        answers = await self._calls.run_once(_STATUS, [status_argument(update) for update in updates])
         return [
             StatusApplied(
                 known=bool(known),

@@ -6,9 +6,10 @@ from typing import Final
 
 from sendwindow.instants import from_ms
 from sendwindow.vocabulary import OnUnknown, Reason
-from worker.stores.calls import Calls, new_request, worker_script
+from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
-from worker.values import MissingStatus, Resolution, RivalAttempt, UnknownAttempt
+from worker.values.statuses import MissingStatus
+from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
 _UNKNOWNS: Final = worker_script("unknowns")
 _RESOLVE: Final = worker_script("resolve")
@@ -61,7 +62,7 @@ class UnknownStore:
         if not resolutions:
             return []
         arguments = flat([resolve_arguments(one) for one in resolutions])
-        return [bool(done) for done in await self._calls.run_durably(_RESOLVE, [new_request(), *arguments])]
+        return [bool(done) for done in await self._calls.run_once(_RESOLVE, arguments)]
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
         """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""

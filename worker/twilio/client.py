@@ -16,7 +16,8 @@ from yarl import URL
 from worker.clock import monotonic
 from worker.twilio.messages import Listing, MessageRow, is_newest_first, read_message, read_page
 from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_failure
-from worker.values import Account, CreateMessage, Reply
+from worker.values.accounts import Account
+from worker.values.posts import CreateMessage, Reply
 
 KEEPALIVE_SECONDS: Final = 15.0
 """Shorter than servers keep idle connections (60 s and more): one closed under a POST leaves it unproven."""

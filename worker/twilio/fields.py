@@ -1,4 +1,4 @@
-"""Fields of Twilio's answers that are stored, held to a form that every store and log can keep. Pure."""
+"""Fields of what Twilio says that are stored, held to a form that every store and log can keep. Pure."""
 
 import re
 from typing import Final
@@ -11,9 +11,14 @@ _CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
 _HIGHEST_CODE: Final = 999_999_999
 
 
+def is_status(text: str) -> bool:
+    """Whether a text can be kept as a status: a word of up to 40 characters."""
+    return _STATUS.fullmatch(text) is not None
+
+
 def read_status(value: object) -> str:
-    """Read a message's status: a word of up to 40 characters, verbatim; anything else is `UNSAID`."""
-    return value if isinstance(value, str) and _STATUS.fullmatch(value) else UNSAID
+    """Read a message's status, verbatim; what cannot be kept is `UNSAID`."""
+    return value if isinstance(value, str) and is_status(value) else UNSAID
 
 
 def read_code(value: object) -> int | None:

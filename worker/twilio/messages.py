@@ -1,14 +1,18 @@
 """What Twilio says of messages it already has: rows of its list and pages of rows, read leniently. Pure."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from worker.twilio.fields import read_code, read_status
+
+MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
+"""Twilio's form of a MessageSid ("Messages resource", read 2026-11-20); to be matched whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,10 @@ class Page:
 
 
 def read_page(body: bytes) -> Page | None:
-    """Read one page of a list, None when it is none. A row that cannot be read makes the whole page worthless."""
+    """Read one page of a list, None when it is none.
+
+    A row that cannot be read makes the whole page worthless: left out, it could be the one that is called absent.
+    """
     document = _json(body)
     messages = document.get("messages") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(messages, list):
@@ -74,6 +81,8 @@ def _row(message: object) -> MessageRow | None:
         return None
     message_sid, status, to = message.get("sid"), message.get("status"), message.get("to")
     if not isinstance(message_sid, str) or not isinstance(status, str) or not isinstance(to, str):
+        return None
+    if not MESSAGE_SID.fullmatch(message_sid):
         return None
     try:
         created_at = parsedate_to_datetime(str(message.get("date_created") or ""))

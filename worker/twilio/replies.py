@@ -14,7 +14,8 @@ import aiohttp
 
 from sendwindow.vocabulary import Reason
 from worker.twilio.fields import read_code, read_status
-from worker.values import Accepted, NotSent, Rejected, Reply, Unproven
+from worker.twilio.messages import MESSAGE_SID
+from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """More than this of an answer is never read; Twilio's own answers have one to two kilobytes."""
@@ -23,7 +24,6 @@ PERMIT_LAPSED: Final = NotSent("permit lapsed")
 """The POST could not start while its permit was valid, so it did not start."""
 
 _EXCERPT_LENGTH: Final = 160
-_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
 _MAYBE_PERSONAL: Final = re.compile(r"\+?\d[\d ().-]{3,}\d|\b[A-Z]{2}\.[A-Za-z0-9.]+|\S+@\S+")
 _MARKUP: Final = re.compile(r"<[^>]*>|\s+")
 _FIELD_NAME: Final = re.compile(r'"([a-z_]{1,40})"\s*:')
@@ -41,7 +41,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complet
         return _unproven(Reason.OUTCOME_SERVER_ERROR, f"HTTP {status}", status, code, body)
     if 200 <= status < 300:
         message_sid = document.get("sid") if document else None
-        if document and isinstance(message_sid, str) and _SID.fullmatch(message_sid):
+        if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
             return Accepted(message_sid, read_status(document.get("status")), status)
         return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body)
     if 300 <= status < 400:

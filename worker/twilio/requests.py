@@ -7,7 +7,7 @@ from typing import Final, assert_never
 from urllib.parse import quote
 
 from policies.decision import Content, FreeformContent, Send, TemplateContent
-from worker.values import CreateMessage
+from worker.values.posts import CreateMessage
 
 PARAMETERS: Final = frozenset(
     {

@@ -1,5 +1,6 @@
 """P3: at most one copy, counted from the sandbox's journal only."""
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -25,17 +26,22 @@ def one_copy(case: Case) -> Iterator[Breach]:
             yield from _copies(case, history, posts)
             yield from _attempts(history, posts, checks_intents=checks_intents)
         yield from _fences(history)
+        yield from _old_claims(history)
 
 
 def _copies(case: Case, history: History, posts: list[Line]) -> Iterator[Breach]:
     copies = [post for post in posts if post.get("sid") and not never_arrived(post)]
     if len(copies) < 2:
         return
+    # A person who has a message sent again answers for the copies before that, and for one more.
+    again, admitted = history.sent_again(), _intents(history)
+    began = [admitted.get(post.get("attempt"), float(post["t"])) for post in copies]
+    lives = {bisect(again, at) for at in began}
     excess = len(copies) - 1
-    allowed = _allowed_copies(history)
+    unexcused = max(0, len(copies) - len(lives) - _resent_by_rule(history))
     case.counts["duplicates"] += excess
-    case.counts["duplicates_allowed"] += min(excess, allowed)
-    if excess > allowed:
+    case.counts["duplicates_allowed"] += excess - unexcused
+    if unexcused:
         attempts = ", ".join(str(post.get("attempt")) for post in copies)
         yield Breach(
             "duplicate", history.message_id, f"{len(copies)} copies taken by the provider: attempts {attempts}"
@@ -47,22 +53,22 @@ def never_arrived(post: Line) -> bool:
     return post.get("fails") == "failed" and post.get("code") != POSSIBLY_SENT
 
 
-def _allowed_copies(history: History) -> int:
-    """Count resends by the rule `resend` and by a person's word; `resend_if_absent` must never make a second copy."""
+def _resent_by_rule(history: History) -> int:
+    """Count resends by the rule `resend`; `resend_if_absent` must never make a second copy."""
     rule = next((line.get("rule") for line in history.of("accepted") if line.get("rule")), None)
-    by_rule = sum(
+    return sum(
         1
         for line in history.of("resolved", "settled", "reaped")
         if line.get("reason") == _RULE and line.get("rule", rule) == "resend"
     )
-    by_person = sum(
-        1
-        for line in history.lines
-        if line["e"] == "replayed"
-        or line.get("reason") == "replayed"
-        or (line["e"] == "resolved" and line.get("reason") == "evidence_person" and not line.get("sid"))
-    )
-    return by_rule + by_person
+
+
+def _intents(history: History) -> dict[object, float]:
+    """When each attempt was admitted."""
+    intents: dict[object, float] = {}
+    for line in history.of("intent"):
+        intents.setdefault(line.get("attempt"), line["t"])
+    return intents
 
 
 def _attempts(history: History, posts: list[Line], *, checks_intents: bool) -> Iterator[Breach]:
@@ -72,9 +78,7 @@ def _attempts(history: History, posts: list[Line], *, checks_intents: bool) -> I
             yield Breach("attempt_reused", history.message_id, f"{count} POSTs under attempt {attempt}")
     if not checks_intents:
         return
-    intents: dict[object, float] = {}
-    for line in history.of("intent"):
-        intents.setdefault(line.get("attempt"), line["t"])
+    intents = _intents(history)
     for post in posts:
         if intents.get(post.get("attempt"), float("inf")) > post["t"]:
             yield Breach("no_intent", history.message_id, f"POST {post.get('n')} left before its intent was written")
@@ -85,3 +89,19 @@ def _fences(history: History) -> Iterator[Breach]:
     for line in history.of("claimed"):
         if holders.setdefault(line.get("fence"), line.get("who")) != line.get("who"):
             yield Breach("shared_fence", history.message_id, f"two workers hold fence {line.get('fence')}")
+
+
+def _old_claims(history: History) -> Iterator[Breach]:
+    """Find attempts that a person had sent again and that go on under a claim from before their word."""
+    again = history.sent_again()
+    if not again:
+        return
+    lives: dict[object, int] = {}
+    for line in history.of("intent"):
+        life = bisect(again, line["t"])
+        if lives.setdefault(line.get("fence"), life) != life:
+            yield Breach(
+                "old_claim",
+                history.message_id,
+                f"attempt {line.get('attempt')} was admitted under a claim from before a person had it sent again",
+            )

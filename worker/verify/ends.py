@@ -26,6 +26,7 @@ def kept(case: Case) -> Iterator[Breach]:
             yield from _denied(history, fate)
         if case.book.posts:
             yield from _phantom(history, fate)
+        yield from _after_drop(history)
         if fate.is_ended:
             continue
         if case.options.final and fate.stage not in case.options.open_allowed:
@@ -53,6 +54,13 @@ def _phantom(history: History, fate: Fate) -> Iterator[Breach]:
         return
     if not any(line.get("reason") == "evidence_person" for line in history.of("resolved")):
         yield Breach("phantom", history.message_id, "ended as accepted, but the provider took no copy of it")
+
+
+def _after_drop(history: History) -> Iterator[Breach]:
+    """Find dead letters that a person let go and that a worker took up all the same."""
+    dropped_at = min((line["t"] for line in history.of("dropped")), default=float("inf"))
+    if any(line["t"] > dropped_at for line in history.of("claimed")):
+        yield Breach("after_drop", history.message_id, "claimed although a person had let it go")
 
 
 def _is_stuck(case: Case, history: History, fate: Fate) -> bool:

@@ -109,7 +109,7 @@ def _undo(seen: _Seen, line: Line) -> None:
     if line["e"] == "unbound":
         seen.unbound.add(line.get("attempt"))
         seen.stage = "unknown"
-    if line["e"] == "replayed" or line.get("reason") == "replayed":
+    if line["e"] == "replayed":
         seen.replayed_at = line["t"]
         seen.stage = "queued"
 

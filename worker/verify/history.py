@@ -19,6 +19,15 @@ class History:
         """Pick the lines of these events."""
         return [line for line in self.lines if line["e"] in events]
 
+    def sent_again(self) -> list[float]:
+        """Tell when a person had it sent again: a dead letter replayed, an attempt called not sent."""
+        return [
+            line["t"]
+            for line in self.lines
+            if line["e"] == "replayed"
+            or (line["e"] == "resolved" and line.get("reason") == "evidence_person" and not line.get("sid"))
+        ]
+
 
 @dataclass(slots=True)
 class Book:

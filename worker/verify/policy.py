@@ -85,14 +85,13 @@ def _stopped_at(stops: dict[tuple[object, object, object], list[tuple[float, flo
 
 
 def _after_expiry(history: History) -> Iterator[Breach]:
-    """Compare where the producer's line names the expiry (ms); a replay gives a new one that nobody wrote down."""
+    """Compare where a line names the expiry (ms): the producer's, which may be written late, or a replay's."""
     expires = next((line["expires"] for line in history.of("accepted") if line.get("expires") is not None), None)
-    if expires is None or any(line["e"] == "replayed" or line.get("reason") == "replayed" for line in history.lines):
-        return
-    for post in history.of("post"):
-        late_ms = (post.get("at") or 0) - expires
-        if late_ms > EXPIRY_GRACE_MS:
-            yield Breach("after_expiry", history.message_id, f"POST {post.get('n')} came {late_ms} ms after the expiry")
+    for line in history.of("replayed", "post"):
+        if line["e"] == "replayed":
+            expires = line.get("expires")
+        elif expires is not None and (late_ms := (line.get("at") or 0) - expires) > EXPIRY_GRACE_MS:
+            yield Breach("after_expiry", history.message_id, f"POST {line.get('n')} came {late_ms} ms after the expiry")
 
 
 def _undecided(history: History) -> Iterator[Breach]:

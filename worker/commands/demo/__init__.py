@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import shutil
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from worker.commands.demo.play import Result
     from worker.commands.demo.script import Script
     from worker.commands.demo.stage import Stage
-    from worker.values import Record
+    from worker.values.records import Record
     from worker.verify.report import Report
 
 EXAMPLES: Final = Path(__file__).resolve().parents[3] / "examples"
@@ -38,9 +37,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play it; answers DONE only when every row came out as expected and no promise is refuted."""
-    # An ordinary stop must clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
-    return asyncio.run(_run(arguments.examples, arguments.keep, Output(arguments.json)))
+    from worker.commands.signals import run_or_cancel
+
+    return asyncio.run(run_or_cancel(_run(arguments.examples, arguments.keep, Output(arguments.json))))
 
 
 async def _run(examples: Path, keep: Path | None, output: Output) -> int:

@@ -11,7 +11,7 @@ from worker.commands.demo.play import Result
 from worker.commands.demo.script import Row, Script
 
 if TYPE_CHECKING:
-    from worker.values import Record
+    from worker.values.records import Record
 
 
 UNDECIDED: Final = frozenset({"cancelled", "unreadable"})

@@ -49,11 +49,11 @@ class Stage:
         self.worker_exits: list[int] = []
 
     async def __aenter__(self) -> Self:
-        for folder in (self.journals, self.logs):
-            folder.mkdir()
-        self._write_config()
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HANG_SECONDS))
         try:
+            for folder in (self.journals, self.logs):
+                folder.mkdir()
+            self._write_config()
+            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HANG_SECONDS))
             await self._start()
         except BaseException:
             await self._leave()
@@ -170,6 +170,8 @@ def _environment(folder: Path) -> dict[str, str]:
         **tokens,
         "SENDWINDOW_DATA": str(folder / "data"),
         "SENDWINDOW_LOG_FORMAT": "json",
+        # Less than _STOP_SECONDS: who is killed lets no store go.
+        "SENDWINDOW_DISPATCH_GRACE_SECONDS": "5",
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -1,6 +1,7 @@
 -- A message's row, its digest of a person, and the way back into its lane. Loaded before every worker script.
 
 local DAY = 86400000
+local ANSWERED_FOR = 60000
 
 -- One place to look a person up: aliases between a phone and a BSUID will be followed here.
 local function resolve(digest)
@@ -25,9 +26,13 @@ end
 local function once(request, work)
   local key = K.answered(request)
   local before = redis.call('GET', key)
-  if before then return cmsgpack.unpack(before) end
+  if before then
+    -- Whoever asks again got no answer yet: it is kept for as long as they ask.
+    redis.call('PEXPIRE', key, ANSWERED_FOR)
+    return cmsgpack.unpack(before)
+  end
   local answers = work()
-  if #answers > 0 then redis.call('SET', key, cmsgpack.pack(answers), 'PX', 60000) end
+  if #answers > 0 then redis.call('SET', key, cmsgpack.pack(answers), 'PX', ANSWERED_FOR) end
   return answers
 end
 

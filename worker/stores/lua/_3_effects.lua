@@ -96,19 +96,25 @@ local EFFECTS = {
   end,
   suppress = function(effect, who, now)
     local key = K.person(who.digest)
-    local ends = now + effect.ms
+    local ends = (who.intent or now) + effect.ms
     if tonumber(redis.call('HGET', key, 'x') or '0') >= ends then return end
     redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason)
     bump(key)
   end,
 }
 
--- `who`: digest, sender, account, template, intent (ms). Effects on a person need a digest.
+-- Effects on a person need a digest.
 local NEEDS_PERSON = { close_window = true, opt_out = true, suppress = true }
 
-local function apply_effects(effects, who, now)
+-- What is said of a person or a Page holds since the attempt's intent: said again, or late, it changes nothing that came after.
+-- A pause and a template's state speak of the moment they are heard at.
+local LASTING = { close_window = true, opt_out = true, suppress = true, tag = true }
+
+-- `who`: digest, sender, account, template, intent (ms), tg (the attempt relied on the tag). `only`: kinds of effects, nil for all.
+local function apply_effects(effects, who, now, only)
   for _, effect in ipairs(effects or {}) do
-    if not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then EFFECTS[effect.t](effect, who, now) end
+    local is_meant = not only or only[effect.t]
+    if is_meant and not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then EFFECTS[effect.t](effect, who, now) end
   end
 end
 
@@ -116,8 +122,7 @@ end
 local function who_of(id, row, effects)
   local sender = sender_of(row.l)
   local who = {
-    digest = row.p, sender = sender, intent = tonumber(row.i), tg = row.tg,
-    account = redis.call('HGET', K.sender(sender), 'a') or '',
+    digest = row.p, sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '',
   }
   for _, effect in ipairs(effects or {}) do
     if effect.t == 'template' then who.template = template_of(message_of(redis.call('GET', K.job(id)))) end

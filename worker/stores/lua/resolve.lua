@@ -6,8 +6,8 @@ local now = clock()
 
 local KINDS = {
   again = function(id, row, r, rest)
-    -- Sent again without proof of absence, the first may still be on its way: the Page stays taken until that lapses.
-    local is_absent = r.reason ~= 'resent_by_rule' or row.u == 'resend_if_absent'
+    -- Only a proven list or a person says that the attempt is not on its way. Sent again without that, the Page stays taken until it lapses.
+    local is_absent = r.reason == 'evidence_person' or (r.reason == 'resent_by_rule' and row.u == 'resend_if_absent')
     if is_absent and relied_on_tag(row, row.n) then land_attempt(id, row, row.n) end
     redis.call('HDEL', K.row(id), 'lo')
     note(id, now, r.stage, rest)

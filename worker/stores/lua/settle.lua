@@ -88,13 +88,22 @@ local function may_apply(row, s)
   return (row.s == 'unknown' or row.s == 'unresolved') and s.n > 0 and s.n == row.n and s.kind ~= 'unknown'
 end
 
--- A late settlement changes no schedule; its SID stays as evidence for its own attempt, and a stop is a stop.
+local function has_sid(id, row, attempt)
+  local mark = int(attempt)
+  return row.a == mark or string.match(row.ev or '', '^%d+') == mark or redis.call('HEXISTS', K.row(id), 'sid:' .. mark) == 1
+end
+
+-- A late settlement changes no schedule; its SID stays as evidence for its own attempt. What it says of person and Page it says of its
+-- attempt's instant, and that holds whoever has the message now: a stop, a closed window, an address that takes nothing, a dead tag. Left
+-- out, each would be learnt by one more POST that may not be. A pause or a template's state speaks of a moment that is over, may have been
+-- ended by hand since, and would hold back the messages of others: the next POST hears it anew.
 local function late(id, row, s)
   if s.kind == 'accepted' then prove(id, row, s.n, s.sid, s.status, 'evidence_late_reply', now, s.rank) end
-  local who = { digest = s.person, sender = s.sender, account = s.account, intent = tonumber(row.i) }
-  for _, effect in ipairs(s.effects) do
-    if effect.t == 'opt_out' then apply_effects({ effect }, who, now) end
-  end
+  local who = { digest = s.person, sender = s.sender, account = s.account, tg = relied_on_tag(row, s.n) }
+  if #s.effects > 0 then who.intent = intent_of(id, row, s.n) end
+  apply_effects(s.effects, who, now, LASTING)
+  -- Proven not processed: the Page need not wait for it.
+  if who.tg and (s.kind == 'again' or s.kind == 'end') and not has_sid(id, row, s.n) then land_attempt(id, row, s.n) end
 end
 
 local answers = {}

@@ -2,6 +2,7 @@
 -- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, effects, reopen, evidence.
 -- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
 -- that a list had wrongly been taken to show under this SID ('' and 0: none).
+local STOPS = { opt_out = true }
 local now = clock()
 
 -- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
@@ -13,10 +14,11 @@ local function keep(sid, before, update, text)
 end
 
 -- The query of a callback is signed with the URL that its own POST carried; a list only showed a row that looked right.
--- The message that was taken for this one is unknown again.
+-- The message that was taken for this one is unknown again; or, if another of its attempts is proven, accepted with that one's SID.
+-- Answers the stage, nil when nothing was taken back.
 local function unbind(id, attempt, sid)
   local row = load(id)
-  if not row or row.s ~= 'accepted' or row.sid ~= sid or row.r ~= 'evidence_list' then return false end
+  if not row or row.s ~= 'accepted' or row.sid ~= sid or row.r ~= 'evidence_list' then return nil end
   local key = K.row(id)
   redis.call('PERSIST', key)
   redis.call('PERSIST', K.timeline(id))
@@ -31,7 +33,11 @@ local function unbind(id, attempt, sid)
   redis.call('HINCRBY', K.counts, 'end:accepted:' .. row.r, -1)
   count('unbound')
   note(id, now, 'unknown', '"n":' .. int(attempt) .. ',"reason":"outcome_timeout","detail":"the SID is another message\'s"')
-  return true
+  local other = other_standing(id)
+  if not other then return 'unknown' end
+  local number = string.match(redis.call('GET', K.sid(other)) or '', '^(%d+):') or row.n
+  accept(id, load(id), tonumber(number), other, 'accepted', 'evidence_callback', now)
+  return 'accepted'
 end
 
 local function flag(truth)
@@ -46,10 +52,11 @@ local function apply(update, text)
   if bound then
     local number, name = string.match(found, '^(%d+):(.*)$')
     local by_query = id and id ~= name and update.evidence == 'evidence_callback' and redis.call('EXISTS', K.row(id)) == 1
-    if by_query and unbind(name, tonumber(number), update.sid) then
-      wronged, wronged_attempt = name, tonumber(number)
-    else
+    local stage = by_query and unbind(name, tonumber(number), update.sid)
+    if not stage then
       id, attempt = name, tonumber(number)
+    elseif stage == 'unknown' then
+      wronged, wronged_attempt = name, tonumber(number)
     end
   end
   if not id then return keep(update.sid, found, update, text) end
@@ -65,6 +72,8 @@ local function apply(update, text)
     -- Of the attempt in flight, of a copy, or of a message that ended: what it says of its SID is kept and taught all the same.
     moved = remember(id, row, attempt, update, now) and how == 'kept'
   end
+  -- A failure that comes behind `delivered` moves nothing, but a stop is a stop. Dated by its attempt, it counts once.
+  if not moved and #update.effects > 0 then teach(id, row, attempt, update.effects, now, STOPS) end
   local resolved = how == 'accepted' and (was == 'unknown' or was == 'unresolved')
   return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt }
 end

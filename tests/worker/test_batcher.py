@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.dispatch.batcher import Batcher
+from worker.batcher import Batcher
 
 pytestmark = pytest.mark.asyncio
 

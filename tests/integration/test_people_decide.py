@@ -1,0 +1,115 @@
+"""What a person decides about messages, by the commands, while the service runs; and that `verify` can follow it."""
+
+import asyncio
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from sendwindow.contract import Freeform, SendMessage
+from sendwindow.sync import Producer
+from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.chaos.processes import ROOT
+from tests.integration.house import ANNA, HANG_SECONDS, House, house, until
+from worker.commands.exits import Exit
+from worker.stores.store import Store
+from worker.verify.report import Report
+from worker.verify.verify import verify
+
+FAULTS = (
+    {"action": "unavailable", "match": {"id": "replayed"}, "times": 1},
+    {"action": "unavailable", "match": {"id": "not-sent"}, "times": 1},
+    # Nobody but the person learns that this one went out.
+    {"action": "accept_reset", "match": {"id": "taken"}, "times": 1},
+    {"action": "callback_lost", "match": {"id": "taken"}},
+    {"action": "list_lag", "match": {"id": "taken"}, "delay_ms": 10**9},
+)
+
+
+def queue(made: House, message_id: str, on_unknown: OnUnknown) -> None:
+    with Producer(made.url) as producer:
+        producer.send(
+            SendMessage(
+                to=ANNA,
+                sender="shop",
+                purpose=Purpose.REPLY,
+                freeform=Freeform(body=f"An answer: {message_id}"),
+                message_id=message_id,
+                on_unknown=on_unknown,
+            )
+        )
+
+
+def reaches(made: House, message_id: str, stage: Stage) -> None:
+    """Wait until a message is in a stage."""
+    with Producer(made.url) as producer:
+
+        def look() -> bool:
+            seen = producer.status(message_id)
+            return seen is not None and seen.stage is stage
+
+        until(look, f"{message_id} to be {stage}\n{made.logs()}")
+
+
+def move_clocks(made: House, by: timedelta) -> None:
+    """Play the time after which a message's rule settles what nobody could prove."""
+
+    async def move() -> None:
+        store = await Store.connect(
+            made.url,
+            person_key=made.environ["KEY"].encode(),
+            worker_id="test",
+            lease=timedelta(seconds=7),
+            profile="sandbox",
+        )
+        await store.set_offset(by)
+        await store.close()
+
+    asyncio.run(move())
+    made.control("clock", {"offset_ms": by // timedelta(milliseconds=1)})
+
+
+def person(made: House, *words: str) -> None:
+    """Decide something on the command line, with a journal."""
+    command = [sys.executable, "-m", "worker", *words, "--journal", str(made.journals / "person.jsonl")]
+    environ = made.environ | {"PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+    assert answer.returncode == Exit.DONE, answer.stdout + answer.stderr
+
+
+def broken(report: Report) -> set[str]:
+    return {breach.rule for promise in report.promises for breach in promise.breaches}
+
+
+def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
+    """A replay, `--not-sent` and `--sent` of a running service leave nothing broken, and nothing was sent twice.
+
+    Without the person's journal the same run is red: an end that was undone, and one that nobody else knows of.
+    """
+    with house(tmp_path) as made:
+        made.start_all()
+        made.say("Hello")
+        made.control("faults", {"rules": FAULTS})
+        queue(made, "replayed", OnUnknown.NEVER)
+        queue(made, "not-sent", OnUnknown.HOLD)
+        queue(made, "taken", OnUnknown.HOLD)
+        for message_id in ("replayed", "not-sent", "taken"):
+            reaches(made, message_id, Stage.UNKNOWN)
+        [row] = made.control("messages?id=taken")["messages"]
+        person(made, "unknown", "resolve", "taken", "--sent", row["sid"])
+        move_clocks(made, timedelta(minutes=11))
+        reaches(made, "replayed", Stage.DEAD)
+        reaches(made, "not-sent", Stage.UNRESOLVED)
+        person(made, "dead", "replay", "replayed")
+        person(made, "unknown", "resolve", "not-sent", "--not-sent")
+        for message_id in ("replayed", "not-sent"):
+            assert made.ends(message_id, status="read").stage is Stage.ACCEPTED
+        assert made.ends("taken").reason == "evidence_person"
+        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
+        journals = sorted(made.journals.glob("*.jsonl"))
+        report = verify(journals)
+        assert report.ok, report
+        assert (report.counts.ends, report.counts.duplicates) == ({"accepted": 3}, 0)
+        assert report.counts.resolved["evidence_person"] == 2
+        assert broken(verify([path for path in journals if path.name != "person.jsonl"])) == {"two_ends", "lost"}

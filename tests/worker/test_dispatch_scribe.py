@@ -1,0 +1,56 @@
+"""What is written down of a settlement that the store could not take in."""
+
+import json
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from sendwindow.vocabulary import Reason, Stage
+from worker.dispatch.meter import NullMeter
+from worker.dispatch.scribe import Reports, Scribe
+from worker.journal import Journal
+from worker.values.settlements import Result, SettleAccepted, Settled, SettleEnd, Settlement
+
+
+class Counting(NullMeter):
+    """Remembers the stages that messages were counted at."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+
+    def settled(self, stage: Stage, reason: Reason) -> None:
+        """Remember one."""
+        self.stages.append(stage)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (SettleAccepted("SM1", "queued"), {"reason": "accepted", "code": None, "sid": "SM1"}),
+        (
+            SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, code=21610),
+            {"reason": "provider_refused", "code": 21610, "sid": None},
+        ),
+    ],
+    ids=["accepted", "refused"],
+)
+def test_a_result_whose_message_is_gone_is_an_error_and_no_end(
+    tmp_path: Path, result: Result, told: dict[str, object]
+) -> None:
+    """Logged as an event of its own with all that the worker knows; no stage is counted or journalled for it."""
+    capture, meter, journal = LogCapture(), Counting(), Journal(tmp_path / "j", "w1")
+    log = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    scribe = Scribe(Reports(journal, meter, log))
+    settlement = Settlement("m1", 7, 2, result, "digest", "shop", "main", posted=True)
+    scribe.settled(settlement, Settled(applied=False, stage=None), decision=None, entry=None, seconds=0.1)
+    journal.close()
+    (line,) = [json.loads(text) for text in (tmp_path / "j").read_text().splitlines()]
+    assert line == line | {"e": "unrecorded", "id": "m1", "attempt": 2, **told}
+    assert "stage" not in line
+    (entry,) = capture.entries
+    assert (
+        entry.items() >= {"event": "unrecorded", "log_level": "error", "message_id": "m1", "attempt": 2, **told}.items()
+    )
+    assert meter.stages == []

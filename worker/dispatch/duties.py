@@ -1,0 +1,67 @@
+"""Keeps a worker's share of the periodic work going, whatever fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import OutOfMemoryError
+
+from sendwindow.keys import Keys
+from worker import clock
+from worker.dispatch.periodic import Duty, run_periodic
+from worker.dispatch.scribe import Reports
+from worker.dispatch.steady import Patience
+
+
+class Duties:
+    """The periodic work of one worker. `store_url`: where arq's worker connects."""
+
+    def __init__(self, store_url: str, keys: Keys, patience: Patience, reports: Reports) -> None:
+        self._store_url = store_url
+        self._keys = keys
+        self._patience = patience
+        self._meter = reports.meter
+        self._log = reports.log
+        self._duties: tuple[Duty, ...] = ()
+        self._is_stopping = False
+
+    def add(self, name: str, every: int, turn: Callable[[], Awaitable[int]], *, full: int) -> None:
+        """Have a turn taken every so many seconds; a turn that did `full` pieces of work is followed by another."""
+        self._duties = (*self._duties, Duty(name, every, self._work(name, turn, full)))
+
+    def stop(self) -> None:
+        """Let a turn under way be the last of its duty."""
+        self._is_stopping = True
+
+    async def run(self) -> None:
+        """Run arq's worker, which ends when the store blips, again and again, until cancelled."""
+        failures = 0
+        while True:
+            started = clock.monotonic()
+            try:
+                await run_periodic(self._store_url, self._keys, self._duties)
+            except Exception as error:  # noqa: BLE001 -- a store that is away must not end the worker
+                self._meter.failing("periodic")
+                self._log.warning("periodic_restarted", error=type(error).__name__)
+                if isinstance(error, OutOfMemoryError):
+                    # arq needs room of its own in the store. A full one has to drain, so the duties go on without it.
+                    for duty in self._duties:
+                        await duty.work()
+            failures = 1 if clock.monotonic() - started > 10 else failures + 1
+            await self._patience.pause(failures)
+
+    def _work(self, name: str, turn: Callable[[], Awaitable[int]], full: int) -> Callable[[], Awaitable[None]]:
+        """Make a duty of turns: again while a turn was full, never twice at once, no exception to arq."""
+        busy = asyncio.Lock()
+
+        async def work() -> None:
+            if busy.locked():
+                return
+            async with busy:
+                try:
+                    while await turn() >= full and not self._is_stopping:
+                        pass
+                except Exception as error:  # noqa: BLE001 -- the next tick tries again
+                    self._meter.failing(name)
+                    self._log.warning("duty_failed", duty=name, error=type(error).__name__)
+
+        return work

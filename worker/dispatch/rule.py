@@ -1,0 +1,46 @@
+"""What the message's rule makes of an attempt that was looked for and not found. Pure."""
+
+from datetime import timedelta
+from typing import Final, assert_never
+
+from policies.policy import Policy
+from policies.unknown import Evidence, UnknownAction, UnknownStep, next_step
+from sendwindow.vocabulary import Purpose, Reason, Stage
+from worker.dispatch.evidence import Absent, Unclear
+from worker.values.settlements import SettleAgain, SettleEnd, SettleUnknown
+from worker.values.unknowns import SettleUnresolved, UnknownAttempt, Verdict
+
+_SHORTEST_LOOK: Final = timedelta(seconds=5)
+
+
+def follow_rule(attempt: UnknownAttempt, purpose: Purpose, finding: Absent | Unclear, policy: Policy) -> Verdict | None:
+    """Say what becomes of the attempt, None when nothing does."""
+    since = attempt.now - attempt.intent_at
+    step = next_step(attempt.on_unknown, purpose, _evidence(finding), since, policy)
+    return _verdict(attempt, step, finding.why if isinstance(finding, Unclear) else "absent")
+
+
+def _evidence(finding: Absent | Unclear) -> Evidence:
+    """Translate for the rule. What could not be read may be read later; what leaves doubt needs a person."""
+    if isinstance(finding, Absent):
+        return Evidence.ABSENT
+    return Evidence.NONE if finding.why == "incomplete" else Evidence.UNPROVEN_LIST
+
+
+def _verdict(attempt: UnknownAttempt, step: UnknownStep, why: str) -> Verdict | None:
+    match step.action:
+        case UnknownAction.LOOK:
+            # Soon at first, then ever later: what Twilio took shows within seconds or not for long.
+            after = min(step.after, max(_SHORTEST_LOOK, attempt.now - attempt.intent_at))
+            return SettleUnknown(attempt.reason, why, int(after / timedelta(milliseconds=1)))
+        case UnknownAction.RESEND:
+            return SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE, sentence=f"evidence: {why}")
+        case UnknownAction.END:
+            sentence = "It may have gone out; its rule forbids to send it again."
+            return SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE, sentence=sentence)
+        case UnknownAction.HOLD:
+            return SettleUnresolved(Reason.HELD_BY_RULE, why)
+        case UnknownAction.BIND:
+            return None
+        case _:
+            assert_never(step.action)

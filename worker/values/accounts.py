@@ -1,0 +1,15 @@
+"""How to speak to a Twilio account, and how to know that it speaks."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Credentials and base URL of a Twilio account. `username` is the Account SID or an API key's SID."""
+
+    name: str
+    account_sid: str
+    username: str
+    password: str = field(repr=False)
+    base_url: str = "https://api.twilio.com"
+    webhook_tokens: tuple[str, ...] = field(default=(), repr=False)

@@ -1,0 +1,49 @@
+"""A message under a lease, and one whose lease ran out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sendwindow.vocabulary import OnUnknown, Stage
+from worker.values.facts import StoredFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message this worker holds under a lease. `payload` is the job in wire form, None when it is gone.
+
+    `attempts`: number of the last attempt; `tries`: those of them whose POST may have started, what retries count.
+    """
+
+    message_id: str
+    fence: int
+    payload: bytes | None
+    attempts: int
+    expires_at: datetime
+    on_unknown: OnUnknown
+    redecided: bool
+    crashes: int
+    cancel_asked: bool
+    facts: StoredFacts
+    enqueued_at: datetime
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimBatch:
+    """`now`: the store's clock at the claim. `next_due_at`: when the next timer falls due, None when there is none."""
+
+    claimed: tuple[Claimed, ...]
+    now: datetime
+    next_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """A message whose lease ran out.
+
+    `stage`: queued again (no intent), unknown (intent, no outcome) or dead (poison).
+    """
+
+    message_id: str
+    stage: Stage
+    attempt: int

@@ -1,0 +1,28 @@
+"""What the store knows of a person, a sender, an account, a template and a tag."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.facts import PersonFact, TagFact
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """What the store says of a sender, an account or a template beyond the configuration."""
+
+    revision: int = 0
+    state: str | None = None
+    paused_until: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFacts:
+    """The stored half of `policies.facts.Facts`; the configured half is joined in `worker/dispatch/facts.py`."""
+
+    person_digest: str
+    person: PersonFact
+    sender: StoredState = StoredState()
+    account: StoredState = StoredState()
+    template: StoredState = StoredState()
+    tag: TagFact = TagFact()

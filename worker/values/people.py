@@ -1,0 +1,51 @@
+"""What a person told us: a message, or consent."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A person wrote to us.
+
+    `keyword`: what `policies.keywords` made of the whole text. `received_at` None: the store's now.
+    """
+
+    message_sid: str
+    sender: str
+    account: str
+    address: str = field(repr=False)
+    keyword: str | None = None
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboundApplied:
+    """`first`: not a repetition. `opted`: stop, start or None. `released`: messages that waited for it.
+
+    `open_permits_ms`: until the person's last open permit lapses.
+    """
+
+    first: bool
+    opted: str | None
+    released: int
+    person_digest: str
+    open_permits_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEntry:
+    """One line of the append-only consent ledger.
+
+    `purpose` None: all purposes. `sender` None: every sender of the account.
+    """
+
+    granted: bool
+    account: str
+    purpose: str | None
+    sender: str | None
+    source: str
+    wording: str = ""
+    evidence: str = ""
+    at: datetime | None = None
+    expires_at: datetime | None = None

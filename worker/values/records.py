@@ -1,0 +1,15 @@
+"""A message as a person asks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as the ledger has it: its row, its timeline, and the job while it lasts."""
+
+    message_id: str
+    row: Mapping[str, str]
+    timeline: tuple[Mapping[str, Any], ...]
+    payload: bytes | None = field(default=None, repr=False)

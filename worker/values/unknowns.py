@@ -1,0 +1,62 @@
+"""Attempts whose outcome nobody proved, and what becomes of them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sendwindow.vocabulary import OnUnknown, Reason
+from worker.values.settlements import SettleAgain, SettleEnd, SettleUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownAttempt:
+    """An attempt in stage `unknown` whose evidence is due. `now`: the store's clock.
+
+    `looks`: searches made before this one. `reason`: why its outcome is unknown. `was_template`: which form went out,
+    None when the store does not say.
+    """
+
+    message_id: str
+    attempt: int
+    intent_at: datetime
+    now: datetime
+    on_unknown: OnUnknown
+    expires_at: datetime
+    payload: bytes | None = field(repr=False)
+    looks: int = 0
+    reason: Reason = Reason.OUTCOME_TIMEOUT
+    person_digest: str = ""
+    was_template: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RivalAttempt:
+    """Another attempt to the same person that is not proven: what Twilio shows of this person may be its message."""
+
+    message_id: str
+    attempt: int
+    intent_at: datetime
+    payload: bytes | None = field(repr=False)
+    was_template: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettleUnresolved:
+    """Listed as `unresolved` until late evidence or a person resolves it; the job is kept."""
+
+    reason: Reason
+    detail: str
+
+
+Verdict = SettleAgain | SettleEnd | SettleUnknown | SettleUnresolved
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What becomes of an unknown attempt.
+
+    SettleAgain: sent again; SettleUnknown: looked at again; else ended or listed.
+    """
+
+    message_id: str
+    attempt: int
+    result: Verdict
