@@ -116,7 +116,11 @@ def check_suppression(case: Case) -> Decision | None:
 
 
 def check_person_cap(case: Case) -> Decision | None:
-    """Refuse when the person already got as many messages in 24 h as the cap allows."""
+    """Refuse when the person already got as many messages in 24 h as the cap allows.
+
+    Refused and not kept waiting: what waited would come in a burst a day later, if it had not expired. A message that
+    reaches the cap only at admission is decided again, and so refused here too.
+    """
     cap = case.policy.person_cap
     if cap == 0:
         case.skips("person_cap")

@@ -43,7 +43,7 @@ REFUSED: Final[Mapping[Reason, str]] = {
     Reason.CHANNEL_MISMATCH: "The address is of another channel than the sender.",
     Reason.SAME_ADDRESS: "The message is addressed to its own sender.",
     Reason.NOT_ON_ALLOW_LIST: "guards.allow_recipients is set and does not name this address.",
-    Reason.PERSON_CAP: "The person got guards.per_person_per_day messages within 24 hours.",
+    Reason.PERSON_CAP: "The person got guards.per_person_per_day messages in 24 hours; more are refused, none waits.",
     Reason.MISSING_FACT: "Something the decision needs is not known, and what is not known permits nothing.",
 }
 

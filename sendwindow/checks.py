@@ -13,7 +13,9 @@ METADATA_ENTRIES: Final = 16
 METADATA_UNITS: Final = 512
 """Longest metadata value, in UTF-16 units."""
 
-_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8}){0,2}")
+LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
+"""A template's language, written as WhatsApp does."""
+
 _FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -53,7 +55,7 @@ def media_url(text: str) -> str:
 
 def language(text: str) -> str:
     """Keep a template's language."""
-    return _kept(text, None if _LANGUAGE.fullmatch(text) else ("is not a language code", "use one such as en or pt_BR"))
+    return _kept(text, None if LANGUAGE.fullmatch(text) else ("is not a language code", "use one such as en or pt_BR"))
 
 
 def variables(values: dict[str, str]) -> dict[str, str]:

@@ -87,6 +87,13 @@ class _QueueError(SendwindowError):
         super().__init__(text)
 
 
+FULL_AFTER_SILENCE: Final = (
+    "the store is nearly out of memory, and an earlier try of this call got no answer; "
+    "send the same object again later, which never makes a second message"
+)
+"""Said when a store refuses as full what it may have taken before."""
+
+
 class QueueFull(_QueueError):
     """The store is nearly out of memory and takes no new messages; this one was not queued. Send it again later."""
 

@@ -54,7 +54,7 @@ class Keys:
         """HASH: facts about the whole store.
 
         schema, profile (`live` or `sandbox`), person_key (fingerprint), offset_ms (sandbox only), pressure (0..100),
-        full_at, vtime, durable (rewritten before a WAIT).
+        full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects).
         """
         return self._key("meta")
 
@@ -105,6 +105,11 @@ class Keys:
     def leases(self) -> str:
         """ZSET message_id → lease end (ms)."""
         return self._key("leases")
+
+    @property
+    def suspects(self) -> str:
+        """ZSET message_id → since (ms): due messages that crashed a worker; not in their lanes, claimed alone."""
+        return self._key("suspects")
 
     def last_claim(self, worker: str) -> str:
         """STRING: request id and message ids of a worker's last claim, so that a repeated call gets the same answer."""
@@ -165,16 +170,21 @@ class Keys:
         return self._key(f"in:{message_sid}")
 
     def sender(self, name: str) -> str:
-        """HASH: revision `r`, `until` (ms), `reason`."""
+        """HASH: revision `r`, account `a`, messaging service `mg`, `until` (ms), `reason`."""
         return self._key(f"sender:{name}")
 
     def account(self, name: str) -> str:
         """HASH: revision `r`, `until` (ms), `reason`."""
         return self._key(f"account:{name}")
 
-    def template(self, name: str) -> str:
+    @property
+    def contents(self) -> str:
+        """HASH `<template>|<language or nothing>` → ContentSid, as the last process to start was configured."""
+        return self._key("contents")
+
+    def template(self, content_sid: str) -> str:
         """HASH: revision `r`, `state` (overrides the configured approval), `until` (ms), `reason`."""
-        return self._key(f"template:{name}")
+        return self._key(f"template:{content_sid}")
 
     def tag_state(self, sender: str) -> str:
         """HASH: ACCOUNT_UPDATE on this Page: revision `r`, `state` (unproven, proven, dead), `message`, `until`."""
@@ -194,7 +204,7 @@ ROW_FIELDS: Final = {
     "i": "intent of the last attempt (ms)",
     "p": "person digest of the last admission",
     "k": "crashes in a row",
-    "x": "1 when cancel was asked for while claimed",
+    "x": "1 when cancel was asked for while claimed; nothing is sent after it",
     "rd": "1 when the one re-decision after 63016 was used",
     "r": "reason of the last step",
     "c": "error code of the last step",
@@ -207,14 +217,17 @@ ROW_FIELDS: Final = {
     "w": "`<person digest>|<sender>` while waiting for an inbound",
     "tg": "numbers of the attempts that relied on ACCOUNT_UPDATE and may be on their way or sent",
     "fm": "form of the last attempt: t (template) or f (freeform)",
+    "li": "digest of the Twilio account and the From of the last attempt: which list at Twilio shows it",
     "g": "group",
     "fa": "attempts that were admitted but never posted, when there are any",
     "pr": "revision of the person's facts at the last claim",
+    "ps": "1 when it ended although an attempt of it may be at Twilio",
     "lo": "searches made for evidence of the unknown attempt",
     "ev": "`<attempt>:<sid>`: proof that an attempt was accepted, while it cannot be acted on yet",
 }
 """Fields of a ledger row. Besides these, `sid:<attempt>` is the SID of an attempt that is not the accepted one,
-and `cb:<sid>` the furthest callback (JSON) of a SID that is not, or not yet, the row's.
+`cb:<sid>` the furthest callback (JSON) of a SID that is not, or not yet, the row's, and `cb:` (no SID) the highest rank
+of the callbacks that found no room.
 """
 
 KEEP_ENDED_MS: Final = 72 * 3600 * 1000

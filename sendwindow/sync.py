@@ -9,7 +9,7 @@ from sendwindow import exchange
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt, SendSummary
 from sendwindow.bulk import Bulk, Progress
 from sendwindow.connect import checked_partition, connect_sync, disconnect_sync, replicas_asked
-from sendwindow.errors import QueueFull, StoreUnavailable
+from sendwindow.errors import FULL_AFTER_SILENCE, QueueFull, StoreUnavailable
 from sendwindow.exchange import Answer, Entry, Message
 from sendwindow.keys import Keys
 from sendwindow.patience import STORE_ERRORS, Patience
@@ -109,11 +109,16 @@ class Producer:
                 return self._enqueue_once(entries, arguments, repeated=patience.failures > 0)
             except STORE_ERRORS as error:
                 failure = error
+            unproven = tuple(entry.message for entry in entries)
             try:
                 pause = patience.after(failure)
             except StoreUnavailable as error:
-                error.unproven = tuple(entry.message for entry in entries)
+                error.unproven = unproven
                 raise
+            except QueueFull as error:
+                if patience.failures == 1:
+                    raise
+                raise StoreUnavailable(FULL_AFTER_SILENCE, unproven=unproven) from error
             time.sleep(pause)
 
     def _enqueue_once(self, entries: Sequence[Entry], arguments: list[Argument], *, repeated: bool) -> list[Answer]:

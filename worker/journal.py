@@ -1,12 +1,18 @@
 """Writes what a process did as JSON Lines that survive its kill -9, for `worker.verify`. No addresses, no bodies."""
 
+import errno
 import json
 import os
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from worker.clock import wall_now
+
+MOST_KEPT: Final = 100_000
+"""Lines a patient journal keeps in memory, some 25 MB of them; what comes then is only counted."""
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -16,11 +22,16 @@ def _wall_ms() -> float:
     return round(wall_now().timestamp() * 1000.0, 3)
 
 
+class JournalError(OSError):
+    """A line could not be written; what it was to tell has happened all the same."""
+
+
 class Journal:
     """Appends lines `{"t": wall ms, "who": …, "e": event, …}`; with path None it does nothing.
 
     Each line is one write() to a file opened with O_APPEND: several processes may share a file, and a line that was
-    written stays when the process is killed. Raises OSError when the file cannot be opened or written.
+    written stays when the process is killed. Raises OSError when the file cannot be opened, JournalError when it cannot
+    be written.
     """
 
     __slots__ = ("_clock", "_fd", "_who")
@@ -28,22 +39,27 @@ class Journal:
     def __init__(self, path: Path | None, who: str, clock: Callable[[], float] = _wall_ms) -> None:
         self._who = who
         self._clock = clock
-        self._fd: int | None = None
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            _end_torn_line(self._fd)
+        self._fd = None if path is None else _open(path)
 
     def write(self, event: str, **fields: object) -> None:
         """Append one line. Fields are JSON values; persons appear as labels, never as addresses.
 
         A field `t`, from `now`, dates the line back: what was asked of the store then, others may have seen already.
         """
-        if self._fd is None:
-            return
-        line = _encode({"t": self._clock(), "who": self._who, "e": event, **fields}).encode() + b"\n"
-        if os.write(self._fd, line) != len(line):
-            raise OSError(f"journal of {self._who}: a line was cut short; free space on its disk and start again")
+        if self.is_on:
+            self._add(_encode({"t": self._clock(), "who": self._who, "e": event, **fields}).encode() + b"\n")
+
+    def _add(self, line: bytes) -> None:
+        if self._fd is not None:
+            _append(self._fd, line)
+
+    @property
+    def problem(self) -> OSError | None:
+        """What keeps lines from being written now; always None where a failure is raised."""
+        return None
+
+    def catch_up(self) -> None:
+        """Write what could not be written before. Raises OSError when it still cannot be."""
 
     def now(self) -> float:
         """Tell the instant a line would carry."""
@@ -61,8 +77,98 @@ class Journal:
             self._fd = None
 
 
+class PatientJournal(Journal):
+    """One that a full disk does not end: lines wait in memory, with the instant they are of, until they can be written.
+
+    Whoever uses it looks at `problem` before doing what must not be done without proof. Each write tries again, and so
+    does `catch_up`.
+    """
+
+    __slots__ = ("_kept", "_missing", "_path", "_problem")
+
+    def __init__(self, path: Path | None, who: str, clock: Callable[[], float] = _wall_ms) -> None:
+        super().__init__(None, who, clock)
+        self._path = path
+        self._kept: deque[bytes] = deque()
+        self._missing = 0
+        self._problem: OSError | None = None
+        with suppress(OSError):
+            self.catch_up()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether lines are written at all, now or later."""
+        return self._path is not None
+
+    @property
+    def problem(self) -> OSError | None:
+        """What keeps lines from being written now."""
+        return self._problem
+
+    @property
+    def unwritten(self) -> int:
+        """How many lines the file lacks."""
+        return len(self._kept) + self._missing
+
+    def catch_up(self) -> None:
+        """Write what could not be written before. Raises OSError when it still cannot be."""
+        if self._path is None:
+            return
+        try:
+            if self._fd is None:
+                self._fd = _open(self._path)
+            if self._problem is not None:
+                _end_torn_line(self._fd)
+            while self._kept:
+                _append(self._fd, self._kept[0])
+                self._kept.popleft()
+            if self._missing:
+                gap = {"t": self.now(), "who": self._who, "e": "gap", "lines": self._missing}
+                _append(self._fd, _encode(gap).encode() + b"\n")
+                self._missing = 0
+        except OSError as error:
+            self._problem = error
+            raise
+        self._problem = None
+
+    def close(self) -> None:
+        """Try a last time, and close the file; later writes do nothing."""
+        with suppress(OSError):
+            self.catch_up()
+        super().close()
+        self._path = None
+
+    def _add(self, line: bytes) -> None:
+        if len(self._kept) < MOST_KEPT:
+            self._kept.append(line)
+        else:
+            self._missing += 1
+        with suppress(OSError):
+            self.catch_up()
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _end_torn_line(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _append(fd: int, line: bytes) -> None:
+    try:
+        written = os.write(fd, line)
+    except OSError as error:
+        raise JournalError(error.errno, error.strerror) from error
+    if written < len(line):
+        raise JournalError(errno.ENOSPC, "a line was cut short")
+
+
 def _end_torn_line(fd: int) -> None:
-    """Start on a new line: a kill may have cut the last one of an earlier process."""
+    """Start on a new line: a kill or a full disk may have cut the last one."""
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b"\n":
-        os.write(fd, b"\n")
+        _append(fd, b"\n")

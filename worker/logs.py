@@ -6,12 +6,13 @@ address or a password in a URL is cut from the finished line. They are nets: no 
 
 import hashlib
 import hmac
+import io
 import logging
 import re
 import secrets
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -65,6 +66,53 @@ _QUIET: Final = {"arq": logging.WARNING, "aiohttp.access": logging.WARNING, "asy
 _LABEL_HEX_DIGITS: Final = 16
 
 
+class LossyStream:
+    """Where lines go when nothing may end because one cannot be written: its disk is full, its reader is gone.
+
+    `lost`: lines that were not written since the last one that was.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        buffer = getattr(out, "buffer", None)
+        raw = getattr(buffer, "raw", buffer)
+        # Past the buffers where there are any: what they kept of a failed line would fail again at the process's end.
+        self._raw = raw if isinstance(raw, io.FileIO) else None
+        self._is_torn = False
+        self.lost = 0
+
+    def write(self, line: str) -> None:
+        """Write a line, or count it."""
+        try:
+            if self._raw is None:
+                self._out.write(line)
+                self._out.flush()
+            else:
+                self._write_raw(self._raw, line.encode("utf-8", "backslashreplace"))
+        except (OSError, ValueError):
+            self.lost += 1
+        else:
+            self.lost = 0
+
+    def flush(self) -> None:
+        """Do nothing: a line is flushed as it is written."""
+
+    def _write_raw(self, raw: io.FileIO, line: bytes) -> None:
+        left = b"\n" + line if self._is_torn else line
+        while left:
+            written = raw.write(left)
+            if not written:
+                raise BlockingIOError
+            self._is_torn = left[written - 1 : written] != b"\n"
+            left = left[written:]
+
+    def tell(self, _logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        """Have the first line after a loss say how many are missing."""
+        if self.lost:
+            event_dict["lines_lost"] = self.lost
+        return event_dict
+
+
 def configure_logs(
     log: LogSettings, stream: TextIO | None = None, context: MutableMapping[str, Any] | None = None
 ) -> None:
@@ -74,6 +122,9 @@ def configure_logs(
     would show arguments are silent below warnings.
     """
     out = stream if stream is not None else sys.stderr
+    lossy = LossyStream(out)
+    # More than either of its users calls.
+    lines = cast("TextIO", lossy)
     level = logging.getLevelNamesMapping()[log.level.upper()]
     is_json = log.format == "json" or (log.format == "auto" and not out.isatty())
     first: list[Processor] = [
@@ -81,15 +132,16 @@ def configure_logs(
         _adding(dict(context or {})),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        lossy.tell,
     ]
     last: list[Processor] = [refuse_personal_fields, *_rendering(is_json=is_json, colours=out.isatty()), scrub_line]
     structlog.configure(
         processors=[*first, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=False,
     )
-    _take_over_standard_logging(out, level, first, last)
+    _take_over_standard_logging(lines, level, first, last)
 
 
 def get_log() -> FilteringBoundLogger:

@@ -4,10 +4,11 @@ Every call is safe to repeat after a lost reply: by message id, request id or fe
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
 from worker.values.admissions import Admission, AdmitRequest
-from worker.values.claims import ClaimBatch, Reaped
+from worker.values.claims import ClaimBatch, Reaped, Suspects
 from worker.values.facts import StoredFacts
 from worker.values.people import ConsentEntry, Inbound, InboundApplied
 from worker.values.records import Record
@@ -19,8 +20,8 @@ from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 class Ledger(Protocol):
     """A message's way: claim, admit, settle; leases kept and reaped."""
 
-    async def claim(self, limit: int) -> ClaimBatch:
-        """Take up to `limit` due messages with a lease, a fence and their facts."""
+    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
+        """Take up to `limit` due messages with a lease, a fence and their facts; or one suspect, alone."""
         ...
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
@@ -73,7 +74,7 @@ class People(Protocol):
         """The consent ledger of a person, oldest first."""
         ...
 
-    async def facts(self, address: str, sender: str, account: str, template: str | None) -> StoredFacts:
+    async def facts(self, address: str, sender: str, account: str, content_sid: str | None) -> StoredFacts:
         """What a decision would see now; writes nothing."""
         ...
 
@@ -105,8 +106,8 @@ class Unknowns(Protocol):
         """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""
         ...
 
-    async def rivals(self, person_digest: str, message_id: str) -> list[RivalAttempt]:
-        """The other unproven attempts to a person.
+    async def rivals(self, person_digest: str, message_id: str, since: datetime) -> list[RivalAttempt] | None:
+        """The other unproven attempts to a person, at least those begun at or after `since`; None: too many to name.
 
         Ask after a list was read: what is admitted later cannot be on it.
         """

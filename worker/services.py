@@ -17,13 +17,13 @@ from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
 from worker.gateway.app import make_app, make_health_app
 from worker.gateway.serving import RunningGateway, serve
-from worker.journal import Journal
+from worker.journal import PatientJournal
 from worker.logs import configure_logs, get_log
 from worker.settings import Settings
 from worker.stores.store import Store
 from worker.telemetry.metrics import Metrics
 from worker.twilio.client import TwilioClient
-from worker.wiring import connect_store, load_rules, read_settings
+from worker.wiring import connect_store, load_rules, read_settings, register
 
 RETRY_SECONDS: Final = 0.5
 """How often a service that starts without its store tries again."""
@@ -45,7 +45,7 @@ class WorkerService:
 
     def __init__(self, settings: Settings, journal: Path | None = None) -> None:
         self._settings = settings
-        self._journal = Journal(journal, f"worker-{os.getpid()}")
+        self._journal = PatientJournal(journal, f"worker-{os.getpid()}")
         self._stopping = asyncio.Event()
         self._dispatcher: Dispatcher | None = None
 
@@ -56,6 +56,8 @@ class WorkerService:
             return "draining"
         if self._dispatcher is None or not (self._dispatcher.ready or self._dispatcher.failing):
             return "the store has not answered yet"
+        if (error := self._journal.problem) is not None:
+            return f"the journal cannot be written ({error.strerror})"
         failing = ", ".join(sorted(self._dispatcher.failing))
         return None if self._dispatcher.ready else f"the store does not answer ({failing})"
 
@@ -63,6 +65,7 @@ class WorkerService:
         """Work until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
         settings, log, meter = self._settings, get_log(), Metrics()
         health = None
+        self._journal.write("started")
         try:
             if settings.dispatch.health_port:
                 app, place = make_health_app(lambda: self.problem, meter), settings.dispatch
@@ -71,7 +74,7 @@ class WorkerService:
         finally:
             if health is not None:
                 await health.stop()
-            self._journal.close()
+            _close(self._journal, log)
             log.info("stopped", role="worker")
 
     async def _work(self, meter: Metrics, log: FilteringBoundLogger) -> None:
@@ -109,25 +112,26 @@ class GatewayService:
 
     def __init__(self, settings: Settings, journal: Path | None = None) -> None:
         self._settings = settings
-        self._journal = Journal(journal, f"gateway-{os.getpid()}")
+        self._journal = PatientJournal(journal, f"gateway-{os.getpid()}")
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Listen until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
         settings, log, rules = self._settings, get_log(), load_rules(self._settings)
+        self._journal.write("started")
         store = await _connect_patiently(settings, "gateway", log, self._stopping)
-        if store is None:
-            log.info("stopped", role="gateway")
-            return
         try:
+            if store is None:
+                return
             app = make_app(settings, store, rules, journal=self._journal, meter=Metrics(), log=log)
             running = await _listen(app, settings.gateway.host, settings.gateway.port, "gateway.port")
             _say_started("gateway", settings, rules, store, log)
             await self._stopping.wait()
             await running.stop()
         finally:
-            await store.close()
-            self._journal.close()
+            if store is not None:
+                await store.close()
+            _close(self._journal, log)
             log.info("stopped", role="gateway")
 
     async def stop(self) -> None:
@@ -142,6 +146,12 @@ async def _listen(app: web.Application, host: str, port: int, setting: str) -> R
         raise CannotListenError(f"Cannot listen on {host}:{port} ({error.strerror}). Set {setting}.") from error
 
 
+def _close(journal: PatientJournal, log: FilteringBoundLogger) -> None:
+    journal.close()
+    if journal.unwritten:
+        log.error("journal_incomplete", lines=journal.unwritten)
+
+
 def _say_stopping(role: str, stopping: asyncio.Event) -> None:
     get_log().info("stopping", role=role, again=stopping.is_set())
     stopping.set()
@@ -152,10 +162,7 @@ async def _open_for_service(settings: Settings, role: str) -> Store:
     await _probe(settings.store.url or "")
     store = await connect_store(settings, role)
     try:
-        await store.register_senders(
-            {sender.name: sender.account for sender in settings.senders.values()},
-            {language.sid: one.name for one in settings.templates.values() for language in one.languages.values()},
-        )
+        await register(store, settings)
     except BaseException:
         await store.close()
         raise

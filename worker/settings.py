@@ -196,7 +196,7 @@ F = TypeVar("F", StoreSettings, GatewaySettings, PolicySettings, GuardSettings, 
 
 def _flat(reader: Reader, data: Mapping[str, Any], name: str, shape: type[F]) -> F:
     table = reader.table(data.get(name, {}), name)
-    return reader.section(shape, table, name, f"SENDWINDOW_{name.upper()}_") or shape()
+    return reader.section(shape, table, name, f"SENDWINDOW_{name.upper()}_")
 
 
 N = TypeVar("N", WrittenAccount, WrittenSender, WrittenTemplate)
@@ -208,9 +208,7 @@ def _named(reader: Reader, data: Mapping[str, Any], name: str, shape: type[N]) -
         complaint = name_complaint(key)
         if complaint is not None:
             reader.fault(f'{name}."{key}"', *complaint)
-        read = reader.section(shape, reader.table(value, f"{name}.{key}"), f"{name}.{key}")
-        if read is not None:
-            found[key] = read
+        found[key] = reader.section(shape, reader.table(value, f"{name}.{key}"), f"{name}.{key}")
     return found
 
 
@@ -233,8 +231,8 @@ def _rows(section: str, shape: Any) -> list[str]:
     for member in fields(shape):
         rule: Rule = member.metadata["rule"]
         kind = f"{rule.kind}: {', '.join(rule.choices)}" if rule.choices else str(rule.kind)
-        if rule.least is not None and rule.most is not None:
-            kind += f", {rule.least:g} to {rule.most:g}"
+        if rule.span:
+            kind += f", {rule.span}"
         rows.append(f"| `{section}.{member.name}` | {kind} | {_shown(member.default)} | {rule.description} |")
     return rows
 

@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from policies.facts import Approval
 from sendwindow.addresses import RECIPIENT_FORMS, SENDER_FORMS, AddressError, parse_address, parse_sender_address
+from sendwindow.checks import LANGUAGE
+from sendwindow.lengths import VARIABLES, variable_complaints
 from sendwindow.vocabulary import Category, Channel
 from worker.settings_reader import Reader, closest
 from worker.settings_schema import (
@@ -23,10 +25,7 @@ from worker.settings_schema import (
 )
 from worker.values.accounts import Account
 
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
 _CONTENT_SID: Final = re.compile(r"HX[0-9a-fA-F]{32}")
-_VARIABLE: Final = re.compile(r"[A-Za-z0-9_]{1,16}")
-_MOST_VARIABLES: Final = 100
 _LEAST_KEY_CHARACTERS: Final = 16
 
 
@@ -48,6 +47,8 @@ def account(reader: Reader, name: str, written: WrittenAccount) -> Account | Non
             f"{key}.webhook_tokens", "is missing", "an API key never signs callbacks: set auth_token or webhook_tokens"
         )
         return None
+    if written.account_sid is None:
+        return None
     return Account(
         name=name,
         account_sid=written.account_sid,
@@ -61,8 +62,10 @@ def account(reader: Reader, name: str, written: WrittenAccount) -> Account | Non
 def sender(reader: Reader, name: str, written: WrittenSender, accounts: Mapping[str, Any]) -> Sender | None:
     """Build a sender; its channel follows from its address. `accounts`: all that were written, faulty or not."""
     key = f"senders.{name}"
-    if written.account not in accounts:
+    if written.account is not None and written.account not in accounts:
         reader.fault(f"{key}.account", f'there is no account "{written.account}"', closest(written.account, accounts))
+    if written.address is None:
+        return None
     try:
         channel = parse_sender_address(written.address).channel
     except AddressError:
@@ -72,6 +75,8 @@ def sender(reader: Reader, name: str, written: WrittenSender, accounts: Mapping[
         reader.fault(
             f"{key}.channel", f"does not match the address, which is {channel}", f'write "{channel}" or drop it'
         )
+    if written.account is None:
+        return None
     return Sender(name, written.account, channel, written.address, written.messaging_service_sid)
 
 
@@ -79,22 +84,22 @@ def template(reader: Reader, name: str, written: WrittenTemplate) -> Template | 
     """Build a template with its ContentSid per language. A ContentSid alone counts as approved."""
     key = f"templates.{name}"
     languages: dict[str, TemplateLanguage] = {}
-    for language, value in written.languages.items():
+    for language, value in (written.languages or {}).items():
         found = _language(reader, f"{key}.languages.{language}", language, value)
         if found is not None:
             languages[language] = found
-    if not written.languages:
+    if written.languages is not None and not written.languages:
         reader.fault(f"{key}.languages", "is empty", 'name at least one: en = "HX…"')
     for variable in written.variables:
-        if not _VARIABLE.fullmatch(variable):
+        if any(variable_complaints({variable: "x"})):
             reader.fault(f"{key}.variables", f'"{variable}" is no variable name', "use 1 to 16 letters or digits")
-    if len(written.variables) > _MOST_VARIABLES:
-        reader.fault(f"{key}.variables", "are too many", f"a template has at most {_MOST_VARIABLES}")
+    if len(written.variables) > VARIABLES:
+        reader.fault(f"{key}.variables", "are too many", f"a template has at most {VARIABLES}")
     for channel in written.channels:
         if channel not in tuple(Channel):
             reader.fault(f"{key}.channels", f'there is no channel "{channel}"', closest(channel, tuple(Channel)))
     known = frozenset(channel for channel in Channel if channel in written.channels)
-    if not languages or not known:
+    if not languages or not known or written.category is None:
         return None
     return Template(
         name, Category(written.category), frozenset(written.variables), languages, written.needs_phone, known
@@ -102,7 +107,7 @@ def template(reader: Reader, name: str, written: WrittenTemplate) -> Template | 
 
 
 def _language(reader: Reader, key: str, language: str, value: object) -> TemplateLanguage | None:
-    if not _LANGUAGE.fullmatch(language):
+    if not LANGUAGE.fullmatch(language):
         reader.fault(key, "is not a language code", "write it as WhatsApp does: en, en_US, pt_BR")
     table: Mapping[str, Any] = value if isinstance(value, Mapping) else {"sid": value}
     reader.unknown_keys(table, ("sid", "approval"), f"{key}.")

@@ -90,8 +90,8 @@ class Reader:
             if key not in names:
                 self.fault(f"{prefix}{key}", "there is no such setting", closest(str(key), names))
 
-    def section(self, shape: type[T], table: Mapping[str, Any], prefix: str, variables: str = "") -> T | None:
-        """Read one table into its dataclass; None when a required value is missing or unusable.
+    def section(self, shape: type[T], table: Mapping[str, Any], prefix: str, variables: str = "") -> T:
+        """Read one table into its dataclass. A required value that is missing or unusable is None, its fault noted.
 
         `variables`: the environment goes before the file with names of this beginning (`SENDWINDOW_STORE_`).
         """
@@ -105,8 +105,9 @@ class Reader:
             value = self._member(member, table, prefix, variables)
             if value is not MISSING:
                 found[member.name] = value
-        whole = all(member.name in found or member.default is not MISSING for member in members)
-        return shape(**found) if whole else None
+            elif member.default is MISSING:
+                found[member.name] = None
+        return shape(**found)
 
     def _unknown_variables(self, variables: str, names: list[str]) -> None:
         known = [variables + name.upper() for name in names]
@@ -222,7 +223,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _range(rule: Rule) -> str:
     whole = "a whole number" if rule.kind is Kind.INTEGER else "a number"
-    return f"write {whole} from {rule.least:g} to {rule.most:g}" if rule.least is not None else f"write {whole}"
+    return f"write {whole} from {rule.span}" if rule.span else f"write {whole}"
 
 
 def _number(rule: Rule, value: object) -> float | int:

@@ -42,6 +42,11 @@ class Rule:
     shape: str = ""
     required: bool = False
 
+    @property
+    def span(self) -> str:
+        """The numbers accepted, least to most; empty when every number is."""
+        return "" if self.least is None else f"{self.least} to {self.most}"
+
 
 _NO_DEFAULT: Final = object()
 
@@ -165,7 +170,12 @@ class DispatchSettings:
         Kind.NUMBER, "Seconds for Twilio's answer; beyond that the outcome is unknown", 30.0, least=0.1, most=120
     )
     grace_seconds: float = _setting(
-        Kind.NUMBER, "How long a stopping worker finishes what is under way", 25.0, least=0, most=600
+        Kind.NUMBER,
+        "How long a stopping worker finishes what is under way; less than `connect_timeout` and `read_timeout` "
+        "together makes unknowns of slow POSTs at a deploy",
+        25.0,
+        least=0,
+        most=600,
     )
     health_host: str = _setting(
         Kind.TEXT, "Address on which `run` answers `/health/live` and `/health/ready`", "127.0.0.1"
@@ -199,14 +209,16 @@ FLAT_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
 )
 """Sections that the environment may override, key by key."""
 
-# -- named sections as they are written ----------------------------------------------------------
+# -- named sections as they are written; what is required is None where it cannot be read ---------
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenAccount:
     """[accounts.NAME]: a Twilio account and its credentials."""
 
-    account_sid: str = _setting(Kind.TEXT, "The account's SID", pattern="AC" + _SID, shape="AC and 32 hex digits")
+    account_sid: str | None = _setting(
+        Kind.TEXT, "The account's SID", pattern="AC" + _SID, shape="AC and 32 hex digits"
+    )
     auth_token: str | None = _setting(Kind.REFERENCE, "Signs callbacks; also logs in without `api_key`", None)
     api_key: str | None = _setting(
         Kind.TEXT, "API key to log in with (recommended)", None, pattern="SK" + _SID, shape="SK and 32 hex digits"
@@ -222,8 +234,10 @@ class WrittenAccount:
 class WrittenSender:
     """[senders.NAME]: a "From" identity."""
 
-    account: str = _setting(Kind.TEXT, "Name of the account it belongs to")
-    address: str = _setting(Kind.TEXT, "`whatsapp:+…`, `messenger:<page id>`, `+…`, a short code or an alphanumeric id")
+    account: str | None = _setting(Kind.TEXT, "Name of the account it belongs to")
+    address: str | None = _setting(
+        Kind.TEXT, "`whatsapp:+…`, `messenger:<page id>`, `+…`, a short code or an alphanumeric id"
+    )
     channel: str | None = _setting(
         Kind.CHOICE, "Follows from `address`; when given, it must match", None, choices=tuple(Channel)
     )
@@ -236,8 +250,8 @@ class WrittenSender:
 class WrittenTemplate:
     """[templates.NAME]: a WhatsApp template and its ContentSid per language."""
 
-    category: str = _setting(Kind.CHOICE, "Category Meta assigned", choices=tuple(Category))
-    languages: Mapping[str, Any] = _setting(
+    category: str | None = _setting(Kind.CHOICE, "Category Meta assigned", choices=tuple(Category))
+    languages: Mapping[str, Any] | None = _setting(
         Kind.TABLE, 'Language to ContentSid: `en = "HX…"` (approved), or `{ sid = "HX…", approval = "paused" }`'
     )
     variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all its variables", ())

@@ -21,7 +21,10 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """A status as Twilio reports it. `status` is verbatim. `message_id` and `attempt`: None for messages of others."""
+    """A status as Twilio reports it. `status` is verbatim. `message_id` and `attempt`: None for messages of others.
+
+    `life`: when that message was enqueued (ms), None when the report does not say.
+    """
 
     message_sid: str
     status: str
@@ -29,6 +32,7 @@ class StatusReport:
     channel: Channel | None
     message_id: str | None
     attempt: int | None
+    life: int | None = None
 
 
 def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate:
@@ -49,6 +53,7 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
         code=report.code,
         message_id=report.message_id,
         attempt=report.attempt,
+        life=report.life,
         effects=_effects(report, entry, rules, is_failure=step.is_failure),
         reopen_after_ms=_reopen_after_ms(report, entry, chance),
         redecides=entry.error_class is ErrorClass.TEMPLATE,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from policies.rules import FILES, Rules, parse_rules
 from sendwindow.producer import Producer
 from worker import embedded
+from worker.dispatch.facts import content_sid_of
 from worker.settings import Settings, load_settings
 from worker.settings_checks import is_private
 from worker.stores.ledger import Tuning
@@ -94,8 +95,8 @@ def profile_of(settings: Settings) -> Literal["live", "sandbox"]:
     return "sandbox" if hosts and all(is_private(host) for host in hosts) else "live"
 
 
-async def connect_store(settings: Settings, role: str, tuning: Tuning | None = None) -> Store:
-    """Open the store. Raises StoreRefused and redis-py's errors."""
+async def connect_store(settings: Settings, role: str, tuning: Tuning | None = None, *, reading: bool = False) -> Store:
+    """Open the store; with `reading` a new one stays empty. Raises StoreRefused and redis-py's errors."""
     if settings.store.url is None or settings.store.person_key is None:
         raise ValueError("the settings have no store; take them from store_settings()")
     return await Store.connect(
@@ -107,14 +108,34 @@ async def connect_store(settings: Settings, role: str, tuning: Tuning | None = N
         lease=timedelta(seconds=settings.dispatch.lease_seconds),
         profile=profile_of(settings),
         tuning=tuning or Tuning(),
+        reading=reading,
+    )
+
+
+async def register(store: Store, settings: Settings) -> None:
+    """Tell the store what the names in messages stand for. Raises redis-py's errors."""
+    contents = {
+        (name, language or ""): content_sid_of(name, language, settings)
+        for name, template in settings.templates.items()
+        for language in (*template.languages, None)
+    }
+    senders = settings.senders.values()
+    await store.register_senders(
+        {sender.name: sender.account for sender in senders},
+        {name: content_sid for name, content_sid in contents.items() if content_sid is not None},
+        services={sender.name: sender.messaging_service_sid for sender in senders if sender.messaging_service_sid},
     )
 
 
 @asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """Open the store for one command, an embedded one included."""
+async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterator[Store]:
+    """Open the store for one command, an embedded one included.
+
+    `reading`: for whoever asks, or changes at most what is there already. A wrong person key that was the first to ask
+    would otherwise lock the right one out.
+    """
     with store_settings(settings) as complete:
-        store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET))
+        store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading)
         try:
             yield store
         finally:

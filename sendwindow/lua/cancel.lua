@@ -1,6 +1,7 @@
--- Cancels messages that no POST was admitted for. Safe to repeat.
+-- Cancels messages that no POST is under way for. Safe to repeat. Where an earlier attempt may be at Twilio the message ends
+-- all the same, but whoever asks must not take it for unsent.
 -- ARGV: message ids. Answers for each 'cancelled', 'too_late', 'ended' or 'unknown_id'.
-local FIELDS = { 's', 'l', 'w', 'x' }
+local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps' }
 local now = clock()
 local replies = {}
 for _, id in ipairs(ARGV) do
@@ -12,17 +13,17 @@ for _, id in ipairs(ARGV) do
   if not stage then
     reply = 'unknown_id'
   elseif stage == 'queued' or stage == 'waiting' or stage == 'retrying' then
+    reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
     end_message(id, row, 'cancelled', 'cancelled', nil, now)
-    reply = 'cancelled'
   elseif stage == 'claimed' then
     -- Admission refuses a message that carries `x`, so no POST will happen; whoever holds it ends it.
     if not row.x then
       redis.call('HSET', K.row(id), 'x', '1')
       note(id, now, 'cancel_asked')
     end
-    reply = 'cancelled'
+    reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
   elseif stage == 'cancelled' then
-    reply = 'cancelled'
+    reply = row.ps and 'too_late' or 'cancelled'
   elseif stage == 'posting' or stage == 'unknown' or stage == 'unresolved' then
     reply = 'too_late'
   else

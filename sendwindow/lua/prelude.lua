@@ -55,7 +55,7 @@ local function to_lane(lane, id, due, now)
   end
 end
 
--- Takes a message out of the one place it is in. `row` has at least `s`, `l` and `w`.
+-- Takes a message out of the one place it is in. `row` has at least `s`, `l`, `k` and `w`.
 -- Its lane may stay in `ready` or `timers`; the next claim finds it empty and takes it out.
 local function leave(id, row)
   local stage = row.s
@@ -67,6 +67,7 @@ local function leave(id, row)
     redis.call('ZREM', K.unresolved, id)
   elseif stage == 'queued' or stage == 'retrying' or stage == 'waiting' then
     redis.call('ZREM', K.lane(row.l), id)
+    if row.k then redis.call('ZREM', K.suspects, id) end
   end
   if row.w then
     local digest, sender = string.match(row.w, '^(.-)|(.*)$')
@@ -74,6 +75,14 @@ local function leave(id, row)
     redis.call('HDEL', K.row(id), 'w')
     row.w = nil
   end
+end
+
+-- Whether an attempt may be at Twilio without proof: those stay listed with their person. `row` has at least `n` and `p`.
+local function is_in_doubt(id, row)
+  for attempt = 1, row.p and tonumber(row.n) or 0 do
+    if redis.call('ZSCORE', K.permits(row.p), int(attempt) .. ':' .. id) then return true end
+  end
+  return false
 end
 
 -- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides.
@@ -84,6 +93,7 @@ local function end_message(id, row, stage, reason, code, now, rest)
   local key = K.row(id)
   redis.call('HSET', key, 's', stage, 'r', reason, 'z', int(now))
   if code then redis.call('HSET', key, 'c', code) end
+  if is_in_doubt(id, row) then redis.call('HSET', key, 'ps', '1') end
   redis.call('HDEL', key, 'x', 'k', 'pr', 'lo', 'cb')
   redis.call('HINCRBY', K.counts, 'end:' .. stage .. ':' .. reason, 1)
   if stage == 'dead' then

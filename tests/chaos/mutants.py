@@ -3,44 +3,33 @@
 from dataclasses import dataclass
 from typing import Final
 
-import policies.decide
-import sendwindow.exchange
-import worker.stores.ledger
-import worker.stores.statuses
-import worker.stores.unknowns
-from policies.consent import Permission, Standing
 from policies.unknown import next_step
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_made import (
+    CLAIM,
+    ENQUEUE,
+    REAP,
+    RESOLVE,
+    SETTLE,
+    STATUS,
     Make,
-    always_open,
     answers,
     answers_first,
-    approving,
     both,
-    edits,
     examines,
     follows_rule,
     invent_permits,
     late_intents,
     lua,
     optimistic,
-    post_refused,
     returns,
     sets,
-    text_instead,
     with_more,
     with_other,
-    without,
 )
+from tests.chaos.mutants_policy import ROWS
 from worker.gateway.status import StatusEndpoint
 from worker.values.posts import NotSent
-
-ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
-CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
-STATUS, RESOLVE = (worker.stores.statuses, "_STATUS"), (worker.stores.unknowns, "_RESOLVE")
-NO_EXPIRY: Final = tuple(rule for rule in policies.decide.RULES if rule.__name__ != "check_expiry")
-ANYBODY: Final = Permission(Standing.GRANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,96 +47,7 @@ def _table(promise: str, *rows: tuple[str, str, str, Make]) -> tuple[Mutant, ...
     return tuple(Mutant(name, breaks, promise, rule, make) for name, breaks, rule, make in rows)
 
 
-P1: Final = _table(
-    "P1",
-    (
-        "window_always_open",
-        "the session window is never closed",
-        "outside_window",
-        sets("policies.limits.session_window", always_open),
-    ),
-    (
-        "consent_ignored",
-        "everybody consents to everything",
-        "after_stop",
-        sets("policies.limits.permission", returns(ANYBODY)),
-    ),
-    (
-        "stop_not_held",
-        "a stop is answered while permits are open",
-        "after_stop",
-        sets("worker.gateway.inbound.wait_for_permits", answers(0)),
-    ),
-    (
-        "stale_admitted",
-        "admission does not ask whether the person's facts are still the same",
-        "after_stop",
-        lua("and same(K.person(ask.person), ask.seen_person)", "", ADMIT),
-    ),
-    (
-        "expiry_ignored",
-        "neither decision nor admission nor POST looks at the time",
-        "after_expiry",
-        both(
-            sets("policies.decide.RULES", NO_EXPIRY),
-            lua("return now < tonumber(ask.valid_until)", "return true", ADMIT),
-            sets("worker.dispatch.run.Run.start_by", lambda _run, _send, permit, _now: permit.lapses_at),
-        ),
-    ),
-    (
-        "refusal_sent",
-        "what was refused goes out",
-        "undecided",
-        sets("worker.dispatch.pipe.Pipe._not_now", post_refused),
-    ),
-    ("form_swapped", "templates go out as text", "other_form", edits(text_instead)),
-    ("variables_dropped", "templates go out without values", "missing_variables", without("ContentVariables")),
-    (
-        "variable_added",
-        "templates get a value too many",
-        "undeclared_variables",
-        with_other("ContentVariables", lambda text: text.replace("}", ',"9":"surplus"}')),
-    ),
-    (
-        "value_empty",
-        "templates go out with an empty value",
-        "bad_variables",
-        with_other("ContentVariables", lambda _: '{"1":""}'),
-    ),
-    (
-        "value_long",
-        "nobody counts what a template grows to",
-        "template_too_long",
-        with_other("ContentVariables", lambda _: '{"1":"' + "x" * 1025 + '"}'),
-    ),
-    (
-        "media_added",
-        "every message gets a picture",
-        "media_with_template",
-        with_more("MediaUrl", "https://example.com/picture.png"),
-    ),
-    (
-        "template_mistaken",
-        "templates go out under another ContentSid",
-        "unknown_template",
-        with_other("ContentSid", lambda _: "HX" + "9" * 32),
-    ),
-    (
-        "template_unchecked",
-        "rejected templates are used",
-        "template_not_approved",
-        sets("policies.content.pick_template", approving),
-    ),
-    (
-        "tag_breaker_off",
-        "nothing is learnt from a dead ACCOUNT_UPDATE",
-        "tag_known_dead",
-        both(
-            sets("worker.statuses.tag_after", returns(None)),
-            sets("worker.dispatch.outcomes.tag_after", returns(None)),
-        ),
-    ),
-)
+P1: Final = _table("P1", *ROWS)
 
 P2: Final = _table(
     "P2",

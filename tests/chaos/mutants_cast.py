@@ -12,10 +12,10 @@ from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings
 from worker.settings import Settings, parse_settings
 
 SHOP, TEXT = "whatsapp:+14155550100", "+14155550100"
-PAGE, BOARD = "messenger:1000000001", "messenger:1000000002"
-SENDERS: Final = {"shop": SHOP, "text": TEXT, "page": PAGE, "board": BOARD}
+PAGE, BOARD, STALL = (f"messenger:100000000{number}" for number in (1, 2, 3))
+SENDERS: Final = {"shop": SHOP, "text": TEXT, "page": PAGE, "board": BOARD, "stall": STALL}
 ACCOUNT_SID, TOKEN = "AC" + "d" * 32, "a token of the mutants"
-ORDER, CODE, OFFER, BANNED = ("HX" + digit * 32 for digit in "1234")
+ORDER, CODE, OFFER, BANNED, TAP = ("HX" + digit * 32 for digit in "12345")
 PUBLIC_URL = "https://hooks.example.com"
 
 
@@ -31,17 +31,18 @@ BOTH: Final = BODY | TEMPLATE
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of message and of person. `end`: what becomes of it. `wrote`: `before` is 25 h ago; `then`: and what else.
+    """A kind of message and of person. `end`: what becomes of it. `wrote`: `before` is 25 h ago, `today` 20 h.
 
+    `then`: what the person writes next. `consents`: whether consent was given, and what became of it.
     `says`: what the message carries. `expires_in` counts from the wall clock, a day behind the store's.
     """
 
     name: str
     end: str
     sender: str = "shop"
-    wrote: Literal["never", "before", "now"] = "never"
+    wrote: Literal["never", "before", "today", "now"] = "never"
     then: tuple[str, ...] = ()
-    consents: bool = True
+    consents: Literal["yes", "no", "withdrawn", "lapsed"] = "yes"
     purpose: Purpose = Purpose.UTILITY
     says: Mapping[str, Any] = field(default_factory=lambda: BOTH)
     expires_in: timedelta | None = None
@@ -54,15 +55,23 @@ KINDS: Final = (
     Kind("closed-text", "refused", wrote="before", says=BODY),
     Kind("never-text", "refused", says=BODY),
     Kind("waits", "accepted", wrote="before", says=BODY | {"when_closed": WhenClosed.WAIT}),
-    Kind("stranger", "refused", consents=False),
-    Kind("reply", "accepted", wrote="now", consents=False, purpose=Purpose.REPLY, says=BODY),
+    Kind("evening", "accepted", wrote="today", says=BODY),
+    Kind("stranger", "refused", consents="no"),
+    Kind("reply", "accepted", wrote="now", consents="no", purpose=Purpose.REPLY, says=BODY),
+    Kind("lapsed", "refused", consents="lapsed"),
+    Kind("withdrawn", "refused", wrote="now", consents="withdrawn"),
     Kind("stopped", "refused", wrote="now", then=("STOP",)),
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
     Kind("banned", "refused", says=_template("banned")),
     Kind("gaps", "refused", says=_template("order_update")),
     Kind("code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
     Kind("offer", "accepted", purpose=Purpose.MARKETING, says=_template("offer")),
+    Kind("misfit", "refused", says=_template("offer")),
+    Kind("us-offer", "refused", purpose=Purpose.MARKETING, says=_template("offer")),
+    Kind("id-tap", "refused", purpose=Purpose.AUTHENTICATION, says=_template("tap", "042")),
+    Kind("phone-tap", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("tap", "042")),
     Kind("sms", "accepted", sender="text", says=BODY),
+    Kind("sms-stranger", "refused", sender="text", consents="no", says=BODY),
     Kind("sms-stopped", "refused", sender="text", wrote="now", then=("STOP",), says=BODY),
     Kind("chat", "accepted", sender="page", wrote="now", says=BODY),
     Kind("chat-closed", "refused", sender="page", wrote="before", says=BODY),
@@ -73,7 +82,7 @@ KINDS: Final = (
 
 
 def settings_for(place: Place, base_url: str) -> Settings:
-    """One account with two Pages, a WhatsApp and an SMS sender; Twilio is the sandbox at `base_url`."""
+    """One account with three Pages, a WhatsApp and an SMS sender; Twilio is the sandbox at `base_url`."""
 
     def no_file(name: str) -> str:
         raise FileNotFoundError(name)
@@ -89,6 +98,7 @@ def settings_for(place: Place, base_url: str) -> Settings:
         "templates": {
             "order_update": template("UTILITY", ["1"], ORDER),
             "code": template("AUTHENTICATION", ["1"], CODE),
+            "tap": template("AUTHENTICATION", ["1"], TAP) | {"needs_phone": True},
             "offer": template("MARKETING", [], OFFER),
             "banned": template("UTILITY", [], {"sid": BANNED, "approval": "rejected"}),
         },
@@ -102,10 +112,11 @@ def sandbox_for(folder: Path, seed: int) -> SandboxConfig:
         accounts=(SandboxAccount(sid=ACCOUNT_SID, token=TOKEN),),
         inbound_url=f"{PUBLIC_URL}/twilio/inbound",
         templates={
-            ORDER: SandboxTemplate(name="order_update", variables=frozenset({"1"})),
-            CODE: SandboxTemplate(name="code", variables=frozenset({"1"})),
-            OFFER: SandboxTemplate(name="offer"),
-            BANNED: SandboxTemplate(name="banned", approved="rejected"),
+            ORDER: SandboxTemplate(name="order_update", variables=frozenset({"1"}), category="UTILITY"),
+            CODE: SandboxTemplate(name="code", variables=frozenset({"1"}), category="AUTHENTICATION"),
+            TAP: SandboxTemplate(name="tap", variables=frozenset({"1"}), category="AUTHENTICATION", needs_phone=True),
+            OFFER: SandboxTemplate(name="offer", category="MARKETING"),
+            BANNED: SandboxTemplate(name="banned", approved="rejected", category="UTILITY"),
         },
         journal=folder / "sandbox.jsonl",
         seed=seed,

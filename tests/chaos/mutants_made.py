@@ -5,13 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from aiohttp import web
 
+import sendwindow.exchange
+import worker.stores.ledger
+import worker.stores.statuses
+import worker.stores.unknowns
+from policies.consent import Permission, permission
 from policies.decision import FreeformContent, Refuse, Seen, Send, Wait
 from policies.facts import Approval
+from policies.tag import tag_problem
 from policies.templates import pick_template
 from policies.window import Window
 from sendwindow.scripts import Script
@@ -30,6 +36,10 @@ from worker.values.posts import CreateMessage, NotSent, Unproven
 Patch = pytest.MonkeyPatch
 Make = Callable[[Patch], None]
 Form = list[tuple[str, str]]
+
+ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
+CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
+STATUS, RESOLVE = (worker.stores.statuses, "_STATUS"), (worker.stores.unknowns, "_RESOLVE")
 
 # -- tools -------------------------------------------------------------------------------------------
 
@@ -87,6 +97,31 @@ def always_open(_person: object, policy: Any, now: Any) -> Window:
 def approving(draft: Any, fact: Any, policy: Any) -> Any:
     """Stands for `pick_template`, and takes every template for approved."""
     return pick_template(draft, fact and replace(fact, approval=Approval.APPROVED), policy)
+
+
+def fitting(**instead: Any) -> Callable[..., Any]:
+    """Stands for `pick_template`, and takes every template for one of the purpose's category, or as told."""
+
+    def pick(draft: Any, fact: Any, policy: Any) -> Any:
+        facts = instead or {"category": policy.purposes[draft.purpose].category}
+        return pick_template(draft, fact and replace(fact, **facts), policy)
+
+    return pick
+
+
+def deaf_to_withdrawals(person: Any, *asked: Any) -> Permission:
+    """Stands for `permission`, and hears only what was granted."""
+    return permission(replace(person, consents=tuple(one for one in person.consents if one.granted)), *asked)
+
+
+def never_ending(person: Any, *asked: Any) -> Permission:
+    """Stands for `permission`, and takes no notice of when consent ends."""
+    return permission(replace(person, consents=tuple(replace(one, expires_at=None) for one in person.consents)), *asked)
+
+
+def unproven_goes(tag: Any, policy: Any) -> Any:
+    """Stands for `tag_problem`, and lets any number of unproven messages of a Page go."""
+    return tag_problem(tag and replace(tag, in_flight=False), policy)
 
 
 async def post_refused(pipe: Pipe, run: Run, decision: Refuse | Wait) -> None:

@@ -1,14 +1,14 @@
 """The people of the scenario and the messages they get: addresses drawn from a seed, words said, ends expected."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sendwindow.contract import SendMessage
-from sendwindow.instants import to_ms
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_cast import SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
+from worker.commands.journals import write_accepted, write_consent
 from worker.sandbox.faults import Action, Match, Rule
 from worker.sandbox.phone import Say, say
 from worker.values.people import ConsentEntry
@@ -17,7 +17,7 @@ ORDINARY = Kind("ordinary", "accepted", wrote="now")
 
 
 class Players:
-    """Everybody has the name of the message that goes to them."""
+    """Everybody has the name of the message that goes to them; `id-`, `phone-` and `us-` tell the kind of address."""
 
     def __init__(self, rig: Rig, seed: int) -> None:
         self._rig = rig
@@ -33,18 +33,28 @@ class Players:
     def _address(self, name: str, sender: str) -> str:
         if name not in self._addresses:
             number = next(self._numbers)
-            by_id = self.chance.random() < 0.3
+            kind = name.partition("-")[0]
+            by_id = kind == "id" or (kind != "phone" and self.chance.random() < 0.3)
+            shown = f"DE.{number}abc" if by_id else f"+491715{number}0"
             self._addresses[name] = {
-                "shop": f"whatsapp:DE.{number}abc" if by_id else f"whatsapp:+491715{number}0",
+                "shop": f"whatsapp:{f'+14155{number}0' if kind == 'us' else shown}",
                 "text": f"+491715{number}1",
             }.get(sender, f"messenger:20000{number}")
         return self._addresses[name]
 
-    async def consent(self, name: str, sender: str = "shop") -> None:
-        """Record consent to everything, marketing included."""
+    async def consent(self, name: str, kind: Kind) -> None:
+        """Record consent to everything, marketing included, and what became of it."""
+        ends = datetime.now(UTC) + timedelta(hours=1) if kind.consents == "lapsed" else None
         for purpose in (None, "marketing"):
-            entry = ConsentEntry(granted=True, account="main", purpose=purpose, sender=None, source="mutants")
-            await self._rig.store.people.record_consent(self._address(name, sender), entry)
+            await self._say(name, kind.sender, ConsentEntry(True, "main", purpose, None, "mutants", expires_at=ends))
+        if kind.consents == "withdrawn":
+            await self._say(name, kind.sender, ConsentEntry(False, "main", None, None, "mutants"))
+
+    async def _say(self, name: str, sender: str, entry: ConsentEntry) -> None:
+        people, asked_at = self._rig.store.people, self._rig.journal.now()
+        address = self._address(name, sender)
+        await people.record_consent(address, entry)
+        write_consent(self._rig.journal, entry, people.digest(address), asked_at)
 
     async def write(self, name: str, *words: str, sender: str = "shop", sid: str | None = None) -> None:
         """Let a person write; comes back when the gateway answered."""
@@ -65,13 +75,8 @@ class Players:
         )
         receipt = await self._rig.producer.send(message)
         self._expected[name] = end or kind.end
-        self._rig.journal.write(
-            "accepted",
-            id=name,
-            duplicate=receipt.duplicate,
-            rule=message.unknown_rule,
-            expires=to_ms(message.expires_at or receipt.enqueued_at + message.lifetime),
-        )
+        person = self._rig.store.people.digest(message.to)
+        write_accepted(self._rig.journal, message, self._rig.settings, person, receipt)
 
     async def meet(
         self, name: str, end: str = "accepted", kind: Kind = ORDINARY, on_unknown: OnUnknown | None = None
@@ -79,7 +84,7 @@ class Players:
         """Let a person consent, write now if that is of the kind, and get a message."""
         if kind.wrote == "now":
             await self.write(name, "Hello", sender=kind.sender)
-        await self.consent(name, kind.sender)
+        await self.consent(name, kind)
         await self.send(name, kind, end, on_unknown=on_unknown)
 
     def trouble(self, action: str, name: str, sender: str = "shop", **more: Any) -> None:

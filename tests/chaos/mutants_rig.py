@@ -32,7 +32,7 @@ from worker.dispatch.budget import Budget
 from worker.dispatch.periodic import Duty
 from worker.dispatch.pipe import Pipe
 from worker.gateway.serving import RunningGateway, serve
-from worker.journal import Journal
+from worker.journal import Journal, PatientJournal
 from worker.sandbox.app import running
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.state import Sandbox
@@ -68,7 +68,7 @@ class Rig:
         self.gates = Gates(self._notify)
         self.offset = timedelta()
         self.steps: set[str] = set()
-        self._settings = settings
+        self.settings = settings
         self._keys: Keys = store.keys
         # Any: redis-py types its answers as either awaitable or not
         self._redis: Any = Redis.from_url(settings.store.url or "", decode_responses=True)
@@ -86,18 +86,18 @@ class Rig:
 
     async def start_worker(self, name: str) -> None:
         """Start a worker; comes back when it works."""
-        self._start(name, WorkerService(self._settings))
+        self._start(name, WorkerService(self.settings))
         await self.until(lambda: name in self._duties)
 
     async def start_gateway(self, name: str) -> None:
         """Start a gateway on a free port, to which the public URL leads from now on."""
-        self._start(name, GatewayService(self._settings))
+        self._start(name, GatewayService(self.settings))
         await self.until(lambda: name in self._listening)
         port = self._listening[name].port
-        self.sandbox.config.rewrites[self._settings.gateway.public_url] = f"http://127.0.0.1:{port}"
+        self.sandbox.config.rewrites[self.settings.gateway.public_url] = f"http://127.0.0.1:{port}"
 
     def _start(self, name: str, service: WorkerService | GatewayService) -> None:
-        service._journal = Journal(self.folder / f"{name}.jsonl", name)
+        service._journal = PatientJournal(self.folder / f"{name}.jsonl", name)
         context = contextvars.copy_context()
         context.run(OWNER.set, name)
         self._services[name] = service
@@ -200,6 +200,7 @@ class Rig:
         known = [await self._redis.zrange(key, 0, -1) for key in (self._keys.ready, self._keys.timers)]
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zcount(self._keys.leases, now, "+inf")
+        pipeline.zcard(self._keys.suspects)
         for lane in {lane for lanes in known for lane in lanes}:
             pipeline.zcount(self._keys.lane(lane), "-inf", now)
         return not any(await pipeline.execute()) and not self.sandbox.callbacks.pending

@@ -49,7 +49,10 @@ class Scenario:
         acts = (
             self._meet,
             self._traffic,
+            self._tag_unproven,
             self._tag_dies,
+            self._not_yet,
+            self._address_unusable,
             self._stop_before_admission,
             self._stop_before_post,
             self._worker_killed,
@@ -71,14 +74,17 @@ class Scenario:
         """Some write, a day passes, others write, some stop."""
         await self._rig.start_gateway("gateway-a")
         for name, kind in self._cast:
-            if kind.consents:
-                await self._players.consent(name, kind.sender)
+            if kind.consents != "no":
+                await self._players.consent(name, kind)
         before = [(name, kind.sender) for name, kind in self._cast if kind.wrote == "before"]
         await asyncio.gather(*(self._players.write(name, "Hello", sender=sender) for name, sender in before))
-        for name in ("tag-1", "tag-2"):
-            await self._players.write(name, "Hello", sender="board")
+        for name, sender in (("tag-1", "board"), ("tag-2", "board"), ("risk-1", "stall"), ("risk-2", "stall")):
+            await self._players.write(name, "Hello", sender=sender)
         await self._players.write("frozen", "Hello")
-        await self._rig.later(hours=25)
+        await self._rig.later(hours=5)
+        for name in (name for name, kind in self._cast if kind.wrote == "today"):
+            await self._players.write(name, "Hello")
+        await self._rig.later(hours=20)
         now = [(name, kind) for name, kind in self._cast if kind.wrote == "now"]
         says = (self._players.write(name, "Hello", *kind.then, sender=kind.sender) for name, kind in now)
         await asyncio.gather(*says)
@@ -105,6 +111,32 @@ class Scenario:
         await rig.tick()
         await rig.rest()
         rig.sandbox.faults.clear()
+
+    async def _tag_unproven(self) -> None:
+        """Nothing is heard of the first tagged message of a Page: the second one waits, until the tag is dead."""
+        kind = Kind("risk", "", "stall", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY)
+        self._players.trouble("callback_lost", "risk-1", "stall")
+        for name, end in (("risk-1", "accepted"), ("risk-2", "refused")):
+            await self._players.meet(name, end, kind)
+            await self._rig.rest()
+
+    async def _not_yet(self) -> None:
+        """A message for in twenty minutes."""
+        await self._players.write("early", "Hello")
+        await self._players.consent("early", ORDINARY)
+        begins = datetime.now(UTC) + self._rig.offset + timedelta(minutes=20)
+        await self._players.send("early", ORDINARY, not_before=begins)
+        await self._rig.rest()
+
+    async def _address_unusable(self) -> None:
+        """The provider calls an address unusable; the next message to it comes ten seconds later."""
+        self._players.trouble("reject", "gone", code=63024)
+        await self._players.meet("gone", "failed")
+        await self._rig.rest()
+        await self._rig.later(seconds=10)
+        self._players.share_address("gone", "gone-again")
+        await self._players.meet("gone-again", "refused")
+        await self._rig.rest()
 
     async def _tag_dies(self) -> None:
         """Meta ends ACCOUNT_UPDATE: one message a Page is risked, no second one."""
@@ -141,8 +173,8 @@ class Scenario:
         gate = rig.gates.hold("admit", "claimed")
         self._players.trouble("accept_hang", "taken")
         self._players.trouble("callback_lost", "taken")
-        self._players.trouble("hang", "lost")
-        for name in ("taken", "lost"):
+        self._players.trouble("hang", "phone-lost")
+        for name in ("taken", "phone-lost"):
             await self._players.meet(name, on_unknown=OnUnknown.RESEND_IF_ABSENT)
         await rig.until(lambda: all(rig.seen("post", fault=fault) for fault in ("accept_hang,callback_lost", "hang")))
         await self._players.meet("claimed")
@@ -191,7 +223,8 @@ class Scenario:
         trouble, meet, absent = self._players.trouble, self._players.meet, OnUnknown.RESEND_IF_ABSENT
         trouble("accept_reset", "by-callback")
         trouble("accept_garbage", "by-callback-too")
-        trouble("unavailable", "absent")
+        trouble("unavailable", "phone-absent")
+        trouble("unavailable", "id-absent")
         trouble("fail", "failing", code=63012)
         trouble("rate_limited", "slowed", retry_after=1)
         for name, sender in (("by-list", "shop"), ("resent", "shop"), ("given-up", "shop"), ("held", "text")):
@@ -203,12 +236,17 @@ class Scenario:
         await meet("held", "unresolved", Kind("text", "", "text", wrote="now", says=BODY), absent)
         await meet("given-up", "dead", on_unknown=OnUnknown.NEVER)
         await meet("resent", on_unknown=OnUnknown.RESEND)
-        await meet("absent", on_unknown=absent)
+        await meet("phone-absent", on_unknown=absent)
+        # Its list may show it under the phone behind the user id: silence there proves nothing.
+        await meet("id-absent", "unresolved", on_unknown=absent)
         for name in ("by-callback", "by-callback-too", "by-list"):
             await meet(name, on_unknown=OnUnknown.HOLD)
         await self._twins()
         await meet("failing")
-        await meet("witness")
+        await self._rig.rest()
+        # Lists date messages to the second: what is to vouch for one must be of a later second.
+        await self._rig.later(seconds=1)
+        await meet("phone-witness")
         await self._rig.rest()
         # The last one, because the provider's "slow down" stops the whole account for a second.
         await meet("slowed")

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, plan
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
 from worker import embedded
+from worker.commands.journals import write_accepted, write_consent
 from worker.journal import Journal
+from worker.settings import load_settings
 from worker.stores.store import Store
 from worker.values.people import ConsentEntry
 from worker.verify.case import Options
@@ -63,6 +65,8 @@ FAULT_RULES: tuple[dict[str, object], ...] = (
     {"action": "callback_reordered", "match": {"probability": 0.02}},
     {"action": "callback_first", "match": {"probability": 0.02}},
 )
+BURST = 50
+"""How many POSTs in a row are turned away while Twilio slows an account down."""
 
 
 @dataclass(slots=True)
@@ -101,6 +105,7 @@ class Nemesis:
         self._server = embedded.start(self.folder / "store", environ=self._environ)
         self._url = self._server.url
         self._config = write_settings(self.folder, self._url, self._gateway_port, self._sandbox_port)
+        self._settings = load_settings(str(self._config), self._environ)
         self._journals = self.folder / "journals"
         self._journal = Journal(self._journals / "nemesis.jsonl", "nemesis")
         self._chance = random.Random(self.seed)
@@ -186,7 +191,9 @@ class Nemesis:
         entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
         for number in range(self.doses.people):
             for address in (f"whatsapp:{_phone(number)}", _phone(number)):
+                asked_at = self._journal.now()
                 await self._store.people.record_consent(address, entry)
+                write_consent(self._journal, entry, self._store.people.digest(address), asked_at)
         for number in range(0, self.doses.people, 2):
             await self._post(
                 "say", {"from": f"whatsapp:{_phone(number)}", "to": "whatsapp:+14155550100", "body": "Hello"}
@@ -241,12 +248,13 @@ class Nemesis:
         messages = [self._message(self.accepted + index) for index in range(count)]
         while True:
             try:
-                await self._producer.send_many(messages)
+                receipts = (await self._producer.send_many(messages)).receipts
             except StoreUnavailable:
                 continue
             break
-        for message in messages:
-            self._journal.write("accepted", id=message.message_id, duplicate=False)
+        for message, receipt in zip(messages, receipts, strict=True):
+            first = replace(receipt, duplicate=False)
+            write_accepted(self._journal, message, self._settings, self._store.people.digest(message.to), first)
         self.accepted += len(messages)
 
     async def _someone_stops(self) -> None:
@@ -296,6 +304,8 @@ class Nemesis:
             case Fault.SCRIPT_FLUSH:
                 async with Redis.from_url(self._url) as redis:
                     await redis.script_flush()
+            case Fault.RATE_LIMIT:
+                await self._rate_limit()
         self.done[step.point or step.fault] += 1
 
     async def _kill_at_point(self, process: Process, step: Step) -> None:
@@ -313,6 +323,21 @@ class Nemesis:
         self._killed(process, step.point)
         process.stopping_at = None
         process.start()
+
+    async def _rate_limit(self) -> None:
+        """Turn away every POST until the whole burst has hit."""
+        rule = {"action": "rate_limited", "times": BURST, "retry_after": 1}
+        [number] = (await self._post("faults", {"rules": [rule]}))["ids"]
+        since = time.monotonic()
+        while await self._hits(number) < BURST:
+            if time.monotonic() - since > HANG_GUARD:
+                raise TimeoutError(f"the burst never hit {BURST} POSTs; look at {self.folder}")
+            await self._keep_busy()
+
+    async def _hits(self, number: int) -> int:
+        async with self._http.get(f"{self._sandbox}/faults") as response:
+            rules = (await response.json())["rules"]
+        return next(int(rule["hits"]) for rule in rules if rule["id"] == number)
 
     async def _keep_busy(self) -> None:
         """A point is only reached while there is work, if need be more than was asked for."""
@@ -358,7 +383,7 @@ class Nemesis:
         return sum(count for name, count in still.items() if name != "unknown")
 
     async def _open_messages(self) -> dict[str, int]:
-        """How many messages are on their way: in lanes, under a lease, unknown. Nothing when there are none."""
+        """How many messages are on their way: in lanes, suspects, leased, unknown. Nothing when there are none."""
         try:
             depths = await self._store.records.depths()
         except (RedisError, OSError):
@@ -366,7 +391,7 @@ class Nemesis:
         found: Counter[str] = Counter()
         for name, count in depths.items():
             kind = "lane" if "|" in name else name
-            if kind in ("lane", "leases", "unknown") and count:
+            if kind in ("lane", "leases", "suspects", "unknown") and count:
                 found[kind] += count
         return dict(found)
 
@@ -408,7 +433,7 @@ def _main() -> None:
     """Run once from the command line and print what came out."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.nemesis", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--long", action="store_true", help="50,000 messages instead of 400")
+    parser.add_argument("--long", action="store_true", help=f"{LONG.messages:,} messages instead of {SHORT.messages}")
     parser.add_argument("--folder", type=Path, help="keep journals and logs there")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="nemesis-"))

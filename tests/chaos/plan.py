@@ -9,7 +9,7 @@ from tests.chaos.stop_at import POINTS
 
 
 class Fault(StrEnum):
-    """What is done to a process or to the store."""
+    """What is done to a process, to the store, or by Twilio."""
 
     KILL_AT_POINT = "kill_at_point"
     KILL = "kill"
@@ -18,6 +18,7 @@ class Fault(StrEnum):
     STORE_KILL = "store_kill"
     STORE_PAUSE = "store_pause"
     SCRIPT_FLUSH = "script_flush"
+    RATE_LIMIT = "rate_limit"
 
 
 GATEWAY_POINTS = frozenset({"callback_before_write", "callback_after_write"})
@@ -52,11 +53,34 @@ class Doses:
     store_kills: int
     store_pauses: int
     script_flushes: int
+    rate_limits: int
 
 
-SHORT = Doses(300, 60, 2, each_point=1, kills=1, freezes=1, restarts=1, store_kills=1, store_pauses=0, script_flushes=1)
+SHORT = Doses(
+    300,
+    60,
+    2,
+    each_point=1,
+    kills=1,
+    freezes=1,
+    restarts=1,
+    store_kills=1,
+    store_pauses=0,
+    script_flushes=1,
+    rate_limits=1,
+)
 LONG = Doses(
-    50_000, 600, 4, each_point=22, kills=20, freezes=16, restarts=20, store_kills=8, store_pauses=6, script_flushes=10
+    50_000,
+    600,
+    4,
+    each_point=22,
+    kills=20,
+    freezes=16,
+    restarts=20,
+    store_kills=8,
+    store_pauses=6,
+    script_flushes=10,
+    rate_limits=6,
 )
 
 
@@ -71,6 +95,7 @@ def plan(seed: int, doses: Doses) -> Sequence[Step]:
         (Fault.STORE_KILL, doses.store_kills),
         (Fault.STORE_PAUSE, doses.store_pauses),
         (Fault.SCRIPT_FLUSH, doses.script_flushes),
+        (Fault.RATE_LIMIT, doses.rate_limits),
     ):
         faults += [(fault, "")] * count
     chance.shuffle(faults)

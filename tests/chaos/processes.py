@@ -13,13 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(slots=True)
 class Process:
-    """One process of the service. `stopping_at` names the point where it stops itself, None for a plain one."""
+    """One process of the service. `stopping_at` names the point where it stops itself, None for a plain one.
+
+    `poison`: the message that kills it.
+    """
 
     name: str
     command: Sequence[str]
     folder: Path
     environ: Mapping[str, str]
     stopping_at: tuple[str, int] | None = None
+    poison: str | None = None
     _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -27,6 +31,8 @@ class Process:
         through: tuple[str, ...] = ("-m", "worker")
         if self.stopping_at is not None:
             through = ("-m", "tests.chaos.stop_at", self.stopping_at[0], str(self.stopping_at[1]))
+        elif self.poison is not None:
+            through = ("-m", "tests.chaos.poison", self.poison)
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self._running = subprocess.Popen(
                 [sys.executable, *through, *self.command],

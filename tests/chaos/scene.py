@@ -19,13 +19,16 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from policies.rules import Rules
+from sendwindow.answers import Receipt
 from sendwindow.contract import SendMessage, Template
+from sendwindow.instants import from_ms
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import HANG_GUARD
 from tests.chaos.settings import PERSON_KEY
+from worker.commands.journals import write_accepted, write_consent
 from worker.dispatch.meter import NullMeter
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
@@ -99,6 +102,7 @@ class Scene:
     sandbox_url: str = field(init=False)
     producer: Producer = field(init=False)
     journal: Journal = field(init=False)
+    made: dict[str, SendMessage] = field(default_factory=dict)
 
     @property
     def journals(self) -> Path:
@@ -164,11 +168,13 @@ class Scene:
         """So many persons gave consent; none of them has written."""
         entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
         for number in range(people):
+            asked_at = self.journal.now()
             await self.store.people.record_consent(phone(number), entry)
+            write_consent(self.journal, entry, self.store.people.digest(phone(number)), asked_at)
 
     def message(self, number: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD) -> SendMessage:
         """Make the message of a number: the template, as nobody's window is open."""
-        return SendMessage(
+        message = SendMessage(
             to=phone(number % people),
             sender="shop",
             purpose=Purpose.UTILITY,
@@ -176,6 +182,8 @@ class Scene:
             template=Template(name="order_update", language="en", variables={"1": "4711"}),
             on_unknown=rule,
         )
+        self.made[message.message_id] = message
+        return message
 
     async def send(
         self, count: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD, producer: Producer | None = None
@@ -187,7 +195,9 @@ class Scene:
 
     def accepted(self, message_id: str) -> str:
         """Note that an enqueue returned."""
-        self.journal.write("accepted", id=message_id, duplicate=False)
+        message, now = self.made[message_id], from_ms(self.sandbox.outbox.now_ms())
+        person = self.store.people.digest(message.to)
+        write_accepted(self.journal, message, self.settings, person, Receipt(message_id, False, now))
         self.sent.append(message_id)
         return message_id
 
@@ -267,6 +277,7 @@ class Scene:
         if not report.ok:
             render(report, Console())
         assert report.ok, f"verify found promises broken; journals in {self.journals}"
+        assert not report.not_judged
         assert ({"P1", "P3"} if unposted else set()) == {"P1", "P2", "P3"} & set(report.unchecked)
         return report
 

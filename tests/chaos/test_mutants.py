@@ -21,6 +21,7 @@ def assert_kept(outcome: Outcome) -> None:
     assert red(outcome) == set()
     assert outcome.report.ok
     assert outcome.report.unchecked == ()
+    assert outcome.report.not_judged == {}
     assert outcome.unexpected == {}
     assert outcome.came_to_rest
 
@@ -35,7 +36,15 @@ async def test_the_service_as_it_is_keeps_every_promise(
     counts = outcome.report.counts
     assert set(counts.faults) == {
         *("accept_garbage", "accept_hang", "accept_reset", "accept_unavailable", "fail", "hang", "rate_limited"),
-        *("unavailable", "list_lag", "callback_doubled", "callback_first", "callback_lost", "callback_reordered"),
+        *(
+            "reject",
+            "unavailable",
+            "list_lag",
+            "callback_doubled",
+            "callback_first",
+            "callback_lost",
+            "callback_reordered",
+        ),
     }
     assert set(counts.resolved) == {
         *("evidence_callback", "evidence_list", "held_by_rule", "never_by_rule", "resent_by_rule"),

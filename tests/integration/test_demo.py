@@ -2,22 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from policies.status import RANKS
 from sendwindow.vocabulary import Stage
 from tests.integration.house import HANG_SECONDS
 from worker.commands.exits import Exit
 from worker.commands.line import main
 from worker.commands.states import TRANSITIONS
+from worker.logs import REMOVED
 
 KNOWN = {(before, after) for before, after, _ in TRANSITIONS}
 
@@ -34,24 +39,106 @@ def demo(root: Path, folder: Path, *arguments: str) -> subprocess.CompletedProce
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A whole demo. `metrics`: the gateway's, as they were last while it ran."""
+
+    folder: Path
+    kept: Path
+    code: int
+    printed: str
+    metrics: str
+
+
+@pytest.fixture(scope="module")
+def played(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    folder = tmp_path_factory.mktemp("demo")
+    kept, metrics = folder / "journals", ""
+    command = [sys.executable, "-m", "worker", "demo", "--keep", str(kept)]
+    with subprocess.Popen(
+        command, cwd=root, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            for _ in range(10 * HANG_SECONDS):
+                with suppress(subprocess.TimeoutExpired):
+                    printed, _ = process.communicate(timeout=0.3)
+                    return Played(folder, kept, process.returncode, printed, metrics)
+                metrics = scraped(folder) or metrics
+        finally:
+            process.kill()
+    raise TimeoutError("the demo hangs")
+
+
+def scraped(folder: Path) -> str:
+    """The metrics of the gateway of the demo that runs in `folder`; empty while there is none."""
+    with suppress(OSError, StopIteration, HTTPException):
+        config = next(folder.glob("sendwindow-demo-*/sendwindow.toml")).read_text()
+        address = re.search(r'public_url = "http://([0-9.:]+)"', config)
+        assert address is not None
+        connection = HTTPConnection(address[1], timeout=HANG_SECONDS)
+        with closing(connection):
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+    return ""
+
+
 def test_the_demo_comes_out_as_written_beside_each_message(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, played: Played, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 0: every message ended as expected, verify refutes nothing, and no process or folder is left behind.
 
     Its journals satisfy `verify` once more from the command line, and every step in them is in the drawing of stages.
     """
-    kept = tmp_path / "journals"
-    played = demo(root, tmp_path, "--keep", str(kept))
-    assert played.returncode == Exit.DONE, played.stdout[-4000:] + played.stderr[-2000:]
+    assert played.code == Exit.DONE, played.printed[-6000:]
     total = len((root / "examples/messages.jsonl").read_text().splitlines())
-    assert f"{total} of {total} as expected" in played.stdout
-    assert "verify: nothing broken (P1, P2, P3, P4, requests kept)" in played.stdout
-    assert not list(tmp_path.glob("sendwindow-demo-*"))
-    assert main(["verify", "--journal", str(kept), "--open", "unresolved"]) == Exit.DONE
+    assert f"{total} of {total} as expected" in played.printed
+    assert "verify: nothing broken (P1, P2, P3, P4, requests kept)" in played.printed
+    assert not list(played.folder.glob("sendwindow-demo-*"))
+    assert main(["verify", "--journal", str(played.kept), "--open", "unresolved"]) == Exit.DONE
     assert "nothing broken" in capsys.readouterr().out
-    unknown = set(steps(kept.glob("*.jsonl"))) - KNOWN
+    unknown = set(steps(played.kept.glob("*.jsonl"))) - KNOWN
     assert unknown == set()
+
+
+def test_no_log_and_no_metric_tells_of_a_person(root: Path, played: Played) -> None:
+    """No address, text or variable of the examples is in them, and the nets of worker/logs.py had nothing to catch."""
+    logs = {path.name: path.read_text() for path in (played.kept / "logs").glob("*.log")}
+    everything = "\n".join([*logs.values(), played.metrics])
+    assert everything.count('"event": "attempt"') > 100
+    assert "\nsendwindow_callbacks_total{" in played.metrics
+    assert REMOVED not in everything
+    assert '"removed"' not in everything
+    said = "\n".join([leaves(line) for text in logs.values() for line in text.splitlines()] + [played.metrics])
+    addresses, words = personal(root / "examples")
+    assert {address for address in addresses if address in everything} == set()
+    assert {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said)} == set()
+
+
+def leaves(line: str) -> str:
+    """The values of a log line one by one, without its instant; a line that is no JSON as it is."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line
+    return "\n".join(str(value) for name, value in fields.items() if name != "at")
+
+
+def personal(examples: Path) -> tuple[set[str], set[str]]:
+    """What must not be told: the examples' addresses without channel and sign, and their texts.
+
+    Left out are texts of one or two characters, found anywhere, and those that are words of Sendwindow's own.
+    """
+    addresses, texts = set(), set()
+    for name in ("messages.jsonl", "people.jsonl"):
+        for line in (examples / name).read_text().splitlines():
+            row = json.loads(line)
+            message = row.get("message", {})
+            addresses |= {row.get("address"), message.get("to")}
+            content = [message.get("freeform"), (message.get("template") or {}).get("variables"), {"": row.get("body")}]
+            texts |= {str(text) for part in content if isinstance(part, dict) for text in part.values()}
+    own = {"none", "stop", "start", *RANKS}
+    bare = {address.rpartition(":")[2].removeprefix("+") for address in addresses if address}
+    return bare, {text for text in texts if len(text) > 2 and text.casefold() not in own}
 
 
 def test_a_deviation_is_told_with_its_trace_and_fails(root: Path, tmp_path: Path) -> None:

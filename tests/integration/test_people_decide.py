@@ -100,7 +100,7 @@ def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
         move_clocks(made, timedelta(minutes=11))
         reaches(made, "replayed", Stage.DEAD)
         reaches(made, "not-sent", Stage.UNRESOLVED)
-        person(made, "dead", "replay", "replayed")
+        person(made, "dead", "replay", "replayed", "--even-if-sent")
         person(made, "unknown", "resolve", "not-sent", "--not-sent")
         for message_id in ("replayed", "not-sent"):
             assert made.ends(message_id, status="read").stage is Stage.ACCEPTED

@@ -259,6 +259,13 @@ def test_what_stops_something_says_for_how_long() -> None:
     assert ERRORS.entries[63042].wait == timedelta(0)
 
 
+def test_an_entry_names_a_wait_only_where_one_is_kept() -> None:
+    """A wait that nothing reads would promise a pause nobody makes."""
+    for entry in ERRORS.entries.values():
+        if entry.error_class in (FAIL, OPTOUT, CONFIG, IGNORE, RECONCILE, TEMPLATE):
+            assert entry.wait == timedelta(0), entry.code
+
+
 def test_a_retry_is_bounded_by_tries_and_a_throttle_by_expiry() -> None:
     """A code that may be tried again says how often; a full queue or a rate limit is waited out."""
     for entry in ERRORS.entries.values():

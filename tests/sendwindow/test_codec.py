@@ -85,7 +85,7 @@ def test_the_stores_id_outranks_the_one_inside() -> None:
 
 def test_a_job_is_64_kib_at_most() -> None:
     """A larger one is an error before anything is queued, and names what to shorten."""
-    variables = {str(number): "x" * 1600 for number in range(42)}
+    variables = {str(number): "x" * 1024 for number in range(64)}
     with pytest.raises(InvalidMessage, match="shorten variables or metadata"):
         encode_job(a_message(template={"name": "t", "variables": variables}), 1)
 

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from sendwindow.answers import CancelAnswer
-from sendwindow.errors import IdConflict, StoreUnavailable
+from sendwindow.errors import IdConflict, QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from tests.sendwindow.rig import Cut, Open, a_message, proxied
@@ -128,3 +128,35 @@ async def test_the_same_object_can_be_sent_again_after_giving_up(
     assert many.value.summary.done == 0
     assert message.to not in str(caught.value)
     assert await redis_client.zcard(Keys(store.partition).lane("shop|normal|")) == 1
+
+
+async def test_a_store_that_fills_up_after_a_lost_reply_denies_nothing(
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
+) -> None:
+    """The first try may have queued it, and did: the error calls it unproven, and sending it again is one message."""
+    messages = [a_message(message_id=f"m{number}") for number in range(2)]
+
+    async def fill() -> None:
+        await redis_client.config_set("maxmemory", "1")
+
+    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+        await producer.send(a_message(message_id="m9"))
+        proxy.before_cut = fill
+        try:
+            proxy.cuts = [Cut.REPLY]
+            with pytest.raises(StoreUnavailable, match="send the same object again") as single:
+                await producer.send(messages[0])
+            with pytest.raises(QueueFull) as at_once:
+                await producer.send(a_message())
+            await redis_client.config_set("maxmemory", "0")
+            proxy.cuts = [Cut.REPLY]
+            with pytest.raises(StoreUnavailable) as many:
+                await producer.send_many(messages)
+        finally:
+            await redis_client.config_set("maxmemory", "0")
+        assert [(await producer.send(message)).duplicate for message in messages] == [True, True]
+    assert single.value.unproven == (messages[0],)
+    assert at_once.value.unproven == ()
+    assert many.value.unproven == tuple(messages)
+    assert many.value.summary is not None
+    assert many.value.summary.done == 0

@@ -200,7 +200,7 @@ async def test_only_bad_ones_ask_the_store_nothing(open_any: Open) -> None:
 async def test_large_messages_make_smaller_batches(open_here: Open) -> None:
     """A script call stays short whatever the messages hold."""
     seen: list[int] = []
-    large = {"name": "t", "variables": {str(number): "x" * 1600 for number in range(36)}}
+    large = {"name": "t", "variables": {str(number): "x" * 1024 for number in range(56)}}
     async with open_here() as producer:
         await producer.send_many([a_message(template=large) for _ in range(30)], on_progress=seen.append)
     assert seen == [19, 30]
@@ -310,6 +310,22 @@ async def test_cancel_answers_by_stage(
         assert await producer.cancel("m1") == answer
         assert await producer.cancel("m1") == answer
         assert await producer.cancel("m2") is CancelAnswer.UNKNOWN_ID
+
+
+@pytest.mark.parametrize("stage", ["queued", "waiting", "retrying", "claimed"])
+async def test_cancel_comes_too_late_while_an_earlier_attempt_is_in_doubt(
+    open_here: Open, store: "StoreUnderTest", redis_client: Redis, stage: str
+) -> None:
+    """It may be at Twilio: nobody is told that it never went out, however often they ask. It is not sent again."""
+    keys = Keys(store.partition)
+    async with open_here() as producer:
+        await producer.send(a_message(message_id="m1"))
+        await redis_client.hset(keys.row("m1"), mapping={"s": stage, "n": "2", "p": "d1"})  # type: ignore[misc]  # as above
+        await redis_client.zadd(keys.permits("d1"), {"1:m1": 1})
+        for _ in range(2):
+            assert await producer.cancel("m1") is CancelAnswer.TOO_LATE
+        fields = await redis_client.hmget(keys.row("m1"), ["s", "x"])  # type: ignore[misc]  # as above
+    assert fields == ([b"claimed", b"1"] if stage == "claimed" else [b"cancelled", None])
 
 
 async def test_a_cancelled_id_stays_taken(open_here: Open) -> None:

@@ -24,14 +24,16 @@ from worker.dispatch.meter import NullMeter
 from worker.dispatch.reconcile import Patterns, Reconciler
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher, Times
+from worker.dispatch.steady import Health, Patience
 from worker.dispatch.unknown import Search
-from worker.journal import Journal
+from worker.journal import PatientJournal
 from worker.settings import Settings, parse_settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
 from worker.twilio.client import TwilioClient
 from worker.values.people import ConsentEntry, Inbound
 from worker.values.records import Record
+from worker.wiring import register
 
 ACCOUNT_SID = "AC" + "1" * 32
 SHOP = "whatsapp:+14155550100"
@@ -49,7 +51,11 @@ def settings_for(base_url: str, **dispatch: Any) -> Settings:
         "accounts": {"main": {"account_sid": ACCOUNT_SID, "auth_token": "env:T", "base_url": base_url}},
         "senders": {"shop": {"account": "main", "address": SHOP}, "page": {"account": "main", "address": PAGE}},
         "templates": {
-            "order": {"category": "UTILITY", "variables": ["1"], "languages": {"en": "HX" + "0" * 32}},
+            "order": {
+                "category": "UTILITY",
+                "variables": ["1"],
+                "languages": {"en": "HX" + "0" * 32, "de": "HX" + "1" * 32},
+            },
         },
         "dispatch": dispatch,
     }
@@ -220,7 +226,7 @@ class World:
         self.place = place
         self.watch = Watch()
         self.journal_path = journal
-        self.journal = Journal(journal, "w1")
+        self.journal = PatientJournal(journal, "w1")
         self.reports = Reports(self.journal, self.watch, structlog.get_logger().bind())
         self.rules = rules()
         self.producer = Producer(place.url, place.partition)
@@ -303,7 +309,10 @@ class World:
     def search(self, budget: Budget | None = None) -> Search:
         budget = budget or Budget(1000, 1000, lambda: 0.0)
         lists = Lists(self.store.unknowns, self.client, budget, self.reports.log)
-        return Search(self.settings, self.rules, self.store.unknowns, self.store.statuses, lists, self.reports)
+        patience = Patience(Health(self.reports.log, self.watch), lambda: self.chance)
+        return Search(
+            self.settings, self.rules, self.store.unknowns, self.store.statuses, lists, patience, self.reports
+        )
 
     def reconciler(self, budget: Budget | None = None) -> Reconciler:
         return Reconciler(
@@ -347,32 +356,35 @@ async def dispatching(
     **dispatch: Any,
 ) -> AsyncIterator[World]:
     """Open a partition of the sandbox profile (its clock can be moved) beside a scripted Twilio."""
-    async with twilio_serving(answer) as twilio:
-        settings = settings_for(twilio.url, **dispatch)
-        store = await Store.connect(
-            place.url,
-            partition=place.partition,
-            person_key=PERSON_KEY,
-            worker_id="w1",
-            profile="sandbox",
-            lease=timedelta(seconds=settings.dispatch.lease_seconds),
-            tuning=Tuning(budget=timedelta(seconds=0.5)),
-        )
-        client = TwilioClient(
-            settings.accounts,
-            slots=settings.dispatch.slots,
-            connect_timeout=settings.dispatch.connect_timeout,
-            read_timeout=settings.dispatch.read_timeout,
-        )
-        await store.register_senders(
-            {name: sender.account for name, sender in settings.senders.items()},
-            {language.sid: one.name for one in settings.templates.values() for language in one.languages.values()},
-        )
-        async with client:
-            world = World(settings, store, twilio, client, place=place, journal=journal)
-            try:
-                yield world
-            finally:
-                await world.producer.close()
-                await store.close()
-                world.journal.close()
+    async with twilio_serving(answer) as twilio, dispatching_to(twilio, place, journal, **dispatch) as world:
+        yield world
+
+
+@asynccontextmanager
+async def dispatching_to(twilio: Twilio, place: Place, journal: Path, **dispatch: Any) -> AsyncIterator[World]:
+    """Open the same beside whatever answers at the URL of `twilio`."""
+    settings = settings_for(twilio.url, **dispatch)
+    store = await Store.connect(
+        place.url,
+        partition=place.partition,
+        person_key=PERSON_KEY,
+        worker_id="w1",
+        profile="sandbox",
+        lease=timedelta(seconds=settings.dispatch.lease_seconds),
+        tuning=Tuning(budget=timedelta(seconds=0.5)),
+    )
+    client = TwilioClient(
+        settings.accounts,
+        slots=settings.dispatch.slots,
+        connect_timeout=settings.dispatch.connect_timeout,
+        read_timeout=settings.dispatch.read_timeout,
+    )
+    await register(store, settings)
+    async with client:
+        world = World(settings, store, twilio, client, place=place, journal=journal)
+        try:
+            yield world
+        finally:
+            await world.producer.close()
+            await store.close()
+            world.journal.close()

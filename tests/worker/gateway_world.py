@@ -19,7 +19,7 @@ from tests.worker.stores_world import Place, World, opened
 from worker.gateway.app import make_app
 from worker.gateway.parts import GatewayStore
 from worker.gateway.serving import RunningGateway, serve
-from worker.journal import Journal
+from worker.journal import PatientJournal
 from worker.ports import People, Records, Statuses
 from worker.settings import Settings, parse_settings
 from worker.stores.store import Store
@@ -196,7 +196,7 @@ async def serving(
     out = io.StringIO()
     log = structlog.wrap_logger(structlog.PrintLogger(out), processors=[structlog.processors.add_log_level, _as_json])
     meter = Metrics()
-    written = Journal(journal, "gateway")
+    written = PatientJournal(journal, "gateway")
     app = make_app(settings_for_tests(**overrides), store, rules(), journal=written, meter=meter, log=log)
     gateway = await serve(app, "127.0.0.1", 0)
     try:

@@ -16,7 +16,7 @@ from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage
 from worker.stores.calls import Calls
 from worker.stores.store import Store
 from worker.values.admissions import Admission, AdmitRequest, Permit
-from worker.values.claims import Claimed
+from worker.values.claims import Claimed, Suspects
 from worker.values.effects import Effect
 from worker.values.people import Inbound, InboundApplied
 from worker.values.settlements import Result, SettleAccepted, SettleAgain, Settled, SettleEnd, Settlement, SettleUnknown
@@ -28,8 +28,12 @@ ANNA = "whatsapp:+14155550123"
 BERT = "whatsapp:+14155550124"
 SENDER = "shop"
 ACCOUNT = "main"
+ORDER = "HX" + "5" * 32
+"""The ContentSid of `order_update`."""
+
 LEASE = timedelta(seconds=15)
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
+PAST = datetime(2001, 1, 1, tzinfo=UTC)
 TRACE = Trace(
     "2026-11", datetime(2026, 11, 21, tzinfo=UTC), (Verdict("consent", "pass"), Verdict("window", "choose", "open"))
 )
@@ -95,8 +99,8 @@ class World:
         word: bytes = reply[0][0]
         return word
 
-    async def claim(self, limit: int = 10) -> tuple[Claimed, ...]:
-        return (await self.store.ledger.claim(limit)).claimed
+    async def claim(self, limit: int = 10, suspects: Suspects = Suspects.FIRST) -> tuple[Claimed, ...]:
+        return (await self.store.ledger.claim(limit, suspects)).claimed
 
     async def claim_one(self) -> Claimed:
         (claimed,) = await self.claim(1)
@@ -250,7 +254,7 @@ async def opened(place: Place, *, worker_id: str = "w1", **options: Any) -> Asyn
         **options,
     )
     try:
-        await store.register_senders({SENDER: ACCOUNT, "other": ACCOUNT})
+        await store.register_senders({SENDER: ACCOUNT, "other": ACCOUNT}, {("order_update", ""): ORDER})
         yield World(store, store._calls)
     finally:
         await store.close()

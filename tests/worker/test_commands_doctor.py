@@ -30,6 +30,12 @@ def findings(command: CommandLine, *arguments: str) -> dict[str, str]:
     return {f"{line['mark']} {line['what']}": line["finding"] for line in answer.objects}
 
 
+async def used(store: StoreUnderTest) -> None:
+    """Let a worker of a sandbox have opened the store."""
+    async with opened(store):
+        pass
+
+
 def test_a_sound_system_passes_and_old_policy_entries_are_told(command: CommandLine) -> None:
     """All is well: exit 0. A rule past its end date is a warning that says what to set."""
     answer = command("doctor")
@@ -62,9 +68,11 @@ def test_a_clock_that_is_off_is_told(command: CommandLine, store: StoreUnderTest
     assert "NTP" in findings(command)["warning clock"]
 
 
-def test_another_person_key_fails_the_check(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_person_key_fails_the_check(
+    command: CommandLine, store: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With another person key opt-outs would not be found: that is a failure with a remedy."""
-    findings(command)
+    asyncio.run(used(store))
     monkeypatch.setenv("TEST_PERSON_KEY", "another person key than before")
     answer = command("doctor")
     assert answer.code == Exit.FAILED
@@ -178,9 +186,9 @@ async def test_live_takes_no_other_server_for_twilio(command: CommandLine) -> No
     assert "accounts.main.base_url" in found[2]
 
 
-def test_the_sandboxs_store_is_not_for_the_real_twilio(command: CommandLine) -> None:
+def test_the_sandboxs_store_is_not_for_the_real_twilio(command: CommandLine, store: StoreUnderTest) -> None:
     """A store that a sandbox used, whose clock may be moved, is refused as soon as an account is at Twilio."""
-    findings(command)
+    asyncio.run(used(store))
     text = command.config.read_text().replace("http://127.0.0.1:9810", "https://api.twilio.com")
     command.config.write_text(text.replace("http://127.0.0.1:8080", "https://hooks.example.com"))
     answer = command("doctor")

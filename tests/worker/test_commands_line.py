@@ -1,6 +1,7 @@
 """What every command has in common: its place in the line, its errors, its exit codes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def test_every_command_is_listed_and_describes_itself(capsys: pytest.CaptureFixt
     assert main(["--help"]) == Exit.DONE
     shown = capsys.readouterr().out
     for name in COMMANDS:
-        assert f"    {name} " in shown
+        assert re.search(rf"^    {name}\s", shown, re.MULTILINE)
         assert main([name, "--help"]) == Exit.DONE
         assert "--config FILE" in capsys.readouterr().out
 
@@ -86,6 +87,12 @@ def test_every_exit_code_is_explained() -> None:
     """The table of exit codes in docs/commands.md has a meaning for each."""
     assert all(code.meaning for code in Exit)
     assert len({code.meaning for code in Exit}) == len(Exit)
+
+
+def test_stopped_in_order_does_not_claim_that_nothing_was_open() -> None:
+    """A grace period that ended with a POST open is exit 0 as well, and its meaning says what becomes of the POST."""
+    assert "`dispatch.grace_seconds`" in Exit.DONE.meaning
+    assert "unknown" in Exit.DONE.meaning
 
 
 def test_only_the_command_named_gets_its_arguments() -> None:

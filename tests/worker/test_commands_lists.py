@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
 from tests.worker.stores_world import DEAD, opened
 from worker.commands.exits import Exit
+from worker.values.settlements import SettleEnd
+from worker.values.unknowns import Resolution
 
 SID = "SM" + "a" * 32
 
@@ -72,6 +75,54 @@ def test_a_replayed_dead_letter_is_queued_again_under_its_id(command: CommandLin
     answer = command("dead", "replay", "nothing")
     assert answer.code == Exit.FAILED
     assert "nothing: is not known" in answer.out
+
+
+def doubt(store: StoreUnderTest, *message_ids: str) -> None:
+    """Let messages die by the rule `never`, with an attempt that nobody can prove."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            for message_id in message_ids:
+                await world.park(message_id)
+                end = SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE)
+                await world.store.unknowns.resolve([Resolution(message_id, 1, end)])
+
+    asyncio.run(play())
+
+
+def test_what_perhaps_went_out_is_replayed_only_when_told_so(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """Named, it is refused with the remedy and leaves no line in the journal; --even-if-sent replays it."""
+    doubt(store, "one")
+    journal = tmp_path / "person.jsonl"
+    answer = command("dead", "replay", "one", "--journal", str(journal))
+    assert answer.code == Exit.FAILED
+    assert "one: may have reached the person" in answer.out
+    assert "--even-if-sent" in answer.out
+    assert stage(command, "one") == "dead"
+    assert lines(journal) == []
+    assert command("dead", "replay", "one", "--even-if-sent", "--journal", str(journal)).code == Exit.DONE
+    assert stage(command, "one") == "queued"
+    assert [line["e"] for line in lines(journal)] == ["replayed"]
+
+
+@pytest.mark.parametrize("chosen", [("--all",), ("--sender", "shop")], ids=["all", "filter"])
+def test_what_perhaps_went_out_is_passed_over_and_counted(
+    command: CommandLine, store: StoreUnderTest, chosen: tuple[str, ...]
+) -> None:
+    """Nobody named it, so nothing went wrong: the others are replayed, the end says how many were left."""
+    die(store, one="")
+    doubt(store, "two", "three")
+    answer = command("dead", "replay", *chosen)
+    assert answer.code == Exit.DONE
+    assert "2 perhaps_sent, 1 replayed" in answer.out
+    assert "--even-if-sent" in answer.out
+    assert [stage(command, name) for name in ("one", "two", "three")] == ["queued", "dead", "dead"]
+    answer = command("dead", "replay", *chosen, "--json")
+    assert {line["answer"] for line in answer.objects} == {"perhaps_sent"}
+    assert command("dead", "replay", *chosen, "--even-if-sent").code == Exit.DONE
+    assert stage(command, "two") == "queued"
 
 
 def test_dropping_takes_the_filters_and_nothing_else(command: CommandLine, store: StoreUnderTest) -> None:

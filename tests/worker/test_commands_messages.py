@@ -1,6 +1,7 @@
 """`send`, `show` and `explain`."""
 
 import asyncio
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,46 @@ def test_send_speaks_json_to_programs(command: CommandLine, tmp_path: Path) -> N
     assert answer.objects[0] == {"message_id": "one", "duplicate": False}
     assert answer.objects[1]["line"] == 2
     assert "1 queued" in answer.err
+
+
+@pytest.mark.parametrize("source", ["file", "standard input"])
+@pytest.mark.parametrize("word", ["send", "explain"])
+def test_text_that_is_not_utf8_is_told_and_never_altered(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, source: str
+) -> None:
+    """Latin-1 read as anything else would reach the person garbled: the line is bad, and the others count."""
+    greeting = GOOD | {"message_id": "two", "freeform": {"body": "Grüße"}}
+    lines = [json.dumps(GOOD | {"message_id": "one"}).encode(), json.dumps(greeting, ensure_ascii=False).encode("l1")]
+    name = "-"
+    if source == "file":
+        (tmp_path / "m.jsonl").write_bytes(b"\n".join(lines))
+        name = str(tmp_path / "m.jsonl")
+    else:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(lines)), "utf-8"))
+    answer = command(word, name)
+    assert answer.code == Exit.FAILED
+    assert "line 2: is not UTF-8" in answer.out
+    assert "Gr" not in answer.out + answer.err
+    assert command("show", "two").code == Exit.FAILED
+    assert command("show", "one").code == (Exit.DONE if word == "send" else Exit.FAILED)
+
+
+def test_many_bad_lines_are_listed_whole_by_explain(command: CommandLine, tmp_path: Path) -> None:
+    """Sending again to see them would queue lines without an id twice; `explain` shows every one and queues nothing."""
+    command("send", jsonl(tmp_path / "first.jsonl", GOOD | {"message_id": "one"}))
+    far = GOOD | {"not_before": "2150-01-01T00:00:00Z"}
+    other = GOOD | {"message_id": "one", "freeform": {"body": "another text"}}
+    name = jsonl(tmp_path / "m.jsonl", *[GOOD | {"purpose": "spam"}] * 23, far, other, GOOD)
+    sent = command("send", name)
+    assert "… and 5 more bad lines: `explain FILE` lists them all" in sent.out
+    assert "1 queued, 0 already known, 25 bad" in sent.out
+    explained = command("explain", name)
+    assert explained.code == Exit.FAILED
+    for number in range(1, 26):
+        assert f"line {number}: " in explained.out
+    assert "line 24: not_before: is more than 35 days ahead" in explained.out
+    assert "line 25: message_id one already belongs to another message" in explained.out
+    assert "line 26: " not in explained.out
 
 
 def test_send_repeats_no_address_of_a_bad_line(command: CommandLine, tmp_path: Path) -> None:
@@ -141,3 +182,4 @@ def test_explain_takes_a_message_on_the_command_line(command: CommandLine) -> No
     assert "one: refuse (no_consent)" in answer.out
     assert "No consent is recorded" in answer.out
     assert command("explain", '{"to": 1}').code == Exit.FAILED
+    assert "line 1: is not UTF-8" in command("explain", '{"to": "\udcfc"}').out

@@ -23,6 +23,12 @@ def command(
     return command_line(store, tmp_path, capsys, monkeypatch)
 
 
+def typed(monkeypatch: pytest.MonkeyPatch, text: str | bytes) -> None:
+    """Let a command find this on its standard input."""
+    data = text.encode() if isinstance(text, str) else text
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+
+
 def test_a_grant_is_kept_with_how_it_came_and_counts_for_its_purpose_only(command: CommandLine) -> None:
     """The ledger keeps source, wording and evidence; other purposes stay without consent."""
     more = ("--source", "signup form", "--wording", "v3", "--evidence", "form 12")
@@ -97,7 +103,7 @@ def test_many_consents_come_as_lines_and_bad_ones_are_told(
         json.dumps({"address": ANNA, "at": AT, "colour": "red"}),
         "not json",
     ]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    typed(monkeypatch, "\n".join(lines))
     answer = command("consent", "grant", "-", "--purpose", "utility")
     assert answer.code == Exit.FAILED
     assert "2 recorded, 3 bad" in answer.out
@@ -105,6 +111,23 @@ def test_many_consents_come_as_lines_and_bad_ones_are_told(
         assert f"line {number}: " in answer.out
     standing = command("contact", BERT, "--json").objects[0]["senders"][0]
     assert (standing["utility"], standing["marketing"]) == ("none", "granted")
+
+
+def test_a_consent_that_is_not_utf8_is_bad(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the ledger keeps as evidence is what was written, or nothing."""
+    lines = [json.dumps({"address": ANNA, "at": AT, "source": "Büro"}, ensure_ascii=False).encode("latin-1")]
+    lines += [
+        json.dumps({"address": address, "at": AT, **more}).encode()
+        for address, more in ((ANNA, {"wording": "\ud800"}), (BERT, {"wording": "Grüße"}))
+    ]
+    typed(monkeypatch, b"\n".join(lines))
+    answer = command("consent", "grant", "-", "--purpose", "utility")
+    assert answer.code == Exit.FAILED
+    assert "line 1: is not UTF-8" in answer.out
+    assert "line 2: `wording` is not valid Unicode" in answer.out
+    assert "1 recorded, 2 bad" in answer.out
+    assert command("consent", "grant", ANNA, "--purpose", "utility", "--source", "B\udcfcro").code == Exit.USAGE
+    assert command("contact", ANNA, "--json").objects[0]["consents"] == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +144,7 @@ def test_a_line_without_the_time_of_consent_is_bad(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch, at: dict[str, object], words: str
 ) -> None:
     """Dated now, old consent would outrank a STOP that came after it: each line says when the person consented."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"address": ANNA, "purpose": "utility", **at})))
+    typed(monkeypatch, json.dumps({"address": ANNA, "purpose": "utility", **at}))
     answer = command("consent", "grant", "-")
     assert answer.code == Exit.FAILED
     assert words in answer.out
@@ -130,7 +153,7 @@ def test_a_line_without_the_time_of_consent_is_bad(
 
 def test_a_withdrawal_needs_no_time(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many withdrawals may hold from now: that forbids, and permits nothing."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"address": ANNA})))
+    typed(monkeypatch, json.dumps({"address": ANNA}))
     assert command("consent", "revoke", "-").code == Exit.DONE
 
 
@@ -140,14 +163,14 @@ def test_an_import_leaves_a_stop_in_force(command: CommandLine, monkeypatch: pyt
     stop, after = (now - timedelta(days=1)).isoformat(), (now - timedelta(hours=1)).isoformat()
     assert command("consent", "revoke", ANNA, "--at", stop).code == Exit.DONE
     lines = [json.dumps({"address": address, "at": at}) for address, at in ((ANNA, AT), (ANNA, after), (BERT, after))]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    typed(monkeypatch, "\n".join(lines))
     answer = command("consent", "grant", "-", "--purpose", "utility")
     assert answer.code == Exit.FAILED
     assert "2 recorded, 1 bad" in answer.out
     assert "line 2: Not recorded" in answer.out
     assert "--after-stop" in answer.out
     assert utility(command) == "opted_out"
-    monkeypatch.setattr("sys.stdin", io.StringIO(lines[1]))
+    typed(monkeypatch, lines[1])
     assert command("consent", "grant", "-", "--purpose", "utility", "--after-stop").code == Exit.DONE
     assert utility(command) == "granted"
 

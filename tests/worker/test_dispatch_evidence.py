@@ -1,5 +1,6 @@
 """What a list of messages proves about an attempt, as a table and as properties."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sendwindow.addresses import parse_address
 from worker.dispatch.evidence import LATEST, SLACK, Absent, Found, Owner, Sought, Unclear, examine, witnesses
 from worker.twilio.messages import MessageRow
 
@@ -99,6 +101,14 @@ def test_a_row_that_could_be_another_unproven_attempts_is_no_proof(
     assert say(examine(sought, [row()], {}, rivals=[rival], is_complete=True, is_proven=True)) == expected
 
 
+def test_among_a_crowd_of_unproven_attempts_a_row_is_nobodys_proof() -> None:
+    """More rivals than the store names: it may be anyone's. Bound it is ours all the same, and absent is absent."""
+    bound: dict[str, Owner] = {row().message_sid: ("m1", 1)}
+    assert say(examine(FREEFORM, [row()], {}, rivals=None, is_complete=True, is_proven=True)) == "contested"
+    assert say(examine(FREEFORM, [row()], bound, rivals=None, is_complete=True, is_proven=True)) == found()
+    assert say(examine(FREEFORM, [], {}, rivals=None, is_complete=True, is_proven=True)) == "absent"
+
+
 @pytest.mark.parametrize(
     "is_complete, is_proven, expected",
     [(True, True, "absent"), (False, True, "incomplete"), (True, False, "unproven"), (False, False, "incomplete")],
@@ -112,7 +122,29 @@ def test_a_witness_is_known_to_us_and_not_older_than_the_intent() -> None:
     """Only a message created since then shows that the list reaches that far."""
     owners: dict[str, Owner] = {row(1).message_sid: ("a", 1), row(2).message_sid: ("b", 1)}
     rows = [row(1), row(2, after=-SECOND), row(3)]
-    assert witnesses(rows, owners, INTENT) == [row(1)]
+    assert witnesses(rows, owners, INTENT, parse_address(row(1).to)) == [row(1)]
+
+
+@pytest.mark.parametrize(
+    "to, shown, expected",
+    [
+        pytest.param("whatsapp:+4917", "whatsapp:+4918", True, id="phone by phone"),
+        pytest.param("whatsapp:+4917", "whatsapp:US.abc", False, id="phone by user id"),
+        pytest.param("whatsapp:US.abc", "whatsapp:+4917", False, id="user id by phone"),
+        pytest.param("whatsapp:US.abc", "whatsapp:US.def", False, id="user id by another's"),
+        pytest.param("whatsapp:US.abc", "whatsapp:US.ENT.abc", False, id="user id by parent id"),
+        pytest.param("whatsapp:US.abc", "whatsapp:US.abc", True, id="user id by itself"),
+        pytest.param("messenger:17", "messenger:18", True, id="Messenger"),
+        pytest.param("+4917", "+4918", True, id="SMS"),
+        pytest.param("+4917", "whatsapp:+4918", False, id="another channel"),
+        pytest.param("+4917", "nothing we know", False, id="no address"),
+    ],
+)
+def test_a_witness_has_the_recipients_kind_of_address(to: str, shown: str, expected: bool) -> None:
+    """What shows under a phone says nothing of a user id, whose messages may show under the phone behind it."""
+    witness = replace(row(1), to=shown)
+    found = witnesses([witness], {witness.message_sid: ("a", 1)}, INTENT, parse_address(to))
+    assert bool(found) is expected
 
 
 ROWS: Final = st.lists(

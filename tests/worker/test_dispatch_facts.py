@@ -101,11 +101,19 @@ def test_what_the_provider_said_about_a_template_outranks_the_configuration(
     state: str | None, approval: Approval
 ) -> None:
     """A state nobody knows yet is not usable."""
-    stored = replace(STORED, template=StoredState(2, state))
+    stored = replace(STORED, template=StoredState(2, state), content_sid=EN)
     languages = {"en": TemplateLanguage(EN, Approval.PENDING)}
     fact = join_facts(message(template=wish()), stored, settings(**languages)).template
     assert fact is not None
     assert (fact.approval, fact.revision) == (approval, 2)
+
+
+def test_what_was_said_about_another_content_sid_does_not_count() -> None:
+    """The store may know other settings than this worker; at admission it looks at what would be sent."""
+    stored = replace(STORED, template=StoredState(2, "disabled"), content_sid=DE)
+    fact = join_facts(message(template=wish()), stored, settings()).template
+    assert fact is not None
+    assert (fact.approval, fact.revision) == (Approval.APPROVED, 0)
 
 
 def test_a_draft_says_what_the_message_wants() -> None:

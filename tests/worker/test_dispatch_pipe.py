@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
+from structlog.testing import capture_logs
 
+from policies.facts import Approval
 from policies.status import describe
 from sendwindow.contract import Freeform, Template
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage, WhenClosed
@@ -26,6 +29,7 @@ from tests.worker.dispatch_world import (
     sid,
 )
 from tests.worker.stores_world import Place
+from worker.settings import Settings, TemplateLanguage
 from worker.twilio.requests import PARAMETERS
 from worker.values.admissions import Admission, AdmitRequest, Permit
 from worker.values.claims import ClaimBatch
@@ -33,8 +37,11 @@ from worker.values.effects import Effect, OptOut, SetTag, SuppressAddress
 from worker.values.people import Inbound
 from worker.values.settlements import SettleAgain, Settlement
 from worker.values.statuses import StatusUpdate
+from worker.wiring import register
 
 pytestmark = pytest.mark.asyncio
+
+NEW_CONTENT = "HX" + "9" * 32
 
 
 async def test_a_message_goes_from_queue_to_acceptance(store: Place, tmp_path: Path) -> None:
@@ -48,7 +55,8 @@ async def test_a_message_goes_from_queue_to_acceptance(store: Place, tmp_path: P
         assert (record.row["s"], record.row["sid"]) == ("accepted", sid(1))
         (form,) = world.twilio.posts
         assert form["Body"] == "hello"
-        assert form["StatusCallback"] == "https://hooks.example.com/twilio/status?m=m1&a=1#rc=5&rp=all"
+        named = f"m=m1&q={record.row['q']}&a=1"
+        assert form["StatusCallback"] == f"https://hooks.example.com/twilio/status?{named}#rc=5&rp=all"
         assert set(form) <= PARAMETERS
         lines = world.journaled()
         assert [line["e"] for line in lines] == ["claimed", "decided", "intent", "replied", "settled"]
@@ -90,6 +98,62 @@ async def test_a_refusal_is_an_end_without_a_post(
         await world.run_until(Stage.REFUSED)
         assert (await world.stage(), await world.reason()) == (stage, reason)
         assert world.twilio.posts == []
+
+
+CONFIGURED_LATER: dict[str, tuple[dict[str, Any], str]] = {
+    "a sender": ({"sender": "new"}, "unknown_sender"),
+    "a template": ({"freeform": None, "template": Template(name="new")}, "unknown_template"),
+    "a template by its ContentSid": ({"freeform": None, "template": Template(name=NEW_CONTENT)}, "unknown_template"),
+    "a language": ({"freeform": None, "template": Template(name="old", language="de")}, "template_language"),
+    "a template, and it may wait": (
+        {"template": Template(name="new"), "when_closed": WhenClosed.WAIT},
+        "unknown_template",
+    ),
+}
+
+
+def _configured_later(settings: Settings) -> Settings:
+    sender = replace(settings.senders["shop"], name="new", address="whatsapp:+14155550101")
+    old = replace(settings.templates["order"], name="old", variables=frozenset())
+    german = TemplateLanguage("HX" + "8" * 32, Approval.APPROVED)
+    new = replace(old, name="new", languages={"en": TemplateLanguage(NEW_CONTENT, Approval.APPROVED)})
+    templates = {"old": replace(old, languages={**old.languages, "de": german}), "new": new}
+    return replace(settings, senders={**settings.senders, "new": sender}, templates=templates)
+
+
+@pytest.mark.parametrize("what", CONFIGURED_LATER)
+async def test_what_another_worker_is_configured_for_is_left_to_it(store: Place, tmp_path: Path, what: str) -> None:
+    """A deployment adds it: a worker that does not have it yet ends no message for that."""
+    wish, reason = CONFIGURED_LATER[what]
+    async with dispatching(store, tmp_path / "j") as world:
+        newer = _configured_later(world.settings)
+        await register(world.store, newer)
+        world.settings = replace(newer, senders=world.settings.senders, templates=world.settings.templates)
+        if what == "a language":
+            world.settings = replace(newer, templates={"old": replace(newer.templates["old"], languages={})})
+        await world.consents()
+        if what == "a sender":
+            await world.writes(sender="new")
+        await world.enqueue(**wish)
+        with capture_logs() as logs:
+            world.reports = replace(world.reports, log=structlog.get_logger())
+            await world.run_until(Stage.QUEUED)
+        assert (await world.stage(), await world.reason()) == ("queued", reason)
+        assert [line["log_level"] for line in logs if line["event"] == "configured_elsewhere"] == ["warning"]
+        world.settings = newer
+        await world.later(seconds=15)
+        await world.run_until(Stage.ACCEPTED)
+
+
+async def test_what_is_left_to_another_worker_still_expires(store: Place, tmp_path: Path) -> None:
+    """Nobody who could send it came: it ends like any other."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await register(world.store, _configured_later(world.settings))
+        await world.consents()
+        await world.enqueue(sender="new")
+        await world.run_until(Stage.QUEUED)
+        await world.later(hours=25)
+        await world.run_until(Stage.EXPIRED)
 
 
 async def test_an_expired_message_ends_as_expired(store: Place, tmp_path: Path) -> None:
@@ -242,7 +306,7 @@ async def test_a_template_that_is_paused_after_the_decision_is_not_sent(store: P
     """What a provider's error said about the template counts at admission."""
 
     async def pause_template(world: World) -> None:
-        key = world.store.keys.template("order")
+        key = world.store.keys.template("HX" + "0" * 32)
         await world.redis.hset(key, mapping={"state": "paused", "reason": "code 63041"})
         await world.redis.hincrby(key, "r", 1)
 
@@ -334,9 +398,68 @@ async def test_the_same_template_by_its_content_sid_has_the_same_state(store: Pl
             ("m2", "HX" + "0" * 32, Stage.REFUSED),
             ("m3", "order", Stage.REFUSED),
         ):
-            await world.enqueue(message_id, freeform=None, template=Template(name=name, variables={"1": "A-1"}))
+            wish = Template(name=name, language="en", variables={"1": "A-1"})
+            await world.enqueue(message_id, freeform=None, template=wish)
             await world.run_until(stage, 1 if message_id != "m3" else 2)
         assert len(world.twilio.posts) == 1
+
+
+async def test_an_error_of_one_language_stops_no_other(store: Place, tmp_path: Path) -> None:
+    """63027 speaks of the ContentSid that was sent: the template's other languages go on."""
+    async with dispatching(store, tmp_path / "j", rejecting(63027)) as world:
+        await world.consents()
+        for message_id, language, stage, count in (
+            ("m1", "de", Stage.FAILED, 1),
+            ("m2", "de", Stage.REFUSED, 1),
+            ("m3", "en", Stage.ACCEPTED, 1),
+        ):
+            wish = Template(name="order", language=language, variables={"1": "A-1"})
+            await world.enqueue(message_id, freeform=None, template=wish)
+            await world.run_until(stage, count)
+        assert await world.reason("m2") == "template_not_approved"
+        assert [post["ContentSid"] for post in world.twilio.posts] == ["HX" + "1" * 32, "HX" + "0" * 32]
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["store told", "store not yet told"])
+async def test_a_corrected_content_sid_counts_at_once(store: Place, tmp_path: Path, is_told: bool) -> None:
+    """Nothing was said about the new one; a worker that still has the old one, too, goes by what it would send."""
+    wish = Template(name="order", language="en", variables={"1": "A-1"})
+    async with dispatching(store, tmp_path / "j", rejecting(63040)) as world:
+        await world.consents()
+        await world.enqueue(freeform=None, template=wish)
+        await world.run_until(Stage.FAILED)
+        old = world.settings
+        languages = {"en": TemplateLanguage("HX" + "2" * 32)}
+        world.settings = replace(old, templates={"order": replace(old.templates["order"], languages=languages)})
+        if is_told:
+            await register(world.store, world.settings)
+        await world.enqueue("m2", freeform=None, template=wish)
+        await world.run_until(Stage.ACCEPTED)
+        world.settings = old
+        await world.enqueue("m3", freeform=None, template=wish)
+        await world.run_until(Stage.REFUSED)
+        assert [post["ContentSid"] for post in world.twilio.posts] == ["HX" + "0" * 32, "HX" + "2" * 32]
+
+
+async def test_21610_stops_every_sender_of_the_messaging_service(store: Place, tmp_path: Path) -> None:
+    """Twilio keeps the stop for the service: no other sender of it tries; START at any of them undoes it for all."""
+    async with dispatching(store, tmp_path / "j", rejecting(21610)) as world:
+        shop = replace(world.settings.senders["shop"], messaging_service_sid="MG" + "1" * 32)
+        second = replace(shop, name="second", address="whatsapp:+14155550101")
+        world.settings = replace(world.settings, senders={"shop": shop, "second": second})
+        await register(world.store, world.settings)
+        await world.consents()
+        for sender in ("shop", "second"):
+            await world.writes(sender=sender)
+        await world.enqueue()
+        await world.run_until(Stage.FAILED)
+        await world.enqueue("m2", sender="second")
+        await world.run_until(Stage.REFUSED)
+        assert await world.reason("m2") == "opted_out"
+        await world.writes(sender="second", keyword="start")
+        await world.enqueue("m3")
+        await world.run_until(Stage.ACCEPTED)
+        assert len(world.twilio.posts) == 2
 
 
 # -- what Twilio answers -------------------------------------------------------------------------

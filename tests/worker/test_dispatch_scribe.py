@@ -54,3 +54,16 @@ def test_a_result_whose_message_is_gone_is_an_error_and_no_end(
         entry.items() >= {"event": "unrecorded", "log_level": "error", "message_id": "m1", "attempt": 2, **told}.items()
     )
     assert meter.stages == []
+
+
+def test_a_reply_that_the_store_knows_as_anothers_is_told_as_unproven(tmp_path: Path) -> None:
+    """The store made it `unknown`: log and journal say why, not that it was accepted."""
+    capture, journal = LogCapture(), Journal(tmp_path / "j", "w1")
+    log = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    settlement = Settlement("m1", 7, 1, SettleAccepted("SM1", "queued"), "digest", "shop", "main", posted=True)
+    settled = Settled(applied=True, stage=Stage.UNKNOWN)
+    Scribe(Reports(journal, NullMeter(), log)).settled(settlement, settled, decision=None, entry=None, seconds=0.1)
+    journal.close()
+    told = {"stage": "unknown", "reason": "outcome_unreadable"}
+    assert json.loads((tmp_path / "j").read_text()).items() >= {"e": "settled", **told}.items()
+    assert [(entry["stage"], entry["reason"]) for entry in capture.entries] == [("unknown", "outcome_unreadable")]

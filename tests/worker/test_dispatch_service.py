@@ -19,7 +19,7 @@ from worker.dispatch.periodic import Duty, run_periodic
 from worker.dispatch.service import Dispatcher
 from worker.tasks import end_tasks
 from worker.values.admissions import Admission, AdmitRequest
-from worker.values.claims import ClaimBatch
+from worker.values.claims import ClaimBatch, Suspects
 from worker.values.settlements import Settled, Settlement
 
 pytestmark = pytest.mark.asyncio
@@ -96,6 +96,34 @@ async def test_a_second_stop_ends_at_once_and_the_intent_remains(store: Place, t
         assert reaped.stage is Stage.UNKNOWN
 
 
+class Hesitating(Between):
+    """Never answers a request for a permit."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked = asyncio.Event()
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return []
+
+
+async def test_a_second_stop_gives_back_what_has_no_permit(store: Place, tmp_path: Path) -> None:
+    """Nothing was sent of it: it is queued again, without a try and without a crash."""
+    async with dispatching(store, tmp_path / "j", slots=2) as world:
+        await known(world)
+        ledger = Hesitating(world)
+        dispatcher = world.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        await ledger.asked.wait()
+        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(*stops, running)
+        row = (await world.record()).row
+        assert (row["s"], row["r"], row["n"], row.get("k")) == ("queued", "worker_stopped", "0", None)
+
+
 async def test_twenty_restarts_use_no_try_and_send_each_message_once(store: Place, tmp_path: Path) -> None:
     """Rolling restarts under load: none lost, none doubled, every attempt number is the first."""
     async with dispatching(store, tmp_path / "j", slots=2) as world:
@@ -170,6 +198,32 @@ async def test_a_bug_in_the_pipe_leaves_the_message_to_its_lease(
         assert world.twilio.posts == []
 
 
+async def test_a_busy_worker_empties_its_hands_for_a_suspect_and_holds_nothing_beside_it(
+    store: Place, tmp_path: Path
+) -> None:
+    """However much is queued, a message that crashed a worker is taken before the queue is empty, and alone."""
+    async with dispatching(store, tmp_path / "j", slots=4) as world:
+        await known(world)
+        suspects = {await world.enqueue(f"s{number}") for number in range(3)} | {"m1"}
+        assert len((await world.store.ledger.claim(10)).claimed) == len(suspects)
+        await world.later(seconds=60)
+        await world.store.ledger.reap(10)
+        for number in range(200):
+            await world.enqueue(f"m{number + 2}")
+        await world.run_until(Stage.ACCEPTED, 204)
+        lines = [line for line in world.journaled() if line["e"] in {"claimed", "settled"}]
+        held: set[str] = set()
+        for line in lines:
+            if line["e"] == "settled":
+                held.discard(line["id"])
+                continue
+            assert not held & suspects
+            assert line["id"] not in suspects or not held
+            held.add(line["id"])
+        settled = [line["id"] for line in lines if line["e"] == "settled"]
+        assert max(settled.index(suspect) for suspect in suspects) < len(settled) - 50
+
+
 class Renewing(Between):
     """Says when leases were renewed twice."""
 
@@ -216,9 +270,9 @@ class Away(Between):
         if call in self.calls:
             raise ConnectionError("away")
 
-    async def claim(self, limit: int) -> ClaimBatch:
+    async def claim(self, limit: int, suspects: Suspects) -> ClaimBatch:
         self._fail("claim")
-        return await self._ledger.claim(limit)
+        return await self._ledger.claim(limit, suspects)
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
         self._fail("admit")
@@ -260,8 +314,8 @@ class Forgetful(Between):
             self._lost.add(call)
             raise ConnectionError("the answer was lost")
 
-    async def claim(self, limit: int) -> ClaimBatch:
-        batch: ClaimBatch = await self._ledger.claim(limit)
+    async def claim(self, limit: int, suspects: Suspects) -> ClaimBatch:
+        batch: ClaimBatch = await self._ledger.claim(limit, suspects)
         self._lose("claim")
         return batch
 

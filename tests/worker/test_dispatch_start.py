@@ -47,6 +47,6 @@ def test_a_post_starts_before_its_window_and_its_queue_end(
 def test_the_time_until_the_post_is_taken_off_the_validity(late: float, sent: str) -> None:
     """Twilio counts from the POST; the window ends when it ends."""
     _, send = _run(window_left=timedelta(seconds=60), validity=timedelta(seconds=60))
-    route = Route("main", "whatsapp:+14155550100", ANNA, None, "m1", 1)
+    route = Route("main", "whatsapp:+14155550100", ANNA, None, "m1", 1, send.trace.decided_at)
     starts_at = send.trace.decided_at + timedelta(seconds=late)
     assert dict(build(send, route, "https://hooks.example.com", starts_at=starts_at).form)["ValidityPeriod"] == sent

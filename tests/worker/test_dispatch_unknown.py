@@ -1,22 +1,38 @@
 """Unknown outcomes: evidence from Twilio's list, the message's rule, and statuses that stay away."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aiohttp import web
 
 from sendwindow.contract import Template
 from sendwindow.vocabulary import OnUnknown, Stage
-from tests.worker.dispatch_world import ANNA, Twilio, World, dispatching, resetting, sid
+from tests.worker.dispatch_world import (
+    ACCOUNT_SID,
+    ANNA,
+    SHOP,
+    Twilio,
+    World,
+    dispatching,
+    dispatching_to,
+    resetting,
+    sid,
+)
 from tests.worker.stores_world import Place
 from worker.dispatch.budget import Budget
+from worker.sandbox.app import running
+from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings
+from worker.sandbox.faults import Action, Match, Rule
 from worker.values.statuses import StatusUpdate
 
 pytestmark = pytest.mark.asyncio
 
 CARL: Final = "whatsapp:+491715550199"
+USER_ID: Final = "whatsapp:US.1a2b3c4d"
 ABSENT_AFTER: Final = timedelta(minutes=11)
 LATE_PROOF: Final = StatusUpdate(
     sid(7), "sent", rank=40, is_final=False, is_failure=False, code=None, message_id="m1", attempt=1
@@ -25,8 +41,9 @@ LATE_PROOF: Final = StatusUpdate(
 
 async def parked(world: World, message_id: str = "m1", **wish: object) -> datetime:
     """Take a message to `unknown` by a reset connection; answers when its intent was written."""
-    await world.consents()
-    await world.writes()
+    to = str(wish.get("to", ANNA))
+    await world.consents(to)
+    await world.writes(to)
     await world.enqueue(message_id, **wish)
     before = len([stage for stage, _ in world.watch.stages if stage is Stage.UNKNOWN])
     await world.run_until(Stage.UNKNOWN, before + 1)
@@ -125,6 +142,77 @@ async def test_a_witness_older_than_the_intent_is_none(store: Place, tmp_path: P
         await parked(world)
         assert await look_after(world, ABSENT_AFTER) == "unclear"
         assert await world.stage() == "unresolved"
+
+
+@pytest.mark.parametrize("changed", ["address", "account"])
+async def test_what_went_out_from_elsewhere_is_not_missed_here(store: Place, tmp_path: Path, changed: str) -> None:
+    """Twilio took it; then its sender got another number, or its account another SID, whose list cannot have it."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        world.twilio.show(sid(5), at=await parked(world))
+        address = "whatsapp:+14155550999" if changed == "address" else SHOP
+        settings = world.settings
+        shop = replace(settings.senders["shop"], address=address)
+        main = replace(settings.accounts["main"], account_sid="AC" + "2" * 32)
+        accounts = {"main": main} if changed == "account" else settings.accounts
+        world.settings = replace(settings, senders={"shop": shop}, accounts=accounts)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        world.twilio.listed[-1]["from"] = address
+        if changed == "account":
+            del world.twilio.listed[0]
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
+        resolved = [line for line in (await world.record()).timeline if line["e"] == "unresolved"]
+        assert [line["text"] for line in resolved] == ["sender"]
+
+
+async def test_trust_won_for_phones_is_not_trust_for_user_ids(store: Place, tmp_path: Path) -> None:
+    """The same lists, in the same turn: absent for the phone, unproven for the user id, which a person decides."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world)
+        await parked(world, "m2", to=USER_ID)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        await world.later(seconds=ABSENT_AFTER.total_seconds())
+        assert await world.search().turn() == 2
+        assert (await world.stage("m1"), await world.stage("m2")) == ("retrying", "unresolved")
+
+
+async def test_a_list_that_shows_the_same_user_id_is_proven(store: Place, tmp_path: Path) -> None:
+    """A later message of ours to that very user id shows under it: the earlier one would, too."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, to=USER_ID)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", USER_ID)
+        world.twilio.show(witness, at=await world.store.now(), to=USER_ID)
+        assert await look_after(world, ABSENT_AFTER) == "absent"
+        assert (await world.stage(), await world.reason()) == ("retrying", "resent_by_rule")
+
+
+@pytest.mark.parametrize("witness", [CARL, "whatsapp:US.hidden"])
+async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
+    store: Place, tmp_path: Path, witness: str
+) -> None:
+    """Twilio took it and shows it under a phone nobody here knows; no message to another person makes that absence."""
+    account = SandboxAccount(sid=ACCOUNT_SID, token="secret")
+    config = SandboxConfig(accounts=(account,), settings=SandboxSettings(shows_phones=True, statuses={}))
+    async with (
+        running(config) as (url, sandbox),
+        dispatching_to(Twilio(_accept, url), store, tmp_path / "j") as world,
+    ):
+        sandbox.people.link(ANNA, USER_ID)
+        sandbox.faults.add(Rule(action=Action.ACCEPT_RESET, match=Match(id="m1")))
+        for to in (USER_ID, witness):
+            sandbox.people.at(to).write(SHOP, sandbox.outbox.now_ms())
+        await parked(world, to=USER_ID)
+        await world.later(seconds=5)
+        sandbox.outbox.offset_ms = 5000
+        await known_message(world, "other", witness)
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
+        assert [held.to for held in sandbox.messages.newest_first()] == [witness, ANNA]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +319,46 @@ async def test_evidence_after_a_resend_is_noted_and_counted(store: Place, tmp_pa
         row = (await world.record()).row
         assert (row["s"], row["a"]) == ("accepted", "2")
         assert "duplicate" in [line["e"] for line in (await world.record()).timeline]
+
+
+class Unacknowledged:
+    """A part of the store whose replica is away for the first call: it is done, and raises."""
+
+    def __init__(self, world: World, part: Any) -> None:
+        self._calls = world.store._calls
+        self._part = part
+        self._is_first = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
+
+    async def _once_in_vain(self, call: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
+        self._calls._replicas = 1 if self._is_first else 0
+        self._is_first = False
+        return await call(argument)
+
+    async def resolve(self, resolutions: Any) -> Any:
+        return await self._once_in_vain(self._part.resolve, resolutions)
+
+    async def apply(self, updates: Any) -> Any:
+        return await self._once_in_vain(self._part.apply, updates)
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["bound", "resolved"])
+async def test_what_a_search_did_is_told_although_no_replica_answered(
+    store: Place, tmp_path: Path, is_listed: bool
+) -> None:
+    """The store did it and could not say so: asked again it does, and the journal has its line."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        intent_at = await parked(world, on_unknown=OnUnknown.RESEND)
+        if is_listed:
+            world.twilio.show(sid(5), at=intent_at)
+        await world.later(seconds=31)
+        unknowns, statuses = (Unacknowledged(world, part) for part in (world.store.unknowns, world.store.statuses))
+        assert await replace(world.search(), unknowns=unknowns, statuses=statuses).turn() == 1
+        resolved = [line["reason"] for line in world.journaled() if line["e"] == "resolved"]
+        assert resolved == ["evidence_list" if is_listed else "resent_by_rule"]
+        assert world.watch.parts == ["search"]
 
 
 # -- statuses that stay away ---------------------------------------------------------------------

@@ -175,6 +175,8 @@ def _header(headers: dict[str, str]) -> str:
         ("/twilio/status?a=1", {}),
         ("/twilio/status?m=&a=1", {}),
         ("/twilio/status?m=%0a&a=1", {}),
+        ("/twilio/status?m=m1&a=1&q=", {}),
+        ("/twilio/status?m=m1&a=1&q=-1", {}),
         ("/twilio/inbound", {"MessageSid": None, "SmsSid": None}),
         ("/twilio/inbound", {"From": None}),
         ("/twilio/inbound", {"To": " "}),

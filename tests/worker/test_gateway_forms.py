@@ -22,9 +22,14 @@ forms = st.dictionaries(st.sampled_from(NAMES), texts)
 
 
 def test_a_status_is_read_whole() -> None:
-    """SID, status, code and channel from the form; message and attempt from the signed query."""
-    form = read_status(dict(status_form("failed", ErrorCode="63016")), {"m": "m1", "a": "12"})
-    assert form == StatusReport(SID, "failed", 63016, Channel.WHATSAPP, "m1", 12)
+    """SID, status, code and channel from the form; message, attempt and life from the signed query."""
+    form = read_status(dict(status_form("failed", ErrorCode="63016")), {"m": "m1", "a": "12", "q": "1795000000000"})
+    assert form == StatusReport(SID, "failed", 63016, Channel.WHATSAPP, "m1", 12, 1795000000000)
+
+
+def test_a_query_of_the_version_before_names_no_life() -> None:
+    """Two versions run side by side: message and attempt are enough."""
+    assert read_status(dict(status_form()), {"m": "m1", "a": "12"}).life is None
 
 
 def test_the_old_names_are_read_too() -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.worker.gateway_world import SID, Between, gateway_at, status_form
+from tests.worker.gateway_world import ANNA, SID, Between, Scene, gateway_at, journal_lines, status_form
 from tests.worker.stores_world import Place
 from worker.gateway.app import DRAINING
 from worker.gateway.serving import serve
@@ -58,6 +59,43 @@ async def test_ready_follows_the_store(store: Place, monkeypatch: pytest.MonkeyP
         assert "sendwindow_store_up 0.0" in (await scene.twilio.send("GET", "/metrics"))[1]
         records[0].is_away = False
         assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+
+
+async def stop_is_heard(scene: Scene) -> None:
+    """A status and a STOP are stored, and answered as ever."""
+    await scene.world.accept(sid=SID)
+    assert await scene.twilio.status("delivered") == 204
+    assert (await scene.world.row())["st"] == "delivered"
+    assert (await scene.twilio.inbound("STOP"))[0] == 200
+    facts = await scene.world.store.people.facts(ANNA, "shop", "main", None)
+    assert [consent.granted for consent in facts.person.consents if consent.purpose is None] == [False]
+
+
+@pytest.mark.asyncio
+async def test_a_full_journal_costs_no_callback(store: Place) -> None:
+    """Counted and told once; what Twilio brings is stored and answered, and the gateway stays ready for more of it."""
+    async with gateway_at(store, journal=Path("/dev/full")) as scene:
+        await stop_is_heard(scene)
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+        metrics = (await scene.twilio.send("GET", "/metrics"))[1]
+        counted = next(line for line in metrics.splitlines() if 'failures_total{part="journal"}' in line)
+        assert float(counted.split()[1]) >= 2
+        assert scene.logged_events().count("failing") == 1
+
+
+@pytest.mark.asyncio
+async def test_a_journal_that_can_be_written_again_lacks_nothing(store: Place, tmp_path: Path) -> None:
+    """Lines wait with their instants, also those of a file that could not even be opened."""
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    async with gateway_at(store, journal=journal) as scene:
+        await stop_is_heard(scene)
+        journal.rmdir()
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+        lines = journal_lines(journal)
+        assert [line["e"] for line in lines] == ["callback", "inbound"]
+        assert lines[0]["t"] < lines[1]["t"]
+        assert scene.logged_events()[-1] == "recovered"
 
 
 @pytest.mark.asyncio

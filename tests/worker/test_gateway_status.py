@@ -148,6 +148,26 @@ async def test_an_id_with_special_characters_survives_the_query(store: Place) ->
         assert (await scene.world.row("order:7"))["st"] == "sent"
 
 
+@pytest.mark.asyncio
+async def test_a_late_callback_of_an_id_used_again_is_answered_and_changes_nothing(store: Place) -> None:
+    """The signed query names the life: when the message was enqueued that the POST carried."""
+    async with gateway_at(store) as scene:
+        world = scene.world
+        await world.accept(sid=SID)
+        life = (await world.row())["q"]
+        await world.redis.delete(world.keys.row("m1"), world.keys.timeline("m1"), world.keys.sid(SID))
+        await world.later(hours=73)
+        await world.enqueue()
+        assert await scene.twilio.status("read", query=f"?m=m1&a=1&q={life}") == 204
+        assert scene.lines[-1]["effect"] == "unknown"
+        (claimed,) = await world.claim()
+        await world.admit(claimed)
+        life = (await world.row())["q"]
+        assert await scene.twilio.status("sent", query=f"?m=m1&a=1&q={life}", MessageSid=OTHER_SID) == 204
+        await world.settle(claimed, accepted(OTHER_SID))
+        assert (await world.row())["st"] == "sent"
+
+
 class CountedStatuses:
     """Notes how many updates each call to the store carries."""
 

@@ -3,13 +3,19 @@
 import io
 import json
 import logging
+import os
+import resource
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import structlog
 
+from tests.chaos.processes import ROOT
 from worker.logs import PERSONAL_FIELDS, configure_logs, get_log, person_labels
 from worker.settings_schema import LogSettings
 
@@ -168,3 +174,65 @@ def test_a_person_has_one_label_for_each_key() -> None:
     assert label(ADDRESS) != label("whatsapp:+14155550124")
     assert len(label(ADDRESS)) == 16
     assert person_labels(None)(ADDRESS) != person_labels(None)(ADDRESS)
+
+
+# -- a log that cannot be written ----------------------------------------------------------------
+
+_LOGS = """
+import logging, resource
+from worker.logs import configure_logs, get_log
+from worker.settings_schema import LogSettings
+configure_logs(LogSettings(format="json"))
+"""
+
+
+def _run(script: str, stderr: IO[Any], most_bytes: int | None = None) -> int:
+    """Run lines of Python that log to `stderr`, whose file may grow no further than so."""
+
+    def bound() -> None:
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
+
+    command = [sys.executable, "-c", _LOGS + script]
+    return subprocess.run(command, cwd=ROOT, stderr=stderr, preexec_fn=bound, timeout=60, check=False).returncode
+
+
+@pytest.mark.parametrize("line", ['get_log().warning("x")', 'logging.getLogger("redis").warning("x")'])
+def test_a_full_disk_ends_nothing(line: str) -> None:
+    """A line that cannot be written is lost, not raised; the process ends as it would have."""
+    with Path("/dev/full").open("w") as full:
+        assert _run(f"for _ in range(1000): {line}", full) == 0
+
+
+def test_a_log_goes_on_when_there_is_room_again_and_says_what_is_missing(tmp_path: Path) -> None:
+    """The line that was cut stands alone; the next one is whole and counts those that were lost."""
+    path = tmp_path / "log"
+    script = """
+for _ in range(20): get_log().warning("before", filler="x" * 100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+for _ in range(2): get_log().warning("after")
+"""
+    with path.open("wb") as log:
+        assert _run(script, log, most_bytes=1_050) == 0
+    *before, cut, first, second = path.read_text().splitlines()
+    assert all(json.loads(line)["event"] == "before" for line in before)
+    with pytest.raises(ValueError):
+        json.loads(cut)
+    assert json.loads(first)["lines_lost"] == 20 - len(before)
+    assert json.loads(second).keys().isdisjoint({"lines_lost"})
+
+
+def test_a_log_nobody_reads_any_more_ends_nothing() -> None:
+    """A collector that went away takes the lines with it, and nothing else."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        assert _run('for _ in range(10): get_log().warning("x")', pipe) == 0
+
+
+def test_a_closed_stream_ends_nothing() -> None:
+    """At the very end of a process its streams may be closed already."""
+    out = logging_to(io.StringIO())
+    out.close()
+    get_log().warning("late")
+    logging.getLogger("redis").warning("late")

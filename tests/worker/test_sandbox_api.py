@@ -283,7 +283,7 @@ async def test_freeform_on_whatsapp_needs_an_open_window(tmp_path: Path, ago_ms:
     async with desk(tmp_path) as d:
         if ago_ms is not None:
             await d.wrote(ANN, SHOP, ago_ms)
-        status, _ = await d.send(To=ANN, From=SHOP)
+        status, _ = await d.send(To=ANN, From=SHOP, ValidityPeriod="60")
         (post,) = d.posts()
     assert status == 201
     assert (post["violation"], post["code"], post["fails"]) == (
@@ -413,6 +413,7 @@ async def test_more_than_one_media_on_whatsapp_is_flagged(tmp_path: Path) -> Non
 async def test_messenger_outside_the_window_is_tagged_while_the_tag_lives(tmp_path: Path) -> None:
     """Twilio adds ACCOUNT_UPDATE by itself; inside the window there is no tag."""
     async with desk(tmp_path) as d:
+        await d.wrote(PSID, PAGE, 24 * HOUR)
         await d.send(To=PSID, From=PAGE)
         await d.wrote(PSID, PAGE)
         await d.send(To=PSID, From=PAGE)
@@ -426,6 +427,7 @@ async def test_a_dead_tag_costs_one_message_a_page(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.tell("settings", {"account_update": "dead", "async_codes": []})
         for page in (PAGE, PAGE, "messenger:556"):
+            await d.wrote(PSID, page, 24 * HOUR)
             assert (await d.send(To=PSID, From=page))[1]["code"] == 63016
         assert [post["violation"] for post in d.posts()] == [None, "tag_known_dead", None]
 
@@ -509,6 +511,20 @@ async def test_a_lagging_list_shows_a_message_later_a_fetch_at_once() -> None:
         assert (await d.get(f"/{sid}.json"))[0] == 200
         await d.tell("clock", {"offset_ms": 60_000})
         assert len((await d.get())[1]["messages"]) == 1
+
+
+async def test_a_user_id_may_show_under_its_phone() -> None:
+    """As Twilio shows whose phone is visible; a user id without a known phone, or a phone's next owner, as given."""
+    async with desk() as d:
+        await d.tell("settings", {"shows_phones": True})
+        await d.tell("people", {"from": ANN, "to": SHOP, "wrote_ago_ms": 0, "user_id": "US.abc"})
+        for to in ("whatsapp:US.abc", "whatsapp:US.other"):
+            await d.send(To=to, From=SHOP)
+        await d.tell("people", {"from": ANN, "to": SHOP, "user_id": "US.new"})
+        for to in ("whatsapp:US.abc", "whatsapp:US.new"):
+            await d.send(To=to, From=SHOP)
+        _, listed = await d.get(From=SHOP)
+    assert [each["to"] for each in listed["messages"]] == [ANN, "whatsapp:US.abc", "whatsapp:US.other", ANN]
 
 
 async def test_memory_is_bounded() -> None:

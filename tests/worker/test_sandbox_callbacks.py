@@ -185,6 +185,7 @@ async def test_a_failed_callback_tells_that_the_tag_is_dead(tmp_path: Path) -> N
     """After the gateway took it with 2xx, the next try on that Page is a violation."""
     async with scene(tmp_path) as s:
         await s.order("settings", {"account_update": "dead"})
+        await s.order("people", {"from": "messenger:777", "to": "messenger:555", "wrote_ago_ms": 24 * 3600 * 1000})
         for _ in range(2):
             await s.send(To="messenger:777", From="messenger:555")
             await s.drained()
@@ -343,6 +344,19 @@ async def test_a_messaging_service_tells_the_block_by_callback() -> None:
         await s.drained()
         _, form, _ = s.gateway.came[-1]
     assert (form["MessageStatus"], form["ErrorCode"]) == ("failed", "21610")
+
+
+@pytest.mark.asyncio
+async def test_a_start_at_one_sender_of_a_service_lifts_the_block_of_all() -> None:
+    """The provider keeps the block for the messaging service, so any of its senders can undo it."""
+    service, other = "MG" + "a" * 32, SHOP[:-1] + "9"
+    async with scene(services={service: (SHOP, other)}) as s:
+        await say(s.url, ANN, SHOP, "STOP")
+        await say(s.url, ANN, other, "START")
+        assert "sid" in await s.send()
+        await s.send(From="", MessagingServiceSid=service)
+        await s.drained()
+        assert s.state.counts["code:21610"] == 0
 
 
 @pytest.mark.asyncio

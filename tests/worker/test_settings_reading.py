@@ -10,6 +10,8 @@ import pytest
 
 from policies.facts import Approval
 from policies.policy import FILES, AccountUpdate, parse_policy
+from sendwindow.contract import Template as MessageTemplate
+from sendwindow.errors import InvalidMessage
 from sendwindow.vocabulary import Category, Channel
 from worker.settings import Settings, SettingsError, load_settings, parse_settings, settings_table
 from worker.settings_schema import FLAT_SECTIONS, NAMED_SECTIONS
@@ -247,6 +249,75 @@ def test_every_fault_is_listed_at_once() -> None:
     data["senders"]["shop"]["account"] = "x"
     data["templates"]["order_update"]["category"] = "x"
     assert len(faults_of(data)) == 3
+
+
+def test_a_section_with_one_fault_is_checked_whole() -> None:
+    """A wrong value of one key hides no fault of another."""
+    data = example()
+    data["templates"]["order_update"] |= {"category": "x", "languages": {"en-US": "HX1"}, "variables": ["a-b"]}
+    data["senders"]["shop"] = {"address": "whatsap:+14155550100"}
+    data["accounts"]["main"] |= {"account_sid": "AC1", "base_url": "twilio"}
+    faults = faults_of(data)
+    for key in (
+        "templates.order_update.category",
+        "templates.order_update.languages.en-US",
+        "templates.order_update.variables",
+        "senders.shop.account",
+        "senders.shop.address",
+        "accounts.main.account_sid",
+        "accounts.main.base_url",
+    ):
+        assert any(f": {key}: " in fault for fault in faults), (key, faults)
+
+
+def test_numbers_are_written_as_people_do() -> None:
+    """A limit of a million is no 1e+06, neither in the fault nor in README's table."""
+    data = changed("gateway", "max_body_bytes", to=5)
+    assert "write a whole number from 1024 to 1048576" in faults_of(data)[0]
+    assert "| `gateway.max_body_bytes` | integer, 1024 to 1048576 | `65536` |" in settings_table()
+    assert "| `dispatch.connect_timeout` | number, 0.1 to 30 | `5` |" in settings_table()
+
+
+def test_a_grace_period_says_what_a_short_one_costs() -> None:
+    """A POST may last as long as connecting and reading together; what is cut off at a deploy becomes unknown."""
+    row = next(line for line in settings_table().splitlines() if "`dispatch.grace_seconds`" in line)
+    assert "less than `connect_timeout` and `read_timeout` together" in row
+    assert "unknown" in row
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"language": "en"},
+        {"language": "fil"},
+        {"language": "pt_BR"},
+        {"language": "pt-BR"},
+        {"language": "EN"},
+        {"language": "english"},
+        {"language": "zh-Hant-TW"},
+        {"variable": "1"},
+        {"variable": "a" * 16},
+        {"variable": "a" * 17},
+        {"variable": "first_name"},
+        {"variable": "first-name"},
+        {"variable": ""},
+    ],
+    ids=str,
+)
+def test_settings_and_messages_know_the_same_languages_and_variables(words: dict[str, str]) -> None:
+    """What the settings declare a message can ask for, and what a message may ask for the settings can declare."""
+    language, variable = words.get("language", "en"), words.get("variable", "1")
+    data = example()
+    data["templates"]["order_update"] |= {"languages": {language: "HX" + "4" * 32}, "variables": [variable]}
+    try:
+        declared = bool(parse(data))
+    except SettingsError:
+        declared = False
+    try:
+        asked = bool(MessageTemplate(name="order_update", language=language, variables={variable: "x"}))
+    except InvalidMessage:
+        asked = False
+    assert declared is asked
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
     AT_ONCE,
+    ORDER,
     REFUSED,
     SENDER,
     Place,
@@ -52,7 +53,7 @@ async def _another_settles(world: World, effect: Effect) -> None:
         await world.admit(other, relies_on_tag=True)
     end = SettleEnd(Stage.REFUSED, Reason.PROVIDER_REFUSED)
     await world.store.ledger.settle(
-        [settlement(other, end, attempt=0, posted=False, effects=(effect,), template="order_update")]
+        [settlement(other, end, attempt=0, posted=False, effects=(effect,), template=ORDER)]
     )
 
 
@@ -88,7 +89,7 @@ FLIPS: dict[str, Flip] = {
 async def test_a_fact_that_flips_after_the_decision_admits_nothing(store: Place, flip: Flip) -> None:
     """Every change of a fact after the claim makes the decision stale; the fresh facts come with the answer."""
     async with opened(store) as world:
-        await world.enqueue(template="order_update")
+        await world.enqueue(template=ORDER)
         claimed = await world.claim_one()
         facts = claimed.facts
         seen = Seen(
@@ -99,12 +100,27 @@ async def test_a_fact_that_flips_after_the_decision_admits_nothing(store: Place,
             facts.tag.revision,
         )
         await flip(world)
-        answer = await world.admit(claimed, template="order_update", seen=seen)
+        answer = await world.admit(claimed, template=ORDER, seen=seen)
         assert isinstance(answer, Stale)
         assert answer.facts != facts
-        assert answer.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+        assert answer.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
         assert (await world.row())["s"] == "claimed"
         assert await world.store.people.permits_left_ms(facts.person_digest) == 0
+
+
+async def test_nobody_sends_by_another_account_than_the_facts_are_of(store: Place) -> None:
+    """The sender was registered with another account before the claim, whose consents the decision saw."""
+    async with opened(store) as world:
+        await world.writes(keyword="stop")
+        await world.store.register_senders({SENDER: "second"})
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert (claimed.facts.registered, claimed.facts.person.consents) == ("second", ())
+        answer = await world.admit(claimed)
+        assert isinstance(answer, Stale)
+        assert answer.facts.registered == "second"
+        assert await world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
+        assert isinstance(await world.admit(claimed, account="second"), Permit)
 
 
 async def test_fresh_facts_lead_to_a_permit(store: Place) -> None:
@@ -135,7 +151,7 @@ async def _another_settles_template(world: World) -> None:
     end = SettleEnd(Stage.REFUSED, Reason.PROVIDER_REFUSED)
     effect = SetTemplate("paused", "63041")
     await world.store.ledger.settle(
-        [settlement(other, end, attempt=0, posted=False, effects=(effect,), template="order_update")]
+        [settlement(other, end, attempt=0, posted=False, effects=(effect,), template=ORDER)]
     )
 
 
@@ -247,7 +263,10 @@ async def test_a_pause_that_was_seen_still_holds_it_back(store: Place, kind: str
 
 
 async def test_the_persons_cap_counts_a_rolling_day(store: Place) -> None:
-    """Over the cap a message waits until the oldest POST is a day old; what Twilio did not take does not count."""
+    """Over the cap a message is decided again, on facts that refuse it, until the oldest POST is a day old.
+
+    What Twilio did not take does not count.
+    """
     async with opened(store) as world:
         for number in range(4):
             await world.enqueue(f"m{number}")
@@ -262,11 +281,8 @@ async def test_the_persons_cap_counts_a_rolling_day(store: Place) -> None:
         assert isinstance(await world.admit(two, person_cap=2), Permit)
         assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person.sent_last_day == 2
         answer = await world.admit(over, person_cap=2)
-        assert isinstance(answer, Later)
-        assert answer.reason is Reason.PERSON_CAP
-        assert (
-            timedelta(hours=22, minutes=59) < answer.until - await world.store.now() <= timedelta(hours=23, seconds=1)
-        )
+        assert isinstance(answer, Stale)
+        assert answer.facts.person.sent_last_day == 2
         await world.later(hours=23, seconds=1)
         assert isinstance(await world.admit(over, person_cap=2), Permit)
 

@@ -325,6 +325,21 @@ async def test_an_aborted_job_cannot_be_claimed_before_its_cancel(store: Place) 
             await world.redis.delete(ARQ_ABORT)
 
 
+async def test_an_abort_of_another_applications_job_cancels_nothing_of_ours(store: Place) -> None:
+    """Every application's aborts stand in one list: an id without our tag is theirs, also when ours is called so."""
+    async with opened(store) as world:
+        await world.enqueue("order-1")
+        await _queue(world, "order-2", _job())
+        await world.redis.zadd(ARQ_ABORT, {"order-1": 1, "order-2": 1, "{elsewhere}order-1": 1})
+        try:
+            for _ in range(2):
+                await world.store.ledger.adopt(10)
+            assert {one.message_id for one in await world.claim()} == {"order-1", "order-2"}
+            assert await world.redis.zcard(ARQ_ABORT) == 3
+        finally:
+            await world.redis.delete(ARQ_ABORT)
+
+
 async def test_aborts_of_other_partitions_do_not_hide_ours(store: Place) -> None:
     """Each turn looks at some and the next goes on behind them, so that every abort has its turn."""
     async with opened(store) as world:

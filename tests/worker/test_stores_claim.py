@@ -1,14 +1,31 @@
 """Claims: who gets which message, in what order, with which facts, and what happens when a worker is gone."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
 
 from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
-from tests.worker.stores_world import ACCOUNT, ANNA, LEASE, REFUSED, SENDER, UNKNOWN, Place, World, accepted, opened
+from tests.worker.stores_world import (
+    ACCOUNT,
+    ANNA,
+    AT_ONCE,
+    LEASE,
+    ORDER,
+    REFUSED,
+    SENDER,
+    UNKNOWN,
+    Place,
+    World,
+    accepted,
+    opened,
+)
 from worker.stores.digests import Digests
 from worker.values.admissions import Permit
+from worker.values.claims import Claimed, Suspects
+from worker.values.settlements import SettleAgain
+from worker.values.unknowns import Resolution
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,7 +41,7 @@ async def test_a_claim_brings_job_row_and_facts(store: Place) -> None:
         assert (claimed.attempts, claimed.tries, claimed.crashes, claimed.on_unknown) == (0, 0, 0, OnUnknown.HOLD)
         assert claimed.facts.person_digest == world.store.people.digest(ANNA)
         assert claimed.expires_at - claimed.enqueued_at == timedelta(hours=24)
-        assert claimed.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+        assert claimed.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
 
 
 async def test_a_long_person_key_gives_the_same_digest_in_lua(store: Place) -> None:
@@ -275,6 +292,136 @@ async def test_an_intent_without_outcome_is_unknown(store: Place) -> None:
         assert (row["s"], row["r"]) == ("unknown", Reason.OUTCOME_CRASH)
 
 
+async def _suspected(world: World, *message_ids: str) -> None:
+    """Let a worker die while it holds all of these."""
+    for message_id in message_ids:
+        await world.enqueue(message_id)
+    assert len(await world.claim(10)) == len(message_ids)
+    await _crash(world)
+    await world.store.ledger.reap(10)
+
+
+def _ids(claimed: Sequence[Claimed]) -> list[str]:
+    return [one.message_id for one in claimed]
+
+
+async def test_who_holds_something_gets_no_suspect(store: Place) -> None:
+    """A crash may be the doing of any message held: each of them goes alone, to a worker with empty hands."""
+    async with opened(store) as world:
+        await _suspected(world, "m1", "m2")
+        await world.enqueue("m3")
+        assert _ids(await world.claim(10, Suspects.NEVER)) == ["m3"]
+        assert await world.claim(10, Suspects.NEVER) == ()
+        assert _ids(await world.claim(10)) == ["m1"]
+        assert _ids(await world.claim(10)) == ["m2"]
+        assert await world.claim(10) == ()
+
+
+async def test_suspects_do_not_keep_others_behind_them(store: Place) -> None:
+    """However many stand before it in its lane, a message that crashed nobody is handed out at once."""
+    async with opened(store) as world:
+        await _suspected(world, *(f"s{number}" for number in range(10)))
+        await world.enqueue("m1")
+        assert _ids(await world.claim(1, Suspects.NEVER)) == ["m1"]
+        assert _ids(await world.claim(1, Suspects.NEVER)) == []
+        assert await world.redis.zcard(world.keys.ready) == 0
+
+
+async def test_a_suspect_may_go_last(store: Place) -> None:
+    """Asked so, a claim hands out suspects only while nothing else is due."""
+    async with opened(store) as world:
+        await _suspected(world, "m1")
+        await world.enqueue("m2")
+        assert _ids(await world.claim(10, Suspects.LAST)) == ["m2"]
+        assert _ids(await world.claim(10, Suspects.LAST)) == ["m1"]
+
+
+async def test_one_worker_at_a_time_is_called_to_empty_its_hands(store: Place) -> None:
+    """While a suspect is due one worker is told, the others go on. After a lease the call may pass on."""
+    async with opened(store, worker_id="w1") as one, opened(store, worker_id="w2") as two:
+        await _suspected(one, "m1")
+        first, second = one.store.ledger, two.store.ledger
+        assert (await first.claim(10)).is_called
+        assert not (await second.claim(10)).is_called
+        assert (await first.claim(10)).is_called
+        await one.later(seconds=LEASE.total_seconds() + 1)
+        assert (await second.claim(10)).is_called
+        assert not (await first.claim(10)).is_called
+        batch = await first.claim(10, Suspects.FIRST)
+        assert (_ids(batch.claimed), batch.is_called) == (["m1"], False)
+        assert not (await second.claim(10)).is_called
+
+
+async def test_a_suspect_given_back_is_still_one(store: Place) -> None:
+    """Giving it back is free, a crash counted before is not forgotten; settled once, it is."""
+    async with opened(store) as world:
+        await _suspected(world, "m1")
+        for _ in range(5):
+            claimed = await world.claim_one()
+            assert claimed.crashes == 1
+            await world.store.ledger.release([("m1", claimed.fence)])
+        assert await world.claim(10, Suspects.NEVER) == ()
+        claimed = await world.claim_one()
+        await world.settle(claimed, AT_ONCE, attempt=0, posted=False)
+        assert _ids(await world.claim(10, Suspects.NEVER)) == ["m1"]
+
+
+async def test_a_suspect_is_cancelled_like_any_other(store: Place) -> None:
+    """Wherever it waits, a cancelled message is not claimed."""
+    async with opened(store) as world:
+        await _suspected(world, "m1", "m2")
+        assert await world.cancel("m2") == "cancelled"
+        assert await world.claim(10, Suspects.NEVER) == ()
+        assert await world.cancel("m1") == "cancelled"
+        assert await world.claim(10) == ()
+        assert await world.redis.zcard(world.keys.suspects) == 0
+
+
+async def test_a_suspect_of_a_paused_sender_waits_in_its_lane_and_expires(store: Place) -> None:
+    """A pause holds it back like the others; what expires meanwhile is handed out, alone, to be ended."""
+    async with opened(store) as world:
+        await _suspected(world, "m1")
+        assert await world.claim(10, Suspects.NEVER) == ()
+        await world.store.switches.pause("sender", SENDER, timedelta(days=30), "63007")
+        assert await world.claim(10) == ()
+        await world.later(minutes=2)
+        assert await world.claim(10) == ()
+        await world.store.switches.resume("sender", SENDER)
+        claimed = await world.claim_one()
+        await world.store.ledger.release([("m1", claimed.fence)])
+        await world.store.switches.pause("sender", SENDER, timedelta(days=30), "63007")
+        assert await world.claim(10) == ()
+        await world.later(hours=25)
+        await world.enqueue("m2", expires_at=await world.store.now() + timedelta(minutes=1))
+        await world.later(minutes=2)
+        assert sorted([_ids(await world.claim(10)), _ids(await world.claim(10))]) == [["m1"], ["m2"]]
+
+
+async def test_an_idle_worker_is_woken_for_a_suspect(store: Place) -> None:
+    """Whoever comes upon one with its hands full wakes somebody else."""
+    async with opened(store) as world:
+        await _suspected(world, "m1")
+        await world.redis.delete(world.keys.wake)
+        assert await world.claim(10, Suspects.NEVER) == ()
+        assert await world.redis.llen(world.keys.wake) == 1  # type: ignore[misc]  # redis-py types both flavours
+        batch = await world.store.ledger.claim(10, Suspects.NEVER)
+        assert batch.next_due_at is None
+
+
+async def test_a_message_that_kills_whoever_posts_it_is_not_sent_for_ever(store: Place) -> None:
+    """Three crashes alone, each under a POST: its rule would send it again and again, now a person decides."""
+    async with opened(store) as world:
+        await world.enqueue(on_unknown=OnUnknown.RESEND)
+        for attempt in range(1, 5):
+            await world.admit(await world.claim_one())
+            await _crash(world)
+            (reaped,) = await world.store.ledger.reap(10)
+            assert reaped.stage is Stage.UNKNOWN
+            assert (await world.row())["u"] == ("never" if attempt > 3 else "resend")
+            again = SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE)
+            await world.store.unknowns.resolve([Resolution("m1", attempt, again)])
+
+
 async def test_after_a_crash_a_message_is_claimed_alone(store: Place) -> None:
     """Whoever may have crashed a worker is given nobody to take along."""
     async with opened(store) as world:
@@ -405,8 +552,8 @@ async def test_nobody_follows_a_crashed_message_into_its_claim(store: Place) -> 
         await world.store.ledger.reap(10)
         await world.later(seconds=30)
         await world.enqueue("m2")
-        assert [claimed.message_id for claimed in await world.claim(10)] == ["m1"]
         assert [claimed.message_id for claimed in await world.claim(10)] == ["m2"]
+        assert [claimed.message_id for claimed in await world.claim(10)] == ["m1"]
 
 
 async def test_a_lease_lasts_as_long_as_it_says(store: Place) -> None:

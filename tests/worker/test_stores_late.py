@@ -6,7 +6,7 @@ import pytest
 
 from policies.facts import TagState
 from sendwindow.vocabulary import OnUnknown, Stage
-from tests.worker.stores_world import ACCOUNT, ANNA, REFUSED, SENDER, Place, opened
+from tests.worker.stores_world import ACCOUNT, ANNA, ORDER, REFUSED, SENDER, Place, opened
 from worker.values.effects import (
     CloseWindow,
     OptOut,
@@ -30,9 +30,9 @@ async def test_a_late_settlement_teaches_what_holds_of_the_person_since_its_atte
         held = await world.claim_one()
         of_person = (OptOut(sender_only=False, evidence="21610"), CloseWindow(), SuppressAddress(3600, "63024"))
         of_moment = (PauseSender(60, "x"), PauseAccount(60, "x"), SetTemplate("paused", "63041", 60))
-        settled = await world.settle(late, REFUSED, template="order_update", effects=(*of_person, *of_moment))
+        settled = await world.settle(late, REFUSED, template=ORDER, effects=(*of_person, *of_moment))
         assert (settled.applied, settled.stage) == (False, Stage.CLAIMED)
-        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
         assert (facts.sender.paused_until, facts.account.paused_until, facts.template.state) == (None, None, None)
         assert [consent.granted for consent in facts.person.consents] == [False]
         assert facts.person.closed_at is not None

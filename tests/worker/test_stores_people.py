@@ -1,5 +1,6 @@
 """People: windows that only the person opens, stops that hold, consent that explains itself."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -8,8 +9,9 @@ import pytest
 from policies.consent import Standing, permission
 from policies.facts import ConsentFact
 from sendwindow.vocabulary import Purpose
-from tests.worker.stores_world import ACCOUNT, ANNA, BERT, SENDER, WAITS, Place, World, accepted, opened
+from tests.worker.stores_world import ACCOUNT, ANNA, BERT, REFUSED, SENDER, WAITS, Place, World, accepted, opened
 from worker.settings import Settings
+from worker.values.effects import OptOut
 from worker.values.people import ConsentEntry, Inbound
 from worker.wiring import load_rules
 
@@ -149,6 +151,66 @@ async def test_a_stop_heard_now_is_the_last_word_though_the_clock_was_set_back(s
         assert (await world.writes("SM3", "stop")).opted == "stop"
         consents = (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person.consents
         assert [consent.granted for consent in consents] == [False]
+
+
+async def _standing(world: World, purpose: Purpose = Purpose.UTILITY) -> Standing:
+    person = (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person
+    return permission(person, purpose, SENDER, load_rules(Settings()).policy, await world.store.now()).standing
+
+
+async def _is_told_by_phone(world: World) -> None:
+    entry = ConsentEntry(False, ACCOUNT, None, None, "call")
+    assert await world.store.people.record_consent(ANNA, entry) == "recorded"
+
+
+async def _purpose_is_withdrawn(world: World) -> None:
+    entry = ConsentEntry(False, ACCOUNT, "utility", SENDER, "call")
+    assert await world.store.people.record_consent(ANNA, entry) == "recorded"
+
+
+async def _is_told_by_the_provider(world: World) -> None:
+    claimed = await world.post()
+    stop = OptOut(sender_only=True, evidence="21610")
+    await world.settle(claimed, REFUSED, effects=(stop,))
+
+
+@pytest.mark.parametrize("purpose", ["utility", None])
+@pytest.mark.parametrize("sender", [SENDER, None])
+@pytest.mark.parametrize(
+    "stops",
+    [lambda world: world.writes("SM1", "stop"), _is_told_by_phone, _purpose_is_withdrawn, _is_told_by_the_provider],
+    ids=["stop", "withdrawal", "withdrawal of the purpose", "21610"],
+)
+async def test_a_stop_outranks_a_grant_dated_ahead_of_the_clock(
+    store: Place, stops: Callable[[World], Awaitable[object]], sender: str | None, purpose: str | None
+) -> None:
+    """The failed primary's clock was ahead: what was granted by it is not later than a stop that is heard now."""
+    async with opened(store) as world:
+        await world.later(seconds=5)
+        for each in {purpose, "utility"}:
+            await world.store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, each, sender, "form"))
+        await world.later(seconds=-3)
+        await stops(world)
+        await world.later(seconds=10)
+        assert await _standing(world) is Standing.OPTED_OUT
+
+
+async def test_a_start_heard_now_outranks_a_stop_dated_ahead_of_the_clock(store: Place) -> None:
+    """What is said last counts, whichever clock dated what was said before; a grant `after_stop` likewise."""
+    async with opened(store) as world:
+        people, grant = world.store.people, ConsentEntry(True, ACCOUNT, "utility", None, "form")
+        await people.record_consent(ANNA, grant)
+        await world.later(seconds=5)
+        await world.writes("SM1", "stop")
+        await world.later(seconds=-3)
+        assert await people.record_consent(ANNA, grant) == "opted_out"
+        assert (await world.writes("SM2", "start")).opted == "start"
+        assert await _standing(world) is Standing.GRANTED
+        await world.writes("SM3", "stop")
+        assert await _standing(world) is Standing.OPTED_OUT
+        await people.record_consent(ANNA, grant, after_stop=True)
+        await world.later(seconds=10)
+        assert await _standing(world) is Standing.GRANTED
 
 
 async def test_a_stop_makes_what_waited_decide_again(store: Place) -> None:

@@ -9,10 +9,11 @@ from redis.asyncio import Redis
 from sendwindow.errors import BadStoreUrl, NotDurable
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.stores_world import DEAD, LATER, PERSON_KEY, Place, World, opened
+from tests.worker.stores_world import ANNA, DEAD, LATER, PERSON_KEY, Place, World, opened
 from worker.stores.store import Store, StoreRefused
 from worker.values.admissions import Permit
 from worker.values.settlements import SettleEnd
+from worker.values.unknowns import Resolution
 
 pytestmark = pytest.mark.asyncio
 
@@ -108,6 +109,40 @@ async def test_what_was_sent_is_not_replayed(store: Place) -> None:
         await world.settle(await world.claim_one(), SettleEnd(Stage.DEAD, Reason.POISON), attempt=0, posted=False)
         await world.redis.hset(world.keys.row("m1"), "sid:7", "SM7")  # type: ignore[misc]  # redis-py types both flavours
         assert await world.store.records.replay(["m1"], await world.store.now()) == ["sent"]
+
+
+async def _never(world: World, message_id: str = "m1") -> None:
+    """Die by the rule `never`, with an attempt nobody can prove."""
+    await world.park(message_id)
+    end = SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE)
+    assert await world.store.unknowns.resolve([Resolution(message_id, 1, end)]) == [True]
+
+
+async def test_what_may_have_gone_out_is_not_replayed_unless_told_so(store: Place) -> None:
+    """Its attempt is not proven: a replay may be a second copy, which is a person's decision, however old it is."""
+    async with opened(store) as world:
+        await _never(world)
+        records, expires_at = world.store.records, await world.store.now() + timedelta(hours=2)
+        before = await world.contents()
+        assert await records.replay(["m1"], expires_at) == ["perhaps_sent"]
+        assert await world.contents() == before
+        await world.redis.delete(world.keys.permits(world.store.people.digest(ANNA)))
+        assert await records.replay(["m1"], expires_at) == ["perhaps_sent"]
+        assert await records.replay(["m1"], expires_at, even_if_sent=True) == ["replayed"]
+        assert await records.replay(["m1"], expires_at) == ["replayed"]
+        assert "ps" not in await world.row()
+        assert (await world.claim_one()).message_id == "m1"
+
+
+async def test_an_earlier_attempt_in_doubt_counts_however_the_letter_died(store: Place) -> None:
+    """Sent again by its rule and dead of something else: the first attempt may still have reached the person."""
+    async with opened(store) as world:
+        second = await world.resent()
+        await world.settle(second, DEAD)
+        replay = world.store.records.replay
+        assert await replay(["m1"], await world.store.now()) == ["perhaps_sent"]
+        await world.callback("sent", "SM1")
+        assert await replay(["m1"], await world.store.now(), even_if_sent=True) == ["sent"]
 
 
 async def test_only_dead_letters_are_replayed_or_dropped(store: Place) -> None:

@@ -21,6 +21,7 @@ from tests.worker.stores_world import (
     AT_ONCE,
     DEAD,
     LATER,
+    PAST,
     UNKNOWN,
     WAITS,
     Place,
@@ -29,6 +30,7 @@ from tests.worker.stores_world import (
     opened,
 )
 from worker.stores.calls import Calls
+from worker.values.claims import Suspects
 from worker.values.effects import CloseWindow, OptOut, PauseSender, SetTag, SuppressAddress
 from worker.values.people import ConsentEntry
 from worker.values.settlements import SettleAccepted, SettleAgain
@@ -94,6 +96,17 @@ async def _adopted(world: World) -> None:
     assert await world.cancel("arq-1") == "cancelled"
 
 
+async def _suspected(world: World, message_id: str) -> None:
+    """The first in its lane crashes a worker, is set apart while others are claimed, then claimed and given back."""
+    await world.claim_one()
+    await world.later(seconds=20)
+    await world.store.ledger.reap(10)
+    others = await world.claim(10, Suspects.NEVER)
+    (suspect,) = await world.claim(10)
+    assert (suspect.message_id, suspect.crashes) == (message_id, 1)
+    await world.store.ledger.release([(one.message_id, one.fence) for one in (*others, suspect)])
+
+
 async def _life(world: World) -> dict[str, str]:
     """A history that uses every script; answers the stage in which each message ends up."""
     store = world.store
@@ -120,24 +133,26 @@ async def _life(world: World) -> dict[str, str]:
     await world.callback("sent", "SM5", message_id="m5")
     await world.later(seconds=20)
     await store.ledger.reap(10)
+    await _suspected(world, "m7")
     await world.writes("SM90", keyword="stop")
     await world.writes("SM91", keyword="start")
     await store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
     await store.people.facts(ANNA, "shop", ACCOUNT, None)
     await store.people.permits_left_ms(held["m0"].facts.person_digest)
     await store.unknowns.due(10, 1000)
-    await store.unknowns.rivals(held["m0"].facts.person_digest, "m0")
+    await store.unknowns.rivals(held["m0"].facts.person_digest, "m0", PAST)
     await store.unknowns.resolve([Resolution("m2", 1, SettleUnresolved(Reason.HELD_BY_RULE, "held"))])
     await store.unknowns.resolve([Resolution("m2", 1, SettleAgain(Stage.QUEUED, Reason.EVIDENCE_PERSON))])
     await store.unknowns.missing(10, 0, 1000)
     await store.records.replay(["m3"], await store.now())
     await store.switches.reset("tag_state", "shop")
+    await store.switches.states([("tag_state", "shop")])
     return {f"m{number}": (await world.row(f"m{number}"))["s"] for number in range(8)}
 
 
 EXPECTED = {
     "m0": "retrying",
-    "m1": "retrying",
+    "m1": "queued",
     "m2": "queued",
     "m3": "queued",
     "m4": "waiting",

@@ -22,7 +22,7 @@ from tests.worker.stores_world import (
     opened,
     settlement,
 )
-from worker.values.admissions import Permit
+from worker.values.admissions import Cancelled, Permit
 from worker.values.effects import CloseWindow, OptOut, PauseAccount, PauseSender, SuppressAddress
 from worker.values.settlements import Result
 from worker.values.unknowns import Resolution, SettleUnresolved
@@ -201,6 +201,61 @@ async def test_a_waiting_message_comes_due_by_itself(store: Place) -> None:
         await world.settle(claimed, REFUSED, attempt=0, posted=False)
 
 
+@pytest.mark.parametrize("result", [REFUSED, DEAD, LATER], ids=["refused", "dead", "retrying"])
+async def test_a_claim_that_was_cancelled_ends_so_whatever_was_decided(store: Place, result: Result) -> None:
+    """Nothing goes out under it, and whoever asked was told `cancelled`: no other end may contradict that."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert await world.cancel() == "cancelled"
+        settled = await world.settle(claimed, result, attempt=0, posted=False)
+        assert (settled.applied, settled.stage) == (True, Stage.CANCELLED)
+        row = await world.row()
+        assert (row["s"], row["r"]) == ("cancelled", "cancelled")
+        assert (await world.events())[-1] == "cancelled"
+        assert await world.count("end:cancelled:cancelled") == 1
+        assert await world.cancel() == "cancelled"
+
+
+async def test_what_may_be_at_twilio_is_cancelled_too_late(store: Place) -> None:
+    """An earlier attempt is in doubt: the message ends, but nobody is told that it never went out."""
+    async with opened(store) as world:
+        await world.park()
+        await world.send_again()
+        assert (await world.row())["s"] == "retrying"
+        assert await world.cancel() == "too_late"
+        assert (await world.row())["s"] == "cancelled"
+        assert await world.cancel() == "too_late"
+        assert await world.claim() == ()
+        await world.callback("sent", "SM1")
+        assert await world.cancel() == "too_late"
+
+
+async def test_a_claim_of_what_may_be_at_twilio_is_cancelled_too_late(store: Place) -> None:
+    """The same while a worker holds it: no further POST, and the answer stays the same afterwards."""
+    async with opened(store) as world:
+        await world.park()
+        await world.send_again()
+        claimed = await world.claim_one()
+        assert await world.cancel() == "too_late"
+        assert isinstance(await world.admit(claimed), Cancelled)
+        await world.settle(claimed, REFUSED, attempt=0, posted=False)
+        assert (await world.row())["s"] == "cancelled"
+        assert await world.cancel() == "too_late"
+
+
+async def test_what_was_proven_not_sent_is_cancelled(store: Place) -> None:
+    """A rejected attempt and one whose permit lapsed leave no doubt."""
+    async with opened(store) as world:
+        first = await world.post()
+        await world.settle(first, AT_ONCE)
+        second = await world.claim_one()
+        await world.admit(second)
+        await world.settle(second, AT_ONCE, posted=False)
+        assert await world.cancel() == "cancelled"
+        assert await world.cancel() == "cancelled"
+
+
 async def test_a_retry_of_a_cancelled_claim_ends_cancelled(store: Place) -> None:
     """Whatever the worker wanted next, the person who cancelled was told `cancelled`."""
     async with opened(store) as world:
@@ -325,9 +380,42 @@ async def test_a_wait_nobody_overtook_is_a_wait(store: Place) -> None:
         assert await world.claim() == ()
 
 
-async def test_a_sid_belongs_to_one_message(store: Place) -> None:
-    """The first binding stays, whatever a second reply claims."""
+async def test_a_reply_with_another_messages_sid_proves_nothing(store: Place) -> None:
+    """The first binding stays; the second reply is not the answer to its POST, whose outcome is looked for."""
     async with opened(store) as world:
         await world.accept("m1", "SM1")
-        await world.accept("m2", "SM1")
+        claimed = await world.accept("m2", "SM1")
+        row = await world.row("m2")
+        assert (row["s"], row["r"], row.get("sid")) == ("unknown", "outcome_unreadable", None)
         assert await world.store.unknowns.owners(["SM1"]) == [("m1", 1)]
+        assert (await world.settle(claimed, accepted("SM1"))).stage is Stage.UNKNOWN
+        assert (await world.count("unknown"), await world.count("duplicates")) == (1, 0)
+        await world.callback("sent", "SM2", message_id="m2")
+        assert (await world.row("m2"))["sid"] == "SM2"
+
+
+async def test_a_late_reply_with_another_attempts_sid_proves_nothing(store: Place) -> None:
+    """Whoever has the message meanwhile goes on: the SID is that of another message, or of an earlier attempt."""
+    async with opened(store) as world:
+        await world.accept("m0", "SM0")
+        first = await world.post()
+        await world.reap()
+        await world.send_again()
+        await world.settle(first, accepted("SM0"))
+        assert (await world.row())["s"] == "retrying"
+        second = await world.claim_one()
+        await world.admit(second)
+        await world.callback("sent", "SM1")
+        await world.settle(second, accepted("SM1"))
+        row = await world.row()
+        assert (row["s"], row["a"], row["sid"], row["r"]) == ("accepted", "1", "SM1", "evidence_callback")
+
+
+async def test_a_reply_outranks_a_list_that_was_misread(store: Place) -> None:
+    """What a list shows is a guess, the answer to a POST is none: it proves its message all the same."""
+    async with opened(store) as world:
+        await world.park("m1")
+        await world.callback("sent", "SM2", evidence=Reason.EVIDENCE_LIST)
+        await world.accept("m2", "SM2")
+        row = await world.row("m2")
+        assert (row["s"], row["sid"]) == ("accepted", "SM2")

@@ -12,16 +12,23 @@ from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
     AT_ONCE,
+    BERT,
+    ORDER,
+    PAST,
     REFUSED,
     SENDER,
     UNKNOWN,
     Place,
+    World,
     accepted,
     opened,
     update,
 )
+from worker.stores.unknowns import MOST_RIVALS
 from worker.values.admissions import Lost
 from worker.values.effects import OptOut, PauseSender, SetTag, SetTemplate
+
+CORRECTED = "HX" + "6" * 32
 
 pytestmark = pytest.mark.asyncio
 
@@ -237,14 +244,31 @@ async def test_unproven_attempts_to_a_person_are_rivals_until_they_are_proven(st
     async with opened(store) as world:
         digest = (await world.park("m1")).facts.person_digest
         flying = await world.post("m2")
-        rivals = await world.store.unknowns.rivals(digest, "m1")
+        unknowns = world.store.unknowns
+        rivals = await unknowns.rivals(digest, "m1", PAST) or []
         assert [(rival.message_id, rival.attempt, rival.was_template) for rival in rivals] == [("m2", 1, False)]
         assert rivals[0].payload is not None
         await world.settle(flying, accepted("SM2"))
-        assert await world.store.unknowns.rivals(digest, "m1") == []
-        assert [one.message_id for one in await world.store.unknowns.rivals(digest, "m2")] == ["m1"]
+        assert await unknowns.rivals(digest, "m1", PAST) == []
+        assert [one.message_id for one in await unknowns.rivals(digest, "m2", PAST) or []] == ["m1"]
         await world.callback("sent", "SM1")
-        assert await world.store.unknowns.rivals(digest, "m2") == []
+        assert await unknowns.rivals(digest, "m2", PAST) == []
+
+
+async def test_rivals_are_those_since_an_instant_and_none_are_named_of_a_crowd(store: Place) -> None:
+    """Asked for every attempt to the same person, what is answered must not grow with them."""
+    async with opened(store) as world:
+        unknowns = world.store.unknowns
+        digest = (await world.park("m0")).facts.person_digest
+        await world.later(hours=1)
+        since = await world.store.now()
+        for number in range(1, MOST_RIVALS):
+            await world.park(f"m{number}")
+        assert len(await unknowns.rivals(digest, "m0", since) or []) == MOST_RIVALS - 1
+        assert len(await unknowns.rivals(digest, "another", PAST) or []) == MOST_RIVALS
+        await world.park("more")
+        assert await unknowns.rivals(digest, "m0", PAST) is None
+        assert len(await unknowns.rivals(digest, "m0", since) or []) == MOST_RIVALS
 
 
 async def test_only_an_attempt_that_relied_on_the_tag_speaks_for_the_page(store: Place) -> None:
@@ -357,12 +381,15 @@ async def test_a_message_without_its_job_is_not_reopened(store: Place) -> None:
 
 
 async def test_failures_teach_like_errors_do(store: Place) -> None:
-    """Effects of a callback reach person, sender and the template in the job; a repetition teaches nothing new."""
+    """Effects of a callback reach person, sender and the template that went out; a repetition teaches nothing new."""
     async with opened(store) as world:
-        await world.accept(template="order_update")
+        await world.enqueue(template="order_update")
+        claimed = await world.claim_one()
+        await world.admit(claimed, template=ORDER)
+        await world.settle(claimed, accepted())
         given = (OptOut(sender_only=False, evidence="63033"), PauseSender(60, "x"), SetTemplate("paused", "63041", 60))
         await world.callback("failed", effects=given)
-        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, "order_update")
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
         assert [consent.granted for consent in facts.person.consents] == [False]
         assert facts.sender.paused_until is not None
         assert facts.template.state == "paused"
@@ -371,17 +398,34 @@ async def test_failures_teach_like_errors_do(store: Place) -> None:
         assert await world.contents() == before
 
 
-async def test_a_template_effect_needs_a_job_that_names_one(store: Place) -> None:
-    """Without job or template the effect is left out, the status counts."""
+async def test_a_template_effect_is_that_of_its_own_attempt(store: Place) -> None:
+    """The first attempt's ContentSid failed; the second sent the corrected one, which nothing was said about."""
     async with opened(store) as world:
-        for number, job in enumerate((None, b"no json", b'{"a":[1]}')):
-            await world.accept(f"m{number}", f"SM{number}")
-            if job is None:
-                await world.redis.delete(world.keys.job(f"m{number}"))
-            else:
-                await world.redis.set(world.keys.job(f"m{number}"), job)
+        await world.enqueue(template="order_update")
+        for content_sid in (ORDER, CORRECTED):
+            claimed = await world.claim_one()
+            await world.admit(claimed, template=content_sid)
+            await world.settle(claimed, UNKNOWN)
+            if content_sid == ORDER:
+                await world.send_again()
+        failure = (SetTemplate("rejected", "63040"),)
+        await world.callback("failed", "SM1", attempt=1, effects=failure)
+        states = [
+            (await world.store.people.facts(ANNA, SENDER, ACCOUNT, one)).template.state for one in (ORDER, CORRECTED)
+        ]
+        assert states == ["rejected", None]
+
+
+async def test_a_template_effect_needs_an_intent_that_names_one(store: Place) -> None:
+    """A freeform, or an intent lost with a failed primary: the effect is left out, the status counts."""
+    async with opened(store) as world:
+        for number in range(2):
+            await world.accept(f"m{number}", f"SM{number}", template="order_update")
+            if number:
+                await world.redis.delete(world.keys.timeline(f"m{number}"))
             one = update("failed", f"SM{number}", message_id=f"m{number}", effects=(SetTemplate("paused", "x"),))
             assert (await world.store.statuses.apply([one]))[0].moved
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)).template.state is None
 
 
 async def test_a_failed_tagged_message_frees_the_page(store: Place) -> None:
@@ -414,3 +458,71 @@ async def test_a_day_is_the_limit_even_for_a_message_that_lives_longer(store: Pl
         await world.accept(expires_at=await world.store.now() + timedelta(days=3))
         await world.later(hours=25)
         assert not (await world.callback("failed", reopen_after_ms=1000)).reopened
+
+
+async def _lives_again(world: World, *, keeps_sid: bool = False) -> int:
+    """Let m1 be delivered as SMold and forgotten after 72 hours, and use its id again; answers the first life."""
+    await world.accept("m1", "SMold")
+    await world.callback("delivered", "SMold")
+    life = int((await world.row())["q"])
+    await world.later(hours=73)
+    await world.redis.delete(world.keys.row("m1"), world.keys.timeline("m1"))
+    if not keeps_sid:
+        await world.redis.delete(world.keys.sid("SMold"))
+    assert await world.enqueue("m1") == b"new"
+    return life
+
+
+@pytest.mark.parametrize("keeps_sid", [True, False])
+@pytest.mark.parametrize("status", ["read", "failed"])
+async def test_a_callback_of_an_earlier_life_says_nothing_of_this_one(
+    store: Place, status: str, keeps_sid: bool
+) -> None:
+    """An id may be used again: what still comes for its first message proves and teaches nothing of the second."""
+    async with opened(store) as world:
+        life = await _lives_again(world, keeps_sid=keeps_sid)
+        before = await world.row()
+        applied = await world.callback(status, "SMold", life=life, reopen_after_ms=0, effects=(PauseSender(60, "x"),))
+        assert (applied.known, applied.message_id) == (False, None)
+        assert await world.row() == before
+        claimed = await world.claim_one()
+        await world.admit(claimed)
+        assert not (await world.callback(status, "SMold", life=life)).known
+        await world.settle(claimed, accepted("SMnew"))
+        row = await world.row()
+        assert (row["sid"], row["st"]) == ("SMnew", "queued")
+        assert await world.count("duplicates") == 0
+        assert (await world.callback("sent", "SMnew", life=int(row["q"]))).moved
+
+
+async def test_an_earlier_life_takes_no_sid_from_what_a_list_showed(store: Place) -> None:
+    """Only a message that is there can be wronged by a list."""
+    async with opened(store) as world:
+        life = await _lives_again(world)
+        await world.claim_one()
+        await world.park("m2", to=BERT)
+        await world.callback("sent", "SMlisted", message_id="m2", evidence=Reason.EVIDENCE_LIST)
+        applied = await world.callback("delivered", "SMlisted", life=life)
+        assert (applied.message_id, applied.moved, applied.unbound) == ("m2", True, None)
+
+
+async def test_a_row_written_anew_after_a_failover_is_the_same_life(store: Place) -> None:
+    """A failed primary took the row along and the backend enqueued again: the first POST's callback proves it."""
+    async with opened(store) as world:
+        await world.enqueue()
+        life = int((await world.row())["q"])
+        await world.redis.delete(world.keys.row("m1"), world.keys.timeline("m1"))
+        await world.later(minutes=10)
+        assert await world.enqueue() == b"new"
+        assert (await world.callback("sent", "SM1", life=life)).known
+        assert (await world.row())["sid"] == "SM1"
+
+
+async def test_a_callback_that_names_no_life_is_of_this_one(store: Place) -> None:
+    """A process of the version before named message and attempt only."""
+    async with opened(store) as world:
+        await _lives_again(world)
+        claimed = await world.claim_one()
+        await world.admit(claimed)
+        await world.settle(claimed, UNKNOWN)
+        assert (await world.callback("sent", "SMnew")).resolved

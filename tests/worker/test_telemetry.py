@@ -103,6 +103,17 @@ def test_the_store_s_totals_are_shown_without_campaigns() -> None:
     assert b"spring" not in metrics.render()
 
 
+def test_what_the_store_counts_of_doubt_and_copies_is_shown() -> None:
+    """A copy, and all that says how well doubts were settled, is a counter, 0 before the first: an alert needs both."""
+    metrics = Metrics()
+    stored = StoredMetrics(metrics.registry)
+    names = ("duplicates", "late_evidence", "reopened", "unbound", "unresolved", "status_never_final")
+    stored.snapshot = Snapshot({}, {})
+    assert [samples(metrics)[f"sendwindow_store_{name}_total",] for name in names] == [0] * len(names)
+    stored.snapshot = Snapshot({name: number for number, name in enumerate(names, start=1)}, {})
+    assert [samples(metrics)[f"sendwindow_store_{name}_total",] for name in names] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_store_that_is_away_is_shown_as_away() -> None:
     """Old totals would look like a store that stands still; they are left out and store_up is 0."""
     metrics = Metrics()

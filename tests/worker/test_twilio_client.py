@@ -326,6 +326,37 @@ async def listed(url: str, *, since: datetime, max_requests: int = 5) -> tuple[l
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
+async def test_a_surplus_answer_is_not_taken_for_that_of_the_next_post() -> None:
+    """What came unasked on an idle connection belongs to no POST: the next one gets a connection of its own."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def handle(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if writer not in writers:
+            writers.append(writer)
+        writer.write(answer(201, json.dumps({"sid": f"SM{len(writers):032x}"}).encode()))
+        await writer.drain()
+
+    async with serving(handle) as url, client(url, slots=1) as twilio, asyncio.timeout(60):
+        assert await twilio.create(MESSAGE) == Accepted(f"SM{1:032x}", "queued")
+        assert await twilio.create(MESSAGE) == Accepted(f"SM{1:032x}", "queued")
+        assert twilio._posts is not None
+        connector = twilio._posts.connector
+        assert connector is not None
+        [(idle, _)] = [pooled for connections in connector._conns.values() for pooled in connections]
+        writers[0].write(answer(201, json.dumps({"sid": f"SM{666:032x}"}).encode()))
+        while not idle.should_close:  # noqa: ASYNC110 -- nothing tells when bytes reached a connection in the pool
+            await asyncio.sleep(0)
+        assert await twilio.create(MESSAGE) == Accepted(f"SM{2:032x}", "queued")
+
+
+async def test_a_post_whose_answer_is_for_somebody_else_is_unproven() -> None:
+    """The answer names the recipient: another one's is not the answer to this POST."""
+    theirs = json.dumps({"sid": SID, "status": "queued", "to": "+14155550199"}).encode()
+    async with serving(sending(answer(201, theirs))) as url, client(url) as twilio:
+        reply = await twilio.create(MESSAGE)
+    assert isinstance(reply, Unproven)
+
+
 async def test_a_list_is_read_to_its_last_page() -> None:
     """Rows of all pages are there, and the list says that it is complete."""
     async with serving(pages([row(1, NOON)], [row(2, NOON)], [row(3, ELEVEN)])) as url:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.decision import Content, FreeformContent, Seen, Send, TemplateContent, Trace
+from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason
 from worker.twilio import replies
 from worker.twilio.messages import read_message, read_page
@@ -67,7 +68,7 @@ def send(content: Content, validity: timedelta = timedelta(hours=4)) -> Send:
 
 
 def form(content: Content, *, service: str | None = None, validity: timedelta = timedelta(hours=4)) -> dict[str, str]:
-    route = Route("main", "whatsapp:+14155550111", "whatsapp:+14155550100", service, "order 1/ä", 3)
+    route = Route("main", "whatsapp:+14155550111", "whatsapp:+14155550100", service, "order 1/ä", 3, NOW)
     message = build(send(content, validity), route, "https://hooks.example.com/")
     assert len(dict(message.form)) == len(message.form)
     return dict(message.form)
@@ -115,10 +116,10 @@ def test_from_stays_beside_a_messaging_service() -> None:
     assert fields["From"] == "whatsapp:+14155550111"
 
 
-def test_the_callback_names_message_and_attempt_and_asks_for_retries() -> None:
+def test_the_callback_names_message_attempt_and_life_and_asks_for_retries() -> None:
     """The query is signed by Twilio; the fragment sets its retries and is never sent."""
-    assert status_callback("https://h.example/", "a b/ü", 2) == (
-        "https://h.example/twilio/status?m=a%20b%2F%C3%BC&a=2#rc=5&rp=all"
+    assert status_callback("https://h.example/", "a b/ü", 2, NOW) == (
+        f"https://h.example/twilio/status?m=a%20b%2F%C3%BC&q={to_ms(NOW)}&a=2#rc=5&rp=all"
     )
 
 
@@ -197,6 +198,35 @@ def test_no_answer_whatever_its_bytes_breaks_the_reader(status: int, body: bytes
     assert isinstance(reply, Accepted | Rejected | Unproven)
     if not complete:
         assert isinstance(reply, Unproven)
+
+
+@pytest.mark.parametrize(
+    "asked, shown, is_ours",
+    [
+        pytest.param("+14155550100", "+14155550100", True, id="the same"),
+        pytest.param("+14155550100", "+14155550101", False, id="another phone"),
+        pytest.param("whatsapp:+525512345678", "whatsapp:+5215512345678", True, id="the same, written differently"),
+        pytest.param("whatsapp:+555112345678", "whatsapp:+5551912345678", True, id="with the ninth digit of Brazil"),
+        pytest.param("whatsapp:US.1a2b", "whatsapp:US.1a2c", False, id="another user id"),
+        pytest.param("whatsapp:US.1a2b", "whatsapp:US.ENT.1a2c", True, id="a user id under its parent's"),
+        pytest.param("whatsapp:US.1a2b", "whatsapp:+14155550100", True, id="a user id under its phone"),
+        pytest.param("messenger:17", "messenger:18", False, id="another person on Messenger"),
+        pytest.param("whatsapp:+14155550100", "+14155550101", False, id="another phone on another channel"),
+        pytest.param("whatsapp:+14155550100", "+14155550100", True, id="the same phone on another channel"),
+        pytest.param("+14155550100", None, True, id="not shown"),
+        pytest.param("+14155550100", "****0101", True, id="redacted"),
+        pytest.param("somebody", "+14155550100", True, id="not known"),
+    ],
+)
+def test_an_answer_for_somebody_else_proves_nothing(asked: str, shown: str | None, is_ours: bool) -> None:
+    """It is the answer to some other POST. Who only may be somebody else, in an address of another form, is not."""
+    body = json.dumps({"sid": SID, "status": "queued", "to": shown}).encode()
+    reply = replies.read_answer(201, {}, body, to=asked)
+    if is_ours:
+        assert isinstance(reply, Accepted)
+    else:
+        assert isinstance(reply, Unproven)
+        assert (reply.reason, reply.excerpt) == (Reason.OUTCOME_UNREADABLE, "fields: sid status to")
 
 
 def test_deeply_nested_json_is_unreadable_not_a_crash() -> None:

@@ -53,6 +53,11 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             one.add_argument(
                 "--hours", type=float, default=24.0, help="how long they stay sendable (default: %(default)g)"
             )
+            one.add_argument(
+                "--even-if-sent",
+                action="store_true",
+                help="also those of which an unproven attempt may have reached the person: it may get them twice",
+            )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,6 +109,8 @@ async def _show(store: "Store", message_id: str, output: Output) -> int:
 
 async def _decide(store: "Store", arguments: argparse.Namespace, output: Output, journal: "Journal") -> int:
     ids = arguments.ids or [record.message_id async for record in _chosen(store, arguments)]
+    # Whoever names none meant no particular one: what may have gone out is left out and counted.
+    passed_over = frozenset() if arguments.ids else frozenset({_PERHAPS})
     answers: Counter[str] = Counter()
     with progress(arguments.word, len(ids)) as advance:
         for start in range(0, len(ids), _BATCH):
@@ -113,18 +120,20 @@ async def _decide(store: "Store", arguments: argparse.Namespace, output: Output,
                 answers[word] += 1
                 if output.as_json:
                     output.object({"message_id": message_id, "answer": word})
-                elif word not in _DONE:
+                elif word not in _DONE | passed_over:
                     output.say(f"{message_id}: {_WHY[word]}")
             advance(len(batch))
     output.say(", ".join(f"{count} {word}" for word, count in sorted(answers.items())) or "no dead letter matches")
-    return Exit.DONE if set(answers) <= _DONE else Exit.FAILED
+    if passed_over and answers[_PERHAPS]:
+        output.say(f"{_PERHAPS}: {_WHY[_PERHAPS]}")
+    return Exit.DONE if set(answers) <= _DONE | passed_over else Exit.FAILED
 
 
 async def _act(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
     asked_at, fields = journal.now(), dict[str, object]()
     if arguments.word == "replay":
         expires_at = await store.now() + timedelta(hours=arguments.hours)
-        words = await store.records.replay(batch, expires_at)
+        words = await store.records.replay(batch, expires_at, even_if_sent=arguments.even_if_sent)
         fields["expires"] = to_ms(expires_at)
     else:
         words = await store.records.drop(batch)
@@ -134,12 +143,14 @@ async def _act(store: "Store", arguments: argparse.Namespace, batch: list[str], 
     return words
 
 
-_DONE: Final = {"replayed", "dropped"}
+_DONE: Final = frozenset({"replayed", "dropped"})
+_PERHAPS: Final = "perhaps_sent"
 _WHY: Final = {
     "not_dead": "is no dead letter",
     "unknown_id": "is not known",
     "no_job": "has nothing readable to send",
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
+    _PERHAPS: "may have reached the person; --even-if-sent replays it all the same",
 }
 
 

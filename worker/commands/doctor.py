@@ -114,7 +114,7 @@ async def _store(settings: "Settings") -> list[Finding]:
                 )
             ]
             findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
-            return [*findings, *await _clock(store), *await _contents(store)]
+            return [*findings, *await _clock(store), *await _switched_off(settings, store), *await _contents(store)]
     except (StoreRefused, BadStoreUrl, EmbeddedStoreError) as error:
         return [Finding(Mark.FAILED, "store", str(error))]
     except (RedisError, OSError) as error:
@@ -142,13 +142,24 @@ async def _clock(store: "Store") -> list[Finding]:
     return [Finding(Mark.FINE, "clock", f"the store's is {seconds}")]
 
 
+async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
+    from worker.commands.switches import switched_off
+
+    findings = []
+    for switch, said in await switched_off(settings, store):
+        until = f" until {said.paused_until:%Y-%m-%d %H:%M}Z" if said.paused_until else ""
+        sentence = f"{said.state or 'paused'}{until} ({said.reason}): once the cause is gone, `{switch.remedy}`"
+        findings.append(Finding(Mark.WARNING, switch.title, sentence))
+    return findings
+
+
 async def _contents(store: "Store") -> list[Finding]:
     findings = []
     depths = await store.records.depths()
     for which, remedy in (("unresolved", "`unknown list` shows them"), ("dead", "`dead list` shows them")):
         if depths.get(which):
             findings.append(Finding(Mark.WARNING, which, f"{depths[which]} messages wait for a person: {remedy}"))
-    pressure = await store.publish_pressure()
+    pressure = await store.pressure()
     words = f"{pressure} % of maxmemory" if pressure else "no maxmemory, or next to nothing of it used"
     mark = Mark.WARNING if pressure >= 70 else Mark.FINE
     return [

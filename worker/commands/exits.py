@@ -21,7 +21,8 @@ class Exit(IntEnum):
 
 
 _MEANINGS = {
-    Exit.DONE: "done; for `run`, `serve` and `up`: stopped in order, nothing left under way",
+    Exit.DONE: "done; for `run`, `serve` and `up`: stopped in order. "
+    "A POST still open after `dispatch.grace_seconds` is `unknown`",
     Exit.FAILED: "done, and the answer is no: bad lines, nothing found, a promise refuted, a check failed",
     Exit.USAGE: "the command line or the settings cannot be used; nothing was done",
     Exit.STORE_UNREACHABLE: "the store could not be reached",

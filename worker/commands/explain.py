@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -37,24 +38,42 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings, output = read_settings(arguments.config), Output(arguments.json)
     if arguments.message.lstrip().startswith("{"):
-        return asyncio.run(_explain(settings, [arguments.message], output))
+        return asyncio.run(_explain(settings, [os.fsencode(arguments.message)], output))
     with open_lines(arguments.message) as (lines, _):
         return asyncio.run(_explain(settings, lines, output))
 
 
-async def _explain(settings: "Settings", text: Iterable[str], output: Output) -> int:
+async def _explain(settings: "Settings", text: Iterable[bytes], output: Output) -> int:
+    from sendwindow.errors import IdConflict, InvalidMessage
     from worker.wiring import load_rules, open_store
 
     rules = load_rules(settings)
     lines = Lines(text)
     async with open_store(settings) as store:
-        for message in lines.messages():
+        for position, message in enumerate(lines.messages()):
+            try:
+                await _check(message, store)
+            except (InvalidMessage, IdConflict) as error:
+                lines.refuse(position, error)
+                continue
             _print(message.message_id, await decide_now(message, store, settings, rules), output)
-    for number, reason in lines.bad:
+    for number, reason in sorted(lines.bad):
         output.say(f"line {number}: {reason}")
     if not lines.read_bytes:
         raise CommandError("There is no message to explain.", "Give a file, - or one message as JSON.", Exit.USAGE)
     return Exit.FAILED if lines.bad else Exit.DONE
+
+
+async def _check(message: "SendMessage", store: "Store") -> None:
+    """Refuse what the queue would: times too far ahead, and the id of another message."""
+    from sendwindow.codec import content_digest
+    from sendwindow.errors import IdConflict
+    from sendwindow.exchange import prepare
+
+    prepare(message)
+    record, digest = await store.records.record(message.message_id), content_digest(message)
+    if record is not None and record.row.get("d", digest) != digest:
+        raise IdConflict(message.message_id)
 
 
 def _print(message_id: str, decision: "Decision", output: Output) -> None:
@@ -110,13 +129,14 @@ def form_of(decision: "Decision") -> str:
 async def decide_now(message: "SendMessage", store: "Store", settings: "Settings", rules: "Rules") -> "Decision":
     """Decide as a worker would at this instant, with the same facts and rules; nothing is written."""
     from policies.decide import decide
-    from worker.dispatch.facts import join_facts, read_draft
+    from worker.dispatch.facts import content_sid_of, join_facts, read_draft
 
     now = await store.now()
     start = max(now, message.not_before) if message.not_before else now
-    template = message.template.name if message.template else None
+    template = message.template
+    content_sid = content_sid_of(template.name, template.language, settings) if template else None
     sender = settings.senders.get(message.sender)
     account = sender.account if sender else ""
-    stored = await store.people.facts(message.to, message.sender, account, template, message.message_id)
+    stored = await store.people.facts(message.to, message.sender, account, content_sid, message.message_id)
     draft = read_draft(message, message.expires_at or start + message.lifetime)
     return decide(draft, join_facts(message, stored, settings), rules.policy, now)

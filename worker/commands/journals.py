@@ -1,13 +1,21 @@
-"""What a person decides belongs into a journal as well: without it `verify` takes a replay for a broken promise."""
+"""What a person decides or a producer queues belongs into a journal too: `verify` holds what was sent against it."""
 
 import argparse
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sendwindow.instants import to_ms
 from worker.commands.exits import CommandError, Exit
-from worker.journal import Journal
+from worker.journal import Journal, JournalError
+
+if TYPE_CHECKING:
+    from sendwindow.answers import Receipt
+    from sendwindow.contract import SendMessage
+    from worker.settings import Settings
+    from worker.values.people import ConsentEntry
 
 
 def add_journal(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +25,60 @@ def add_journal(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def open_journal(path: Path | None) -> Iterator[Journal]:
-    """Open the journal before anything is done. Raises CommandError when it cannot be written."""
+    """Open the journal before anything is done. Raises CommandError when it cannot be opened, or written any more."""
     try:
         journal = Journal(path, f"command-{os.getpid()}")
     except OSError as error:
         raise CommandError(
             f"The journal cannot be written ({error.strerror}).", "Check its path.", Exit.USAGE
         ) from error
-    with closing(journal):
-        yield journal
+    try:
+        with closing(journal):
+            yield journal
+    except JournalError as error:
+        raise CommandError(
+            f"The journal cannot be written any more ({error.strerror}); what was done last stands and is not in it.",
+            "Free space on its disk; `show MESSAGE_ID` tells where a message is.",
+        ) from error
+
+
+def write_accepted(
+    journal: Journal, message: "SendMessage", settings: "Settings", person: str, receipt: "Receipt"
+) -> None:
+    """Write that the queue took a message, with all that `verify` holds its POSTs against. `person`: a digest."""
+    sender = settings.senders.get(message.sender)
+    begins = max(receipt.enqueued_at, message.not_before or receipt.enqueued_at)
+    journal.write(
+        "accepted",
+        id=message.message_id,
+        duplicate=receipt.duplicate,
+        rule=message.unknown_rule,
+        purpose=message.purpose,
+        channel=message.address.channel,
+        sender=message.sender,
+        account=None if sender is None else sender.account,
+        person=person,
+        not_before=None if message.not_before is None else to_ms(message.not_before),
+        expires=to_ms(message.expires_at or begins + message.lifetime),
+    )
+
+
+def write_consent(
+    journal: Journal, entry: "ConsentEntry", person: str, asked_at: float, *, after_stop: bool = False
+) -> None:
+    """Write what a person granted or withdrew, once it is recorded. `person`: a digest.
+
+    `asked_at`: the journal's instant before that. A grant counts from then, as a worker may have seen it already.
+    """
+    journal.write(
+        "consent",
+        person=person,
+        account=entry.account,
+        purpose=entry.purpose,
+        sender=entry.sender,
+        granted=entry.granted,
+        at=None if entry.at is None else to_ms(entry.at),
+        expires=None if entry.expires_at is None else to_ms(entry.expires_at),
+        after_stop=after_stop,
+        **({"t": asked_at} if entry.granted else {}),
+    )

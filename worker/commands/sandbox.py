@@ -105,7 +105,11 @@ def sandbox_config(settings: "Settings", host: str, port: int, journal: Path | N
         )
     templates = {
         language.sid: SandboxTemplate(
-            name=template.name, variables=template.variables, approved=language.approval.value
+            name=template.name,
+            variables=template.variables,
+            approved=language.approval.value,
+            category=template.category.value,
+            needs_phone=template.needs_phone,
         )
         for template in settings.templates.values()
         for language in template.languages.values()

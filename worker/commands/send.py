@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.commands.exits import CommandError, Exit
 from worker.commands.output import Output, add_json, progress
-from worker.commands.reading import open_lines
+from worker.commands.reading import decode, open_lines
 
 if TYPE_CHECKING:
     from sendwindow.answers import SendSummary
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 class Lines:
     """Reads messages from lines and keeps which line each came from. `bad`: line number and reason."""
 
-    lines: Iterable[str]
+    lines: Iterable[bytes]
     read_bytes: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
     _numbers: list[int] = field(default_factory=list)
@@ -51,22 +51,20 @@ class Lines:
         from sendwindow.errors import InvalidMessage
 
         for number, line in enumerate(self.lines, start=1):
-            self.read_bytes += len(line.encode())
+            self.read_bytes += len(line)
             if not line.strip():
                 continue
             try:
-                message = SendMessage.model_validate_json(line)
-            except InvalidMessage as error:
+                message = SendMessage.model_validate_json(decode(line))
+            except (InvalidMessage, CommandError) as error:
                 self.bad.append((number, reasons(error)))
                 continue
             self._numbers.append(number)
             yield message
 
-    def refuse(self, summary: "SendSummary") -> None:
-        """Add the lines that the queue refused."""
-        for rejected in summary.rejected:
-            self.bad.append((self._numbers[rejected.position], reasons(rejected.error)))
-        self.bad.sort()
+    def refuse(self, position: int, error: Exception) -> None:
+        """Note that a message's line is bad after all. `position`: how many were yielded before it."""
+        self.bad.append((self._numbers[position], reasons(error)))
 
 
 def reasons(error: Exception) -> str:
@@ -102,21 +100,22 @@ async def _send(settings: "Settings", lines: Lines, size: int | None, output: Ou
 
 
 def _report(lines: Lines, summary: "SendSummary | None", output: Output) -> int:
-    if summary is not None:
-        lines.refuse(summary)
+    for rejected in () if summary is None else summary.rejected:
+        lines.refuse(rejected.position, rejected.error)
+    bad = sorted(lines.bad)
     receipts = [] if summary is None else summary.receipts
     if output.as_json:
         for receipt in receipts:
             output.object({"message_id": receipt.message_id, "duplicate": receipt.duplicate})
-        for number, reason in lines.bad:
+        for number, reason in bad:
             output.object({"line": number, "error": reason})
     else:
-        for number, reason in lines.bad[:SHOWN]:
+        for number, reason in bad[:SHOWN]:
             output.say(f"line {number}: {reason}")
-        if len(lines.bad) > SHOWN:
-            output.say(f"… and {len(lines.bad) - SHOWN} more bad lines (all of them with --json)")
+        if len(bad) > SHOWN:
+            output.say(f"… and {len(bad) - SHOWN} more bad lines: `explain FILE` lists them all")
     duplicates = sum(receipt.duplicate for receipt in receipts)
-    output.say(f"{len(receipts) - duplicates} queued, {duplicates} already known, {len(lines.bad)} bad")
+    output.say(f"{len(receipts) - duplicates} queued, {duplicates} already known, {len(bad)} bad")
     if not output.as_json and len(receipts) == 1:
         output.say(f"show {receipts[0].message_id} tells what becomes of it")
-    return Exit.FAILED if lines.bad else Exit.DONE
+    return Exit.FAILED if bad else Exit.DONE

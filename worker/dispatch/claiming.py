@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -12,15 +13,17 @@ from worker.dispatch.held import Held, Slots
 from worker.dispatch.pipe import Pipe
 from worker.dispatch.scribe import Reports, Scribe
 from worker.dispatch.steady import Patience
+from worker.dispatch.turns import Turns
 from worker.ports import Ledger
 from worker.tasks import end_tasks
-from worker.values.claims import ClaimBatch
+from worker.values.claims import ClaimBatch, Suspects
 
 _CLAIM_LIMIT: Final = 64
 _RENEW_LIMIT: Final = 200
 _LONGEST_WAIT: Final = 2.0
 """A wake can die with the worker that popped it; after this many seconds one looks anyway."""
 _SHORTEST_WAIT: Final = 0.01
+_LAST_SECONDS: Final = 1.0
 
 
 class Claimer:
@@ -49,6 +52,7 @@ class Claimer:
         self._log = reports.log
         # By identity: a message may be claimed here again before the answer to its last settlement arrived.
         self._held: set[Held] = set()
+        self._turns = Turns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: Batcher[tuple[str, int], bool] = Batcher(self._release)
         self._stopping = asyncio.Event()
@@ -58,22 +62,35 @@ class Claimer:
     # -- claiming ------------------------------------------------------------------------------
 
     async def claim_until_stopped(self) -> None:
-        """Claim while there is room and work; a store that is away is waited for."""
+        """Claim while there is room and work; a store that is away is waited for, and so is a journal."""
         while not self._stopping.is_set():
-            room = self._most - len(self._held)
-            if room < self._least_room:
+            if self._scribe.is_mute:
+                await self._patience.insist("journal", self._scribe.catch_up, unless=self._stopping.is_set)
+                continue
+            room = self._room
+            if room == 0:
                 self._has_room.clear()
                 await self._has_room.wait()
                 continue
             limit = min(room, _CLAIM_LIMIT)
-            claim = partial(self._ledger.claim, limit)
+            suspects = Suspects.NEVER if self._held else self._turns.wish(clock.monotonic())
+            claim = partial(self._ledger.claim, limit, suspects)
             batch = await self._patience.insist("claim", claim, unless=self._stopping.is_set)
             if batch is None:
                 return
             self.has_claimed = True
             self._take(batch, clock.monotonic())
-            if len(batch.claimed) < limit and not self._stopping.is_set():
+            is_over = self._stopping.is_set() or self._turns.is_on
+            if len(batch.claimed) < limit and self._room > 0 and not is_over:
                 await self._rest(_wait_seconds(batch))
+
+    @property
+    def _room(self) -> int:
+        """How many more to hold: none beside a suspect, none while the hands are emptied for one."""
+        if self._held and (self._turns.is_on or any(held.claimed.crashes for held in self._held)):
+            return 0
+        room = self._most - len(self._held)
+        return room if room >= self._least_room else 0
 
     def _take(self, batch: ClaimBatch, read_at: float) -> None:
         if batch.claimed:
@@ -84,6 +101,7 @@ class Claimer:
             task = asyncio.create_task(self._carry(held), name="message")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        self._turns.heard(batch, read_at)
         self._meter.in_flight(self._slots.used, len(self._held))
 
     async def _rest(self, seconds: float) -> None:
@@ -108,7 +126,7 @@ class Claimer:
             self._log.error("crashed", message_id=claimed.message_id, error=type(error).__name__, at=_place(error))
         finally:
             self._held.discard(held)
-            if self._most - len(self._held) >= self._least_room:
+            if self._room > 0:
                 self._has_room.set()
 
     async def _release(self, untouched: Sequence[tuple[str, int]]) -> list[bool]:
@@ -139,16 +157,23 @@ class Claimer:
         self._has_room.set()
 
     async def finish(self, grace: float, hurry: asyncio.Event) -> None:
-        """Let what has a slot come to its end, for `grace` seconds or until `hurry`; then leave it to its intent."""
+        """Let what has a slot come to its end, for `grace` seconds or until `hurry`; then leave it to its intent.
+
+        What has none yet is given back: being stopped is no crash.
+        """
         hurried = asyncio.create_task(hurry.wait())
         finished = asyncio.create_task(_all_done(self._tasks))
         try:
             await asyncio.wait({finished, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            left = [*self._tasks]
+            left, held = [*self._tasks], [*self._held]
             await end_tasks((finished, hurried, *left))
         if left:
             self._log.warning("stopped_early", messages=len(left))
+            untouched = [(one.claimed.message_id, one.claimed.fence) for one in held if not one.is_recording]
+            with suppress(Exception):  # the store may be away: then their leases run out
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self._ledger.release(untouched)
 
 
 async def _all_done(tasks: set[asyncio.Task[None]]) -> None:

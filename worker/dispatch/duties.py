@@ -33,7 +33,7 @@ class Duties:
         self._is_stopping = True
 
     async def run(self) -> None:
-        """Run arq's worker, which ends when the store blips, again and again, until cancelled."""
+        """Run arq's worker, which ends when the store blips or the clock is set, again and again, until cancelled."""
         failures = 0
         while True:
             started = clock.monotonic()

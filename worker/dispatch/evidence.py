@@ -5,12 +5,14 @@ Laws: silence never proves "not sent"; only a complete list, from a service prov
 what could be ours is never called absent.
 """
 
+import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from sendwindow.addresses import Address, AddressError, AddressKind, parse_address
 from worker.twilio.messages import MessageRow
 
 Owner = tuple[str, int]
@@ -24,6 +26,9 @@ LATEST: Final = timedelta(minutes=5)
 
 DOUBT: Final = timedelta(minutes=15)
 """A row like ours this far outside the expected time proves nothing, but forbids to call the message absent."""
+
+REACH: Final = SLACK + LATEST + DOUBT
+"""How long before an attempt's intent another may have begun that could own the row found for it."""
 
 _TRIAL_PREFIX: Final = "sentfromyourtwiliotrialaccount"
 
@@ -54,7 +59,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """Nothing is proven. `why`: several, contested, redacted, time, address, incomplete or unproven."""
+    """Nothing is proven. `why`: several, contested, redacted, time, address, incomplete, unproven or sender."""
 
     why: str
 
@@ -67,14 +72,15 @@ def examine(
     rows: Sequence[MessageRow],
     owners: Mapping[str, Owner],
     *,
-    rivals: Sequence[Sought] = (),
+    rivals: Sequence[Sought] | None = (),
     is_complete: bool,
     is_proven: bool,
 ) -> Finding:
     """Look for an attempt among the rows of its recipient and sender.
 
-    `owners`: every SID of `rows` that is bound to an attempt. `rivals`: the other unproven attempts to this recipient.
-    `is_proven`: the list is known to show messages created at or after the attempt's intent.
+    `owners`: every SID of `rows` that is bound to an attempt. `rivals`: the other unproven attempts to this recipient,
+    None when they are too many to compare. `is_proven`: the list is known to show messages created at or after the
+    attempt's intent.
     """
     ours = (sought.message_id, sought.attempt)
     for row in rows:
@@ -84,7 +90,7 @@ def examine(
     alike = [row for row in free if _is_alike(sought, row)]
     in_time = [row for row in alike if _distance(sought, row) == timedelta(0) and row.to == sought.to]
     if len(in_time) == 1 and _is_readable(in_time[0], sought):
-        contested = any(_could_be(rival, in_time[0]) for rival in rivals)
+        contested = rivals is None or any(_could_be(rival, in_time[0]) for rival in rivals)
         return Unclear("contested") if contested else Found(in_time[0])
     if len(in_time) > 1:
         return Unclear("several")
@@ -95,9 +101,40 @@ def examine(
     return Absent() if is_proven else Unclear("unproven")
 
 
-def witnesses(rows: Sequence[MessageRow], owners: Mapping[str, Owner], since: datetime) -> list[MessageRow]:
-    """Pick the rows bound to attempts of ours and created at or after `since`: a list that shows one is proven."""
-    return [row for row in rows if row.message_sid in owners and row.created_at >= since]
+def witnesses(
+    rows: Sequence[MessageRow], owners: Mapping[str, Owner], since: datetime, to: Address
+) -> list[MessageRow]:
+    """Pick the rows bound to attempts of ours, created at or after `since`, that vouch for how `to` is shown.
+
+    A list that shows one is proven for messages to `to`.
+    """
+    return [row for row in rows if row.message_sid in owners and row.created_at >= since and _vouches(row, to)]
+
+
+def listing_of(account_sid: str, from_address: str) -> str:
+    """Name the list in which Twilio shows what an account sends from an address; it is kept with each attempt.
+
+    A sender may get another number, or an account another SID: their new lists do not show what went out before.
+    """
+    return hashlib.sha256(f"{account_sid} {from_address}".encode()).hexdigest()[:16]
+
+
+def shows_as_given(to: Address) -> bool:
+    """Whether every such recipient shows under the address given: one that does speaks for the others.
+
+    A user id may show under the phone behind it, if Twilio knows that ("WhatsApp key concepts", read 2026-11-20).
+    """
+    return to.kind not in (AddressKind.BSUID, AddressKind.PARENT_BSUID)
+
+
+def _vouches(row: MessageRow, to: Address) -> bool:
+    if row.to == to.text:
+        return True
+    try:
+        theirs = parse_address(row.to)
+    except AddressError:
+        return False
+    return shows_as_given(to) and (theirs.channel, theirs.kind) == (to.channel, to.kind)
 
 
 def _distance(sought: Sought, row: MessageRow) -> timedelta:

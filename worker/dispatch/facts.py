@@ -5,7 +5,8 @@ from datetime import datetime
 from policies.facts import Approval, Draft, Facts, Freeform, SenderFact, TemplateFact, TemplateWish
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.contract import SendMessage
-from worker.settings import Settings, Template
+from sendwindow.contract import Template as Wish
+from worker.settings import Settings, Template, TemplateLanguage
 from worker.values.facts import StoredFacts, StoredState
 
 
@@ -50,48 +51,55 @@ def join_facts(message: SendMessage, stored: StoredFacts, settings: Settings) ->
             account_revision=stored.account.revision,
         ),
         person=stored.person,
-        template=_template(message, stored.template, settings),
+        template=_template(message.template, stored, settings),
         tag=stored.tag,
     )
 
 
-def _template(message: SendMessage, stored: StoredState, settings: Settings) -> TemplateFact | None:
-    wish = message.template
-    if wish is None:
+def content_sid_of(wished: str, language: str | None, settings: Settings) -> str | None:
+    """Say by which ContentSid a template goes out that is asked for by name or by ContentSid; None when by none."""
+    template = _find(wished, settings)
+    configured = _in_language(template, wished, language) if template else None
+    return configured.sid if configured else None
+
+
+def _template(wish: Wish | None, stored: StoredFacts, settings: Settings) -> TemplateFact | None:
+    template = _find(wish.name, settings) if wish else None
+    if wish is None or template is None:
         return None
-    template = settings.templates.get(wish.name) or _by_content_sid(wish.name, settings)
-    if template is None:
-        return None
-    language = _language(template, wish.name, wish.language)
-    configured = template.languages.get(language) if language is not None else None
+    configured = _in_language(template, wish.name, wish.language)
     approval = configured.approval if configured else Approval.UNSUBMITTED
+    # The store may have been told another ContentSid than ours: what is said of that is not said of what we send.
+    said = stored.template if configured and configured.sid == stored.content_sid else StoredState()
     return TemplateFact(
         name=template.name,
         content_sid=configured.sid if configured else None,
         category=template.category,
-        approval=_stored_approval(stored) or approval,
+        approval=_stored_approval(said) or approval,
         variables=template.variables,
         needs_phone=template.needs_phone,
         channels=template.channels,
-        revision=stored.revision,
+        revision=said.revision,
     )
 
 
-def _by_content_sid(content_sid: str, settings: Settings) -> Template | None:
+def _find(wished: str, settings: Settings) -> Template | None:
+    if wished in settings.templates:
+        return settings.templates[wished]
     for template in settings.templates.values():
-        if any(language.sid == content_sid for language in template.languages.values()):
+        if any(language.sid == wished for language in template.languages.values()):
             return template
     return None
 
 
-def _language(template: Template, wished: str, language: str | None) -> str | None:
+def _in_language(template: Template, wished: str, language: str | None) -> TemplateLanguage | None:
     """Find the language: the one asked for, that of the ContentSid, or the only one there is."""
     if language is not None:
-        return language
-    for name, configured in template.languages.items():
+        return template.languages.get(language)
+    for configured in template.languages.values():
         if configured.sid == wished:
-            return name
-    return next(iter(template.languages)) if len(template.languages) == 1 else None
+            return configured
+    return next(iter(template.languages.values())) if len(template.languages) == 1 else None
 
 
 def _stored_approval(stored: StoredState) -> Approval | None:

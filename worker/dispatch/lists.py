@@ -1,7 +1,7 @@
 """Reads Twilio's lists of messages within the budget, and finds out which senders' lists can be trusted.
 
 Laws: what a list does not show proves nothing, unless the sender's lists are known to show what came that late · a list
-that hides a message we know is not trusted any more.
+that hides a message we know is not trusted any more · what shows under one kind of address says nothing of another.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from sendwindow.addresses import Address
 from worker.dispatch.budget import Budget
-from worker.dispatch.evidence import Owner, witnesses
+from worker.dispatch.evidence import Owner, shows_as_given, witnesses
 from worker.ports import Unknowns
 from worker.settings import Sender
 from worker.twilio.messages import Listing, MessageRow
@@ -37,7 +38,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Trust:
-    """At `seen_at` (store's clock) a sender's list showed a message of ours created at `reaches` (Twilio's)."""
+    """At `seen_at` (store's clock) a sender's list showed a message of ours created at `reaches` (Twilio's).
+
+    A sender has one channel, and on each only one kind of address shows as given.
+    """
 
     reaches: datetime
     seen_at: datetime
@@ -71,18 +75,20 @@ class Lists:
         owners = await self.unknowns.owners(sids)
         return {sid: owner for sid, owner in zip(sids, owners, strict=True) if owner is not None}
 
-    async def is_proven(self, attempt: UnknownAttempt, sender: Sender) -> bool:
+    async def is_proven(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> bool:
         """Whether the sender's lists show messages created since the intent: a known one must show under its own To.
 
-        Raises ReadFailed, and what the store raises.
+        Always False for an address of which only its own list can tell. Raises ReadFailed, and what the store raises.
         """
+        if not shows_as_given(to):
+            return False
         trust = self._trusted.get(sender.name)
         if trust and trust.reaches >= attempt.intent_at and attempt.now - trust.seen_at < _TRUST_LASTS:
             return True
         latest = await self.read(sender, None, attempt.intent_at, pages=1)
         if latest is None:
             return False
-        known = witnesses(latest.rows, await self.owners(latest), attempt.intent_at)
+        known = witnesses(latest.rows, await self.owners(latest), attempt.intent_at, to)
         if not known:
             return False
         witness = max(known, key=lambda row: row.created_at)

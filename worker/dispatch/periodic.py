@@ -12,10 +12,16 @@ from arq.worker import Worker
 from sendwindow.codec import arq_deserializer
 from sendwindow.connect import connect, disconnect
 from sendwindow.keys import Keys
+from worker import clock
 from worker.tasks import end_tasks
 
 _POLL_SECONDS: Final = 0.5
 _JOB_SECONDS: Final = 120
+_CLOCK_MOVED_SECONDS: Final = 2.0
+
+
+class ClockMovedError(Exception):
+    """This machine's wall clock was set: arq, which keeps by it when a duty is next due, has to begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,25 @@ class Duty:
     work: Callable[[], Awaitable[None]]
 
 
+class _Worker(Worker):
+    """Looks at the clock before each look for what is due."""
+
+    _ahead: float | None = None
+
+    async def heart_beat(self) -> None:
+        ahead = _wall_ahead()
+        if self._ahead is None:
+            self._ahead = ahead
+        elif abs(ahead - self._ahead) > _CLOCK_MOVED_SECONDS:
+            raise ClockMovedError
+        await super().heart_beat()
+
+
 async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
     """Run the duties until cancelled.
 
-    Raises what arq raises when the store goes away: arq's `Worker` ends then, so whoever calls this starts it again.
+    Raises what arq raises when the store goes away, where its `Worker` ends, and ClockMovedError: whoever calls this
+    starts it again.
     """
     store = connect(url, budget=0)
     pool = ArqRedis(
@@ -39,7 +60,7 @@ async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
         job_deserializer=arq_deserializer,
         default_queue_name=keys.periodic,
     )
-    worker = Worker(
+    worker = _Worker(
         queue_name=keys.periodic,
         cron_jobs=[_job(duty, keys) for duty in duties],
         redis_pool=pool,
@@ -59,6 +80,10 @@ async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
         # arq's own close() waits for its jobs and raises their cancellation here.
         await end_tasks(worker.tasks.values())
         await disconnect(store)
+
+
+def _wall_ahead() -> float:
+    return clock.wall_now().timestamp() - clock.monotonic()
 
 
 def _serialize(value: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,7 @@ from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import Reason, Stage
 from worker.batcher import Batcher
+from worker.dispatch.evidence import listing_of
 from worker.dispatch.facts import join_facts, read_draft
 from worker.dispatch.held import Held, Slots
 from worker.dispatch.outcomes import Outcome, Outcomes
@@ -33,6 +34,7 @@ MAX_DECISIONS: Final = 5
 PAUSE_RECHECK: Final = timedelta(minutes=5)
 """A message that waits for a paused sender or account is decided again after this, so that `resume` takes effect."""
 
+_LEFT_FOR: Final = timedelta(seconds=15)
 _PAUSES: Final = frozenset({Reason.SENDER_PAUSED, Reason.ACCOUNT_PAUSED})
 _CHANGED_AGAIN_MS: Final = 100
 
@@ -63,33 +65,51 @@ class Pipe:
     async def pass_through(self, held: Held) -> bool:
         """Take a claimed message to its end, or back to its lane; that is recorded on return.
 
-        False when there was no slot for it any more: then nothing was done and it should be released.
+        False when there was no slot for it any more, or what is done cannot be journalled: then nothing was done and it
+        should be released.
         """
         if not await self.slots.acquire():
             return False
         try:
-            await self._dispatch(held)
+            return not self.scribe.is_mute and await self._dispatch(held)
         finally:
             self.slots.release()
-        return True
 
-    async def _dispatch(self, held: Held) -> None:
+    async def _dispatch(self, held: Held) -> bool:
         run = self._read(held)
         if run is None:
-            return await self._unreadable(held)
-        if held.claimed.cancel_asked:
-            return await self._cancelled(run, None)
+            await self._unreadable(held)
+        elif held.claimed.cancel_asked:
+            await self._cancelled(run, None)
+        else:
+            return await self._decided(run)
+        return True
+
+    async def _decided(self, run: Run) -> bool:
         for _ in range(MAX_DECISIONS):
+            if run.is_moved and not run.is_expired:
+                # The facts are of the store's account for this sender, and only its workers may send on them.
+                await self._left_to_others(run, Reason.FACTS_CHANGED)
+                return True
             decision = self._decide(run)
+            if self.scribe.is_mute:
+                return False
             if not isinstance(decision, Send):
-                return await self._not_now(run, decision)
+                await self._not_now(run, decision)
+                return True
             admission = await self._admit(run, decision)
             if not isinstance(admission, Stale):
-                return await self._admitted(run, decision, admission)
+                await self._admitted(run, decision, admission)
+                return True
             run = replace(run, facts=admission.facts, now=admission.now)
-        return await self._given_back(run)
+        await self._given_back(run)
+        return True
 
     async def _not_now(self, run: Run, decision: Refuse | Wait) -> None:
+        missing = run.configured_elsewhere(decision)
+        if missing is not None:
+            await self._left_to_others(run, missing)
+            return
         match decision:
             case Refuse():
                 await self._refused(run, decision)
@@ -135,7 +155,9 @@ class Pipe:
         """
         if run.held.is_lost:
             return Lost()
-        request = run.ask(send, self.rules.policy.person_cap)
+        sender = self.settings.senders[run.message.sender]
+        listing = listing_of(self.settings.accounts[sender.account].account_sid, sender.address)
+        request = run.ask(send, self.rules.policy.person_cap, listing)
         calls = 0
 
         async def ask() -> Admission:
@@ -149,13 +171,13 @@ class Pipe:
         return admission if admission is not None else Lost()
 
     async def _post(self, run: Run, send: Send, permit: Permit) -> None:
-        """POST while the permit is valid, then record what came back, whatever it was."""
+        """POST while the permit is valid and journalled, then record what came back, whatever it was."""
         self.scribe.permitted(permit)
         route = run.route(self.settings.senders[run.message.sender], permit.attempt)
         started = self.monotonic()
         start_by = run.start_by(send, permit, started)
         reply: Reply = PERMIT_LAPSED
-        if started < start_by and not run.held.is_lost:
+        if started < start_by and not run.held.is_lost and not self.scribe.is_mute:
             form = build(send, route, self.settings.gateway.public_url, starts_at=run.held.now(start_by))
             reply = await self.twilio.create(form, start_by=start_by)
         seconds = self.monotonic() - started
@@ -191,6 +213,12 @@ class Pipe:
     async def _given_back(self, run: Run) -> None:
         again = SettleAgain(Stage.QUEUED, Reason.FACTS_CHANGED, delay_ms=_CHANGED_AGAIN_MS)
         await self._conclude(run, Outcome(again, posted=False), None)
+
+    async def _left_to_others(self, run: Run, missing: Reason) -> None:
+        """Let a worker with newer settings have it: during a deployment both claim the same messages."""
+        self.scribe.configured_elsewhere(run.message, missing)
+        due_at = min(run.now + _LEFT_FOR, run.held.claimed.expires_at)
+        await self._conclude(run, Outcome(SettleAgain(Stage.QUEUED, missing, due_at=due_at), posted=False), None)
 
     def _lost(self, held: Held) -> None:
         """Somebody else has the message: whatever is recorded, they record it."""

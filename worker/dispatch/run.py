@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from policies.decision import Decision, FreeformContent, Send, TemplateContent
 from sendwindow.contract import SendMessage
+from sendwindow.vocabulary import Reason
 from worker.dispatch.held import Held
 from worker.dispatch.outcomes import Outcome, Tried
 from worker.settings import Sender
@@ -12,6 +14,8 @@ from worker.twilio.requests import SHORTEST_VALIDITY, Route
 from worker.values.admissions import AdmitRequest, Permit
 from worker.values.facts import StoredFacts
 from worker.values.settlements import SettleEnd, Settlement
+
+_NOT_HERE: Final = (Reason.UNKNOWN_TEMPLATE, Reason.TEMPLATE_LANGUAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +29,21 @@ class Run:
     now: datetime
 
     @property
-    def template(self) -> str | None:
-        """The template as the message names it: under that name the store keeps its state."""
-        return self.message.template.name if self.message.template is not None else None
-
-    @property
     def account(self) -> str:
         """The sender's account, empty without a sender."""
         return self.sender.account if self.sender is not None else ""
 
-    def ask(self, send: Send, person_cap: int) -> AdmitRequest:
+    @property
+    def is_moved(self) -> bool:
+        """Whether a process of another configuration registered the sender with another account than is known here."""
+        return self.sender is not None and self.facts.registered != self.account
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time was over when the facts were read."""
+        return self.now >= self.held.claimed.expires_at
+
+    def ask(self, send: Send, person_cap: int, listing: str) -> AdmitRequest:
         """Ask for a permit for the next attempt, on what the decision saw."""
         claimed, content = self.held.claimed, send.content
         return AdmitRequest(
@@ -44,14 +53,26 @@ class Run:
             person_digest=self.facts.person_digest,
             sender=self.message.sender,
             account=self.account,
-            template=self.template if isinstance(content, TemplateContent) else None,
+            template=_content_sid(send),
             seen=send.seen,
             valid_until=send.valid_until,
             reason=send.reason,
             trace=send.trace,
             person_cap=person_cap,
             relies_on_tag=isinstance(content, FreeformContent) and content.relies_on_tag,
+            listing=listing,
         )
+
+    def configured_elsewhere(self, decision: Decision) -> Reason | None:
+        """Say what stands in the way here alone: sender or template are in the settings of a newer process, not ours.
+
+        The store was told of them then: of a template its revision says so.
+        """
+        if decision.reason is Reason.UNKNOWN_SENDER:
+            return decision.reason if self.facts.registered else None
+        said = [one.detail for one in decision.trace.verdicts if one.rule == "template"]
+        missing = next((reason for reason in _NOT_HERE if reason.value in said), None)
+        return missing if self.facts.template.revision else None
 
     def start_by(self, send: Send, permit: Permit, monotonic: float) -> float:
         """Say until when the POST may start, in monotonic seconds.
@@ -73,6 +94,7 @@ class Run:
             messaging_service_sid=sender.messaging_service_sid,
             message_id=self.message.message_id,
             attempt=attempt,
+            enqueued_at=self.held.claimed.enqueued_at,
         )
 
     def tried(self, send: Send, now: datetime) -> Tried:
@@ -96,11 +118,17 @@ class Run:
             person_digest=self.facts.person_digest,
             sender=self.message.sender,
             account=self.account,
-            template=self.template,
+            template=_content_sid(decision),
             effects=outcome.effects,
             trace=decision.trace if decision is not None else None,
             posted=outcome.posted,
         )
+
+
+def _content_sid(decision: Decision | None) -> str | None:
+    if isinstance(decision, Send) and isinstance(decision.content, TemplateContent):
+        return decision.content.content_sid
+    return None
 
 
 def unread(held: Held, end: SettleEnd) -> Settlement:

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 from policies.decision import Decision, FreeformContent, Refuse, Send, TemplateContent, Wait
 from policies.errors import ErrorEntry
+from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Reason, Stage
 from worker.dispatch.meter import Meter
 from worker.journal import Journal
@@ -35,6 +36,16 @@ class Scribe:
         self._journal = reports.journal
         self._meter = reports.meter
         self._log = reports.log
+        self._left: set[tuple[str, str | None, Reason]] = set()
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether the journal cannot be written now. Nothing is claimed or posted then: it would be without proof."""
+        return self._journal.problem is not None
+
+    async def catch_up(self) -> None:
+        """Write what the journal lacks. Raises OSError when it still cannot be written."""
+        self._journal.catch_up()
 
     def claimed(self, messages: tuple[Claimed, ...]) -> None:
         """Note a claim."""
@@ -93,6 +104,9 @@ class Scribe:
         if settled.stage is None:
             self._unrecorded(settlement, reason, code)
             return
+        if settled.stage is Stage.UNKNOWN and isinstance(settlement.result, SettleAccepted):
+            # The store knows the SID as another attempt's: the reply answered some other POST.
+            reason = Reason.OUTCOME_UNREADABLE
         if settled.applied:
             self._meter.settled(settled.stage, reason)
         if self._journal.is_on:
@@ -136,6 +150,14 @@ class Scribe:
         self._meter.reaped(reaped.stage)
         self._journal.write("reaped", id=reaped.message_id, stage=reaped.stage, attempt=reaped.attempt)
         self._log.warning("reaped", message_id=reaped.message_id, stage=reaped.stage.value, attempt=reaped.attempt)
+
+    def configured_elsewhere(self, message: SendMessage, missing: Reason) -> None:
+        """Note, once for each name, that messages are left to workers with newer settings."""
+        template = message.template.name if message.template is not None else None
+        told = (message.sender, template, missing)
+        if told not in self._left:
+            self._left.add(told)
+            self._log.warning("configured_elsewhere", sender=message.sender, template=template, reason=missing.value)
 
     def lost(self, message_id: str) -> None:
         """Note that a held message is another worker's now."""

@@ -138,7 +138,7 @@ class Dispatcher:
         settings, store, times = self._settings, self._store, self._times
         budget = Budget(times.requests_per_second, times.requests_at_once, clock.monotonic)
         lists = Lists(store.unknowns, twilio, budget, reports.log)
-        search = Search(settings, rules, store.unknowns, store.statuses, lists, reports)
+        search = Search(settings, rules, store.unknowns, store.statuses, lists, self._patience, reports)
         reconciler = Reconciler(
             settings, rules, store.unknowns, store.statuses, twilio, budget, reports, times.patterns
         )
@@ -148,13 +148,13 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether this worker takes messages now: it has claimed, is not stopping, and the store answers."""
-        return self._claimer.has_claimed and not self._stopping.is_set() and self._health.is_good
+        """Whether this worker takes messages now: it has claimed, is not stopping, and nothing fails."""
+        return self._claimer.has_claimed and not self._stopping.is_set() and not self.failing
 
     @property
     def failing(self) -> frozenset[str]:
         """The parts that fail at this moment."""
-        return self._health.failing
+        return self._health.failing | ({"journal"} if self._scribe.is_mute else frozenset())
 
     async def run(self) -> None:
         """Work until `stop`. Never ends because the store or Twilio is away."""

@@ -1,6 +1,7 @@
-"""Patience with a store that is away: backoff, and who is failing right now. A failure here never ends anything."""
+"""Patience with a store that is away or a disk that is full: backoff, and who is failing. No failure ends anything."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -24,19 +25,16 @@ class Health:
         self._failing: set[str] = set()
 
     @property
-    def is_good(self) -> bool:
-        return not self._failing
-
-    @property
     def failing(self) -> frozenset[str]:
         return frozenset(self._failing)
 
     def failed(self, part: str, error: Exception) -> None:
-        """Note that a part failed. Texts of errors may hold URLs with secrets: only the class is logged."""
+        """Note that a part failed. Texts of errors may hold URLs with secrets: only class and code are logged."""
         self._meter.failing(part)
         if part not in self._failing:
             self._failing.add(part)
-            self._log.warning("failing", part=part, error=type(error).__name__)
+            code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+            self._log.warning("failing", part=part, error=type(error).__name__, code=code)
 
     def works(self, part: str) -> None:
         """Note that a part works, again or still."""

@@ -1,5 +1,6 @@
 """Looks for evidence of attempts whose outcome nobody proved, and applies the message's rule."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,11 +9,23 @@ from sendwindow.codec import decode_job
 from sendwindow.contract import SendMessage
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-from worker.dispatch.evidence import DOUBT, Absent, Finding, Found, Sought, Unclear, examine, witnesses
+from worker.dispatch.evidence import (
+    DOUBT,
+    REACH,
+    Absent,
+    Finding,
+    Found,
+    Sought,
+    Unclear,
+    examine,
+    listing_of,
+    witnesses,
+)
 from worker.dispatch.lists import Lists
 from worker.dispatch.reported import Reported, apply_reported
 from worker.dispatch.rule import follow_rule
 from worker.dispatch.scribe import Reports
+from worker.dispatch.steady import Answer, Patience
 from worker.ports import Statuses, Unknowns
 from worker.settings import Sender, Settings
 from worker.twilio.client import ReadFailed
@@ -39,6 +52,7 @@ class Search:
     unknowns: Unknowns
     statuses: Statuses
     lists: Lists
+    patience: Patience
     reports: Reports
 
     async def turn(self) -> int:
@@ -72,9 +86,13 @@ class Search:
             await self._resolve(attempt, verdict)
 
     async def _find(self, attempt: UnknownAttempt, message: SendMessage, sender: Sender) -> Finding:
+        account = self.settings.accounts.get(sender.account)
+        if account is None or attempt.listing != listing_of(account.account_sid, sender.address):
+            # It went out from elsewhere, as far as anyone knows: nothing that this list shows or lacks is about it.
+            return Unclear("sender")
         try:
             # First the proof, then the list it vouches for.
-            is_proven = self._may_conclude(attempt) and await self.lists.is_proven(attempt, sender)
+            is_proven = self._may_conclude(attempt) and await self.lists.is_proven(attempt, sender, message.address)
             listing = await self.lists.read(sender, message.to, attempt.intent_at - DOUBT)
         except ReadFailed as failure:
             self.reports.log.info("evidence_unread", message_id=attempt.message_id, http=failure.status)
@@ -82,15 +100,15 @@ class Search:
         if listing is None:
             return Unclear("incomplete")
         # In this order: who proves itself in between is bound by the time its SID is looked up.
-        rivals = await self.unknowns.rivals(attempt.person_digest, attempt.message_id)
+        rivals = await self.unknowns.rivals(attempt.person_digest, attempt.message_id, attempt.intent_at - REACH)
         owners = await self.lists.owners(listing)
         return examine(
             _sought(attempt, message),
             listing.rows,
             owners,
-            rivals=[_sought(rival, _read(rival)) for rival in rivals],
+            rivals=None if rivals is None else [_sought(rival, _read(rival)) for rival in rivals],
             is_complete=listing.is_complete,
-            is_proven=is_proven or bool(witnesses(listing.rows, owners, attempt.intent_at)),
+            is_proven=is_proven or bool(witnesses(listing.rows, owners, attempt.intent_at, message.address)),
         )
 
     def _may_conclude(self, attempt: UnknownAttempt) -> bool:
@@ -102,14 +120,20 @@ class Search:
         """Record the attempt as accepted under the SID that was found, with the status the list shows."""
         channel = message.address.channel
         reported = Reported(row, attempt.message_id, attempt.attempt, channel, Reason.EVIDENCE_LIST)
-        applied = await apply_reported(self.statuses, reported, self.rules)
-        self._note(attempt, Reason.EVIDENCE_LIST, Stage.ACCEPTED, sid=row.message_sid, acted=applied.resolved)
+        applied = await self._insist(lambda: apply_reported(self.statuses, reported, self.rules))
+        acted = applied is not None and applied.resolved
+        self._note(attempt, Reason.EVIDENCE_LIST, Stage.ACCEPTED, sid=row.message_sid, acted=acted)
 
     async def _resolve(self, attempt: UnknownAttempt, verdict: Verdict) -> None:
-        [acted] = await self.unknowns.resolve([Resolution(attempt.message_id, attempt.attempt, verdict)])
+        resolutions = [Resolution(attempt.message_id, attempt.attempt, verdict)]
+        acted = await self._insist(lambda: self.unknowns.resolve(resolutions))
         if not isinstance(verdict, SettleUnknown):
             stage = Stage.UNRESOLVED if isinstance(verdict, SettleUnresolved) else verdict.stage
-            self._note(attempt, verdict.reason, stage, sid=None, acted=acted)
+            self._note(attempt, verdict.reason, stage, sid=None, acted=acted == [True])
+
+    async def _insist(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """Ask until the store answers: what it did already it would not hand out, nor tell, in a later turn."""
+        return await self.patience.insist("search", call)
 
     def _note(self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None, acted: bool) -> None:
         if not acted:

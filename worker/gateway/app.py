@@ -16,7 +16,7 @@ from worker.gateway.inbound import INBOUND_PATH, InboundEndpoint
 from worker.gateway.parts import GatewayStore, Parts
 from worker.gateway.signed import Door, RefusedError, SignedRequest
 from worker.gateway.status import STATUS_PATH, StatusEndpoint
-from worker.gateway.view import StoreView
+from worker.gateway.view import JournalView, StoreView
 from worker.journal import Journal
 from worker.logs import person_labels
 from worker.settings import Settings
@@ -39,7 +39,8 @@ def make_app(
     log: FilteringBoundLogger,
 ) -> web.Application:
     """Build the gateway. The store stays the caller's to close, after the gateway has stopped."""
-    parts = Parts(settings, store, rules, journal, meter, log, person_labels(settings.log_key))
+    view = JournalView(journal, meter, log)
+    parts = Parts(settings, store, rules, journal, meter, log, person_labels(settings.log_key), view)
     app = web.Application(client_max_size=settings.gateway.max_body_bytes)
     app[METER] = meter
     app[DRAINING] = asyncio.Event()
@@ -51,7 +52,7 @@ def make_app(
         app.router.add_post(prefix + STATUS_PATH, for_status)
         app.router.add_get(prefix + STATUS_PATH, for_status, allow_head=False)
         app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, inbound.answer))
-    _add_health(app, store, meter)
+    _add_health(app, store, meter, view)
     app.on_response_prepare.append(_without_banner)
     app.on_shutdown.append(_drain)
 
@@ -93,6 +94,7 @@ def _guarded(
             return _failed(parts, endpoint, error)
         except Exception as error:  # noqa: BLE001  # whatever failed, it is not stored, and Twilio is to come again
             return _failed(parts, endpoint, error)
+        parts.journal_view.look()
         parts.meter.answered(endpoint, perf() - began)
         return response
 
@@ -130,16 +132,19 @@ def make_health_app(problem: Callable[[], str | None], meter: Metrics) -> web.Ap
     return app
 
 
-def _add_health(app: web.Application, store: GatewayStore, meter: Metrics) -> None:
+def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journal: JournalView) -> None:
     view = StoreView(store.records)
     stored = StoredMetrics(meter.registry)
 
     async def look() -> str | None:
+        journal.look()
+        # a full journal is counted and logged; turning traffic away for it would lose the one STOP that comes meanwhile
         return None if await view.look() is not None else f"the store does not answer ({view.problem})"
 
     async def metrics(request: web.Request) -> web.Response:
+        problem = "draining" if request.app[DRAINING].is_set() else await look()
         stored.snapshot = await view.look()
-        meter.ready(is_ready=stored.snapshot is not None and not request.app[DRAINING].is_set())
+        meter.ready(is_ready=problem is None)
         return web.Response(body=meter.render(), headers={"Content-Type": CONTENT_TYPE})
 
     _add_probes(app, look, meter)

@@ -20,6 +20,7 @@ MAX_FIELDS: Final = 500
 _LONGEST_ID: Final = 200
 _MESSAGE_SID: Final = re.compile(r"[A-Z]{2}[0-9a-zA-Z]{32}")
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,5}")
+_MILLISECONDS: Final = re.compile(r"[0-9]{1,15}")
 
 
 class GarbageError(Exception):
@@ -61,7 +62,7 @@ def first_values(params: Sequence[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusReport:
-    """Read a status callback. `query`: the signed one, which names message (`m`) and attempt (`a`).
+    """Read a status callback. `query`: the signed one, which names message (`m`), attempt (`a`) and life (`q`).
 
     An `ErrorCode` that is no number counts as none: a status must not be lost over an extra. Raises GarbageError.
     """
@@ -76,6 +77,7 @@ def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusRe
         channel=_channel(params),
         message_id=message_id,
         attempt=attempt,
+        life=_life(query) if message_id is not None else None,
     )
 
 
@@ -96,6 +98,14 @@ def _attempt(query: Mapping[str, str]) -> tuple[str | None, int | None]:
     if attempt is None or not _ATTEMPT.fullmatch(attempt):
         raise GarbageError("a in the query")
     return message_id, int(attempt)
+
+
+def _life(query: Mapping[str, str]) -> int | None:
+    """Read when the message was enqueued (ms); a process of the version before did not say."""
+    life = query.get("q")
+    if life is not None and not _MILLISECONDS.fullmatch(life):
+        raise GarbageError("q in the query")
+    return None if life is None else int(life)
 
 
 def _channel(params: Mapping[str, str]) -> Channel | None:

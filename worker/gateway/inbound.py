@@ -63,7 +63,19 @@ class InboundEndpoint:
             address=form.address,
             keyword=keyword,
         )
+        asked_at = self._parts.journal.now()
         applied = await self._group.submit(inbound)
+        # Dated back: what the person opened, a worker may have seen already.
+        self._parts.journal.write(
+            "inbound",
+            sid=form.message_sid,
+            keyword=keyword,
+            opted=applied.opted,
+            account=account,
+            sender=inbound.sender,
+            person=applied.person_digest,
+            t=asked_at,
+        )
         self._note(form, inbound, applied)
         if Keyword.STOP in {keyword, applied.opted}:
             await self._hold(form, applied)
@@ -96,7 +108,6 @@ class InboundEndpoint:
 
     def _note(self, form: InboundForm, inbound: Inbound, applied: InboundApplied) -> None:
         parts = self._parts
-        parts.journal.write("inbound", sid=form.message_sid, keyword=inbound.keyword, opted=applied.opted)
         parts.meter.inbound(inbound.keyword, "first" if applied.first else "repeated")
         parts.log.info(
             "inbound",

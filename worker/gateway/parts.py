@@ -7,6 +7,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from policies.rules import Rules
+from worker.gateway.view import JournalView
 from worker.journal import Journal
 from worker.ports import People, Records, Statuses
 from worker.settings import Settings
@@ -37,3 +38,4 @@ class Parts:
     meter: Metrics
     log: FilteringBoundLogger
     label: Callable[[str], str]
+    journal_view: JournalView

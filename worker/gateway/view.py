@@ -1,10 +1,14 @@
-"""What the gateway knows of the store for probes and scrapes: asked at most once a second, however often they come."""
+"""What the gateway knows of its store and its journal. The store is asked at most once a second, however many probe."""
 
 import asyncio
 from typing import Final
 
+from structlog.typing import FilteringBoundLogger
+
 from worker.clock import monotonic
+from worker.journal import Journal
 from worker.ports import Records
+from worker.telemetry.metrics import Metrics
 from worker.telemetry.stored import Snapshot
 
 FRESH_SECONDS: Final = 1.0
@@ -39,3 +43,27 @@ class StoreView:
             return None
         self.problem = None
         return snapshot
+
+
+class JournalView:
+    """Whether the journal can be written. Callbacks are stored and answered without it: a lost STOP would be worse."""
+
+    def __init__(self, journal: Journal, meter: Metrics, log: FilteringBoundLogger) -> None:
+        self._journal = journal
+        self._meter = meter
+        self._log = log
+        self._is_failing = False
+
+    def look(self) -> None:
+        """Have it catch up; raises nothing. Counts each failure, logs the first one and the recovery."""
+        try:
+            self._journal.catch_up()
+        except OSError as error:
+            self._meter.failing("journal")
+            if not self._is_failing:
+                self._is_failing = True
+                self._log.error("failing", part="journal", error=error.strerror, remedy="free space on its disk")
+            return
+        if self._is_failing:
+            self._is_failing = False
+            self._log.info("recovered", part="journal")

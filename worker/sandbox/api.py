@@ -95,6 +95,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     held = sandbox.messages.by_sid(request.match_info["sid"])
     if held is None or held.account != account.sid:
         return _error(api_error(20404))
+    held.heard = held.status
     return _json(_encode(held.resource()).encode(), 200)
 
 
@@ -128,6 +129,8 @@ async def listing(request: web.Request) -> web.StreamResponse:
     )
     start = 0 if after is not None else page * size
     rows = list(islice(found, start, start + size + 1))
+    for held in rows[:size]:
+        held.heard = held.status
     return _json(_encode(_page(request, rows[:size], page, size, more=len(rows) > size)).encode(), 200)
 
 

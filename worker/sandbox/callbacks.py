@@ -147,6 +147,8 @@ class Callbacks:
         began = perf()
         run.since = run.since if run.attempt else began
         timeouts = (overrides.connect, overrides.read)
+        # From here on the sender may act on it, before its answer is here.
+        held.heard = step.status
         http, failure = await self._outbox.post(held.account, url, status_form(held, step, self._outbox), timeouts)
         run.attempt += 1
         pause = self.retry_ms * 2 ** (run.attempt - 1)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Channel = Literal["whatsapp", "messenger", "sms"]
+Category = Literal["UTILITY", "AUTHENTICATION", "MARKETING"]
 Approval = Literal["approved", "pending", "received", "rejected", "paused", "disabled", "unsubmitted"]
 
 
@@ -28,13 +29,18 @@ class SandboxAccount(_Strict):
 
 
 class SandboxTemplate(_Strict):
-    """A Content template. `body` with `{{1}}` placeholders is what the person reads; without it, name and values."""
+    """A Content template. `body` with `{{1}}` placeholders is what the person reads; without it, name and values.
+
+    `category` None: not told, and not judged. `needs_phone`: one-tap, zero-tap or copy-code authentication.
+    """
 
     name: str
     variables: frozenset[str] = frozenset()
     approved: Approval = "approved"
     body: str = ""
     account: str | None = None
+    category: Category | None = None
+    needs_phone: bool = False
 
 
 def _usual_statuses() -> dict[Channel, tuple[str, ...]]:
@@ -45,17 +51,19 @@ class SandboxSettings(_Strict):
     """How the sandbox behaves; changed while it runs by POST /sandbox/settings. Milliseconds throughout.
 
     `async_codes`: errors told by a `failed` callback after a 201 instead of in the answer. `list_lag_ms`: a message
-    shows in lists only after it. `blocks_opted_out`: channels on which the opted-out get 21610.
+    shows in lists only after it. `blocks_opted_out`: channels on which the opted-out get 21610. `shows_phones`:
+    a message to a user id whose phone is known shows, and calls back, under the phone.
     """
 
     account_update: Literal["alive", "dead"] = "alive"
     account_update_code: int = 63016
-    async_codes: frozenset[int] = frozenset({63013, 63016, 63021, 63040, 63041, 63042})
+    async_codes: frozenset[int] = frozenset({63013, 63016, 63021, 63040, 63041, 63042, 63049})
     blocks_opted_out: frozenset[Channel] = frozenset({"whatsapp", "messenger", "sms"})
     statuses: dict[Channel, tuple[str, ...]] = Field(default_factory=_usual_statuses)
     latency_ms: int = Field(default=0, ge=0)
     list_latency_ms: int = Field(default=0, ge=0)
     list_lag_ms: int = Field(default=0, ge=0)
+    shows_phones: bool = False
     callback_delay_ms: int = Field(default=20, ge=0)
     callback_retry_ms: int = Field(default=200, ge=1)
 

@@ -131,7 +131,7 @@ async def post_people(request: web.Request) -> web.Response:
         person.blocked.add(wish.to)
         person.stopped.add((account, channel_of(wish.from_)))
     elif wish.stopped is False:
-        person.start(account, wish.to, channel_of(wish.from_))
+        person.start(account, {wish.to}, channel_of(wish.from_))
     return web.json_response({"person": sandbox.label(wish.from_)})
 
 

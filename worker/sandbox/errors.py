@@ -46,6 +46,7 @@ SENTENCES: Final[dict[int, tuple[int, str]]] = {
     63040: (400, "Template was rejected"),
     63041: (400, "Template was paused"),
     63042: (400, "Template was disabled"),
+    63049: (400, "Meta chose not to deliver this WhatsApp marketing message"),
 }
 
 

@@ -11,7 +11,10 @@ from functools import lru_cache
 
 @dataclass(slots=True)
 class Held:
-    """One message as the provider has it. `message_id` and `attempt` come from its StatusCallback. Instants in ms."""
+    """One message as the provider has it. `message_id` and `attempt` come from its StatusCallback. Instants in ms.
+
+    `heard`: the status its sender was told last, or is being told.
+    """
 
     number: int
     sid: str
@@ -31,6 +34,7 @@ class Held:
     attempt: int | None = None
     tag: str | None = None
     error_code: int | None = None
+    heard: str | None = None
     sent_ms: int | None = None
     updated_ms: int = 0
 

@@ -15,14 +15,19 @@ START_WORDS: Final = frozenset({"START", "YES", "UNSTOP"})
 class Person:
     """One person. `name`: the first address seen. `stopped`: (account, channel) whose STOP the gateway acknowledged.
 
+    `phone` and `user_id`: addresses known to be one person's.
+
     `wrote`: sender → last inbound (ms). `blocked`: senders the provider itself refuses since a STOP.
+    `unusable`: address → when the sender was told (ms) that it takes no messages.
     """
 
     name: str
+    phone: str | None = None
     user_id: str | None = None
     wrote: dict[str, int] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
     stopped: set[tuple[str, Channel]] = field(default_factory=set)
+    unusable: dict[str, int] = field(default_factory=dict)
 
     def write(self, sender: str, at_ms: int) -> None:
         """Open this sender's window; it never moves back."""
@@ -33,9 +38,14 @@ class Person:
         at = self.wrote.get(sender)
         return at is not None and at <= now_ms < at + WINDOW_MS
 
-    def start(self, account: str, sender: str, channel: Channel) -> None:
-        """Lift the block and the stop."""
-        self.blocked.discard(sender)
+    def window_closes_ms(self, sender: str) -> int | None:
+        """Tell when this sender's last window closes or closed; None when the person never wrote."""
+        at = self.wrote.get(sender)
+        return None if at is None else at + WINDOW_MS
+
+    def start(self, account: str, senders: set[str], channel: Channel) -> None:
+        """Lift the blocks of some senders and messaging services, and the stop."""
+        self.blocked -= senders
         self.stopped.discard((account, channel))
 
 
@@ -59,7 +69,7 @@ class People:
             return
         known = self._by_address.get(user_id)
         if person.user_id is None:
-            person.user_id = user_id
+            person.phone, person.user_id = phone, user_id
             if known is not None:
                 for sender, at_ms in known.wrote.items():
                     person.write(sender, at_ms)
@@ -68,5 +78,6 @@ class People:
             self._by_address[user_id] = person
         else:
             owner = known or Person(user_id)
-            owner.user_id = user_id
+            person.phone = None
+            owner.phone, owner.user_id = phone, user_id
             self._by_address[phone] = self._by_address[user_id] = owner

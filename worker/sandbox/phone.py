@@ -4,6 +4,7 @@ Source: twilio.com/docs/messaging/guides/webhook-request, read 2026-11-20.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,10 +58,11 @@ async def say(sandbox: Sandbox, words: Say) -> Said:
     person, keyword = sandbox.people.at(words.from_), words.body.strip().upper()
     stop, start = keyword in STOP_WORDS, keyword in START_WORDS
     person.write(words.to, now)
+    pools = {sid: pool for sid, pool in account.services.items() if words.to in pool}
     if stop:
-        person.blocked |= {words.to, *(sid for sid, pool in account.services.items() if words.to in pool)}
+        person.blocked |= {words.to, *pools}
     if start:
-        person.start(account.sid, words.to, channel)
+        person.start(account.sid, {words.to, *pools, *chain.from_iterable(pools.values())}, channel)
     sid = words.sid or new_sid("SM")
     _keep(sandbox, account, words, sid, now)
     sandbox.journal.write(

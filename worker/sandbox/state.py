@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from worker.journal import Journal
 from worker.sandbox.addresses import channel_of, person_label
 from worker.sandbox.callbacks import Callbacks
+from worker.sandbox.careful import UNUSABLE, flag_careless
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
 from worker.sandbox.errors import ApiError, api_error
 from worker.sandbox.faults import Action, Drawn, Faults, Seen
@@ -19,6 +20,7 @@ from worker.sandbox.parameters import Form, oddities, shape_error
 from worker.sandbox.people import People
 from worker.sandbox.plan import Step, steps_of
 from worker.sandbox.rules import TAG, Ruling, View, judge
+from worker.sandbox.tags import Tags
 
 _ASYNC_WITH_SERVICE: Final = frozenset({21610, 21703})
 """Known only after a messaging service chose its sender, hence told by callback."""
@@ -41,6 +43,7 @@ class Taken:
     number: int
     drawn: Drawn
     account: SandboxAccount | None = None
+    to: str = ""
     held: Held | None = None
     error: ApiError | None = None
     ruling: Ruling | None = None
@@ -58,6 +61,7 @@ class Sandbox:
         self.templates: dict[str, SandboxTemplate] = dict(config.templates)
         self.changed_templates: frozenset[str] = frozenset()
         self.told_dead: frozenset[str] = frozenset()
+        self.tags = Tags()
         self.accounts: dict[str, SandboxAccount] = {account.sid: account for account in config.accounts}
         self.people = People()
         self.messages = Messages(config.max_messages)
@@ -98,7 +102,7 @@ class Sandbox:
         """Decide about a POST, keep the message if it is accepted, and write it into the journal."""
         message_id, attempt = named_in(form.one("StatusCallback"))
         seen = Seen("create", number, form.one("From") or "", form.one("To") or "", message_id, attempt)
-        taken = Taken(number, self.faults.draw(seen), account, message_id=message_id, attempt=attempt)
+        taken = Taken(number, self.faults.draw(seen), account, seen.to, message_id=message_id, attempt=attempt)
         violations = oddities(form)
         taken.error = shape_error(form)
         if taken.error is not None:
@@ -106,7 +110,10 @@ class Sandbox:
             self._write_post(taken, form, violations)
             return taken
         person = self.people.at(seen.to)
-        ruling = taken.ruling = judge(form, person, self._view(account))
+        view = self._view(account)
+        ruling = taken.ruling = judge(form, person, view)
+        is_second_tag = self.tags.is_second(ruling.sender, message_id, view.now_ms)
+        flag_careless(form, ruling, person, view, is_second_tag=is_second_tag)
         answer = taken.drawn.answer.action if taken.drawn.answer else None
         if answer is Action.REJECT and taken.drawn.answer is not None:
             taken.error = api_error(taken.drawn.answer.code or 20422, taken.drawn.answer.http)
@@ -132,7 +139,7 @@ class Sandbox:
             number=self.messages.next_number(),
             sid=new_sid("MM" if media else "SM"),
             account=taken.account.sid if taken.account else "",
-            to=form.one("To") or "",
+            to=self._shown(form.one("To") or ""),
             sender=form.one("From"),
             service=service,
             body=ruling.text,
@@ -147,6 +154,8 @@ class Sandbox:
             tag=TAG if ruling.form == "tag" else None,
         )
         self.messages.add(held)
+        if held.tag is not None:
+            self.tags.add(held)
         usual = self.settings.statuses.get(ruling.channel, ())
         if form.one("ScheduleType") is not None:
             held.status = "scheduled"
@@ -155,6 +164,10 @@ class Sandbox:
         taken.steps = steps_of(usual, taken.drawn, delay, first=held.status, code=ruling.code)
         if only_service and ruling.sender is not None:
             self.messages.choose_sender(held, ruling.sender)
+
+    def _shown(self, to: str) -> str:
+        """Give the address under which lists and callbacks show a recipient."""
+        return (self.people.at(to).phone or to) if self.settings.shows_phones else to
 
     def _view(self, account: SandboxAccount) -> View:
         return View(
@@ -182,6 +195,8 @@ class Sandbox:
                 channel=channel_of(to),
                 sender=form.one("From") or form.one("MessagingServiceSid"),
                 form=ruling.form if ruling else None,
+                window=self._window(taken),
+                category=self._category(form),
                 sid=held.sid if held else None,
                 http=http_of(taken),
                 code=failing.code if failing else (taken.error.code if taken.error else None),
@@ -189,6 +204,16 @@ class Sandbox:
                 fault=taken.drawn.names,
                 violation=",".join(violations) or None,
             )
+
+    def _window(self, taken: Taken) -> bool | None:
+        """Whether the person's window at this sender is open, on whatever channel."""
+        if taken.ruling is None or taken.ruling.sender is None:
+            return None
+        return self.people.at(taken.to).window_is_open(taken.ruling.sender, self.outbox.now_ms())
+
+    def _category(self, form: Form) -> str | None:
+        template = self.templates.get(form.one("ContentSid") or "")
+        return None if template is None else template.category
 
     def write_unread(self, number: int, fault: str | None = None, error: ApiError | None = None) -> None:
         """Write a POST into the journal whose form nobody looked at."""
@@ -208,13 +233,17 @@ class Sandbox:
         )
 
     def told_sync(self, taken: Taken) -> None:
-        """Remember that the answer told this Page that its tag is dead."""
+        """Remember that the answer told this Page that its tag is dead, or that this address is unusable."""
+        if taken.error is not None and taken.error.code in UNUSABLE:
+            self.people.at(taken.to).unusable.setdefault(taken.to, self.outbox.now_ms())
         if taken.ruling and taken.ruling.form == "tag" and taken.ruling.code is not None and taken.error is not None:
             self.told_dead |= {taken.ruling.sender or ""}
 
     def _told(self, held: Held, status: str) -> None:
         if status == "failed" and held.tag is not None and held.error_code == self.settings.account_update_code:
             self.told_dead |= {held.sender or ""}
+        if status in {"failed", "undelivered"} and held.error_code in UNUSABLE:
+            self.people.at(held.to).unusable.setdefault(held.to, self.outbox.now_ms())
 
 
 def http_of(taken: Taken) -> int | None:

@@ -115,24 +115,23 @@ class Adoption:
             await self._calls.redis.delete(key)
 
     async def _abort(self) -> None:
-        """Look through some of the aborts, going on where the last call ended: most may be other partitions'."""
-        redis = self._calls.redis
+        """Look through some of the aborts, going on where the last call ended: most may be other applications'.
+
+        Without our tag an id may be another application's job, whatever message of ours is called the same. Such an
+        abort stays, and counts only for a job on our own queue.
+        """
+        redis, tag = self._calls.redis, self._calls.keys.tag.encode()
         cursor, found = await redis.zscan(ARQ_ABORT, self._abort_cursor, count=_ABORTS_AT_ONCE)
-        if found:
-            job_ids = [job_id for job_id, _ in found]
+        job_ids = [job_id for job_id, _ in found if job_id.startswith(tag)]
+        if job_ids:
             # Asked first: a job that is taken over between the two questions is known to the second.
             backlog = await redis.zmscore(self._calls.keys.ingress, job_ids)
             answers = await self._calls.run_durably(CANCEL, [self._untagged(job_id) for job_id in job_ids])
-            done = [one for one in zip(job_ids, backlog, answers, strict=True) if self._is_done(*one)]
+            asked = zip(job_ids, backlog, answers, strict=True)
+            done = [job_id for job_id, score, answer in asked if answer != b"unknown_id" or score is None]
             if done:
-                await redis.zrem(ARQ_ABORT, *[job_id for job_id, _, _ in done])
+                await redis.zrem(ARQ_ABORT, *done)
         self._abort_cursor = cursor
-
-    def _is_done(self, job_id: bytes, score: float | None, answer: bytes) -> bool:
-        """Say whether an abort has had its answer. Of an unknown id only our tag tells that it is not another's."""
-        if answer == b"unknown_id":
-            return score is None and job_id.startswith(self._calls.keys.tag.encode())
-        return True
 
     def _message_id(self, entry: _Entry) -> str:
         """The message's own id, else the job's without the tag, else one made of an unusable job id."""

@@ -60,7 +60,7 @@ def _trace(trace: Trace | None) -> dict[str, object]:
 
 
 def admit_arguments(request: AdmitRequest) -> list[Argument]:
-    """Give the eighteen arguments that admit.lua takes for one request."""
+    """Give the nineteen arguments that admit.lua takes for one request."""
     seen = request.seen
     return [
         request.message_id,
@@ -80,7 +80,8 @@ def admit_arguments(request: AdmitRequest) -> list[Argument]:
         request.trace.policy_version,
         request.person_cap,
         "1" if request.relies_on_tag else "",
-        rest_of_note({"reason": request.reason, **_trace(request.trace)}),
+        request.listing,
+        rest_of_note({"reason": request.reason, "template": request.template, **_trace(request.trace)}),
     ]
 
 
@@ -161,6 +162,7 @@ def status_argument(update: StatusUpdate) -> str:
             "code": update.code,
             "id": update.message_id,
             "n": update.attempt,
+            "life": update.life,
             "effects": [encode_effect(effect) for effect in update.effects],
             "reopen": update.reopen_after_ms,
             "redecides": update.redecides or None,

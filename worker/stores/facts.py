@@ -15,14 +15,16 @@ ANY = "*"
 
 def parse_facts(reply: Sequence[object]) -> StoredFacts:
     """Read the array that `facts_of` in `lua/` builds."""
-    digest, person, sender, account, template, tag = reply
+    digest, person, sender, account, template, tag, content_sid, registered = reply
     return StoredFacts(
         person_digest=_text(digest),
         person=_person(_fields(person)),
-        sender=_state(_fields(sender)),
-        account=_state(_fields(account)),
-        template=_state(_fields(template)),
+        sender=read_state(_fields(sender)),
+        account=read_state(_fields(account)),
+        template=read_state(_fields(template)),
         tag=_tag(_fields(tag)),
+        content_sid=_text(content_sid),
+        registered=_text(registered),
     )
 
 
@@ -40,7 +42,8 @@ def _instant(value: Field) -> datetime | None:
     return from_ms(int(value)) if value not in (b"", 0) else None
 
 
-def _state(fields: Sequence[Field]) -> StoredState:
+def read_state(fields: Sequence[Field]) -> StoredState:
+    """Read what `stored` in `lua/` answers of one sender, account, template or tag."""
     revision, state, until, reason = fields
     return StoredState(
         revision=int(revision),

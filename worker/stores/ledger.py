@@ -17,7 +17,7 @@ from worker.stores.encoding import admit_arguments, flat, settle_arguments
 from worker.stores.facts import parse_facts
 from worker.stores.waking import Waker
 from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
-from worker.values.claims import ClaimBatch, Claimed, Reaped
+from worker.values.claims import ClaimBatch, Claimed, Reaped, Suspects
 from worker.values.settlements import Settled, Settlement
 
 _CLAIM: Final = worker_script("claim")
@@ -67,10 +67,11 @@ class LedgerStore:
         self._claiming = asyncio.Lock()
         self._claim_request: str | None = None
 
-    async def claim(self, limit: int) -> ClaimBatch:
-        """Take up to `limit` due messages with a lease, a fence and their facts.
+    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
+        """Take up to `limit` due messages with a lease, a fence and their facts; or one suspect, alone.
 
-        A call that raised may have claimed all the same: the next one asks under the same request id and gets the same.
+        Only who holds nothing may ask for suspects. A call that raised may have claimed all the same: the next one asks
+        under the same request id and gets the same.
         """
         async with self._claiming:
             self._claim_request = self._claim_request or new_request()
@@ -81,14 +82,16 @@ class LedgerStore:
                 self._worker.lease // _MS,
                 self._digests.inner,
                 self._digests.outer,
+                suspects,
             ]
-            now, due, claimed = await self._calls.run(_CLAIM, arguments)
+            now, due, claimed, called = await self._calls.run(_CLAIM, arguments)
             self._claim_request = None
         return ClaimBatch(
             claimed=tuple(_claimed(fields) for fields in claimed),
             now=from_ms(int(now)),
             # As a float: what is claimed must not be lost over a score, however far away it lies.
             next_due_at=from_ms(float(due)) if float(due) >= 0 else None,
+            is_called=called == 1,
         )
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:

@@ -85,11 +85,11 @@ class PeopleStore:
         return [_read_line(line) for line in await lines]
 
     async def facts(
-        self, address: str, sender: str, account: str, template: str | None, message_id: str = ""
+        self, address: str, sender: str, account: str, content_sid: str | None, message_id: str = ""
     ) -> StoredFacts:
         """What a decision would see now; writes nothing. `account` empty: the account the sender is registered with."""
         return parse_facts(
-            await self._calls.run(_FACTS, [self.digest(address), sender, account, template or "", message_id])
+            await self._calls.run(_FACTS, [self.digest(address), sender, account, content_sid or "", message_id])
         )
 
     def digest(self, address: str) -> str:

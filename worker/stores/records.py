@@ -12,7 +12,7 @@ from worker.values.records import Record
 
 _DEAD: Final = worker_script("dead")
 _PAGE: Final = 100
-_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "ingress")
+_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress")
 
 
 class RecordStore:
@@ -51,13 +51,15 @@ class RecordStore:
         depths = dict(zip([*names, *_LISTS], await pipeline.execute(), strict=True))
         return {name: int(depth) for name, depth in depths.items() if depth or name in _LISTS}
 
-    async def replay(self, message_ids: Sequence[str], expires_at: datetime) -> list[str]:
+    async def replay(
+        self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False
+    ) -> list[str]:
         """Queue dead letters again under the same ids, to be sent before `expires_at`.
 
-        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send) or `sent` (an attempt
-        of it is proven to be with Twilio).
+        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `sent` (an attempt
+        of it is proven to be with Twilio) or `perhaps_sent` (one may be; `even_if_sent` replays it all the same).
         """
-        return await self._decide("replay", to_ms(expires_at), message_ids)
+        return await self._decide("replay_even_if_sent" if even_if_sent else "replay", to_ms(expires_at), message_ids)
 
     async def drop(self, message_ids: Sequence[str]) -> list[str]:
         """Let dead letters go; their rows stay 72 h. Answers for each `dropped`, `not_dead` or `unknown_id`."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
 from redis.asyncio import Redis
@@ -11,8 +12,10 @@ from redis.exceptions import ResponseError
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
 from sendwindow.instants import from_ms
 from sendwindow.keys import SCHEMA, Keys
+from sendwindow.scripts import Argument, execute
 from worker.stores.calls import Calls, worker_script
 from worker.stores.digests import Digests
+from worker.stores.encoding import flat
 from worker.stores.ledger import LedgerStore, Tuning, Worker
 from worker.stores.people import PeopleStore
 from worker.stores.records import RecordStore
@@ -30,6 +33,10 @@ _WORKER_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MS: Final = timedelta(milliseconds=1)
 _LEASE: Final = timedelta(seconds=15)
 _TUNING: Final = Tuning()
+_NONE: Final[Mapping[Any, str]] = MappingProxyType({})
+_OWN_BUDGET: Final = 0.5
+"""redis-py's own, enough to ask once more where `Calls.patiently` is not used; with more, a store that hangs is noticed
+only after half a minute, since each try takes until its timeout."""
 
 
 class StoreRefused(Exception):
@@ -56,7 +63,7 @@ class Store:
         self.warnings: tuple[str, ...] = ()
 
     @classmethod
-    async def connect(
+    async def connect(  # noqa: PLR0913 -- each of them is a choice of its own, named by who opens
         cls,
         url: str,
         *,
@@ -67,8 +74,9 @@ class Store:
         lease: timedelta = _LEASE,
         profile: Literal["live", "sandbox"] = "live",
         tuning: Tuning = _TUNING,
+        reading: bool = False,
     ) -> Self:
-        """Open a partition.
+        """Open a partition. `reading`: a new store stays empty, so that it is nobody's yet.
 
         Raises StoreRefused for a store that is newer, of another profile, of another person key, or that evicts;
         BadStoreUrl for settings that cannot be read; redis-py's errors when the store does not answer.
@@ -76,11 +84,11 @@ class Store:
         if not _WORKER_ID.fullmatch(worker_id):
             raise StoreRefused("a worker id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; choose another")
         digests = Digests(person_key)
-        redis = connect(url, budget=tuning.budget.total_seconds())
+        redis = connect(url, budget=_OWN_BUDGET)
         calls = Calls(redis, Keys(checked_partition(partition)), replicas_asked(durability), tuning.budget)
         try:
             warnings = await calls.patiently(lambda: _check_server(redis))
-            await _check_meta(calls, digests, profile)
+            await _check_meta(calls, digests, profile, reading=reading)
         except BaseException:
             await disconnect(redis)
             raise
@@ -95,14 +103,22 @@ class Store:
         await disconnect(self._blocking)
         await disconnect(self._calls.redis)
 
-    async def register_senders(self, accounts: Mapping[str, str], templates: Mapping[str, str] | None = None) -> None:
+    async def register_senders(
+        self,
+        accounts: Mapping[str, str],
+        contents: Mapping[tuple[str, str], str] = _NONE,
+        *,
+        services: Mapping[str, str] = _NONE,
+    ) -> None:
         """Tell the store what names stand for; claims look it up.
 
-        `accounts`: sender → account. `templates`: ContentSid → configured name, under which a template's state is kept.
+        `accounts`: sender → account. `services`: sender → messaging service, of those that are in one.
+        `contents`: (template, language or "") → the ContentSid it is sent by.
         """
-        pairs = [*sorted(accounts.items()), *sorted((templates or {}).items())]
-        if pairs:
-            await self._calls.run_durably(_SENDERS, [len(accounts), *(text for pair in pairs for text in pair)])
+        senders = [(name, account, services.get(name, "")) for name, account in sorted(accounts.items())]
+        templates = [("|".join(name), content_sid) for name, content_sid in sorted(contents.items())]
+        if senders or templates:
+            await self._calls.run_durably(_SENDERS, [len(senders), *flat([*senders, *templates])])
 
     async def now(self) -> datetime:
         """Read the store's clock, sandbox offset included."""
@@ -115,17 +131,22 @@ class Store:
 
     async def ping(self) -> None:
         """Raise unless the store answers."""
-        reply: Any = self._calls.redis.ping()
-        await reply
+        await self._ask("PING")
+
+    async def pressure(self) -> int:
+        """Measure the store's memory in percent of its limit; 0 without a limit."""
+        memory = await self._ask("INFO", "memory")
+        limit = int(memory.get("maxmemory", 0))
+        return min(100, int(memory["used_memory"]) * 100 // limit) if limit else 0
 
     async def publish_pressure(self) -> int:
-        """Measure the store's memory in percent of its limit and publish it for producers; 0 without a limit."""
-        memory = await self._calls.redis.info("memory")
-        limit = int(memory.get("maxmemory", 0))
-        pressure = min(100, int(memory["used_memory"]) * 100 // limit) if limit else 0
-        reply: Any = self._calls.redis.hset(self.keys.meta, "pressure", str(pressure))
-        await reply
+        """Measure the store's memory and tell producers how full it is."""
+        pressure = await self.pressure()
+        await self._ask("HSET", self.keys.meta, "pressure", pressure)
         return pressure
+
+    async def _ask(self, *command: Argument) -> Any:
+        return await self._calls.patiently(lambda: execute(self._calls.redis, *command))
 
 
 async def _check_server(redis: Redis) -> tuple[str, ...]:
@@ -148,17 +169,23 @@ async def _check_server(redis: Redis) -> tuple[str, ...]:
     return ()
 
 
-async def _check_meta(calls: Calls, digests: Digests, profile: str) -> None:
-    schema, kept_profile, fingerprint = await calls.run_durably(_OPENING, [SCHEMA, profile, digests.fingerprint])
+async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: bool) -> None:
+    own = (str(SCHEMA), profile, digests.fingerprint)
+    if reading:
+        ask = ("HMGET", calls.keys.meta, "schema", "profile", "person_key")
+        kept = await calls.patiently(lambda: execute(calls.redis, *ask))
+    else:
+        kept = await calls.run_durably(_OPENING, own)
+    schema, kept_profile, fingerprint = (
+        mine if found is None else found.decode() for mine, found in zip(own, kept, strict=True)
+    )
     if int(schema) > SCHEMA:
+        raise StoreRefused(f"the store's layout is number {schema}, this worker knows {SCHEMA}; deploy a newer worker")
+    if kept_profile != profile:
         raise StoreRefused(
-            f"the store's layout is number {int(schema)}, this worker knows {SCHEMA}; deploy a newer worker"
+            f"the store's profile is {kept_profile}, this worker's {profile}; give each a store of its own"
         )
-    if kept_profile.decode() != profile:
-        raise StoreRefused(
-            f"the store's profile is {kept_profile.decode()}, this worker's {profile}; give each a store of its own"
-        )
-    if fingerprint.decode() != digests.fingerprint:
+    if fingerprint != digests.fingerprint:
         raise StoreRefused(
             "the store's persons are keyed with another person key, so opt-outs would not be found; "
             "set store.person_key to the one it was created with"

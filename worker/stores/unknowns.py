@@ -1,10 +1,10 @@
 """Attempts whose outcome is not proven, and accepted messages whose callbacks stay away."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from sendwindow.instants import from_ms
+from sendwindow.instants import from_ms, to_ms
 from sendwindow.vocabulary import OnUnknown, Reason
 from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
@@ -17,6 +17,9 @@ _MISSING: Final = worker_script("missing")
 _RIVALS: Final = worker_script("rivals")
 
 _FORMS: Final = {b"t": True, b"f": False}
+
+MOST_RIVALS: Final = 50
+"""Unproven attempts to one person that are named; a person with more has a crowd of them."""
 
 GIVE_UP: Final = timedelta(hours=48)
 """How long after its acceptance a message's final status is asked for; WhatsApp may stay at `sent` for ever."""
@@ -46,15 +49,19 @@ class UnknownStore:
                 reason=_reason(reason),
                 person_digest=person.decode(),
                 was_template=_FORMS.get(form),
+                listing=listing.decode(),
             )
-            for message_id, attempt, intent, on_unknown, expires, payload, looks, reason, person, form in taken
+            for message_id, attempt, intent, on_unknown, expires, payload, looks, reason, person, form, listing in taken
         ]
 
-    async def rivals(self, person_digest: str, message_id: str) -> list[RivalAttempt]:
-        """The other unproven attempts to a person."""
+    async def rivals(self, person_digest: str, message_id: str, since: datetime) -> list[RivalAttempt] | None:
+        """The other unproven attempts to a person, at least those begun at or after `since`; None: a crowd."""
+        found = await self._calls.run(_RIVALS, [person_digest, message_id, to_ms(since), MOST_RIVALS])
+        if found is None:
+            return None
         return [
             RivalAttempt(name.decode(), int(attempt), from_ms(int(intent)), payload, _FORMS.get(form))
-            for name, attempt, intent, payload, form in await self._calls.run(_RIVALS, [person_digest, message_id])
+            for name, attempt, intent, payload, form in found
         ]
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> list[bool]:

@@ -3,11 +3,24 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from worker.telemetry.metrics import known_status
+
+_TOTALS: Final = {
+    "enqueued": "Messages enqueued",
+    "unknown": "Attempts whose outcome was not proven",
+    "unresolved": "Unknown outcomes left to a person",
+    "duplicates": "Second copies that Twilio took of one message",
+    "late_evidence": "Proofs of an attempt that came when its message had gone on or ended",
+    "unbound": "Attempts taken for accepted by Twilio's list, until a callback named another message",
+    "reopened": "Accepted messages that failed afterwards and are sent again",
+    "status_never_final": "Accepted messages whose final status nobody will tell",
+}
+"""What the store counts without a label, by its own names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +50,9 @@ class StoredMetrics(Collector):
 
 
 def _families(snapshot: Snapshot) -> list[Metric]:
-    enqueued = CounterMetricFamily("sendwindow_store_enqueued", "Messages enqueued")
-    unknown = CounterMetricFamily("sendwindow_store_unknown", "Attempts whose outcome was not proven")
+    totals = [CounterMetricFamily(f"sendwindow_store_{name}", what) for name, what in _TOTALS.items()]
+    for name, total in zip(_TOTALS, totals, strict=True):
+        total.add_metric([], snapshot.counts.get(name, 0))
     ended = CounterMetricFamily("sendwindow_store_ended", "Dispatch ends", labels=["stage", "reason"])
     resolved = CounterMetricFamily(
         "sendwindow_store_resolved", "Unknown outcomes by what settled them", labels=["reason"]
@@ -48,8 +62,6 @@ def _families(snapshot: Snapshot) -> list[Metric]:
         "sendwindow_lane_messages", "Messages in lanes, those that are not due included", labels=["sender", "priority"]
     )
     lists = GaugeMetricFamily("sendwindow_listed_messages", "Messages in the lists a person reads", labels=["list"])
-    enqueued.add_metric([], snapshot.counts.get("enqueued", 0))
-    unknown.add_metric([], snapshot.counts.get("unknown", 0))
     by_status: Counter[str] = Counter()
     for name, count in snapshot.counts.items():
         match name.split(":"):
@@ -73,4 +85,4 @@ def _families(snapshot: Snapshot) -> list[Metric]:
             lists.add_metric([name], count)
     for (sender, priority), count in by_lane.items():
         lanes.add_metric([sender, priority], count)
-    return [enqueued, unknown, ended, resolved, statuses, lanes, lists]
+    return [*totals, ended, resolved, statuses, lanes, lists]

@@ -10,6 +10,8 @@ from typing import Final, Self
 from urllib.parse import quote_plus
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -42,6 +44,22 @@ class _Door:
     messages: URL
     origin: URL
     headers: CIMultiDict[str]
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps connections open, but gives none out again on which something came unasked.
+
+    It would be taken for the answer to the next request: that message would count as accepted under another's SID.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class TwilioClient:
@@ -107,7 +125,8 @@ class TwilioClient:
                 answer, complete = await _bounded(response, MAX_ANSWER_BYTES)
         except Exception as error:  # noqa: BLE001 -- whatever it was, bytes may have left: it must become a Reply
             return read_failure(error)
-        return read_answer(response.status, response.headers, answer, complete=complete)
+        to = dict(message.form).get("To", "")
+        return read_answer(response.status, response.headers, answer, complete=complete, to=to)
 
     async def fetch(self, account: str, message_sid: str) -> MessageRow | None:
         """Fetch one message, None when Twilio has no such SID. Raises ReadFailed."""
@@ -167,7 +186,7 @@ class TwilioClient:
         )
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             limit=connections,
             keepalive_timeout=KEEPALIVE_SECONDS,
             ssl=self._tls if self._tls is not None else True,

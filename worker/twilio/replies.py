@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from sendwindow.addresses import AddressError, parse_address
 from sendwindow.vocabulary import Reason
 from worker.twilio.fields import read_code, read_status
 from worker.twilio.messages import MESSAGE_SID
@@ -23,14 +24,15 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 PERMIT_LAPSED: Final = NotSent("permit lapsed")
 """The POST could not start while its permit was valid, so it did not start."""
 
+_SUBSCRIBER_DIGITS: Final = 7
 _EXCERPT_LENGTH: Final = 160
 _MAYBE_PERSONAL: Final = re.compile(r"\+?\d[\d ().-]{3,}\d|\b[A-Z]{2}\.[A-Za-z0-9.]+|\S+@\S+")
 _MARKUP: Final = re.compile(r"<[^>]*>|\s+")
 _FIELD_NAME: Final = re.compile(r'"([a-z_]{1,40})"\s*:')
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complete: bool = True) -> Reply:
-    """Say what an answer proves. `complete` False: the body was longer than `MAX_ANSWER_BYTES`.
+def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complete: bool = True, to: str = "") -> Reply:
+    """Say what an answer proves. `complete` False: the body was longer than `MAX_ANSWER_BYTES`. `to`: the recipient.
 
     Twilio answers a created message with 201 and its SID, an error with a `code`; "Messages resource" and
     "Error 20500" (a repeated POST may send twice), read 2026-11-20.
@@ -42,6 +44,8 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complet
     if 200 <= status < 300:
         message_sid = document.get("sid") if document else None
         if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
+            if _is_somebody_else(to, document.get("to")):
+                return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} for another address", status, code, body)
             return Accepted(message_sid, read_status(document.get("status")), status)
         return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body)
     if 300 <= status < 400:
@@ -103,6 +107,20 @@ def excerpt(body: bytes) -> str:
 
 def _unproven(reason: Reason, detail: str, status: int, code: int | None, body: bytes) -> Unproven:
     return Unproven(reason, detail, status, code, excerpt(body))
+
+
+def _is_somebody_else(asked: str, shown: object) -> bool:
+    """Whether an answer is certainly not about the recipient asked for.
+
+    Twilio may write a phone number with another prefix or trunk digit than we did, but ends it alike.
+    """
+    try:
+        ours, theirs = parse_address(asked), parse_address(shown if isinstance(shown, str) else "")
+    except AddressError:
+        return False
+    if ours.is_phone and theirs.is_phone:
+        return ours.text[-_SUBSCRIBER_DIGITS:] != theirs.text[-_SUBSCRIBER_DIGITS:]
+    return ours.kind is theirs.kind and ours.text != theirs.text
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

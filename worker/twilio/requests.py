@@ -7,6 +7,7 @@ from typing import Final, assert_never
 from urllib.parse import quote
 
 from policies.decision import Content, FreeformContent, Send, TemplateContent
+from sendwindow.instants import to_ms
 from worker.values.posts import CreateMessage
 
 PARAMETERS: Final = frozenset(
@@ -39,7 +40,7 @@ _LONGEST_VALIDITY: Final = timedelta(seconds=36_000)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From whom to whom an attempt goes, and which attempt it is."""
+    """From whom to whom an attempt goes, and which attempt of which message it is."""
 
     account: str
     from_address: str
@@ -47,6 +48,7 @@ class Route:
     messaging_service_sid: str | None
     message_id: str
     attempt: int
+    enqueued_at: datetime
 
 
 def build(send: Send, route: Route, public_url: str, *, starts_at: datetime | None = None) -> CreateMessage:
@@ -62,16 +64,21 @@ def build(send: Send, route: Route, public_url: str, *, starts_at: datetime | No
     if route.messaging_service_sid:
         form.append(("MessagingServiceSid", route.messaging_service_sid))
     form.extend(_content(send.content))
-    form.append(("StatusCallback", status_callback(public_url, route.message_id, route.attempt)))
+    callback = status_callback(public_url, route.message_id, route.attempt, route.enqueued_at)
+    form.append(("StatusCallback", callback))
     late = max(starts_at - send.trace.decided_at, timedelta(0)) if starts_at else timedelta(0)
     form.append(("ValidityPeriod", str(_validity_seconds(send.validity_period - late))))
     return CreateMessage(account=route.account, form=tuple(form))
 
 
-def status_callback(public_url: str, message_id: str, attempt: int) -> str:
-    """Address of the status callbacks of one attempt; its query is part of what Twilio signs."""
+def status_callback(public_url: str, message_id: str, attempt: int, enqueued_at: datetime) -> str:
+    """Address of the status callbacks of one attempt; its query is part of what Twilio signs.
+
+    When it was enqueued (`q`) names the message's life: its id may be used again.
+    """
     base = public_url.rstrip("/")
-    return f"{base}/twilio/status?m={quote(message_id, safe='')}&a={attempt}#{CALLBACK_OVERRIDES}"
+    query = f"m={quote(message_id, safe='')}&q={to_ms(enqueued_at)}&a={attempt}"
+    return f"{base}/twilio/status?{query}#{CALLBACK_OVERRIDES}"
 
 
 def _content(content: Content) -> list[tuple[str, str]]:

@@ -10,7 +10,11 @@ from worker.values.facts import StoredFacts
 
 @dataclass(frozen=True, slots=True)
 class AdmitRequest:
-    """Asks for a permit. `person_cap` 0: none. `relies_on_tag`: the POST relies on an unproven ACCOUNT_UPDATE tag."""
+    """Asks for a permit. `template`: the ContentSid that would be sent. `person_cap` 0: none.
+
+    `relies_on_tag`: the POST relies on an unproven ACCOUNT_UPDATE tag. `listing`: names the list at Twilio that will
+    show the message.
+    """
 
     message_id: str
     fence: int
@@ -25,6 +29,7 @@ class AdmitRequest:
     trace: Trace
     person_cap: int = 0
     relies_on_tag: bool = False
+    listing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sendwindow.vocabulary import OnUnknown, Stage
 from worker.values.facts import StoredFacts
+
+
+class Suspects(StrEnum):
+    """Whether a claim may hand out a suspect: a message that crashed a worker, or was held by one that crashed.
+
+    It goes alone, to a worker that holds nothing: never, before everything else, or only while nothing else is due.
+    """
+
+    NEVER = "never"
+    FIRST = "first"
+    LAST = "last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +42,20 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClaimBatch:
-    """`now`: the store's clock at the claim. `next_due_at`: when the next timer falls due, None when there is none."""
+    """`now`: the store's clock at the claim. `next_due_at`: when the next timer falls due, None when there is none.
+
+    `is_called`: a suspect is due, and this worker is the one to empty its hands for it.
+    """
 
     claimed: tuple[Claimed, ...]
     now: datetime
     next_due_at: datetime | None
+    is_called: bool = False
+
+    @property
+    def has_suspect(self) -> bool:
+        """Whether it is a suspect, which nothing else is claimed beside."""
+        return any(one.crashes for one in self.claimed)
 
 
 @dataclass(frozen=True, slots=True)

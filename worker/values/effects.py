@@ -12,7 +12,7 @@ class CloseWindow:
 class OptOut:
     """The provider says the person stopped (21610, 63014, 63033).
 
-    `sender_only`: scope is this sender, else account and channel.
+    `sender_only`: scope is this sender, or the messaging service it is in, else account and channel.
     """
 
     sender_only: bool

@@ -18,7 +18,11 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True)
 class StoredFacts:
-    """The stored half of `policies.facts.Facts`; the configured half is joined in `worker/dispatch/facts.py`."""
+    """The stored half of `policies.facts.Facts`; the configured half is joined in `worker/dispatch/facts.py`.
+
+    `content_sid`: of what `template` is the state. `registered`: the account that the last process to start knew the
+    sender by, of which a claim's facts are; empty when none knew it.
+    """
 
     person_digest: str
     person: PersonFact
@@ -26,3 +30,5 @@ class StoredFacts:
     account: StoredState = StoredState()
     template: StoredState = StoredState()
     tag: TagFact = TagFact()
+    content_sid: str = ""
+    registered: str = ""

@@ -12,7 +12,7 @@ class UnknownAttempt:
     """An attempt in stage `unknown` whose evidence is due. `now`: the store's clock.
 
     `looks`: searches made before this one. `reason`: why its outcome is unknown. `was_template`: which form went out,
-    None when the store does not say.
+    None when the store does not say. `listing`: names the list at Twilio that would show it.
     """
 
     message_id: str
@@ -25,6 +25,7 @@ class UnknownAttempt:
     looks: int = 0
     reason: Reason = Reason.OUTCOME_TIMEOUT
     person_digest: str = ""
+    listing: str = ""
     was_template: bool | None = None
 
 

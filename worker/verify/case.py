@@ -3,9 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from worker.verify.fate import Fate
 from worker.verify.history import Book
+
+GRACE_MS: Final = 5_000
+"""A permit lasts 2 s, the POST needs a moment, and the clocks of store and provider may differ a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,13 @@ class Breach:
 
 @dataclass(slots=True)
 class Case:
-    """What all checks look at, and what they count on the way."""
+    """What all checks look at, and what they count on the way. `unjudged`: rule → POSTs it could not judge."""
 
     book: Book
     fates: dict[str, Fate]
     options: Options
     counts: Counter[str] = field(default_factory=Counter)
+    unjudged: Counter[str] = field(default_factory=Counter)
 
 
 Check = Callable[[Case], Iterator[Breach]]

@@ -34,7 +34,8 @@ class Book:
     """All histories, and the lines that belong to no message or to a SID.
 
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
-    `callbacks`: SID → the gateway's lines. `told`: SID → the sandbox's callbacks with their answers.
+    `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
+    sandbox's callbacks with their answers.
     """
 
     histories: dict[str, History] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Book:
     inbound: set[str] = field(default_factory=set)
     callbacks: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     told: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
+    consents: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
     last_t: float = 0.0
 
@@ -90,6 +92,10 @@ def _file(book: Book, event: str, line: Line) -> None:
             book.said_acked.setdefault(sid, line["t"])
         case "inbound":
             book.inbound.add(sid)
+            if line.get("opted") == "start":
+                book.consents.append(line)
+        case "consent":
+            book.consents.append(line)
         case "killed":
             book.killed.append(line)
         case _:

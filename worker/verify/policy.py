@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from worker.verify.case import Breach, Case
+from worker.verify.announced import announced, asked_again
+from worker.verify.case import GRACE_MS, Breach, Case
 from worker.verify.history import Book, History
 from worker.verify.journals import Line
 
@@ -20,12 +21,15 @@ POLICY: Final = frozenset(
         "missing_variables",
         "undeclared_variables",
         "tag_known_dead",
+        "second_unproven_tag",
+        "never_wrote",
+        "validity_beyond_window",
+        "needs_phone",
+        "us_marketing",
+        "told_unusable",
     }
 )
 """What the sandbox flags as a breach of policy; its other flags are faults of the request itself."""
-
-EXPIRY_GRACE_MS: Final = 5_000
-"""A permit lasts 2 s, the POST needs a moment, and the clocks of store and provider may differ a little."""
 
 
 def policy(case: Case) -> Iterator[Breach]:
@@ -39,8 +43,9 @@ def policy(case: Case) -> Iterator[Breach]:
             yield from _after_stop(case, post, stopped_at, confirmed)
         for flag in sorted(flags - {"opted_out"}):
             yield Breach(flag, post.get("id"), f"POST {post.get('n')} ({post.get('form')}): {flag.replace('_', ' ')}")
+    yield from announced(case)
     for history in case.book.histories.values():
-        yield from _after_expiry(history)
+        yield from _after_expiry(case, history)
         if case.book.has_worker:
             yield from _undecided(history)
 
@@ -48,6 +53,8 @@ def policy(case: Case) -> Iterator[Breach]:
 def _after_stop(
     case: Case, post: Line, stopped_at: float | None, confirmed: set[tuple[object, float]]
 ) -> Iterator[Breach]:
+    if asked_again(case.book, post, stopped_at or 0.0):
+        return
     history = case.book.histories.get(post.get("id") or "")
     lines = history.lines if history else []
     stop = (post.get("person"), stopped_at or 0.0)
@@ -84,13 +91,15 @@ def _stopped_at(stops: dict[tuple[object, object, object], list[tuple[float, flo
     return next((since for since, until in spans if since < post["t"] < until), None)
 
 
-def _after_expiry(history: History) -> Iterator[Breach]:
+def _after_expiry(case: Case, history: History) -> Iterator[Breach]:
     """Compare where a line names the expiry (ms): the producer's, which may be written late, or a replay's."""
     expires = next((line["expires"] for line in history.of("accepted") if line.get("expires") is not None), None)
     for line in history.of("replayed", "post"):
         if line["e"] == "replayed":
             expires = line.get("expires")
-        elif expires is not None and (late_ms := (line.get("at") or 0) - expires) > EXPIRY_GRACE_MS:
+        elif expires is None:
+            case.unjudged["after_expiry"] += 1
+        elif (late_ms := (line.get("at") or 0) - expires) > GRACE_MS:
             yield Breach("after_expiry", history.message_id, f"POST {line.get('n')} came {late_ms} ms after the expiry")
 
 

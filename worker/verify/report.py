@@ -44,12 +44,13 @@ class Promise:
 
 @dataclass(slots=True)
 class Report:
-    """The result. `histories`: message id → its lines, for the offenders shown."""
+    """The result. `histories`: message id → its lines, for the offenders shown. `not_judged`: rule → how often, why."""
 
     promises: tuple[Promise, ...]
     counts: Counts
     histories: Mapping[str, list[Line]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    not_judged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -81,7 +82,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "counts": asdict(report.counts),
         "unreadable": list(report.unreadable),
         "histories": {name: list(lines) for name, lines in report.histories.items()},
-        "not_judged": {"P5": P5_NOTE},
+        "not_judged": {"P5": P5_NOTE, **report.not_judged},
     }
 
 
@@ -95,7 +96,10 @@ def render(report: Report, console: Console) -> None:
     _say(console, "")
     for name, value in asdict(report.counts).items():
         _say(console, f"  {name:<22} {_counted(value)}")
-    _say(console, f"\n  {P5_NOTE}")
+    _say(console, "")
+    for rule, why in report.not_judged.items():
+        _say(console, f"  not judged: {rule}: {why}")
+    _say(console, f"  {P5_NOTE}")
 
 
 def _counted(value: object) -> str:

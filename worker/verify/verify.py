@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from worker.verify.announced import WITNESSES
 from worker.verify.case import Case, Check, Options
 from worker.verify.copies import one_copy
 from worker.verify.counts import count
@@ -43,6 +44,9 @@ def verify(paths: Iterable[Path], options: Options = Options()) -> Report:  # no
         counts=count(evidence, case, lost),
         histories=_histories(book, judged, options.shown),
         unreadable=tuple(evidence.unreadable),
+        not_judged={
+            rule: f"{times} of {len(book.posts)} POSTs: {WITNESSES[rule]}" for rule, times in case.unjudged.items()
+        },
     )
 
 

@@ -11,15 +11,17 @@ from sendwindow.errors import IdConflict, InvalidMessage
 from sendwindow.vocabulary import DISPATCH_ENDS
 from sendwindow.vocabulary import Stage as MessageStage
 from worker.clock import monotonic
+from worker.commands.consent import Said, read_entry
 from worker.commands.demo.board import Board
 from worker.commands.demo.script import Act, Row, Script
 from worker.commands.demo.stage import HANG_SECONDS, Stage
 from worker.commands.exits import CommandError
-from worker.commands.people import Said, read_entry
+from worker.commands.journals import write_accepted, write_consent
 from worker.journal import Journal
 
 if TYPE_CHECKING:
-    from sendwindow.answers import MessageStatus
+    from sendwindow.answers import MessageStatus, Receipt
+    from sendwindow.contract import SendMessage
     from sendwindow.producer import Producer
     from worker.settings import Settings
     from worker.stores.store import Store
@@ -78,8 +80,9 @@ class Player:
 
     async def _move_clock(self, minute: int) -> None:
         offset = timedelta(minutes=minute)
-        await self.store.set_offset(offset)
+        # The provider first: nothing is under way, and what falls due then must not seem to come early.
         await self.stage.sandbox("clock", {"offset_ms": offset // timedelta(milliseconds=1)})
+        await self.store.set_offset(offset)
 
     # -- people --------------------------------------------------------------------------------
 
@@ -98,7 +101,9 @@ class Player:
                 expires = self.start + timedelta(minutes=act.at + act.consent_minutes)
             options = {"purpose": purpose, "account": act.account, "source": "demo", "expires": expires}
             address, entry = read_entry(self.settings, Said(act.address, options), granted=True)
+            asked_at = self.journal.now()
             await self.store.people.record_consent(address, entry)
+            write_consent(self.journal, entry, self.store.people.digest(address), asked_at)
         if act.account_update is not None:
             await self.stage.sandbox("settings", {"account_update": act.account_update})
             self.board.say(f"from now on ACCOUNT_UPDATE is {act.account_update} at Meta")
@@ -123,13 +128,15 @@ class Player:
 
     async def _queue_one(self, row: Row) -> Result | None:
         """Queue one row; a result when it never became a message of its own."""
+        from sendwindow.answers import Receipt
         from sendwindow.contract import SendMessage
 
         if row.via in _VIAS:
             await _VIAS[row.via](self, row)
             if row.expect.reason != "unreadable":
                 # Promises start when a worker adopts the job, and one that nobody can read is not adopted.
-                self.journal.write("accepted", id=row.name, duplicate=False)
+                receipt = Receipt(row.name, duplicate=False, enqueued_at=await self.store.now())
+                self._accepted(SendMessage(**row.fields(self.start)), receipt)
             return None
         try:
             fields = row.fields(self.start)
@@ -139,8 +146,11 @@ class Player:
             return Result("invalid", error.faults[0].field.partition(".")[0])
         except IdConflict:
             return Result("conflict")
-        self.journal.write("accepted", id=receipt.message_id, duplicate=receipt.duplicate)
+        self._accepted(message, receipt)
         return Result("duplicate") if receipt.duplicate else None
+
+    def _accepted(self, message: "SendMessage", receipt: "Receipt") -> None:
+        write_accepted(self.journal, message, self.settings, self.store.people.digest(message.to), receipt)
 
     async def by_sync_producer(self, row: Row) -> None:
         """Queue it from a thread without an event loop."""

@@ -44,20 +44,22 @@ local function message_of(payload)
   if type(message) == 'table' then return message end
 end
 
--- A template may be asked for by its configured name or by a ContentSid: its state is kept under the name.
-local function canonical(template)
-  if string.sub(template, 1, 2) ~= 'HX' then return template end
-  return redis.call('HGET', K.template(template), 'as') or template
-end
-
--- The name of the template a message asks for; '' when it asks for none.
-local function template_of(message)
+-- The ContentSid of the template a message asks for, by configured name and language or by itself; '' when nobody knows one.
+local function content_of(message)
   local template = message and message.template
-  return type(template) == 'table' and type(template.name) == 'string' and canonical(template.name) or ''
+  if type(template) ~= 'table' or type(template.name) ~= 'string' then return '' end
+  if string.sub(template.name, 1, 2) == 'HX' then return template.name end
+  local language = type(template.language) == 'string' and template.language or ''
+  return redis.call('HGET', K.contents, template.name .. '|' .. language) or ''
 end
 
 local function sender_of(lane)
   return string.match(lane, '^(.-)|')
+end
+
+-- Where a provider's stop at a sender holds: in its messaging service, else at the sender. Also where a START or a grant undoes it.
+local function stop_scope(sender)
+  return redis.call('HGET', K.sender(sender), 'mg') or sender
 end
 
 local function bump(key)
@@ -69,7 +71,7 @@ local function count(name)
 end
 
 local ROW = {
-  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd',
+  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps',
 }
 
 local function load(id)

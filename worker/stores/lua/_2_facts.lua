@@ -1,19 +1,21 @@
 -- What a decision looks at, as compact arrays. Reads only.
 
--- Revision, state, until and reason of a sender, account or template. What has lapsed is left out.
+-- Revision, state, until and reason of a sender, account or template. What has lapsed is left out. `service`, `account`: a sender's, not told.
 local function stored(key, now)
-  local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason')
+  local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a')
   local ends = tonumber(got[3] or '0')
-  if ends > 0 and ends <= now then return { got[1] or '0', '', '', '' } end
-  return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '' }
+  if ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
+  return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6] }
 end
 
 -- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
-local function person_of(digest, sender, account, now)
+-- A stop in the sender's messaging service (false: it is in none) is told as the sender's own.
+local function person_of(digest, sender, service, account, now)
   local mine = { '0', '', '', '', 0 }
   if digest == '' then return mine end
   local fields = redis.call('HGETALL', K.person(digest))
   local consent, stop = 'c:' .. account .. '|', 'o:' .. account .. '|'
+  local in_service = service and stop .. service
   for at = 1, #fields, 2 do
     local name, value = fields[at], fields[at + 1]
     if name == 'r' then mine[1] = value
@@ -21,7 +23,7 @@ local function person_of(digest, sender, account, now)
     elseif name == 'wc:' .. sender then mine[3] = value
     elseif name == 'x' then mine[4] = value
     elseif string.sub(name, 1, #consent) == consent or string.sub(name, 1, #stop) == stop then
-      mine[#mine + 1] = name
+      mine[#mine + 1] = name == in_service and stop .. sender or name
       mine[#mine + 1] = value
     end
   end
@@ -35,7 +37,8 @@ local function tag_of(sender, id, now)
   return { got[1] or '0', got[2] or '', flying and '1' or '' }
 end
 
--- `cache` spares reading the same sender, account or template twice in one call.
+-- `template` is a ContentSid; the reader is told which, as it may know another. `cache` spares reading the same sender, account or
+-- template twice in one call. The facts are of `account`; the last one is that which the sender is registered with by now.
 local function facts_of(id, digest, sender, account, template, now, cache)
   local function once(kind, name)
     if name == '' then return { '0', '', '', '' } end
@@ -43,8 +46,9 @@ local function facts_of(id, digest, sender, account, template, now, cache)
     if not cache[key] then cache[key] = stored(key, now) end
     return cache[key]
   end
+  local from = once('sender', sender)
   return {
-    digest, person_of(digest, sender, account, now), once('sender', sender), once('account', account),
-    once('template', template), tag_of(sender, id, now),
+    digest, person_of(digest, sender, from.service, account, now), from, once('account', account),
+    once('template', template), tag_of(sender, id, now), template, from.account or '',
   }
 end

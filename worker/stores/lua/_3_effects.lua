@@ -5,7 +5,31 @@ local function ledger(digest, line)
   redis.call('RPUSH', K.consents(digest), cjson.encode(line))
 end
 
--- Withdraws consent for all purposes, at one sender or ('*') at every sender of the account. A later START outranks it.
+-- The latest date of a person's grants (or of the withdrawals) on an account.
+local function last_word(digest, account, granted)
+  local latest = 0
+  local fields = redis.call('HGETALL', K.person(digest))
+  for at = 1, #fields, 2 do
+    local kind, of = string.match(fields[at], '^([cos]):([^|]*)|')
+    if of == account then
+      local yes, when = kind == 's', fields[at + 1]
+      if kind == 'c' then
+        local flag, rest = string.match(when, '^(%d):(%d+)')
+        yes, when = flag == '1', rest
+      end
+      if yes == granted then latest = math.max(latest, tonumber(when)) end
+    end
+  end
+  return latest
+end
+
+-- The date of a grant or withdrawal that is heard now. It is the last word, also when the clock was set back since another
+-- was said: a failover to a host that is seconds behind would else let an earlier grant outrank a stop.
+local function heard_now(digest, account, granted, now)
+  return math.max(math.floor(now), last_word(digest, account, not granted) + 1)
+end
+
+-- Withdraws consent for all purposes, at one sender or messaging service or ('*') at every sender of the account. A later START outranks it.
 local function opt_out(digest, account, sender, at, line)
   local key = K.person(digest)
   local scope = account .. '|' .. sender
@@ -71,9 +95,12 @@ local EFFECTS = {
   end,
   opt_out = function(effect, who, now)
     local at = math.floor(who.intent or now)
-    local scope = effect.sender_only and who.sender or '*'
+    -- A grant dated ahead was given before the clock was set back: it does not tell that it came after this attempt.
+    local granted_at = last_word(who.digest, who.account, true)
+    if granted_at > now then at = granted_at + 1 end
+    local scope = effect.sender_only and stop_scope(who.sender) or '*'
     local line = { at = at, granted = false, account = who.account, source = 'provider', evidence = effect.evidence }
-    if effect.sender_only then line.sender = who.sender end
+    if effect.sender_only then line.sender = scope end
     if opt_out(who.digest, who.account, scope, at, line) then count('opted_out:provider') end
   end,
   pause_sender = function(effect, who, now)
@@ -84,7 +111,7 @@ local EFFECTS = {
   end,
   template = function(effect, who, now)
     if not who.template or who.template == '' then return end
-    local key = K.template(canonical(who.template))
+    local key = K.template(who.template)
     redis.call('HSET', key, 'state', effect.state, 'reason', effect.reason)
     if effect.ms > 0 then redis.call('HSET', key, 'until', int(now + effect.ms)) else redis.call('HDEL', key, 'until') end
     bump(key)
@@ -110,7 +137,7 @@ local NEEDS_PERSON = { close_window = true, opt_out = true, suppress = true }
 -- A pause and a template's state speak of the moment they are heard at.
 local LASTING = { close_window = true, opt_out = true, suppress = true, tag = true }
 
--- `who`: digest, sender, account, template, intent (ms), tg (the attempt relied on the tag). `only`: kinds of effects, nil for all.
+-- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag). `only`: kinds of effects, nil for all.
 local function apply_effects(effects, who, now, only)
   for _, effect in ipairs(effects or {}) do
     local is_meant = not only or only[effect.t]
@@ -118,14 +145,8 @@ local function apply_effects(effects, who, now, only)
   end
 end
 
--- Who a provider's late word is about. The template's name is only in the job.
-local function who_of(id, row, effects)
+-- Who a provider's late word is about.
+local function who_of(row)
   local sender = sender_of(row.l)
-  local who = {
-    digest = row.p, sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '',
-  }
-  for _, effect in ipairs(effects or {}) do
-    if effect.t == 'template' then who.template = template_of(message_of(redis.call('GET', K.job(id)))) end
-  end
-  return who
+  return { digest = row.p, sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '' }
 end

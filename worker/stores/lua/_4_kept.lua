@@ -29,20 +29,31 @@ local function land_attempt(id, row, attempt)
   end
 end
 
+-- What the timeline says of an attempt's intent; nothing when a failed primary took it along.
+local function intent_note(id, attempt)
+  for _, line in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
+    local one = decoded(line)
+    if one and one.e == 'intent' and one.n == attempt then return one end
+  end
+  return {}
+end
+
 -- When an attempt's intent was written. An earlier one's is only in the timeline.
 local function intent_of(id, row, attempt)
-  if attempt ~= row.n then
-    for _, line in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
-      local one = decoded(line)
-      if one and one.e == 'intent' and one.n == attempt then return one.at end
-    end
+  return attempt ~= row.n and intent_note(id, attempt).at or tonumber(row.i)
+end
+
+-- The ContentSid that an attempt sent: by now another may be configured.
+local function template_sent(id, attempt, effects)
+  for _, effect in ipairs(effects) do
+    if effect.t == 'template' then return intent_note(id, attempt).template end
   end
-  return tonumber(row.i)
 end
 
 -- What a callback's error teaches. `only`: kinds of effects, nil for all. Answers whom it is about.
 local function teach(id, row, attempt, effects, now, only)
-  local who = who_of(id, row, effects)
+  local who = who_of(row)
+  who.template = template_sent(id, attempt, effects)
   who.tg = relied_on_tag(row, attempt)
   who.intent = intent_of(id, row, attempt)
   apply_effects(effects, who, now, only)

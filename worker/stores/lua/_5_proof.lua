@@ -4,6 +4,8 @@ local REOPEN_WITHIN = DAY
 
 -- A failed message goes back to its lane as a new attempt; the failed attempt keeps its SID so that its echoes are known.
 local function reopen(id, row, update, now)
+  -- Proof came after cancel was asked for: it did go out, and that must stay the last of it.
+  if row.x then return false end
   -- 63016: the closed window allows one new decision, and none to what went out as a template, which needs no window.
   if update.redecides and (row.rd or row.fm == 't') then return false end
   -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it beside one that is proven.
@@ -81,9 +83,9 @@ local function accept(id, row, attempt, sid, status, reason, now, rank)
   row.r = reason or row.r or 'accepted'
   row.s, row.sid, row.a, row.z = 'accepted', sid, int(attempt), int(now)
   redis.call('HSET', key, 's', 'accepted', 'sid', sid, 'a', row.a, 'r', row.r, 'z', row.z)
-  redis.call('HDEL', key, 'x', 'k', 'c', 'ev', 'lo')
+  redis.call('HDEL', key, 'k', 'c', 'ev', 'lo')
   take_status(id, row, status, rank)
-  row.ev, row.x = nil, nil
+  row.ev = nil
   note(id, now, 'accepted', '"n":' .. row.a .. ',"sid":' .. cjson.encode(sid) .. (reason and ',"reason":"' .. reason .. '"' or ''))
   redis.call('PEXPIRE', key, KEEP_ENDED)
   redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)

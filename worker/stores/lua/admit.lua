@@ -1,10 +1,9 @@
 -- Writes the intent of an attempt and grants its permit, if what the decision saw is still true.
 -- Repeated by the same fence and attempt, it grants the same permit again.
 -- ARGV: permit (ms), keep-out time of an unproven tag (ms), then for each request
---   id, fence, attempt, person, sender, account, template, seen person, sender, account, template, tag ('': not looked at),
---   valid until (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), timeline note
+--   id, fence, attempt, person, sender, account, ContentSid, seen person, sender, account, template, tag ('': not looked at),
+--   valid until (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), listing, timeline note
 -- Answers for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}, {'lost'}.
-local WIDTH = 18
 local TAG_LATER = tonumber(ARGV[2])
 local permit = tonumber(ARGV[1])
 local now = clock()
@@ -20,16 +19,29 @@ local function revision(key)
   return redis.call('HGET', key, 'r') or '0'
 end
 
+-- The cap is a rule of the decision's, which refuses. Two may have been decided at once: the second is decided again.
+local function is_within_cap(ask)
+  local cap = tonumber(ask.cap)
+  return cap == 0 or redis.call('ZCOUNT', K.sent_to(ask.person), '(' .. int(now - DAY), '+inf') < cap
+end
+
+-- Consents and stops are an account's: whoever sends by another than they were read for has seen none that count.
+local function is_of_account(ask)
+  return redis.call('HGET', K.sender(ask.sender), 'a') == ask.account
+end
+
 local function is_current(ask)
   local function same(key, seen)
     return seen == '' or revision(key) == seen
   end
   return now < tonumber(ask.valid_until)
+    and is_of_account(ask)
     and same(K.person(ask.person), ask.seen_person)
     and same(K.sender(ask.sender), ask.seen_sender)
     and same(K.account(ask.account), ask.seen_account)
     and (ask.template == '' or same(K.template(ask.template), ask.seen_template))
     and same(K.tag_state(ask.sender), ask.seen_tag)
+    and is_within_cap(ask)
 end
 
 -- A reason to come back later that is not about this message, and when; nil when there is none.
@@ -38,15 +50,6 @@ local function obstacle(ask)
   if paused then return 'account_paused', paused end
   paused = pause_of(K.sender(ask.sender))
   if paused then return 'sender_paused', paused end
-  local cap = tonumber(ask.cap)
-  if cap > 0 then
-    local key = K.sent_to(ask.person)
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - DAY))
-    if redis.call('ZCARD', key) >= cap then
-      local oldest = redis.call('ZRANGE', key, -cap, -cap, 'WITHSCORES')
-      return 'person_cap', tonumber(oldest[2]) + DAY + 1
-    end
-  end
   if ask.tag == '1' then
     local tag = tag_of(ask.sender, ask.id, now)
     if tag[2] ~= 'proven' and tag[3] == '1' then return 'account_update_unproven', now + TAG_LATER end
@@ -57,10 +60,11 @@ local function grant(ask)
   local key = K.row(ask.id)
   local attempt = ask.attempt .. ':' .. ask.id
   redis.call('HSET', key, 's', 'posting', 'n', ask.attempt, 'i', int(now), 'p', ask.person, 'r', ask.reason, 'v', ask.policy,
-    'fm', ask.template ~= '' and 't' or 'f')
+    'fm', ask.template ~= '' and 't' or 'f', 'li', ask.listing)
   redis.call('ZADD', K.permits(ask.person), int(math.ceil(now + permit)), attempt)
   redis.call('PEXPIRE', K.permits(ask.person), int(KEEP_ENDED))
   if tonumber(ask.cap) > 0 then
+    redis.call('ZREMRANGEBYSCORE', K.sent_to(ask.person), '-inf', int(now - DAY))
     redis.call('ZADD', K.sent_to(ask.person), int(now), attempt)
     redis.call('PEXPIRE', K.sent_to(ask.person), int(DAY + 1000))
   end
@@ -77,7 +81,7 @@ end
 
 local NAMES = {
   'id', 'fence', 'attempt', 'person', 'sender', 'account', 'template', 'seen_person', 'seen_sender', 'seen_account',
-  'seen_template', 'seen_tag', 'valid_until', 'reason', 'policy', 'cap', 'tag', 'note',
+  'seen_template', 'seen_tag', 'valid_until', 'reason', 'policy', 'cap', 'tag', 'listing', 'note',
 }
 
 local function admit(ask)
@@ -89,7 +93,6 @@ local function admit(ask)
   if got[4] then return { 'cancelled' } end
   ask.had_tag = got[5]
   ask.person = resolve(ask.person)
-  ask.template = canonical(ask.template)
   if not is_current(ask) then
     return { 'stale', int(now), facts_of(ask.id, ask.person, ask.sender, ask.account, ask.template, now, {}) }
   end
@@ -100,7 +103,7 @@ local function admit(ask)
 end
 
 local answers = {}
-for at = 3, #ARGV, WIDTH do
+for at = 3, #ARGV, #NAMES do
   local ask = {}
   for index, name in ipairs(NAMES) do ask[name] = ARGV[at + index - 1] end
   answers[#answers + 1] = admit(ask)

@@ -1,8 +1,11 @@
 -- Takes up to `limit` due messages over all ready lanes: the lane with the lowest virtual time first, at most QUANTUM at once.
+-- A suspect (a message that crashed a worker) leaves its lane for a list of its own, from which each is handed out alone.
 -- Repeated with the same request id, it answers the same messages as long as their leases hold.
--- ARGV: worker id, request id, limit, lease (ms), inner and outer block of the person key.
--- Answers: now (ms), next due (ms, -1: none), and for each message
---   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked, enqueued, free attempts, facts.
+-- ARGV: worker id, request id, limit, lease (ms), inner and outer block of the person key,
+--   suspects ('never', 'first', 'last': only while nothing else is due).
+-- Answers: now (ms), next due (ms, -1: none), for each message
+--   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked, enqueued, free attempts, facts,
+-- and 1 when a suspect is due and this worker is to empty its hands for it, else 0.
 local QUANTUM = 8
 local MOVES = 256
 local RECHECK = 60000
@@ -10,11 +13,12 @@ local LOOKED_AT = 256
 local GO_ON = 50
 local WEIGHTS = { urgent = 16, normal = 4, bulk = 1 }
 local worker, request, limit, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local inner, outer = ARGV[5], ARGV[6]
+local inner, outer, suspects = ARGV[5], ARGV[6], ARGV[7]
 local now = clock()
 local cache, accounts = {}, {}
 local claimed, ids = {}, {}
 local fence
+local found_suspect = false
 
 local function account_of(sender)
   if not accounts[sender] then accounts[sender] = redis.call('HGET', K.sender(sender), 'a') or '' end
@@ -37,7 +41,7 @@ local function hand_out(id, row)
   local known = message and type(message.to) == 'string'
   local digest = known and digest_of(message.to, inner, outer) or ''
   local sender = sender_of(row.l)
-  local facts = facts_of(id, digest, sender, account_of(sender), template_of(message), now, cache)
+  local facts = facts_of(id, digest, sender, account_of(sender), content_of(message), now, cache)
   claimed[#claimed + 1] = {
     id, row.f, payload, row.n or '0', row.e or '0', row.u or '', row.rd or '', row.k or '0', row.x or '', row.q or '0',
     row.fa or '0', facts,
@@ -92,22 +96,33 @@ local function settle_lane(lane, vtime)
   end
 end
 
--- Answers how many were taken from a lane, and true when the call must end: a message that crashed before goes alone.
+local OPEN = { queued = true, waiting = true, retrying = true }
+
+local function is_suspect(row)
+  return tonumber(row.k or '0') > 0
+end
+
+local function set_apart(id, row)
+  redis.call('ZREM', K.lane(row.l), id)
+  redis.call('ZADD', K.suspects, 'NX', int(now), id)
+  found_suspect = true
+end
+
+-- Answers how many were taken from a lane.
 local function serve(lane, room)
   local taken = 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now), 'LIMIT', 0, room)) do
     local row = fetch(id)
-    if not row or not (row.s == 'queued' or row.s == 'waiting' or row.s == 'retrying') then
+    if not row or not OPEN[row.s] then
       redis.call('ZREM', K.lane(lane), id)
+    elseif is_suspect(row) then
+      set_apart(id, row)
     else
-      local crashed = tonumber(row.k or '0') > 0
-      if crashed and #claimed > 0 then return taken, true end
       take(id, row)
       taken = taken + 1
-      if crashed then return taken, true end
     end
   end
-  return taken, false
+  return taken
 end
 
 -- While a lane is paused nothing is sent from it, but what expires meanwhile still ends: each look goes on where the last
@@ -116,20 +131,25 @@ local function serve_expired(lane, room)
   local place = 'look:' .. lane
   local from = tonumber(redis.call('HGET', K.meta, place) or '0')
   local ids = redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now), 'LIMIT', from, LOOKED_AT)
-  local taken = 0
+  local taken, gone = 0, 0
   for at, id in ipairs(ids) do
     if taken == room then
-      redis.call('HSET', K.meta, place, int(from + at - 1 - taken))
+      redis.call('HSET', K.meta, place, int(from + at - 1 - gone))
       return false
     end
     local row = fetch(id)
-    if row and tonumber(row.e or '0') <= now and not tonumber(row.k or '') then
-      take(id, row)
-      taken = taken + 1
+    if row and tonumber(row.e or '0') <= now then
+      gone = gone + 1
+      if is_suspect(row) then
+        set_apart(id, row)
+      else
+        take(id, row)
+        taken = taken + 1
+      end
     end
   end
   if #ids == LOOKED_AT then
-    redis.call('HSET', K.meta, place, int(from + #ids - taken))
+    redis.call('HSET', K.meta, place, int(from + #ids - gone))
     return false
   end
   redis.call('HDEL', K.meta, place)
@@ -144,8 +164,8 @@ local function wake_due_lanes()
 end
 
 local function pick()
-  local done, moves = false, 0
-  while #claimed < limit and not done and moves < MOVES do
+  local moves = 0
+  while #claimed < limit and moves < MOVES do
     moves = moves + 1
     local first = redis.call('ZRANGE', K.ready, 0, 0, 'WITHSCORES')
     if not first[1] then return end
@@ -157,12 +177,36 @@ local function pick()
       local is_through = serve_expired(lane, limit - #claimed)
       to_timers(lane, math.min(paused, now + (is_through and RECHECK or GO_ON)))
     else
-      local taken
-      taken, done = serve(lane, math.min(QUANTUM, limit - #claimed))
+      local taken = serve(lane, math.min(QUANTUM, limit - #claimed))
       redis.call('HSET', K.meta, 'vtime', first[2])
       settle_lane(lane, vtime + taken / (WEIGHTS[priority] or 1))
     end
   end
+end
+
+-- The one that waits longest. One that ended is dropped; one whose sender is paused goes back to its lane, unless it expired.
+local function pick_suspect()
+  for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, LOOKED_AT - 1)) do
+    local row = fetch(id)
+    if not row or not OPEN[row.s] then
+      redis.call('ZREM', K.suspects, id)
+    elseif paused_until(sender_of(row.l)) > 0 and tonumber(row.e or '0') > now then
+      redis.call('ZREM', K.suspects, id)
+      to_lane(row.l, id, now, now)
+    else
+      return take(id, row)
+    end
+  end
+end
+
+-- Whether this worker is called to empty its hands: one at a time, until a lease has passed.
+local function is_called()
+  if redis.call('ZCARD', K.suspects) == 0 then return 0 end
+  local got = redis.call('HMGET', K.meta, 'called', 'called_until')
+  local ends = tonumber(got[2] or '0')
+  if ends > now and ends <= now + lease then return got[1] == worker and 1 or 0 end
+  redis.call('HSET', K.meta, 'called', worker, 'called_until', int(now + lease))
+  return 1
 end
 
 local function next_due()
@@ -172,6 +216,8 @@ local function next_due()
     return int(now)
   end
   redis.call('DEL', K.wake)
+  -- Somebody may have empty hands: woken once for each, and again by whoever took one of several.
+  if (found_suspect or suspects ~= 'never') and redis.call('ZCARD', K.suspects) > 0 then wake() end
   local first = redis.call('ZRANGE', K.timers, 0, 0, 'WITHSCORES')
   return first[2] and int(tonumber(first[2])) or '-1'
 end
@@ -185,9 +231,11 @@ if last and last.request == request then
   end
 else
   wake_due_lanes()
-  pick()
+  if suspects == 'first' then pick_suspect() end
+  if #claimed == 0 then pick() end
+  if #claimed == 0 and suspects ~= 'never' then pick_suspect() end
   if #ids > 0 then
     redis.call('SET', K.last_claim(worker), cjson.encode({ request = request, fence = fence, ids = ids }), 'PX', int(lease * 4))
   end
 end
-return { int(now), next_due(), claimed }
+return { int(now), next_due(), claimed, is_called() }

@@ -5,8 +5,9 @@
 local RECENT = 8
 local now = clock()
 local person, request = resolve(ARGV[1]), ARGV[2]
-local at = math.floor(math.min(tonumber(ARGV[3]) or now, now))
 local granted, account, purpose, sender, expires = ARGV[4] == '1', ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local said_at = tonumber(ARGV[3])
+local at = said_at and math.floor(math.min(said_at, now)) or heard_now(person, account, granted, now)
 for _, line in ipairs(redis.call('LRANGE', K.consents(person), -RECENT, -1)) do
   local before = decoded(line)
   if before and before.request == request then return 'recorded' end
@@ -18,7 +19,7 @@ local key = K.person(person)
 local function said(name, value)
   local kind, of, rest = string.match(name, '^([oc]):([^|]*)|(.*)$')
   if of ~= account then return nil end
-  if kind == 'o' then return kind, '*', rest, false, tonumber(value) end
+  if kind == 'o' then return kind, '*', rest == stop_scope(sender) and sender or rest, false, tonumber(value) end
   local what, where = string.match(rest, '^(.-)|(.*)$')
   local yes, when, ends = string.match(value, '^(%d):(%d+):(%d*)$')
   return kind, what, where, yes == '1', tonumber(when), tonumber(ends)
@@ -51,7 +52,7 @@ if purpose == '*' and not granted then
   return 'recorded'
 end
 ledger(person, line)
-if purpose == '*' then opt_in(person, account, { sender }, at) end
+if purpose == '*' then opt_in(person, account, { sender, stop_scope(sender) }, at) end
 local field = 'c:' .. account .. '|' .. purpose .. '|' .. sender
 local before = redis.call('HGET', key, field)
 local before_at = before and tonumber(string.match(before, '^%d:(%d+)')) or -1

@@ -1,6 +1,7 @@
 -- What a person decides about a dead letter. Safe to repeat.
--- ARGV: 'replay' | 'drop', expires at (ms, of a replayed message), message ids.
--- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven).
+-- ARGV: 'replay' | 'replay_even_if_sent' | 'drop', expires at (ms, of a replayed message), message ids.
+-- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven),
+-- 'perhaps_sent' (an attempt may have reached the person, and nobody said that this does not matter).
 local now = clock()
 
 local function was_sent(id)
@@ -10,16 +11,17 @@ local function was_sent(id)
   return false
 end
 
-local function replay(id, row, expires)
+local function replay(id, row, expires, even_if_sent)
   if row.s ~= 'dead' then return row.r == 'replayed' and 'replayed' or 'not_dead' end
   if was_sent(id) then return 'sent' end
+  if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
   if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
   redis.call('ZREM', K.dead, id)
   redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
   count('replayed')
-  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd')
+  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd', 'ps')
   redis.call('HSET', K.row(id), 'e', expires)
-  row.x = nil
+  row.x, row.k = nil, nil
   note(id, now, 'replayed', '"expires":' .. expires)
   requeue(id, row, 'queued', 'replayed', now, now)
   return 'replayed'
@@ -45,10 +47,10 @@ for at = 3, #ARGV do
   local row = load(id)
   if not row then
     answers[#answers + 1] = 'unknown_id'
-  elseif ARGV[1] == 'replay' then
-    answers[#answers + 1] = replay(id, row, ARGV[2])
-  else
+  elseif ARGV[1] == 'drop' then
     answers[#answers + 1] = drop(id, row)
+  else
+    answers[#answers + 1] = replay(id, row, ARGV[2], ARGV[1] == 'replay_even_if_sent')
   end
 end
 return answers

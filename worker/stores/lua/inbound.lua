@@ -26,16 +26,15 @@ local function move_window(key, sender, at)
 end
 
 local function apply_keyword(inbound, at)
+  if inbound.keyword ~= 'stop' and inbound.keyword ~= 'start' then return '' end
   local person, account = inbound.person, inbound.account
-  local line = { at = math.floor(at), account = account, source = 'inbound', evidence = inbound.sid }
+  at = inbound.at and math.floor(at) or heard_now(person, account, inbound.keyword == 'start', now)
+  local line = { at = at, account = account, source = 'inbound', evidence = inbound.sid }
   if inbound.keyword == 'stop' then
     line.granted = false
-    -- Heard now, so it is the last word, also when the clock was set back since an earlier START.
-    local started = inbound.at and 0 or tonumber(redis.call('HGET', K.person(person), 's:' .. account .. '|*') or '0')
-    at = math.max(at, started + 1)
-    if opt_out(person, account, '*', math.floor(at), line) then count('opted_out:inbound') end
+    if opt_out(person, account, '*', at, line) then count('opted_out:inbound') end
     return 'stop'
-  elseif inbound.keyword == 'start' and opt_in(person, account, { '*', inbound.sender }, math.floor(at)) then
+  elseif opt_in(person, account, { '*', inbound.sender, stop_scope(inbound.sender) }, at) then
     line.granted = true
     ledger(person, line)
     count('opted_in:inbound')

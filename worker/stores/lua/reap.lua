@@ -4,10 +4,15 @@
 local ALONE = 3
 local now = clock()
 
--- No intent was written, so nothing was sent: back to the lane. After the first crash a message is claimed alone;
--- one that crashes its worker three times alone is poison.
+-- Whatever a worker held when it crashed is a suspect from now on, and claimed alone.
+local function blame(id, row)
+  row.k = redis.call('HINCRBY', K.row(id), 'k', 1)
+  return row.k
+end
+
+-- No intent was written, so nothing was sent: back to the lane. One that crashes its worker three times alone is poison.
 local function claimed(id, row)
-  local crashes = redis.call('HINCRBY', K.row(id), 'k', 1)
+  local crashes = blame(id, row)
   note(id, now, 'lease_lost', '"crashes":' .. crashes)
   if crashes > ALONE and not row.x then
     end_message(id, row, 'dead', 'poison', nil, now)
@@ -23,8 +28,12 @@ local function posting(id, row)
     return
   end
   leave(id, row)
-  redis.call('HINCRBY', K.row(id), 'k', 1)
+  local crashes = blame(id, row)
   redis.call('HSET', K.row(id), 's', 'unknown', 'r', 'outcome_crash')
+  if crashes > ALONE and row.u ~= 'hold' then
+    -- It kills whoever posts it: unless evidence ends it, it is a dead letter, whatever its rule was.
+    redis.call('HSET', K.row(id), 'u', 'never')
+  end
   redis.call('ZADD', K.unknown, int(now + tonumber(ARGV[3])), id)
   count('unknown')
   note(id, now, 'unknown', '"n":' .. row.n .. ',"reason":"outcome_crash"')

@@ -1,7 +1,12 @@
 -- The other unproven attempts to a person: what Twilio's list shows may be theirs.
--- ARGV: person, the message that asks. Answers id, attempt, intent (ms), payload, form for each.
+-- ARGV: person, the message that asks, since (ms), most. Answers id, attempt, intent (ms), payload, form for each;
+-- nil when more than `most` are unproven: each of a crowd asks, and all of them would be read for each.
+-- No intent lies behind the instant its attempt is listed with, so that those before `since` may be passed over.
+local most = tonumber(ARGV[4])
+local entries = redis.call('ZRANGEBYSCORE', K.permits(resolve(ARGV[1])), ARGV[3], '+inf', 'LIMIT', 0, most + 1)
+if #entries > most then return false end
 local rivals = {}
-for _, entry in ipairs(redis.call('ZRANGE', K.permits(resolve(ARGV[1])), 0, -1)) do
+for _, entry in ipairs(entries) do
   local attempt, id = string.match(entry, '^(%d+):(.*)$')
   if id ~= ARGV[2] then
     local row = load(id)

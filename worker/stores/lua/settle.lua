@@ -3,6 +3,7 @@
 --   id, fence (text), n, posted, kind accepted|end|again|unknown, sid, status, rank, stage, reason, code, due, delay, on_inbound,
 --   redecided, look, person, sender, account, template, effects
 -- Answers for each: applied (1 or 0), stage ('' when there is no such message).
+local LOOK_AFTER = 15000
 local now = clock()
 
 -- The permit is used up. What Twilio did not take counts not towards the person's cap, what was never posted not as a try.
@@ -26,6 +27,11 @@ local KINDS = {
     accept(id, row, s.n, s.sid, s.status, reason, now, s.rank)
   end,
   ['end'] = function(id, row, s, rest)
+    if row.x and not s.posted then
+      -- Nothing went out under this claim: who cancelled it was told that it ends so.
+      end_message(id, row, 'cancelled', 'cancelled', nil, now)
+      return
+    end
     end_message(id, row, s.stage, s.reason, s.code and int(s.code), now, rest)
   end,
   again = function(id, row, s, rest)
@@ -61,6 +67,7 @@ local function apply(id, row, s, rest)
     -- The intent was lost with a failed primary, the message was not.
     row.n = s.n
     redis.call('HSET', K.row(id), 'n', int(s.n), 'p', s.person)
+    redis.call('HDEL', K.row(id), 'li')
     row.p = s.person
   end
   local was_resolved = row.s == 'unknown' or row.s == 'unresolved'
@@ -106,17 +113,33 @@ local function late(id, row, s)
   if who.tg and (s.kind == 'again' or s.kind == 'end') and not has_sid(id, row, s.n) then land_attempt(id, row, s.n) end
 end
 
+-- Whether a reply's SID was another attempt's before: then it is the answer to that one's POST, come once more. What only a list
+-- showed is a guess, and no more than that against a reply.
+local function is_anothers(id, s)
+  local bound = redis.call('GET', K.sid(s.sid))
+  if not bound or string.sub(bound, 1, 1) == '?' or bound == mark_of(id, s.n) then return false end
+  local owner = load(string.match(bound, '^%d+:(.*)$'))
+  return not (owner and owner.sid == s.sid and owner.r == 'evidence_list')
+end
+
+-- Such a reply says nothing of this attempt, whose outcome is looked for.
+local function doubted(s)
+  s.kind, s.reason, s.look, s.sid = 'unknown', 'outcome_unreadable', LOOK_AFTER, nil
+  return '"n":' .. int(s.n) .. ',"reason":"outcome_unreadable","text":"the reply has the SID of another attempt"'
+end
+
 local answers = {}
 for at = 1, #ARGV, 2 do
-  local s = cjson.decode(ARGV[at])
+  local s, rest = cjson.decode(ARGV[at]), ARGV[at + 1]
   local id = s.id
   local row = load(id)
+  if s.kind == 'accepted' and is_anothers(id, s) then rest = doubted(s) end
   if not row then
     answers[#answers + 1] = { 0, '' }
   elseif row.f == '-' .. s.fence then
     answers[#answers + 1] = { 1, row.s }
   elseif may_apply(row, s) then
-    apply(id, row, s, ARGV[at + 1])
+    apply(id, row, s, rest)
     answers[#answers + 1] = { 1, row.s }
   else
     late(id, row, s)

@@ -1,5 +1,5 @@
 -- Applies status callbacks: binds SIDs to the attempts they name, moves statuses forward only. Duplicates change nothing.
--- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, effects, reopen, evidence.
+-- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, life, effects, reopen, evidence.
 -- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
 -- that a list had wrongly been taken to show under this SID ('' and 0: none).
 local STOPS = { opt_out = true }
@@ -11,6 +11,19 @@ local function keep(sid, before, update, text)
   if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0 } end
   redis.call('SET', K.sid(sid), '?' .. text, 'PX', DAY)
   return { 0, 1, 0, 0, '', '', 0 }
+end
+
+-- An id may be used again once its row is gone: a callback that names an earlier life is about a message nobody has any more.
+-- No row is gone sooner than KEEP_ENDED after its enqueue. One written anew within that time, as a failed primary took the first
+-- along, is the same message. The half leaves room for clocks.
+local function is_of_this_life(row, update)
+  return not update.life or not row.q or tonumber(row.q) - update.life < KEEP_ENDED / 2
+end
+
+-- Whether the query names a message that is there.
+local function is_named(update)
+  local row = update.id and update.evidence == 'evidence_callback' and load(update.id)
+  return row and is_of_this_life(row, update)
 end
 
 -- The query of a callback is signed with the URL that its own POST carried; a list only showed a row that looked right.
@@ -51,8 +64,7 @@ local function apply(update, text)
   local wronged, wronged_attempt = '', 0
   if bound then
     local number, name = string.match(found, '^(%d+):(.*)$')
-    local by_query = id and id ~= name and update.evidence == 'evidence_callback' and redis.call('EXISTS', K.row(id)) == 1
-    local stage = by_query and unbind(name, tonumber(number), update.sid)
+    local stage = id ~= name and is_named(update) and unbind(name, tonumber(number), update.sid)
     if not stage then
       id, attempt = name, tonumber(number)
     elseif stage == 'unknown' then
@@ -62,6 +74,9 @@ local function apply(update, text)
   if not id then return keep(update.sid, found, update, text) end
   local row = load(id)
   if not row then return keep(update.sid, found, update, text) end
+  if id == update.id and not is_of_this_life(row, update) then
+    return bound and { 0, 0, 0, 0, '', '', 0 } or keep(update.sid, found, update, text)
+  end
   local was = row.s
   attempt = attempt or row.n
   local how = prove(id, row, attempt, update.sid, 'accepted', update.evidence, now)

@@ -1,24 +1,24 @@
-"""`contact` and `consent`: what is known about a person, and their consent. Prints digests, never the address back."""
+"""`consent`: records that persons gave or withdrew consent, one or many. Its sentences never repeat an address."""
 
 import argparse
 import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sendwindow.vocabulary import Channel, Purpose
+from sendwindow.lengths import text_complaint
+from sendwindow.vocabulary import Purpose
 from worker.commands.exits import CommandError, Exit
+from worker.commands.journals import add_journal, open_journal, write_consent
 from worker.commands.output import Output, add_json, progress
-from worker.commands.reading import open_lines, read_instant
+from worker.commands.reading import channel_of, decode, open_lines, read_instant
 from worker.commands.send import SHOWN
 
 if TYPE_CHECKING:
-    from policies.rules import Rules
-    from worker.settings import Sender, Settings
+    from worker.journal import Journal
+    from worker.settings import Settings
     from worker.stores.store import Store
-    from worker.values.facts import StoredFacts
     from worker.values.people import ConsentEntry
 
 ALL = "all"
@@ -26,12 +26,8 @@ ALL = "all"
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
-    """Describe the arguments of `contact` or `consent`."""
-    if name == "contact":
-        parser.add_argument("address", metavar="ADDRESS", help="whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…")
-        add_json(parser)
-        parser.set_defaults(command_function=run_contact)
-        return
+    """Describe the arguments."""
+    del name
     words = parser.add_subparsers(dest="word", metavar="grant|revoke", required=True)
     for word, help_text in (
         ("grant", "record that a person gave consent"),
@@ -63,81 +59,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
                 action="store_true",
                 help="the person said STOP before, and has asked for messages since",
             )
+        add_journal(one)
         add_json(one)
-        one.set_defaults(command_function=run_consent, granted=word == "grant")
-
-
-# -- contact -------------------------------------------------------------------------------------
-
-
-def run_contact(arguments: argparse.Namespace) -> int:
-    """Print windows, standing and ledger of a person."""
-    from worker.wiring import read_settings
-
-    return asyncio.run(_contact(read_settings(arguments.config), arguments.address, Output(arguments.json)))
-
-
-async def _contact(settings: "Settings", address: str, output: Output) -> int:
-    from worker.wiring import load_rules, open_store
-
-    channel, rules = channel_of(address), load_rules(settings)
-    async with open_store(settings) as store:
-        now = await store.now()
-        ledger = await store.people.consents(address)
-        senders = [
-            _at_sender(sender, await store.people.facts(address, name, sender.account, None), rules, now)
-            for name, sender in settings.senders.items()
-            if sender.channel is channel
-        ]
-        digest = store.people.digest(address)
-    lines = [{key: _plain(value) for key, value in line.items()} for line in ledger]
-    if output.as_json:
-        output.object({"person": digest, "channel": channel.value, "senders": senders, "consents": lines})
-        return Exit.DONE
-    output.say(f"person {digest} on {channel.value}")
-    output.table(("sender", "last_inbound", "window", *Purpose, "suppressed"), senders, "At each sender")
-    output.table(
-        ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
-        lines,
-        "Consent ledger",
-    )
-    return Exit.DONE
-
-
-def _at_sender(sender: "Sender", facts: "StoredFacts", rules: "Rules", now: datetime) -> dict[str, object]:
-    from policies.consent import permission
-    from policies.window import session_window
-
-    person = facts.person
-    window = session_window(person, rules.policy, now)
-    standing = {
-        purpose.value: permission(person, purpose, sender.name, rules.policy, now).standing.value for purpose in Purpose
-    }
-    suppressed = person.suppressed_until if person.suppressed_until and person.suppressed_until > now else None
-    return {
-        "sender": sender.name,
-        "last_inbound": _plain(person.last_inbound_at),
-        "window": f"open until {_plain(window.closes_at)}" if window.is_open else "closed",
-        **standing,
-        "suppressed": _plain(suppressed),
-    }
-
-
-def _plain(value: object) -> object:
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
-
-
-def channel_of(address: str) -> Channel:
-    """Tell the channel of a recipient's address. Raises CommandError, which does not repeat it."""
-    from sendwindow.addresses import AddressError, parse_address
-
-    try:
-        return parse_address(address).channel
-    except AddressError as error:
-        raise CommandError(f"That is {error}.", code=Exit.USAGE) from error
-
-
-# -- consent -------------------------------------------------------------------------------------
+        one.set_defaults(command_function=run, granted=word == "grant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +81,7 @@ class Lines:
     after_stop: bool
 
 
-def run_consent(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Record consent of one person, or of many from standard input; answers FAILED when a line was bad."""
     from worker.wiring import read_settings
 
@@ -170,10 +94,11 @@ def run_consent(arguments: argparse.Namespace) -> int:
         if arguments.granted and arguments.at is not None:
             raise CommandError("--at cannot date many grants.", "Give each line its own `at`.", Exit.USAGE)
         lines = Lines(options, arguments.granted, after_stop)
-        with open_lines("-") as (file, _):
-            return asyncio.run(_record_lines(settings, file, lines, output))
+        with open_journal(arguments.journal) as journal, open_lines("-") as (file, _):
+            return asyncio.run(_record_lines(settings, file, lines, output, journal))
     address, entry = read_entry(settings, Said(arguments.address, options), granted=arguments.granted)
-    asyncio.run(_record_one(settings, address, entry, after_stop=after_stop))
+    with open_journal(arguments.journal) as journal:
+        asyncio.run(_record_one(settings, address, entry, journal, after_stop=after_stop))
     output.say(f"{'granted' if entry.granted else 'revoked'}: {entry.purpose or ALL}")
     return Exit.DONE
 
@@ -206,13 +131,20 @@ def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str
         account=account,
         purpose=None if purpose == ALL else str(purpose),
         sender=sender,
-        source=str(options.get("source") or "command"),
-        wording=str(options.get("wording") or ""),
-        evidence=str(options.get("evidence") or ""),
+        source=_text(options, "source") or "command",
+        wording=_text(options, "wording"),
+        evidence=_text(options, "evidence"),
         at=at,
         expires_at=read_instant(options.get("expires")),
     )
     return said.address, entry
+
+
+def _text(options: Mapping[str, Any], name: str) -> str:
+    text = str(options.get(name) or "")
+    if text_complaint(text, len(text) * 2):
+        raise CommandError(f"`{name}` is not valid Unicode.", "Write it as UTF-8.", Exit.USAGE)
+    return text
 
 
 def _only_account(settings: "Settings") -> str:
@@ -221,32 +153,38 @@ def _only_account(settings: "Settings") -> str:
     return next(iter(settings.accounts))
 
 
-async def _record_one(settings: "Settings", address: str, entry: "ConsentEntry", *, after_stop: bool) -> None:
+async def _record_one(
+    settings: "Settings", address: str, entry: "ConsentEntry", journal: "Journal", *, after_stop: bool
+) -> None:
     from worker.wiring import open_store
 
-    async with open_store(settings) as store:
-        await _record(store, address, entry, after_stop=after_stop)
+    async with open_store(settings, reading=False) as store:
+        await _record(store, address, entry, journal, after_stop=after_stop)
 
 
-async def _record(store: "Store", address: str, entry: "ConsentEntry", *, after_stop: bool) -> None:
+async def _record(store: "Store", address: str, entry: "ConsentEntry", journal: "Journal", *, after_stop: bool) -> None:
+    asked_at = journal.now()
     if await store.people.record_consent(address, entry, after_stop=after_stop) == "opted_out":
         raise CommandError(
             "Not recorded: before that, this person said STOP or withdrew this consent, and it holds.",
             "Leave it so; or, if they asked for messages again since, repeat with --after-stop.",
         )
+    write_consent(journal, entry, store.people.digest(address), asked_at, after_stop=after_stop)
 
 
-async def _record_lines(settings: "Settings", file: Iterable[str], lines: Lines, output: Output) -> int:
+async def _record_lines(
+    settings: "Settings", file: Iterable[bytes], lines: Lines, output: Output, journal: "Journal"
+) -> int:
     from worker.wiring import open_store
 
     bad: list[tuple[int, str]] = []
-    async with open_store(settings) as store:
+    async with open_store(settings, reading=False) as store:
         with progress("consents") as advance:
             recorded = 0
             for number, said in _read_lines(file, lines, bad):
                 try:
                     address, entry = read_entry(settings, said, granted=lines.granted)
-                    await _record(store, address, entry, after_stop=lines.after_stop)
+                    await _record(store, address, entry, journal, after_stop=lines.after_stop)
                 except CommandError as error:
                     bad.append((number, str(error)))
                     continue
@@ -258,12 +196,12 @@ async def _record_lines(settings: "Settings", file: Iterable[str], lines: Lines,
     return Exit.FAILED if bad else Exit.DONE
 
 
-def _read_lines(file: Iterable[str], lines: Lines, bad: list[tuple[int, str]]) -> Iterator[tuple[int, Said]]:
+def _read_lines(file: Iterable[bytes], lines: Lines, bad: list[tuple[int, str]]) -> Iterator[tuple[int, Said]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
-            yield number, _read_line(line, lines)
+            yield number, _read_line(decode(line), lines)
         except CommandError as error:
             bad.append((number, str(error)))
 

@@ -1,0 +1,185 @@
+"""The mutants that break a rule of the policy: name, what is wrong, the rule of `verify` that must turn red, how."""
+
+from typing import Final
+
+import policies.decide
+from policies.consent import Permission, Standing
+from tests.chaos.mutants_made import (
+    ADMIT,
+    ENQUEUE,
+    Make,
+    always_open,
+    answers,
+    approving,
+    both,
+    deaf_to_withdrawals,
+    edits,
+    fitting,
+    lua,
+    never_ending,
+    post_refused,
+    returns,
+    sets,
+    text_instead,
+    unproven_goes,
+    with_more,
+    with_other,
+    without,
+)
+
+ANYBODY: Final = Permission(Standing.GRANTED)
+
+
+def without_rule(name: str) -> Make:
+    """Leave a rule out of every decision."""
+    rules = tuple(rule for rule in policies.decide.RULES if rule.__name__ != name)
+    assert len(rules) == len(policies.decide.RULES) - 1, f"there is no rule {name}: adjust the mutant"
+    return sets("policies.decide.RULES", rules)
+
+
+ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
+    (
+        "window_always_open",
+        "the session window is never closed",
+        "outside_window",
+        sets("policies.limits.session_window", always_open),
+    ),
+    (
+        "consent_ignored",
+        "everybody consents to everything",
+        "after_stop",
+        sets("policies.limits.permission", returns(ANYBODY)),
+    ),
+    ("consent_unneeded", "nobody needs to consent", "no_consent", without_rule("check_consent")),
+    ("page_unasked", "who never wrote to a Page gets messages", "never_wrote", without_rule("check_consent")),
+    (
+        "consent_everlasting",
+        "consent never ends",
+        "consent_expired",
+        sets("policies.limits.permission", never_ending),
+    ),
+    (
+        "withdrawal_unheard",
+        "what a person withdrew counts on",
+        "consent_withdrawn",
+        sets("policies.limits.permission", deaf_to_withdrawals),
+    ),
+    (
+        "stop_not_held",
+        "a stop is answered while permits are open",
+        "after_stop",
+        sets("worker.gateway.inbound.wait_for_permits", answers(0)),
+    ),
+    (
+        "stale_admitted",
+        "admission does not ask whether the person's facts are still the same",
+        "after_stop",
+        lua("and same(K.person(ask.person), ask.seen_person)", "", ADMIT),
+    ),
+    (
+        "expiry_ignored",
+        "neither decision nor admission nor POST looks at the time",
+        "after_expiry",
+        both(
+            without_rule("check_expiry"),
+            lua("return now < tonumber(ask.valid_until)", "return true", ADMIT),
+            sets("worker.dispatch.run.Run.start_by", lambda _run, _send, permit, _now: permit.lapses_at),
+        ),
+    ),
+    (
+        "validity_longest",
+        "Twilio may keep every message for ten hours",
+        "validity_beyond_window",
+        with_other("ValidityPeriod", lambda _: "36000"),
+    ),
+    (
+        "start_ignored",
+        "nothing waits for its not_before",
+        "too_early",
+        both(
+            without_rule("check_not_before"),
+            lua("local later = not_before and not_before > now", "local later = false", ENQUEUE),
+        ),
+    ),
+    ("suppression_ignored", "unusable addresses are tried again", "told_unusable", without_rule("check_suppression")),
+    (
+        "refusal_sent",
+        "what was refused goes out",
+        "undecided",
+        sets("worker.dispatch.pipe.Pipe._not_now", post_refused),
+    ),
+    ("form_swapped", "templates go out as text", "other_form", edits(text_instead)),
+    ("variables_dropped", "templates go out without values", "missing_variables", without("ContentVariables")),
+    (
+        "variable_added",
+        "templates get a value too many",
+        "undeclared_variables",
+        with_other("ContentVariables", lambda text: text.replace("}", ',"9":"surplus"}')),
+    ),
+    (
+        "value_empty",
+        "templates go out with an empty value",
+        "bad_variables",
+        with_other("ContentVariables", lambda _: '{"1":""}'),
+    ),
+    (
+        "value_long",
+        "nobody counts what a template grows to",
+        "template_too_long",
+        with_other("ContentVariables", lambda _: '{"1":"' + "x" * 1025 + '"}'),
+    ),
+    (
+        "media_added",
+        "every message gets a picture",
+        "media_with_template",
+        with_more("MediaUrl", "https://example.com/picture.png"),
+    ),
+    (
+        "template_mistaken",
+        "templates go out under another ContentSid",
+        "unknown_template",
+        with_other("ContentSid", lambda _: "HX" + "9" * 32),
+    ),
+    (
+        "template_unchecked",
+        "rejected templates are used",
+        "template_not_approved",
+        sets("policies.content.pick_template", approving),
+    ),
+    (
+        "category_unchecked",
+        "a template of any category serves any purpose",
+        "category",
+        sets("policies.content.pick_template", fitting()),
+    ),
+    (
+        "phone_unneeded",
+        "templates that need a phone go to user ids",
+        "needs_phone",
+        sets("policies.content.pick_template", fitting(needs_phone=False)),
+    ),
+    (
+        "us_marketing_on",
+        "marketing templates go to the United States",
+        "us_marketing",
+        sets("policies.templates.is_us_number", returns(False)),
+    ),
+    (
+        "tags_unproven",
+        "a Page sends one unproven ACCOUNT_UPDATE after the other",
+        "second_unproven_tag",
+        both(
+            sets("policies.content.tag_problem", unproven_goes),
+            lua("if tag[2] ~= 'proven' and tag[3] == '1' then", "if false then", ADMIT),
+        ),
+    ),
+    (
+        "tag_breaker_off",
+        "nothing is learnt from a dead ACCOUNT_UPDATE",
+        "tag_known_dead",
+        both(
+            sets("worker.statuses.tag_after", returns(None)),
+            sets("worker.dispatch.outcomes.tag_after", returns(None)),
+        ),
+    ),
+)

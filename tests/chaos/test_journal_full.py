@@ -1,0 +1,136 @@
+"""A worker whose journal has no room on its disk sends nothing without proof, loses nothing, and recovers by itself."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.processes import ROOT
+from tests.chaos.scene import Scene, until
+from tests.chaos.sentinel import HANG_GUARD, StoreServer, free_port, one_server
+from tests.chaos.staging import staged
+from worker.verify.journals import read
+
+pytestmark = pytest.mark.asyncio
+
+FULL = "the journal cannot be written (No space left on device)"
+CUT = ("the journal cannot be written (File too large)", "the journal cannot be written (a line was cut short)")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[StoreServer]:
+    """A store server of this test's own."""
+    with one_server(tmp_path / "server") as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's process, and the port where it tells its health."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def problem(self) -> str | None:
+        """Why it is not ready: empty when it is, None when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_GUARD)
+        try:
+            connection.request("GET", "/health/ready")
+            return str(json.loads(connection.getresponse().read()).get("problem", ""))
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(scene: Scene, *command: str) -> Iterator[Worker]:
+    """Run a module of Python as a worker; it must end in order when it is asked to, unless the test killed it."""
+    port = free_port()
+    environ = {**scene.environ, "SENDWINDOW_DISPATCH_HEALTH_PORT": str(port)}
+    with (scene.folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        yield Worker(process, port)
+        process.terminate()
+        assert process.wait(HANG_GUARD) in {0, -signal.SIGKILL}
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def row(scene: Scene, message_id: str) -> dict[str, str]:
+    record = await scene.store.records.record(message_id)
+    assert record is not None
+    return dict(record.row)
+
+
+@pytest.mark.parametrize(
+    "event, stage, posts, attempts",
+    [
+        ("claimed", "queued", 0, "1"),
+        ("decided", "queued", 0, "1"),
+        ("intent", "queued", 0, "2"),
+        ("replied", "accepted", 1, "1"),
+        ("settled", "accepted", 1, "1"),
+    ],
+)
+async def test_a_worker_survives_a_full_disk_at_any_line(
+    server: StoreServer, tmp_path: Path, event: str, stage: str, posts: int, attempts: str
+) -> None:
+    """What has no intent is given back, without a crash; a POST's result is recorded; nothing new is claimed. With room
+    again everything goes out once, and the journal lacks no line.
+    """
+    async with staged(tmp_path, server.url) as scene:
+        command = ("tests.chaos.full_disk", event, *scene.process("worker").command)
+        with running(scene, *command) as worker:
+            await until(lambda: worker.problem() == "", "the worker never became ready")
+            await scene.send(1)
+            await until(lambda: worker.problem() in CUT, "the worker did not notice")
+            await scene.until_stage("m0", stage)
+            await scene.send(3)
+            assert len(scene.posts()) == posts
+            room_at = scene.journal.now()
+            worker.process.send_signal(signal.SIGUSR1)
+            await until(lambda: worker.problem() == "", "the worker did not recover")
+            await scene.until_ended()
+            assert (await row(scene, "m0")).get("k") is None
+            assert (await row(scene, "m0"))["n"] == attempts
+        lines = read([scene.journals / "worker.jsonl"]).lines
+        later = [line for line in lines if line.get("id") in {"m1", "m2", "m3"}]
+        assert min(line["t"] for line in later) >= room_at
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 4}
+    assert (report.counts.posts, report.counts.torn, report.counts.reaped) == (4, 1, 0)
+
+
+async def test_a_worker_that_never_had_room_touches_nothing(server: StoreServer, tmp_path: Path) -> None:
+    """Started again and again on a full disk, and killed: no message is claimed, so none becomes a dead letter."""
+    async with staged(tmp_path, server.url) as scene:
+        await scene.send(2)
+        *command, _ = scene.process("worker").command
+        for _ in range(5):
+            with running(scene, "worker", *command, "/dev/full") as worker:
+                await until(lambda: worker.problem() == FULL, "the worker did not notice")
+                worker.process.kill()
+        for message_id in ("m0", "m1"):
+            untouched = await row(scene, message_id)
+            assert (untouched["s"], untouched["n"], untouched.get("f"), untouched.get("k")) == (
+                "queued",
+                "0",
+                None,
+                None,
+            )
+        async with scene.worker():
+            await scene.until_ended()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 2}

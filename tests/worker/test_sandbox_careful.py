@@ -1,0 +1,152 @@
+"""What the sandbox flags of its own accord: what a careful sender would not have sent, taken or not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.worker.test_sandbox_api import HX, PAGE, PSID, SHOP, Desk, desk
+from tests.worker.test_sandbox_callbacks import lines, scene
+from worker.sandbox.config import SandboxTemplate
+
+pytestmark = pytest.mark.asyncio
+
+HOUR = 3_600_000
+GERMAN, AMERICAN, CANADIAN = "whatsapp:+4917155501234", "whatsapp:+14155550176", "whatsapp:+14165550178"
+USER_ID, US_USER_ID = "whatsapp:DE.1a2b3c", "whatsapp:US.1a2b3c"
+
+
+def know(desk: Desk, **facts: Any) -> None:
+    """Tell the sandbox more about its template."""
+    desk.state.templates[HX] = SandboxTemplate(name="order", **facts)
+
+
+def flags(desk: Desk) -> list[str | None]:
+    """What was flagged, POST by POST."""
+    return [post["violation"] for post in desk.posts()]
+
+
+@pytest.mark.parametrize(
+    ("ago_ms", "validity", "flag"),
+    [
+        (20 * HOUR, "14400", None),
+        (20 * HOUR, "14410", "validity_beyond_window"),
+        (14 * HOUR, None, None),
+        (15 * HOUR, None, "validity_beyond_window"),
+    ],
+)
+async def test_freeform_may_not_wait_in_the_queue_beyond_the_window(
+    tmp_path: Path, ago_ms: int, validity: str | None, flag: str | None
+) -> None:
+    """24 h after the inbound, with 5 s for the clocks; without a ValidityPeriod Twilio keeps it for ten hours."""
+    async with desk(tmp_path) as d:
+        await d.wrote(GERMAN, SHOP, ago_ms)
+        await d.send(To=GERMAN, From=SHOP, **({"ValidityPeriod": validity} if validity else {}))
+        assert flags(d) == [flag]
+
+
+async def test_a_whatsapp_template_may_wait_longer_than_the_window(tmp_path: Path) -> None:
+    """It may go at any time."""
+    async with desk(tmp_path) as d:
+        know(d)
+        await d.wrote(GERMAN, SHOP, 20 * HOUR)
+        await d.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        assert flags(d) == [None]
+
+
+@pytest.mark.parametrize(
+    ("to", "flag"),
+    [
+        (AMERICAN, "us_marketing"),
+        (US_USER_ID, "us_marketing"),
+        (CANADIAN, None),
+        (GERMAN, None),
+        (USER_ID, None),
+    ],
+)
+async def test_marketing_to_the_united_states_is_flagged_and_fails(tmp_path: Path, to: str, flag: str | None) -> None:
+    """Meta delivers none there, which Twilio tells with 63049; the rest of +1 is not meant."""
+    async with desk(tmp_path) as d:
+        know(d, category="MARKETING")
+        await d.send(To=to, From=SHOP, ContentSid=HX)
+        (post,) = d.posts()
+    assert (post["violation"], post["code"], post["category"]) == (flag, 63049 if flag else None, "MARKETING")
+
+
+@pytest.mark.parametrize(("to", "flag"), [(USER_ID, "needs_phone"), (GERMAN, None)])
+async def test_a_template_that_needs_a_phone_is_flagged_for_a_user_id(
+    tmp_path: Path, to: str, flag: str | None
+) -> None:
+    """One-tap, zero-tap and copy-code authentication."""
+    async with desk(tmp_path) as d:
+        know(d, category="AUTHENTICATION", needs_phone=True)
+        await d.send(To=to, From=SHOP, ContentSid=HX)
+        assert flags(d) == [flag]
+
+
+async def test_a_page_risks_one_tagged_message_until_word_of_it_came(tmp_path: Path) -> None:
+    """A second one is flagged, the same one again is not; once one was told as sent, any number may go."""
+    async with desk(tmp_path) as d:
+        for person in (PSID, "messenger:779"):
+            await d.wrote(person, PAGE, 25 * HOUR)
+        await d.fault("callback_lost", times=2)
+        named = "http://127.0.0.1:9/status?m={}&a=1#rc=0".format
+        for person, name in ((PSID, "m1"), (PSID, "m1"), ("messenger:779", "m2")):
+            await d.send(To=person, From=PAGE, StatusCallback=named(name))
+        assert flags(d) == [None, None, "second_unproven_tag"]
+        await d.state.callbacks.drained()
+        await d.send(To=PSID, From=PAGE, StatusCallback=named("m3"))
+        assert flags(d)[-1] is None
+
+
+async def test_a_list_tells_of_a_tagged_message_too(tmp_path: Path) -> None:
+    """Where callbacks are lost, whoever asks learns that it was sent."""
+    async with desk(tmp_path) as d:
+        await d.wrote(PSID, PAGE, 25 * HOUR)
+        await d.fault("callback_lost", times=1)
+        await d.send(To=PSID, From=PAGE)
+        await d.state.callbacks.drained()
+        await d.get(From=PAGE)
+        await d.send(To=PSID, From=PAGE)
+        assert flags(d) == [None, None]
+
+
+async def test_who_never_wrote_to_a_page_gets_nothing_from_it(tmp_path: Path) -> None:
+    """Having written to another Page counts for nothing."""
+    async with desk(tmp_path) as d:
+        await d.wrote(PSID, "messenger:556")
+        await d.send(To=PSID, From=PAGE)
+        assert flags(d) == ["never_wrote"]
+
+
+async def test_an_address_called_unusable_is_not_to_be_tried_again(tmp_path: Path) -> None:
+    """What was under way meanwhile is excused for five seconds; other addresses are not meant."""
+    async with desk(tmp_path) as d:
+        await d.fault("reject", code=21614, times=1)
+        await d.send()
+        await d.send()
+        d.state.outbox.offset_ms = 6_000
+        await d.send()
+        await d.send(To="+14155550112")
+        assert flags(d) == [None, None, "told_unusable", None]
+
+
+async def test_a_callback_may_call_an_address_unusable_too(tmp_path: Path) -> None:
+    """It counts once the gateway answered it with 2xx."""
+    async with scene(tmp_path) as s:
+        await s.fault("fail", code=63024, times=1)
+        await s.send()
+        await s.drained()
+        s.state.outbox.offset_ms = 6_000
+        await s.send()
+        await s.drained()
+    assert [line["violation"] for line in lines(tmp_path, "post")] == [None, "told_unusable"]
+
+
+async def test_a_post_says_whether_the_window_is_open_on_every_channel(tmp_path: Path) -> None:
+    """On SMS as well, where a reply rests on it and no provider asks."""
+    async with desk(tmp_path) as d:
+        await d.send()
+        await d.wrote("+14155550111", "+14155550100")
+        await d.send()
+        assert [post["window"] for post in d.posts()] == [False, True]

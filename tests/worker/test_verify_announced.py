@@ -1,0 +1,202 @@
+"""verify on what only producers and people know: consent, purpose, the earliest instant; and what it cannot judge."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import command_line
+from tests.worker.stores_world import ANNA
+from tests.worker.test_verify_promises import Run, rules
+from worker.verify.report import to_json
+
+DAY = 86_400_000
+GRANTED = {"granted": True, "purpose": None}
+UTILITY = {"granted": True, "purpose": "utility"}
+REVOKED = {"granted": False, "purpose": None}
+NO_UTILITY = {"granted": False, "purpose": "utility"}
+START = {"opted": "start"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "run.jsonl")
+
+
+def said(run: Run, *words: dict[str, Any]) -> None:
+    """A person's words on consent, each later than the one before."""
+    for word in words:
+        event = "inbound" if "opted" in word else "consent"
+        base = {"person": "digest-1", "account": "main", "sender": None, "at": None, "expires": None}
+        run.add("gateway" if event == "inbound" else "person", event, **(base | {"sid": "SMin"} | word))
+
+
+def sent(run: Run, purpose: str = "utility", *, form: str = "template", **more: Any) -> None:
+    """A message that was accepted, decided and posted. `more` goes into the lines `accepted` and `post`."""
+    accepted = {"purpose": purpose, "person": "digest-1", "account": "main", "sender": "shop", "not_before": None}
+    told = {name: more.pop(name) for name in tuple(more) if name in {*accepted, "expires"}}
+    run.add("producer", "accepted", id="m1", duplicate=False, **({"expires": None} | accepted | told))
+    run.claim("m1", form=form)
+    fitting = {"authentication": "AUTHENTICATION", "marketing": "MARKETING"}.get(purpose, "UTILITY")
+    category = fitting if form == "template" else None
+    run.post("m1", form=form, **({"at": DAY, "window": False, "category": category} | more))
+    run.settle("m1", 1, "accepted")
+
+
+# -- consent -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "purpose", "broken"),
+    [
+        ([], "utility", "no_consent"),
+        ([GRANTED], "utility", None),
+        ([UTILITY], "utility", None),
+        ([UTILITY], "authentication", "no_consent"),
+        ([GRANTED], "marketing", "no_consent"),
+        ([{"granted": True, "purpose": "marketing"}], "marketing", None),
+        ([GRANTED | {"account": "second"}], "utility", "no_consent"),
+        ([GRANTED | {"person": "digest-2"}], "utility", "no_consent"),
+        ([GRANTED | {"sender": "shop"}], "utility", None),
+        ([GRANTED | {"sender": "text"}], "utility", "no_consent"),
+        ([GRANTED | {"expires": DAY - 5_000}], "utility", None),
+        ([GRANTED | {"expires": DAY - 5_001}], "utility", "consent_expired"),
+        ([GRANTED, REVOKED], "utility", "consent_withdrawn"),
+        ([GRANTED, NO_UTILITY], "utility", "consent_withdrawn"),
+        ([GRANTED, NO_UTILITY], "authentication", None),
+        ([GRANTED, REVOKED, GRANTED], "utility", None),
+        ([GRANTED, REVOKED, UTILITY], "utility", None),
+        ([GRANTED, NO_UTILITY, GRANTED], "utility", "consent_withdrawn"),
+        ([GRANTED, REVOKED, START], "utility", None),
+        ([GRANTED, NO_UTILITY, START], "utility", "consent_withdrawn"),
+        ([START], "utility", "no_consent"),
+        ([GRANTED | {"at": 2_000_000}, REVOKED], "utility", None),
+    ],
+)
+def test_every_post_has_the_consent_of_its_person(
+    run: Run, words: list[dict[str, Any]], purpose: str, broken: str | None
+) -> None:
+    """Consent for this purpose at this sender, in force; marketing is named; a later word undoes an earlier one."""
+    said(run, *words)
+    sent(run, purpose)
+    report = run.judge()
+    assert rules(report, "P1") == ({broken} if broken else set())
+    assert to_json(report)["not_judged"].keys() == {"P5", "after_expiry"}
+
+
+def test_consent_given_after_the_post_does_not_count(run: Run) -> None:
+    """And a withdrawal after the decision breaks nothing: only a STOP waits for what was permitted before."""
+    sent(run)
+    said(run, GRANTED)
+    assert rules(run.judge(), "P1") == {"no_consent"}
+
+
+@pytest.mark.parametrize(
+    ("purpose", "form", "window", "broken"),
+    [
+        ("reply", "freeform", True, False),
+        ("reply", "freeform", False, True),
+        ("reply", "template", True, True),
+        ("utility", "freeform", True, True),
+    ],
+)
+def test_writing_to_us_allows_a_freeform_reply_in_the_window_and_nothing_else(
+    run: Run, purpose: str, form: str, window: bool, broken: bool
+) -> None:
+    """Whether the window is open is the sandbox's word."""
+    sent(run, purpose, form=form, window=window)
+    assert rules(run.judge(), "P1") == ({"no_consent"} if broken else set())
+
+
+def test_on_messenger_the_sandbox_knows_who_may_be_written_to(run: Run) -> None:
+    """Writing to the Page is the permission."""
+    sent(run, form="freeform", channel="messenger")
+    assert rules(run.judge(), "P1") == set()
+
+
+@pytest.mark.parametrize("after_stop", [True, False])
+def test_a_grant_recorded_as_after_the_stop_ends_it(run: Run, after_stop: bool) -> None:
+    """The person asked for messages again, elsewhere than by START."""
+    run.stop()
+    said(run, GRANTED | {"after_stop": after_stop})
+    sent(run, violation="opted_out")
+    assert rules(run.judge(), "P1") == (set() if after_stop else {"after_stop"})
+
+
+# -- purpose and time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "category", "broken"),
+    [
+        ("reply", "UTILITY", False),
+        ("account_update", "UTILITY", False),
+        ("utility", "MARKETING", True),
+        ("marketing", "UTILITY", True),
+        ("authentication", "UTILITY", True),
+        ("birthday", "UTILITY", True),
+    ],
+)
+def test_a_template_has_the_category_of_the_purpose(run: Run, purpose: str, category: str, broken: bool) -> None:
+    """Its category as the sandbox was told, the purpose as the producer wrote it."""
+    said(run, GRANTED, {"granted": True, "purpose": "marketing"})
+    sent(run, purpose, category=category)
+    assert rules(run.judge(), "P1") == ({"category"} if broken else set())
+
+
+@pytest.mark.parametrize(("early_ms", "broken"), [(-1, False), (5_000, False), (5_001, True)])
+def test_nothing_goes_before_its_time(run: Run, early_ms: int, broken: bool) -> None:
+    """The provider's clock against not_before, with the same grace as for the expiry."""
+    said(run, GRANTED)
+    sent(run, not_before=DAY + early_ms)
+    assert rules(run.judge(), "P1") == ({"too_early"} if broken else set())
+
+
+# -- what cannot be judged ---------------------------------------------------------------------------
+
+
+def test_what_no_line_bears_witness_to_is_called_not_judged(run: Run) -> None:
+    """A backend that writes no `accepted`, an older sandbox: green, and said so rule by rule."""
+    run.message("m1", "SM1")
+    report = run.judge()
+    assert report.ok
+    assert set(report.not_judged) == {
+        *("consent", "too_early", "after_expiry", "validity_beyond_window", "second_unproven_tag", "needs_phone"),
+        *("us_marketing", "told_unusable", "never_wrote"),
+    }
+    assert report.not_judged["consent"] == "1 of 1 POSTs: `accepted` names no person"
+
+
+def test_a_template_whose_category_the_sandbox_was_not_told_is_not_judged(run: Run) -> None:
+    """The same where the producer names no purpose."""
+    said(run, GRANTED)
+    sent(run, category=None)
+    assert "category" in run.judge().not_judged
+
+
+# -- who writes the lines ----------------------------------------------------------------------------
+
+
+def test_the_consent_commands_write_what_they_recorded_and_no_address(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A digest as in the gateway's lines, what for, and until when; nothing for what was not recorded."""
+    command, path = command_line(store, tmp_path, capsys, monkeypatch), tmp_path / "people.jsonl"
+    until = ("--expires", "2099-01-01T00:00:00+00:00")
+    command("consent", "grant", ANNA, "--purpose", "utility", "--journal", str(path), *until)
+    command("consent", "revoke", ANNA, "--journal", str(path))
+    command("consent", "grant", ANNA, "--purpose", "utility", "--journal", str(path))
+    command("consent", "grant", ANNA, "--purpose", "all", "--after-stop", "--journal", str(path))
+    text = path.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    digest = command("contact", ANNA, "--json").objects[0]["person"]
+    assert [(line["e"], line["person"], line["account"]) for line in lines] == [("consent", digest, "main")] * 3
+    assert [(line["granted"], line["purpose"], line["after_stop"]) for line in lines] == [
+        (True, "utility", False),
+        (False, None, False),
+        (True, None, True),
+    ]
+    assert [line["expires"] for line in lines] == [4_070_908_800_000, None, None]
+    assert ANNA.rpartition("+")[2] not in text

@@ -1,0 +1,45 @@
+"""When a worker empties its hands for suspects, messages that crashed a worker: half of a busy one's time at most."""
+
+import math
+from typing import Final
+
+from worker.values.claims import ClaimBatch, Suspects
+
+LONGEST: Final = 1.0
+"""Seconds after which a turn takes no further suspect. It takes one, however long it took to empty the hands."""
+
+
+class Turns:
+    """Turns of one worker, told by its claims. Instants in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._has_taken = False
+        self._rests_until = -math.inf
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nothing is to be claimed until the hands are empty."""
+        return self._began is not None
+
+    def wish(self, now: float) -> Suspects:
+        """Say what to claim with empty hands."""
+        if self._began is not None and self._has_taken and now - self._began >= LONGEST:
+            self._end(now)
+        return Suspects.FIRST if now >= self._rests_until else Suspects.LAST
+
+    def heard(self, batch: ClaimBatch, now: float) -> None:
+        """Begin, go on or end, as a claim says. While a turn is on it was made with empty hands."""
+        if self._began is None:
+            if (batch.is_called or batch.has_suspect) and now >= self._rests_until:
+                self._began, self._has_taken = now, batch.has_suspect
+        elif batch.has_suspect:
+            self._has_taken = True
+        else:
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        """Others get as long as this turn took."""
+        if self._began is not None:
+            self._rests_until = now + (now - self._began)
+        self._began = None

@@ -1,0 +1,139 @@
+"""P1 where the sandbox cannot know: what producers and people said of a message, held against its POSTs.
+
+Judged from lines `accepted` that name the person (whoever writes them has consent journalled too), `consent`, and the
+gateway's `inbound`. Where they are missing it is noted what could not be judged.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from worker.verify.case import GRACE_MS, Breach, Case
+from worker.verify.history import Book, History
+from worker.verify.journals import Line
+
+_FITTING: Final = {
+    "reply": "UTILITY",
+    "utility": "UTILITY",
+    "account_update": "UTILITY",
+    "authentication": "AUTHENTICATION",
+    "marketing": "MARKETING",
+}
+_MUST_BE_NAMED: Final = frozenset({"marketing"})
+"""Purposes that consent to everything does not cover."""
+
+_SEEN_AT_POST: Final = (
+    *("validity_beyond_window", "second_unproven_tag", "needs_phone", "us_marketing", "told_unusable", "never_wrote"),
+)
+WITNESSES: Final = {
+    "consent": "`accepted` names no person",
+    "category": "`accepted` names no purpose, or the sandbox's template no category",
+    "too_early": "`accepted` does not say not_before",
+    "after_expiry": "`accepted` does not say expires",
+} | dict.fromkeys(_SEEN_AT_POST, "written by a sandbox that does not look for it")
+"""Rule → what is missing where it could not be judged."""
+
+
+def announced(case: Case) -> Iterator[Breach]:
+    """P1: each POST has consent, fits its purpose, and is neither too early nor too late."""
+    consents = _consents(case.book)
+    for post in case.book.posts:
+        history = case.book.histories.get(post.get("id") or "")
+        if history is None or post.get("form") is None:
+            continue
+        said = next((line for line in history.of("accepted") if line.get("purpose")), {})
+        if "category" not in post:
+            case.unjudged.update(_SEEN_AT_POST)
+        yield from _category(case, post, said)
+        yield from _consent(case, post, said, consents, history)
+        yield from _too_early(case, post, said)
+
+
+def _category(case: Case, post: Line, said: Line) -> Iterator[Breach]:
+    if post["form"] != "template" or "unknown_template" in (post.get("violation") or ""):
+        return
+    if not said or post.get("category") is None:
+        case.unjudged["category"] += 1
+    elif _FITTING.get(said["purpose"]) != post["category"]:
+        detail = f"POST {post.get('n')}: a template of {post['category']} for {said['purpose']}"
+        yield Breach("category", post.get("id"), detail)
+
+
+def _too_early(case: Case, post: Line, said: Line) -> Iterator[Breach]:
+    if "not_before" not in said or "at" not in post:
+        case.unjudged["too_early"] += 1
+    elif said["not_before"] is not None and said["not_before"] - post["at"] > GRACE_MS:
+        early_ms = said["not_before"] - post["at"]
+        yield Breach("too_early", post.get("id"), f"POST {post.get('n')} came {early_ms} ms before it was to go")
+
+
+def asked_again(book: Book, post: Line, since: float) -> bool:
+    """Tell whether the person asked for messages again after a STOP, as a grant recorded with that remark says."""
+    history = book.histories.get(post.get("id") or "")
+    said = next((line for line in history.of("accepted") if line.get("person")), {}) if history else {}
+    return any(
+        line.get("after_stop") and since < line["t"] < post["t"] and line.get("purpose") in {None, said["purpose"]}
+        for line in book.consents
+        if said and (line.get("account"), line.get("person")) == (said.get("account"), said["person"])
+    )
+
+
+# -- consent -------------------------------------------------------------------------------------
+
+
+def _consents(book: Book) -> dict[tuple[object, object], list[Line]]:
+    """What each person (by account) said about consent, in the order in which it counts."""
+    found: dict[tuple[object, object], list[Line]] = defaultdict(list)
+    for line in book.consents:
+        found[line.get("account"), line.get("person")].append(line)
+    for lines in found.values():
+        lines.sort(key=lambda line: line.get("at") or line["t"])
+    return found
+
+
+def _consent(
+    case: Case, post: Line, said: Line, consents: dict[tuple[object, object], list[Line]], history: History
+) -> Iterator[Breach]:
+    if post.get("channel") == "messenger":
+        return  # writing to the Page is the permission, and the sandbox remembers who wrote
+    if said.get("person") is None:
+        case.unjudged["consent"] += 1
+        return
+    decided = [line for line in history.of("decided") if line["t"] < post["t"]]
+    if decided and decided[-1].get("reason") == "opt_out_confirmation":
+        return
+    # A withdrawal binds what is decided after it; for a permit given before, only a STOP is waited for.
+    bound_at = decided[-1]["t"] if decided else post["t"] - GRACE_MS
+    known = [
+        line
+        for line in consents.get((said.get("account"), said["person"]), ())
+        if line["t"] < (bound_at if line.get("granted") is False else post["t"])
+        and line.get("sender") in {None, said.get("sender")}
+    ]
+    problem = _problem(known, str(said["purpose"]), post)
+    if problem is not None:
+        yield Breach(problem, post.get("id"), f"POST {post.get('n')} ({said['purpose']}): {problem.replace('_', ' ')}")
+
+
+def _problem(known: list[Line], purpose: str, post: Line) -> str | None:
+    """Replay what was said. A grant that names the purpose undoes every withdrawal, one for all only its like."""
+    granted = expired = no_more = not_this = False
+    for line in known:
+        names = line.get("purpose") == purpose
+        covers = names or (line.get("purpose") is None and purpose not in _MUST_BE_NAMED)
+        if line["e"] == "inbound":
+            no_more = no_more and line.get("opted") != "start"
+        elif not line.get("granted"):
+            no_more, not_this = no_more or line.get("purpose") is None, not_this or names
+        elif line.get("expires") is not None and line["expires"] + GRACE_MS < (post.get("at") or 0):
+            expired = expired or covers
+        elif names:
+            granted, no_more, not_this = True, False, False
+        elif line.get("purpose") is None:
+            granted, no_more = granted or covers, False
+    if no_more or not_this:
+        return "consent_withdrawn"
+    implied = purpose == "reply" and post["form"] == "freeform" and post.get("window") is not False
+    if granted or implied:
+        return None
+    return "consent_expired" if expired else "no_consent"
