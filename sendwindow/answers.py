@@ -66,7 +66,7 @@ class MessageStatus:
 
 
 class CancelAnswer(StrEnum):
-    """What became of a cancel. `too_late`: it is at Twilio or may be. `ended`: nothing was left to cancel."""
+    """What became of a cancel. `too_late`: at Twilio, or perhaps, and not sent again. `ended`: nothing was left."""
 
     CANCELLED = "cancelled"
     TOO_LATE = "too_late"

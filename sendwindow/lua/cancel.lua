@@ -1,6 +1,8 @@
--- Cancels messages that no POST is under way for. Safe to repeat. Where an earlier attempt may be at Twilio the message ends
--- all the same, but whoever asks must not take it for unsent.
+-- Cancels messages: no POST begins after it. Safe to repeat. Where an attempt may be at Twilio whoever asks must not take the
+-- message for unsent.
 -- ARGV: message ids. Answers for each 'cancelled', 'too_late', 'ended' or 'unknown_id'.
+-- What is under way, or may be at Twilio: it is not sent again.
+local HELD = { claimed = true, posting = true, unknown = true, unresolved = true }
 local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps' }
 local now = clock()
 local replies = {}
@@ -15,17 +17,15 @@ for _, id in ipairs(ARGV) do
   elseif stage == 'queued' or stage == 'waiting' or stage == 'retrying' then
     reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
     end_message(id, row, 'cancelled', 'cancelled', nil, now)
-  elseif stage == 'claimed' then
-    -- Admission refuses a message that carries `x`, so no POST will happen; whoever holds it ends it.
+  elseif HELD[stage] then
+    -- Admission refuses a message that carries `x`, so no other POST will happen; whoever holds it ends it.
     if not row.x then
       redis.call('HSET', K.row(id), 'x', '1')
       note(id, now, 'cancel_asked')
     end
-    reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
+    reply = (stage ~= 'claimed' or is_in_doubt(id, row)) and 'too_late' or 'cancelled'
   elseif stage == 'cancelled' then
     reply = row.ps and 'too_late' or 'cancelled'
-  elseif stage == 'posting' or stage == 'unknown' or stage == 'unresolved' then
-    reply = 'too_late'
   else
     reply = 'ended'
   end

@@ -208,12 +208,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             self._prove(one, attempt, told)
 
     def _move(self, one: Message, kind: str, told: tuple[str, int]) -> None:
+        was = one.stage
         if kind == "accepted":
             self._hear(one, told)
             one.stage, one.sid, one.proven = "accepted", told[0], None
         elif one.proven:
             one.stage, one.sid, one.proven = "accepted", one.proven[1], None
-        elif one.is_cancelled:
+        elif one.is_cancelled and (was == "claimed" or kind in {"again", "wait"}):
             one.stage = "cancelled"
         else:
             one.stage = STAGES[kind]
@@ -305,8 +306,11 @@ class StoreMachine(stateful.RuleBasedStateMachine):
                 assert answer == ("too_late" if one.doubtful else "cancelled")
             one.is_cancelled = True
             one.stage = "claimed" if one.stage == "claimed" else "cancelled"
+        elif one.stage in {"posting", "unknown", "unresolved"}:
+            assert answer == "too_late"
+            one.is_cancelled = True
         else:
-            assert answer == ("too_late" if one.stage in {"posting", "unknown", "unresolved"} else "ended")
+            assert answer == "ended"
 
     @stateful.rule(keyword=st.sampled_from([None, "stop", "start"]))
     def inbound(self, keyword: str | None) -> None:
@@ -331,7 +335,8 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         (done,) = self.do(self.stores[0].unknowns.resolve([Resolution(name, one.attempt, results[rule])]))
         assert done == (one.stage in {"unknown", "unresolved"})
         if done:
-            one.stage = {"again": "queued", "end": "failed", "hold": "unresolved"}[rule]
+            again = "cancelled" if one.is_cancelled else "queued"
+            one.stage = {"again": again, "end": "failed", "hold": "unresolved"}[rule]
 
     # -- what must always hold ---------------------------------------------------------------------
 

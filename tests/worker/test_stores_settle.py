@@ -217,6 +217,26 @@ async def test_a_claim_that_was_cancelled_ends_so_whatever_was_decided(store: Pl
         assert await world.cancel() == "cancelled"
 
 
+@pytest.mark.parametrize("stage", ["posting", "unknown", "unresolved"])
+async def test_what_may_be_at_twilio_is_not_sent_again_once_cancelled(store: Place, stage: str) -> None:
+    """Nobody is told that it never went out, and neither a retry nor a rule nor a person sends it after that."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        if stage != "posting":
+            await world.settle(claimed, UNKNOWN)
+        if stage == "unresolved":
+            await world.store.unknowns.resolve([Resolution("m1", 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))])
+        assert (await world.row())["s"] == stage
+        assert await world.cancel() == "too_late"
+        if stage == "posting":
+            await world.settle(claimed, LATER)
+        else:
+            await world.send_again()
+        assert (await world.row())["s"] == "cancelled"
+        assert await world.claim() == ()
+        assert await world.cancel() == ("cancelled" if stage == "posting" else "too_late")
+
+
 async def test_what_may_be_at_twilio_is_cancelled_too_late(store: Place) -> None:
     """An earlier attempt is in doubt: the message ends, but nobody is told that it never went out."""
     async with opened(store) as world:
