@@ -14,7 +14,10 @@ METADATA_UNITS: Final = 512
 """Longest metadata value, in UTF-16 units."""
 
 LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
-"""A template's language, written as WhatsApp does."""
+"""A template's language, written as WhatsApp does: what is configured, and what a producer takes."""
+
+# Wider than what is taken: jobs that say pt-BR are on queues, and are decided rather than unreadable.
+_READABLE_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8}){0,2}")
 
 _FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -55,7 +58,8 @@ def media_url(text: str) -> str:
 
 def language(text: str) -> str:
     """Keep a template's language."""
-    return _kept(text, None if LANGUAGE.fullmatch(text) else ("is not a language code", "use one such as en or pt_BR"))
+    is_readable = _READABLE_LANGUAGE.fullmatch(text)
+    return _kept(text, None if is_readable else ("is not a language code", "use one such as en or pt_BR"))
 
 
 def variables(values: dict[str, str]) -> dict[str, str]:

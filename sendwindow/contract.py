@@ -6,14 +6,13 @@ A wire form, parsed for ever: fields are added with a default, never renamed, ne
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sendwindow import checks
 from sendwindow.addresses import Address, parse_address
 from sendwindow.identifiers import new_message_id
-from sendwindow.lengths import utf16_units
-from sendwindow.vocabulary import Channel, OnUnknown, Priority, Purpose, WhenClosed
-from sendwindow.wire import WireModel, refusal, refusals
+from sendwindow.vocabulary import OnUnknown, Priority, Purpose, WhenClosed
+from sendwindow.wire import WireModel, refusal
 
 LIFETIME: Final = {
     Purpose.AUTHENTICATION: timedelta(minutes=10),
@@ -38,9 +37,6 @@ ON_UNKNOWN: Final = {
     Purpose.MARKETING: OnUnknown.NEVER,
 }
 """The rule of a message without `on_unknown`, by purpose."""
-
-WHATSAPP_TEMPLATE_UNITS: Final = 1024
-"""Longest WhatsApp template with its variables filled in, in UTF-16 units (Twilio docs, "Error 63021", 2026-11-20)."""
 
 Name = Annotated[str, AfterValidator(checks.name)]
 Instant = Annotated[datetime, BeforeValidator(checks.instant)]
@@ -70,6 +66,7 @@ class Template(WireModel):
 class SendMessage(WireModel):
     """One message to one person. Raises InvalidMessage with every fault at once; no fault repeats a value.
 
+    How far its times lie ahead, its template's language and what fits a WhatsApp template is checked when it is sent.
     `freeform` goes out while the session window is open, `template` when it is closed; give at least one. Without a
     `message_id` a new one is made here, so sending the same object again never makes a second message.
     """
@@ -90,14 +87,6 @@ class SendMessage(WireModel):
     group: Name | None = None
     campaign: Name | None = None
     metadata: Annotated[dict[str, str], AfterValidator(checks.metadata)] = Field(default={}, repr=False)
-
-    @field_validator("template")
-    @classmethod
-    def _fits_whatsapp(cls, template: Template | None, info: ValidationInfo) -> Template | None:
-        to = info.data.get("to")
-        if template is not None and to is not None and parse_address(to).channel is Channel.WHATSAPP:
-            _check_whatsapp_variables(template.variables)
-        return template
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -124,18 +113,3 @@ class SendMessage(WireModel):
     def unknown_rule(self) -> OnUnknown:
         """What happens when an attempt's outcome cannot be proven: `on_unknown`, or the default of the purpose."""
         return self.on_unknown or ON_UNKNOWN[self.purpose]
-
-
-def _check_whatsapp_variables(variables: dict[str, str]) -> None:
-    """Refuse a value that no WhatsApp template has room for: Twilio would queue it, and only then fail it."""
-    complaints = [
-        (
-            f"variables.{key}",
-            f"has {units} UTF-16 units, and a WhatsApp template holds {WHATSAPP_TEMPLATE_UNITS} in all (63021)",
-            "shorten it",
-        )
-        for key, value in variables.items()
-        if (units := utf16_units(value)) > WHATSAPP_TEMPLATE_UNITS
-    ]
-    if complaints:
-        raise refusals(complaints)

@@ -1,19 +1,22 @@
 """What the producers say to the store and how they read its answers: everything they share that does no I/O."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from sendwindow import codec
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt
-from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage
+from sendwindow.checks import LANGUAGE
+from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage, Template
 from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
 from sendwindow.instants import from_ms, now_ms, to_ms
+from sendwindow.lengths import WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.patience import FULL, PRESSURE_LIMIT
 from sendwindow.scripts import Argument, load_script
-from sendwindow.vocabulary import Stage
+from sendwindow.vocabulary import Channel, Stage
+from sendwindow.wire import shown
 
 ENQUEUE: Final = load_script("enqueue")
 CANCEL: Final = load_script("cancel", flags=["allow-oom"])
@@ -47,9 +50,14 @@ Message = SendMessage | Mapping[str, Any]
 
 
 def prepare(message: Message) -> Entry:
-    """Check a message against this machine's clock and write its job. Raises InvalidMessage."""
+    """Check what only a new message must keep to, its times by this machine's clock, and write its job.
+
+    Raises InvalidMessage.
+    """
     if not isinstance(message, SendMessage):
         message = SendMessage.model_validate(message)
+    if message.template and (faults := list(_template_faults(message.template, message.address.channel))):
+        raise InvalidMessage(faults)
     now = now_ms()
     check_times(message, to_ms(message.not_before) if message.not_before else now, now)
     return Entry(message, codec.encode_job(message, now))
@@ -64,6 +72,20 @@ def check_times(message: SendMessage, start: int, now: int) -> None:
         raise InvalidMessage(
             [Fault("expires_at", "is more than 7 days ahead", "give an earlier time, or a not_before")]
         )
+
+
+def _template_faults(template: Template, channel: Channel) -> Iterator[Fault]:
+    """Yield what no template can go with. The contract itself still reads it: jobs queued long ago may hold it."""
+    if template.language is not None and not LANGUAGE.fullmatch(template.language):
+        yield Fault("template.language", "is not written as WhatsApp does", "use one such as en or pt_BR")
+    if channel is not Channel.WHATSAPP:
+        return
+    for key, value in template.variables.items():
+        if (units := utf16_units(value)) > WHATSAPP_TEMPLATE_UNITS:
+            problem = (
+                f"has {units} UTF-16 units, and a WhatsApp template holds {WHATSAPP_TEMPLATE_UNITS} in all (63021)"
+            )
+            yield Fault(f"template.variables.{shown(key)}", problem, "shorten it")
 
 
 def lane_of(message: SendMessage) -> str:

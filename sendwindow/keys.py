@@ -170,7 +170,7 @@ class Keys:
         return self._key(f"in:{message_sid}")
 
     def sender(self, name: str) -> str:
-        """HASH: revision `r`, account `a`, messaging service `mg`, `until` (ms), `reason`."""
+        """HASH: revision `r`, account `a`, service `mg`, last known by a worker `at`, `until` (ms), `reason`."""
         return self._key(f"sender:{name}")
 
     def account(self, name: str) -> str:
@@ -179,11 +179,11 @@ class Keys:
 
     @property
     def contents(self) -> str:
-        """HASH `<template>|<language or nothing>` → ContentSid, as the last process to start was configured."""
+        """HASH `<template>|<language or nothing>` → ContentSid, as the last worker to start has it; none is removed."""
         return self._key("contents")
 
     def template(self, content_sid: str) -> str:
-        """HASH: revision `r`, `state` (overrides the configured approval), `until` (ms), `reason`."""
+        """HASH: revision `r`, `state` (overrides the approval), last known by a worker `at`, `until`, `reason`."""
         return self._key(f"template:{content_sid}")
 
     def tag_state(self, sender: str) -> str:

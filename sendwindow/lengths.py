@@ -12,6 +12,8 @@ BODY_UNITS: Final = 1600
 """Longest `Body` on every channel. Twilio does not say how it counts; UTF-16 units never count less than characters."""
 VARIABLES: Final = 100
 VARIABLE_UNITS: Final = 1600
+WHATSAPP_TEMPLATE_UNITS: Final = 1024
+"""Longest WhatsApp template with its variables filled in (Twilio docs, "Error 63021", read 2026-11-20)."""
 MEDIA_URL_CHARACTERS: Final = 2048
 
 _VARIABLE_KEY: Final = re.compile(r"[A-Za-z0-9]{1,16}")

@@ -68,7 +68,7 @@ def refusal(problem: str, remedy: str, field: str = "") -> PydanticCustomError:
 def refusals(complaints: list[tuple[str, str, str]]) -> PydanticCustomError:
     """Make one error of several (field, problem, remedy)."""
     text = " | ".join(
-        f"{_shown(field)}: {problem}; {remedy}" if field else f"{problem}; {remedy}"
+        f"{shown(field)}: {problem}; {remedy}" if field else f"{problem}; {remedy}"
         for field, problem, remedy in complaints
     )
     return PydanticCustomError(_REFUSED, "{text}", {"text": text, "complaints": complaints})
@@ -76,9 +76,9 @@ def refusals(complaints: list[tuple[str, str, str]]) -> PydanticCustomError:
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
     for detail in error.errors(include_url=False, include_input=False):
-        place = [_shown(part) for part in detail["loc"] if part != "[key]"]
+        place = [shown(part) for part in detail["loc"] if part != "[key]"]
         for field, problem, remedy in _complaints(detail):
-            yield Fault(".".join([*place, _shown(field)] if field else place) or "message", problem, remedy)
+            yield Fault(".".join([*place, shown(field)] if field else place) or "message", problem, remedy)
 
 
 def _complaints(detail: ErrorDetails) -> list[tuple[str, str, str]]:
@@ -91,7 +91,7 @@ def _complaints(detail: ErrorDetails) -> list[tuple[str, str, str]]:
     return [("", *_WORDS.get(kind, _OTHER))]
 
 
-def _shown(part: str | int) -> str:
+def shown(part: str | int) -> str:
     """A field's name; what a backend put where a name belongs is shown only when it cannot name a person."""
     text = str(part)
     return text if _SAFE_KEY.fullmatch(text) and not looks_like_address(text) else "(a name not shown)"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from policies.policy import due_dates
 from policies.rules import Rules
 from sendwindow.connect import connect, disconnect
+from sendwindow.errors import NotDurable
 from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
@@ -21,12 +23,16 @@ from worker.journal import PatientJournal
 from worker.logs import configure_logs, get_log
 from worker.settings import Settings
 from worker.stores.store import Store
+from worker.tasks import end_tasks
 from worker.telemetry.metrics import Metrics
 from worker.twilio.client import TwilioClient
 from worker.wiring import connect_store, load_rules, read_settings, register
 
 RETRY_SECONDS: Final = 0.5
 """How often a service that starts without its store tries again."""
+
+REGISTER_SECONDS: Final = 5.0
+"""How often a worker tells the store that it knows its names, and so mends what a failover lost of them."""
 
 
 def prepare(path: str | None, role: str) -> Settings:
@@ -95,8 +101,12 @@ class WorkerService:
                     settings, rules, store, twilio, store_url=settings.store.url or "", reports=reports
                 )
                 _say_started("worker", settings, rules, store, log)
-                if not self._stopping.is_set():
-                    await self._dispatcher.run()
+                keeping = asyncio.create_task(_keep_registered(store, settings), name="register")
+                try:
+                    if not self._stopping.is_set():
+                        await self._dispatcher.run()
+                finally:
+                    await end_tasks([keeping])
         finally:
             await store.close()
 
@@ -158,15 +168,27 @@ def _say_stopping(role: str, stopping: asyncio.Event) -> None:
 
 
 async def _open_for_service(settings: Settings, role: str) -> Store:
-    """Open the store and tell it what the names in messages stand for, which claims look up."""
+    """Open the store and tell it what the names in messages stand for, which claims look up.
+
+    Only a worker says anew what a name stands for: it sends by that, a gateway with older settings does not.
+    """
     await _probe(settings.store.url or "")
     store = await connect_store(settings, role)
     try:
-        await register(store, settings)
+        await register(store, settings, overwrite=role == "worker")
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def _keep_registered(store: Store, settings: Settings) -> None:
+    """Tell the store for as long as this worker lives that it knows these names, and what the store lost of them."""
+    while True:
+        await asyncio.sleep(REGISTER_SECONDS)
+        # The dispatch tells that the store, or a replica, is away.
+        with suppress(RedisError, OSError, NotDurable):
+            await register(store, settings, overwrite=False)
 
 
 async def _probe(url: str) -> None:

@@ -112,8 +112,11 @@ async def connect_store(settings: Settings, role: str, tuning: Tuning | None = N
     )
 
 
-async def register(store: Store, settings: Settings) -> None:
-    """Tell the store what the names in messages stand for. Raises redis-py's errors."""
+async def register(store: Store, settings: Settings, *, overwrite: bool = True) -> None:
+    """Tell the store what the names in messages stand for, or with `overwrite` False what it lacks.
+
+    Raises redis-py's errors.
+    """
     contents = {
         (name, language or ""): content_sid_of(name, language, settings)
         for name, template in settings.templates.items()
@@ -124,6 +127,7 @@ async def register(store: Store, settings: Settings) -> None:
         {sender.name: sender.account for sender in senders},
         {name: content_sid for name, content_sid in contents.items() if content_sid is not None},
         services={sender.name: sender.messaging_service_sid for sender in senders if sender.messaging_service_sid},
+        overwrite=overwrite,
     )
 
 

@@ -42,11 +42,20 @@ TEMPLATE_ONLY: dict[str, Any] = {
     "template": {"name": "HX00000000000000000000000000000000"},
     "message_id": "order-4711:paid",
 }
+WIDER: dict[str, Any] = {
+    "to": "whatsapp:+14155550100",
+    "sender": "shop",
+    "purpose": "utility",
+    "template": {"name": "order_update", "language": "pt-BR", "variables": {"1": "x" * 1025}},
+    "message_id": "order-4711:sent",
+}
+"""No producer writes this language or this length any more."""
 
 FORMS = {
     "smallest-1.json": (SMALLEST, "53e3cd791ab704af0f5d0efd", 1763726400000),
     "whole-1.json": (WHOLE, "abcdcf0efb4a9f16cdf6a830", 1763726400123),
     "template-only-1.json": (TEMPLATE_ONLY, "05e5a029dd6ae324b697b8b7", 1763726400000),
+    "wider-1.json": (WIDER, "c19877c8411c7ac4984e9abc", 1763726400000),
 }
 """Written by our producers: file, fields, digest, enqueued at (ms)."""
 

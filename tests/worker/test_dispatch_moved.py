@@ -1,14 +1,23 @@
-"""A sender moves to another account while workers of both configurations run."""
+"""A sender or a template is configured otherwise elsewhere, or nowhere any more."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
+from sendwindow.contract import Template
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.dispatch_world import Between, World, dispatching
-from tests.worker.stores_world import Place
+from tests.worker.dispatch_world import HANG_SECONDS, Between, Twilio, World, accepting, dispatching
+from tests.worker.stores_world import PERSON_KEY, Place
+from worker import services
+from worker.services import GatewayService, WorkerService
+from worker.settings import Settings
 from worker.values.admissions import Admission, AdmitRequest
+from worker.wiring import register
 
 pytestmark = pytest.mark.asyncio
 
@@ -61,3 +70,138 @@ async def test_a_message_of_a_moved_sender_still_expires(store: Place, tmp_path:
         await world.enqueue()
         await world.later(hours=25)
         await world.run_until(Stage.EXPIRED)
+
+
+GONE: dict[str, tuple[dict[str, Any], Reason]] = {
+    "a sender": ({"sender": "page", "to": "messenger:2000000002"}, Reason.UNKNOWN_SENDER),
+    "a template": (
+        {"freeform": None, "template": Template(name="order", language="en", variables={"1": "A-1"})},
+        Reason.UNKNOWN_TEMPLATE,
+    ),
+    "an account": ({}, Reason.UNKNOWN_SENDER),
+}
+
+
+async def _without(world: World, what: str) -> Settings:
+    """What a worker has after the sender or the template was removed; or the sender is moved away from it."""
+    settings = world.settings
+    if what == "an account":
+        await world.store.register_senders({"shop": "second"})
+        return settings
+    if what == "a template":
+        return replace(settings, templates={})
+    return replace(settings, senders={"shop": settings.senders["shop"]})
+
+
+@pytest.mark.parametrize("what", GONE)
+async def test_what_nobody_has_any_more_is_refused(store: Place, tmp_path: Path, what: str) -> None:
+    """Left to others for half an hour after the last worker that knew it was seen, and then no longer."""
+    wish, reason = GONE[what]
+    async with dispatching(store, tmp_path / "j") as world:
+        world.settings = await _without(world, what)
+        await world.consents()
+        await world.enqueue(**wish)
+        await world.run_until(Stage.QUEUED)
+        await world.later(minutes=29)
+        await world.run_until(Stage.QUEUED, 2)
+        await world.later(minutes=2)
+        await world.run_until(Stage.REFUSED)
+        assert await world.reason() == reason
+        assert world.twilio.posts == []
+
+
+async def test_a_message_left_to_others_again_and_again_does_not_grow(store: Place, tmp_path: Path) -> None:
+    """It comes back ever later, at most every minute, and its timeline tells the reason once."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.store.register_senders({"shop": "second"})
+        await world.enqueue()
+        await world.run_until(Stage.QUEUED)
+        for turn, seconds in enumerate((15, 60, 60), 2):
+            await world.later(seconds=seconds)
+            await world.run_until(Stage.QUEUED, turn)
+        await world.later(seconds=30)
+        assert (await world.store.ledger.claim(1)).claimed == ()
+        assert [line["e"] for line in (await world.record()).timeline].count("queued") == 1
+
+
+async def test_a_worker_that_lives_keeps_its_names(store: Place, tmp_path: Path) -> None:
+    """However long a deployment takes: what somebody can send is left to them. Whoever cannot is not counted."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.store.register_senders({"shop": "second"})
+        await world.enqueue()
+        for turn in (1, 2):
+            await world.later(minutes=20)
+            await world.store.register_senders({"shop": "second"}, overwrite=False)
+            await world.run_until(Stage.QUEUED, turn)
+        await world.later(minutes=31)
+        await register(world.store, world.settings, overwrite=False)
+        await world.run_until(Stage.REFUSED)
+
+
+async def test_a_lost_registration_decides_nothing(store: Place, tmp_path: Path) -> None:
+    """The facts are of no account then: neither sent nor refused on them, but on those read once it is back."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        await world.writes()
+        await world.redis.delete(world.store.keys.sender("shop"))
+        await world.enqueue()
+        await world.run_until(Stage.QUEUED)
+        assert await world.reason() == Reason.FACTS_CHANGED
+        await register(world.store, world.settings, overwrite=False)
+        await world.later(seconds=1)
+        await world.run_until(Stage.ACCEPTED)
+
+
+def _stored(world: World) -> Settings:
+    """The settings with the store that the world is of."""
+    place, old = world.place, world.settings
+    kept = replace(old.store, url=place.url, partition=place.partition, person_key=PERSON_KEY.decode())
+    return replace(old, store=kept)
+
+
+async def test_a_worker_registers_again_what_the_store_lost(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failover may lose it, and no process starts for that."""
+    monkeypatch.setattr(services, "REGISTER_SECONDS", 0.05)
+    heard = asyncio.Queue[str]()
+
+    async def answer(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        heard.put_nowait(form["Body"])
+        return await accepting(twilio, form)
+
+    async with dispatching(store, tmp_path / "j", answer) as world, asyncio.timeout(HANG_SECONDS):
+        await world.consents()
+        await world.writes()
+        service = WorkerService(_stored(world))
+        running = asyncio.create_task(service.run())
+        try:
+            await world.enqueue()
+            await heard.get()
+            await world.redis.delete(world.store.keys.sender("shop"))
+            await world.enqueue("m2")
+            await heard.get()
+        finally:
+            await service.stop()
+            await running
+
+
+async def test_a_gateway_of_older_settings_moves_no_sender(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends nothing: what it would say of a sender would only keep the workers from sending."""
+    is_listening = asyncio.Event()
+    monkeypatch.setattr(services, "_say_started", lambda *_: is_listening.set())
+    async with dispatching(store, tmp_path / "j") as world, asyncio.timeout(HANG_SECONDS):
+        await world.store.register_senders({"shop": "second"})
+        await world.redis.delete(world.store.keys.sender("page"))
+        settings = _stored(world)
+        service = GatewayService(replace(settings, gateway=replace(settings.gateway, port=0)))
+        running = asyncio.create_task(service.run())
+        try:
+            await is_listening.wait()
+        finally:
+            await service.stop()
+            await running
+        accounts = [await world.redis.hget(world.store.keys.sender(name), "a") for name in ("shop", "page")]
+        assert accounts == [b"second", b"main"]

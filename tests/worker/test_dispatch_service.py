@@ -224,6 +224,27 @@ async def test_a_busy_worker_empties_its_hands_for_a_suspect_and_holds_nothing_b
         assert max(settled.index(suspect) for suspect in suspects) < len(settled) - 50
 
 
+async def test_a_slow_post_beside_a_suspect_does_not_stop_the_claiming(store: Place, tmp_path: Path) -> None:
+    """Hands that do not empty are filled again; the suspect goes once the POST has ended."""
+    gate = Gate()
+
+    async def answer(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        return await (gate if "m=m1&" in form["StatusCallback"] else accepting)(twilio, form)
+
+    async with dispatching(store, tmp_path / "j", answer, slots=4) as world:
+        await known(world)
+        async with world.working():
+            await gate.asked.wait()
+            await world.enqueue("suspect")
+            await world.redis.hset(world.store.keys.row("suspect"), "k", 1)
+            for number in range(8):
+                await world.enqueue(f"other{number}")
+            await world.watch.until(lambda: len(world.watch.stages) == 8)
+            assert await world.stage("suspect") == "queued"
+            gate.open.set()
+            await world.watch.until(lambda: len(world.watch.stages) == 10)
+
+
 class Renewing(Between):
     """Says when leases were renewed twice."""
 

@@ -1,5 +1,7 @@
 """Unknown outcomes: evidence from Twilio's list, the message's rule, and statuses that stay away."""
 
+import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,12 +10,15 @@ from typing import Any, Final
 
 import pytest
 from aiohttp import web
+from redis.exceptions import ResponseError
 
 from sendwindow.contract import Template
-from sendwindow.vocabulary import OnUnknown, Stage
+from sendwindow.errors import NotDurable
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.worker.dispatch_world import (
     ACCOUNT_SID,
     ANNA,
+    HANG_SECONDS,
     SHOP,
     Twilio,
     World,
@@ -23,10 +28,15 @@ from tests.worker.dispatch_world import (
     sid,
 )
 from tests.worker.stores_world import Place
+from worker import embedded
 from worker.dispatch.budget import Budget
+from worker.dispatch.duties import Duties
+from worker.dispatch.steady import Health, Patience
+from worker.dispatch.unknown import BATCH
 from worker.sandbox.app import running
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings
 from worker.sandbox.faults import Action, Match, Rule
+from worker.tasks import end_tasks
 from worker.values.statuses import StatusUpdate
 
 pytestmark = pytest.mark.asyncio
@@ -359,6 +369,105 @@ async def test_what_a_search_did_is_told_although_no_replica_answered(
         resolved = [line["reason"] for line in world.journaled() if line["e"] == "resolved"]
         assert resolved == ["evidence_list" if is_listed else "resent_by_rule"]
         assert world.watch.parts == ["search"]
+
+
+class Vanishing(Unacknowledged):
+    """One that is gone itself by then."""
+
+    def __init__(self, world: World, part: Any, leave: Callable[[], None]) -> None:
+        super().__init__(world, part)
+        self._leave = leave
+
+    async def _once_in_vain(self, call: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
+        try:
+            return await super()._once_in_vain(call, argument)
+        except NotDurable:
+            await asyncio.to_thread(self._leave)
+            raise
+
+
+async def test_a_search_outlives_a_store_that_goes_away_and_is_told_once(tmp_path: Path) -> None:
+    """The periodic work begins anew meanwhile; what the search did has its line, and the worker is ready again."""
+    folder, environ = tmp_path / "store", {"PATH": os.environ.get("PATH", "")}
+    server = embedded.start(folder, environ=environ)
+
+    class Here:
+        url = server.url
+        partition = "p0"
+
+    try:
+        async with dispatching(Here(), tmp_path / "j", resetting) as world:
+            await parked(world, on_unknown=OnUnknown.RESEND)
+            await world.later(seconds=31)
+            health = Health(world.reports.log, world.watch)
+            patience = Patience(health, lambda: 0.0)
+            unknowns: Any = Vanishing(world, world.store.unknowns, server.stop)
+            duties = Duties(Here.url, world.store.keys, patience, world.reports)
+            search = replace(world.search(), unknowns=unknowns, patience=patience)
+            duties.add("search", 1, search.turn, full=BATCH)
+            running = asyncio.create_task(duties.run())
+            try:
+                await world.watch.until(lambda: {"search", "periodic"} <= set(world.watch.parts))
+                # Twice: by then the first worker of arq's, and what it ran, has ended.
+                await world.watch.until(lambda: world.watch.parts.count("periodic") >= 2)
+                assert health.failing == {"search"}
+                server = await asyncio.to_thread(embedded.start, folder, environ=environ)
+                await world.watch.until(lambda: (Stage.RETRYING, Reason.RESENT_BY_RULE) in world.watch.stages)
+            finally:
+                await end_tasks([running])
+                await duties.end()
+            assert not health.failing
+            assert [line["id"] for line in world.journaled() if line["e"] == "resolved"] == ["m1"]
+    finally:
+        server.stop()
+
+
+class Refusing:
+    """Attempts in a store that answers an error, always, to what concerns one message."""
+
+    def __init__(self, part: Any, message_id: str) -> None:
+        self._part = part
+        self._message_id = message_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name)
+
+    async def resolve(self, resolutions: Any) -> Any:
+        if resolutions[0].message_id == self._message_id:
+            raise ResponseError("WRONGTYPE")
+        return await self._part.resolve(resolutions)
+
+
+async def test_an_attempt_the_store_refuses_to_resolve_does_not_hold_up_the_others(
+    store: Place, tmp_path: Path
+) -> None:
+    """It is left for a later turn, and the worker stays ready."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, "m1", on_unknown=OnUnknown.RESEND)
+        await parked(world, "m2", on_unknown=OnUnknown.RESEND)
+        await world.later(seconds=31)
+        health = Health(world.reports.log, world.watch)
+        unknowns: Any = Refusing(world.store.unknowns, "m1")
+        search = replace(world.search(), unknowns=unknowns, patience=Patience(health, lambda: 0.0))
+        async with asyncio.timeout(HANG_SECONDS):
+            assert await search.turn() == 2
+        assert (await world.stage("m1"), await world.stage("m2")) == ("unknown", "retrying")
+        assert not health.failing
+
+
+async def test_whoever_is_cut_off_while_insisting_fails_no_longer(store: Place, tmp_path: Path) -> None:
+    """Nobody would say otherwise that the part works again."""
+    async with dispatching(store, tmp_path / "j") as world:
+        health = Health(world.reports.log, world.watch)
+
+        async def call() -> None:
+            raise ConnectionError("away")
+
+        insisting = asyncio.create_task(Patience(health, lambda: 0.0).insist("search", call))
+        await world.watch.until(lambda: bool(world.watch.parts))
+        assert health.failing == {"search"}
+        await end_tasks([insisting])
+        assert not health.failing
 
 
 # -- statuses that stay away ---------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 
 from policies.facts import Approval
 from policies.policy import FILES, AccountUpdate, parse_policy
-from sendwindow.contract import Template as MessageTemplate
 from sendwindow.errors import InvalidMessage
+from sendwindow.exchange import prepare
 from sendwindow.vocabulary import Category, Channel
 from worker.settings import Settings, SettingsError, load_settings, parse_settings, settings_table
 from worker.settings_schema import FLAT_SECTIONS, NAMED_SECTIONS
@@ -314,7 +314,8 @@ def test_settings_and_messages_know_the_same_languages_and_variables(words: dict
     except SettingsError:
         declared = False
     try:
-        asked = bool(MessageTemplate(name="order_update", language=language, variables={variable: "x"}))
+        template = {"name": "order_update", "language": language, "variables": {variable: "x"}}
+        asked = bool(prepare({"to": "+14155550100", "sender": "shop", "purpose": "utility", "template": template}))
     except InvalidMessage:
         asked = False
     assert declared is asked

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from sendwindow.instants import from_ms
-from tests.worker.stores_world import ACCOUNT, ANNA, SENDER, Place, World, opened
+from tests.worker.stores_world import ACCOUNT, ANNA, REFUSED, SENDER, Place, World, opened
 from worker.values.admissions import Stale
 from worker.values.effects import OptOut
 from worker.values.people import ConsentEntry
@@ -74,6 +74,51 @@ async def test_a_start_at_any_of_its_senders_undoes_it(store: Place, sender: str
         assert await stopped_at(world) == still
         await world.callback("failed", effects=(STOPPED,))
         assert await stopped_at(world) == still
+
+
+@pytest.mark.parametrize("service", [None, "MG" + "2" * 32])
+async def test_it_stays_with_a_sender_that_leaves_its_service(store: Place, service: str | None) -> None:
+    """It was refused itself: in another service or in none, only a START to it undoes that. Said once in the ledger."""
+    async with in_a_service(store) as world:
+        await refused_by_twilio(world)
+        await world.store.register_senders({SENDER: ACCOUNT}, services={SENDER: service} if service else {})
+        assert await stopped_at(world) == [SENDER, "other"]
+        await world.later(seconds=5)
+        await world.writes("SM901", keyword="start", sender="other")
+        assert await stopped_at(world) == [SENDER]
+        assert len(await world.store.people.consents(ANNA)) == 2
+        await world.writes("SM902", keyword="start")
+        assert await stopped_at(world) == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_one_start_undoes_what_several_of_its_senders_met(store: Place, order: Sequence[int]) -> None:
+    """Two messages were on their way, in whichever order Twilio's refusals are heard."""
+    async with in_a_service(store) as world:
+        posted = []
+        for message_id, sender in (("m1", SENDER), ("m2", "other")):
+            await world.later(seconds=1)
+            posted.append((await world.post(message_id, sender=sender), sender))
+        for claimed, sender in (posted[number] for number in order):
+            await world.settle(claimed, REFUSED, effects=(STOPPED,), sender=sender)
+        await world.later(seconds=1)
+        await world.writes(keyword="start", sender="other")
+        assert await stopped_at(world) == []
+
+
+@pytest.mark.parametrize("refused", [SENDER, "other"])
+async def test_a_start_at_one_sender_leaves_what_was_withdrawn_at_another(store: Place, refused: str) -> None:
+    """The person asked for silence from one sender: that is no stop of the service's, whichever sender met one too."""
+    async with in_a_service(store) as world:
+        await world.store.people.record_consent(ANNA, ConsentEntry(False, ACCOUNT, None, SENDER, "call"))
+        await world.later(seconds=1)
+        await world.settle(await world.post(sender=refused), REFUSED, effects=(STOPPED,), sender=refused)
+        await world.later(seconds=1)
+        await world.writes(keyword="start", sender="other")
+        assert await stopped_at(world) == [SENDER]
+        await world.later(seconds=1)
+        await world.writes("SM901", keyword="start")
+        assert await stopped_at(world) == []
 
 
 async def test_a_grant_at_one_sender_is_held_against_the_services_stop(store: Place) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from worker.dispatch.turns import LONGEST, Turns
+from worker.dispatch.turns import LONGEST, LONGEST_WAIT, SHORTEST_WAIT, Turns
 from worker.values.claims import ClaimBatch, Suspects
 
 NOTHING = ClaimBatch((), datetime(2026, 11, 21, tzinfo=UTC), None)
@@ -57,3 +57,38 @@ def test_a_turn_takes_one_after_the_other_for_a_while() -> None:
     assert quick.wish(LONGEST / 2) is Suspects.FIRST
     quick.heard(SUSPECT, LONGEST / 2)
     assert quick.wish(LONGEST) is Suspects.LAST
+
+
+def test_hands_that_do_not_empty_end_the_turn_and_get_twice_as_long_next_time() -> None:
+    """One slow POST does not stop a worker's claiming; in the end even the slowest is waited for."""
+    turns, now = Turns(), 0.0
+    waits: list[float] = []
+    while not waits or waits[-1] < LONGEST_WAIT:
+        turns.heard(CALLED, now)
+        left = turns.left(now)
+        assert left is not None
+        waits.append(left)
+        turns.give_up(now + left - 0.01)
+        assert is_on(turns)
+        turns.give_up(now + left)
+        assert not is_on(turns)
+        turns.heard(CALLED, now + 2 * left - 0.01)
+        assert not is_on(turns)
+        now += 2 * left
+    assert waits == [SHORTEST_WAIT, 4, 8, 16, 32, LONGEST_WAIT]
+
+
+def test_empty_hands_are_not_given_up_and_begin_the_waits_anew() -> None:
+    """A suspect that was taken may last; the next turn gives up as early as the first did."""
+    turns = Turns()
+    turns.heard(CALLED, 0)
+    turns.give_up(SHORTEST_WAIT)
+    turns.heard(CALLED, 10)
+    assert turns.wish(13) is Suspects.FIRST
+    turns.heard(SUSPECT, 13)
+    assert turns.left(13) is None
+    turns.give_up(100)
+    assert is_on(turns)
+    assert turns.wish(100) is Suspects.LAST
+    turns.heard(CALLED, 300)
+    assert turns.left(300) == SHORTEST_WAIT

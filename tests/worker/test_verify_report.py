@@ -9,6 +9,9 @@ import pytest
 from rich.console import Console
 
 from worker.verify.case import Options
+from worker.verify.counts import Counts
+from worker.verify.history import open_book
+from worker.verify.journals import read
 from worker.verify.report import Report, render, to_json
 from worker.verify.verify import verify
 
@@ -119,3 +122,14 @@ def test_the_json_form_carries_verdicts_counts_and_histories(tmp_path: Path) -> 
     assert told["counts"]["messages"] == 1
     assert told["histories"]["m1"][0]["e"] == "accepted"
     assert "P5" in told["not_judged"]
+
+
+def test_lines_a_journal_could_not_keep_are_called_not_judged(tmp_path: Path) -> None:
+    """What those lines said nobody knows, so the report tells how many are missing; without any it says nothing."""
+    path = write(tmp_path / "j", {"e": "gap", "lines": 3}, {"e": "gap", "lines": 4})
+    book = open_book(read([path]))
+    assert (book.missing, book.histories) == (7, {})
+    report = verify([path])
+    assert to_json(report)["not_judged"]["gap"].startswith("7 lines ")
+    assert "not judged: gap: 7 lines " in printed(report)
+    assert "gap" not in to_json(Report(promises=(), counts=Counts()))["not_judged"]

@@ -69,8 +69,7 @@ class Claimer:
                 continue
             room = self._room
             if room == 0:
-                self._has_room.clear()
-                await self._has_room.wait()
+                await self._wait_for_room()
                 continue
             limit = min(room, _CLAIM_LIMIT)
             suspects = Suspects.NEVER if self._held else self._turns.wish(clock.monotonic())
@@ -91,6 +90,13 @@ class Claimer:
             return 0
         room = self._most - len(self._held)
         return room if room >= self._least_room else 0
+
+    async def _wait_for_room(self) -> None:
+        self._has_room.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._turns.left(clock.monotonic())):
+                await self._has_room.wait()
+        self._turns.give_up(clock.monotonic())
 
     def _take(self, batch: ClaimBatch, read_at: float) -> None:
         if batch.claimed:

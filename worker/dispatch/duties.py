@@ -10,6 +10,7 @@ from worker import clock
 from worker.dispatch.periodic import Duty, run_periodic
 from worker.dispatch.scribe import Reports
 from worker.dispatch.steady import Patience
+from worker.tasks import end_tasks
 
 
 class Duties:
@@ -22,6 +23,7 @@ class Duties:
         self._meter = reports.meter
         self._log = reports.log
         self._duties: tuple[Duty, ...] = ()
+        self._under_way: dict[str, asyncio.Task[None]] = {}
         self._is_stopping = False
 
     def add(self, name: str, every: int, turn: Callable[[], Awaitable[int]], *, full: int) -> None:
@@ -31,6 +33,10 @@ class Duties:
     def stop(self) -> None:
         """Let a turn under way be the last of its duty."""
         self._is_stopping = True
+
+    async def end(self) -> None:
+        """End the turns under way. Call it once `run` has ended."""
+        await end_tasks(self._under_way.values())
 
     async def run(self) -> None:
         """Run arq's worker, which ends when the store blips or the clock is set, again and again, until cancelled."""
@@ -51,17 +57,21 @@ class Duties:
 
     def _work(self, name: str, turn: Callable[[], Awaitable[int]], full: int) -> Callable[[], Awaitable[None]]:
         """Make a duty of turns: again while a turn was full, never twice at once, no exception to arq."""
-        busy = asyncio.Lock()
+
+        async def take_turns() -> None:
+            try:
+                while await turn() >= full and not self._is_stopping:
+                    pass
+            except Exception as error:  # noqa: BLE001 -- the next tick tries again
+                self._meter.failing(name)
+                self._log.warning("duty_failed", duty=name, error=type(error).__name__)
 
         async def work() -> None:
-            if busy.locked():
+            if name in self._under_way and not self._under_way[name].done():
                 return
-            async with busy:
-                try:
-                    while await turn() >= full and not self._is_stopping:
-                        pass
-                except Exception as error:  # noqa: BLE001 -- the next tick tries again
-                    self._meter.failing(name)
-                    self._log.warning("duty_failed", duty=name, error=type(error).__name__)
+            task = self._under_way[name] = asyncio.create_task(take_turns(), name=name)
+            # A task of our own, and waited for without cancelling it: arq ends its jobs when the store blips, but a
+            # turn has to wait for the store's answer, which says what is to be told.
+            await asyncio.wait({task})
 
         return work

@@ -34,9 +34,9 @@ MAX_DECISIONS: Final = 5
 PAUSE_RECHECK: Final = timedelta(minutes=5)
 """A message that waits for a paused sender or account is decided again after this, so that `resume` takes effect."""
 
-_LEFT_FOR: Final = timedelta(seconds=15)
 _PAUSES: Final = frozenset({Reason.SENDER_PAUSED, Reason.ACCOUNT_PAUSED})
 _CHANGED_AGAIN_MS: Final = 100
+_REGISTERED_AGAIN_MS: Final = 1000
 
 
 class Poster(Protocol):
@@ -87,7 +87,11 @@ class Pipe:
 
     async def _decided(self, run: Run) -> bool:
         for _ in range(MAX_DECISIONS):
-            if run.is_moved and not run.is_expired:
+            if run.is_unregistered and not run.is_expired:
+                # Consents are an account's, so none were read. Every worker registers its names again within seconds.
+                await self._given_back(run, _REGISTERED_AGAIN_MS)
+                return True
+            if run.is_moved and run.is_sender_elsewhere and not run.is_expired:
                 # The facts are of the store's account for this sender, and only its workers may send on them.
                 await self._left_to_others(run, Reason.FACTS_CHANGED)
                 return True
@@ -102,7 +106,7 @@ class Pipe:
                 await self._admitted(run, decision, admission)
                 return True
             run = replace(run, facts=admission.facts, now=admission.now)
-        await self._given_back(run)
+        await self._given_back(run, _CHANGED_AGAIN_MS)
         return True
 
     async def _not_now(self, run: Run, decision: Refuse | Wait) -> None:
@@ -141,7 +145,11 @@ class Pipe:
 
     def _decide(self, run: Run) -> Decision:
         draft = read_draft(run.message, run.held.claimed.expires_at)
-        decision = decide(draft, join_facts(run.message, run.facts, self.settings), self.rules.policy, run.now)
+        facts = join_facts(run.message, run.facts, self.settings)
+        if run.is_moved:
+            # By the account that we know, it is nobody's sender.
+            facts = replace(facts, sender=None)
+        decision = decide(draft, facts, self.rules.policy, run.now)
         self.scribe.decided(run.message.message_id, decision)
         return decision
 
@@ -210,14 +218,14 @@ class Pipe:
         end = SettleEnd(Stage.DEAD, Reason.UNREADABLE, sentence="Nobody could read this job; its bytes are kept.")
         await self._settle(held, unread(held, end))
 
-    async def _given_back(self, run: Run) -> None:
-        again = SettleAgain(Stage.QUEUED, Reason.FACTS_CHANGED, delay_ms=_CHANGED_AGAIN_MS)
+    async def _given_back(self, run: Run, delay_ms: int) -> None:
+        again = SettleAgain(Stage.QUEUED, Reason.FACTS_CHANGED, delay_ms=delay_ms)
         await self._conclude(run, Outcome(again, posted=False), None)
 
     async def _left_to_others(self, run: Run, missing: Reason) -> None:
-        """Let a worker with newer settings have it: during a deployment both claim the same messages."""
+        """Let a worker with other settings have it: during a deployment both claim the same messages."""
         self.scribe.configured_elsewhere(run.message, missing)
-        due_at = min(run.now + _LEFT_FOR, run.held.claimed.expires_at)
+        due_at = min(run.now + run.left_for(missing), run.held.claimed.expires_at)
         await self._conclude(run, Outcome(SettleAgain(Stage.QUEUED, missing, due_at=due_at), posted=False), None)
 
     def _lost(self, held: Held) -> None:

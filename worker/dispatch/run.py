@@ -1,7 +1,7 @@
 """One message in the pipe, and what it asks and tells the store. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from policies.decision import Decision, FreeformContent, Send, TemplateContent
@@ -15,6 +15,9 @@ from worker.values.admissions import AdmitRequest, Permit
 from worker.values.facts import StoredFacts
 from worker.values.settlements import SettleEnd, Settlement
 
+_KNOWN_FOR: Final = timedelta(minutes=30)
+_LEFT_AT_LEAST: Final = timedelta(seconds=15)
+_LEFT_AT_MOST: Final = timedelta(seconds=60)
 _NOT_HERE: Final = (Reason.UNKNOWN_TEMPLATE, Reason.TEMPLATE_LANGUAGE)
 
 
@@ -34,9 +37,19 @@ class Run:
         return self.sender.account if self.sender is not None else ""
 
     @property
+    def is_unregistered(self) -> bool:
+        """Whether the store lost whose sender this is, which is known here: the facts are then of no account."""
+        return self.sender is not None and not self.facts.registered
+
+    @property
     def is_moved(self) -> bool:
         """Whether a process of another configuration registered the sender with another account than is known here."""
-        return self.sender is not None and self.facts.registered != self.account
+        return self.sender is not None and self.facts.registered not in ("", self.account)
+
+    @property
+    def is_sender_elsewhere(self) -> bool:
+        """Whether somebody who lives, or did until lately, knows the sender by the account the facts are of."""
+        return self._is_recent(self.facts.sender_known_at)
 
     @property
     def is_expired(self) -> bool:
@@ -64,15 +77,21 @@ class Run:
         )
 
     def configured_elsewhere(self, decision: Decision) -> Reason | None:
-        """Say what stands in the way here alone: sender or template are in the settings of a newer process, not ours.
-
-        The store was told of them then: of a template its revision says so.
-        """
+        """Say what stands in the way here alone: others have sender or template in their settings."""
         if decision.reason is Reason.UNKNOWN_SENDER:
-            return decision.reason if self.facts.registered else None
+            return decision.reason if self.is_sender_elsewhere else None
         said = [one.detail for one in decision.trace.verdicts if one.rule == "template"]
         missing = next((reason for reason in _NOT_HERE if reason.value in said), None)
-        return missing if self.facts.template.revision else None
+        return missing if self._is_recent(self.facts.template_known_at) else None
+
+    def left_for(self, missing: Reason) -> timedelta:
+        """Say how long to leave it to others: about as long as nobody was seen who knows what is missing."""
+        facts = self.facts
+        known_at = facts.template_known_at if missing in _NOT_HERE else facts.sender_known_at
+        return min(max(self.now - (known_at or self.now), _LEFT_AT_LEAST), _LEFT_AT_MOST)
+
+    def _is_recent(self, known_at: datetime | None) -> bool:
+        return known_at is not None and self.now < known_at + _KNOWN_FOR
 
     def start_by(self, send: Send, permit: Permit, monotonic: float) -> float:
         """Say until when the POST may start, in monotonic seconds.

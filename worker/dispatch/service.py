@@ -174,6 +174,7 @@ class Dispatcher:
                 async with asyncio.timeout(_LAST_SECONDS):
                     await self._settlements.drained()
             await end_tasks(background)
+            await self._duties.end()
             self._ended.set()
 
     async def stop(self, grace: float | None = None) -> None:

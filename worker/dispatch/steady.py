@@ -42,6 +42,10 @@ class Health:
             self._failing.discard(part)
             self._log.info("recovered", part=part)
 
+    def given_up(self, part: str) -> None:
+        """Note that nobody tries a part any more, so that nobody would find that it works again."""
+        self._failing.discard(part)
+
 
 class Patience:
     """Tries calls again until they succeed, with growing pauses and jitter. `chance` draws evenly from 0 to 1."""
@@ -54,6 +58,14 @@ class Patience:
         self, part: str, call: Callable[[], Awaitable[Answer]], unless: Callable[[], bool] = lambda: False
     ) -> Answer | None:
         """Call until it succeeds, for ever; None when `unless` became true after a failure."""
+        try:
+            return await self._insist(part, call, unless)
+        finally:
+            self._health.given_up(part)
+
+    async def _insist(
+        self, part: str, call: Callable[[], Awaitable[Answer]], unless: Callable[[], bool]
+    ) -> Answer | None:
         failures = 0
         while True:
             try:

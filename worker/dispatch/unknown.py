@@ -6,8 +6,9 @@ from typing import Final
 
 from policies.rules import Rules
 from sendwindow.codec import decode_job
+from sendwindow.connect import RETRIED
 from sendwindow.contract import SendMessage
-from sendwindow.errors import UnreadableJob
+from sendwindow.errors import NotDurable, UnreadableJob
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.dispatch.evidence import (
     DOUBT,
@@ -38,6 +39,9 @@ BATCH: Final = 20
 
 _AGAIN_AFTER_MS: Final = 30_000
 """An attempt taken and not resolved, because its worker died or the budget ran out, comes back after this."""
+
+_MOST_ERRORS: Final = 8
+"""Errors for which no absence of the store accounts, after which an attempt is left to a later turn."""
 
 _REQUESTS_EACH: Final = 3
 """Two to prove a sender's list, one for the attempt's own; more pages are rare and go into debt."""
@@ -132,8 +136,23 @@ class Search:
             self._note(attempt, verdict.reason, stage, sid=None, acted=acted == [True])
 
     async def _insist(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """Ask until the store answers: what it did already it would not hand out, nor tell, in a later turn."""
-        return await self.patience.insist("search", call)
+        """Ask until the store answers: what it did already it would not hand out, nor tell, in a later turn.
+
+        None when it is there and answers one error after the other: the rest of the turn must not wait for this one.
+        """
+        errors = 0
+
+        async def ask() -> Answer:
+            nonlocal errors
+            try:
+                return await call()
+            except (*RETRIED, NotDurable):
+                raise
+            except Exception:
+                errors += 1
+                raise
+
+        return await self.patience.insist("search", ask, unless=lambda: errors >= _MOST_ERRORS)
 
     def _note(self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None, acted: bool) -> None:
         if not acted:

@@ -15,7 +15,8 @@ ANY = "*"
 
 def parse_facts(reply: Sequence[object]) -> StoredFacts:
     """Read the array that `facts_of` in `lua/` builds."""
-    digest, person, sender, account, template, tag, content_sid, registered = reply
+    digest, person, sender, account, template, tag, content_sid, *registered = reply
+    by_account, sender_at, template_at = (_text(each) for each in registered)
     return StoredFacts(
         person_digest=_text(digest),
         person=_person(_fields(person)),
@@ -24,7 +25,9 @@ def parse_facts(reply: Sequence[object]) -> StoredFacts:
         template=read_state(_fields(template)),
         tag=_tag(_fields(tag)),
         content_sid=_text(content_sid),
-        registered=_text(registered),
+        registered=by_account,
+        sender_known_at=_known(sender_at),
+        template_known_at=_known(template_at),
     )
 
 
@@ -36,6 +39,10 @@ def _fields(value: object) -> Sequence[Field]:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _known(text: str) -> datetime | None:
+    return from_ms(int(text)) if text else None
 
 
 def _instant(value: Field) -> datetime | None:

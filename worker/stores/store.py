@@ -109,16 +109,20 @@ class Store:
         contents: Mapping[tuple[str, str], str] = _NONE,
         *,
         services: Mapping[str, str] = _NONE,
+        overwrite: bool = True,
     ) -> None:
         """Tell the store what names stand for; claims look it up.
 
         `accounts`: sender → account. `services`: sender → messaging service, of those that are in one.
         `contents`: (template, language or "") → the ContentSid it is sent by.
+        `overwrite` False: what names stand for already stays; that they are known here is noted all the same.
         """
         senders = [(name, account, services.get(name, "")) for name, account in sorted(accounts.items())]
         templates = [("|".join(name), content_sid) for name, content_sid in sorted(contents.items())]
         if senders or templates:
-            await self._calls.run_durably(_SENDERS, [len(senders), *flat([*senders, *templates])])
+            await self._calls.run_durably(
+                _SENDERS, [len(senders), "1" if overwrite else "", *flat([*senders, *templates])]
+            )
 
     async def now(self) -> datetime:
         """Read the store's clock, sandbox offset included."""

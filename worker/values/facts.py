@@ -20,8 +20,9 @@ class StoredState:
 class StoredFacts:
     """The stored half of `policies.facts.Facts`; the configured half is joined in `worker/dispatch/facts.py`.
 
-    `content_sid`: of what `template` is the state. `registered`: the account that the last process to start knew the
-    sender by, of which a claim's facts are; empty when none knew it.
+    `content_sid`: of what `template` is the state. `registered`: the account that the last worker to start knew the
+    sender by, of which a claim's facts are; empty when none knew it, or the store lost it. `sender_known_at`,
+    `template_known_at`: when a living process last knew the sender by that account, and the template.
     """
 
     person_digest: str
@@ -32,3 +33,5 @@ class StoredFacts:
     tag: TagFact = TagFact()
     content_sid: str = ""
     registered: str = ""
+    sender_known_at: datetime | None = None
+    template_known_at: datetime | None = None

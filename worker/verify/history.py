@@ -35,7 +35,7 @@ class Book:
 
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
-    sandbox's callbacks with their answers.
+    sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep.
     """
 
     histories: dict[str, History] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Book:
     told: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     consents: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
+    missing: int = 0
     last_t: float = 0.0
 
     @property
@@ -65,6 +66,8 @@ def open_book(evidence: Evidence) -> Book:
         book.events[event] += 1
         if event in _DROPPED:
             continue
+        if event == "gap":
+            book.missing += line.get("lines") or 0
         _file(book, event, line)
         message_id = line.get("id") or by_sid.get(line.get("sid") or "")
         if message_id is not None:

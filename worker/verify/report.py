@@ -44,13 +44,17 @@ class Promise:
 
 @dataclass(slots=True)
 class Report:
-    """The result. `histories`: message id → its lines, for the offenders shown. `not_judged`: rule → how often, why."""
+    """The result. `histories`: message id → its lines, for the offenders shown. `not_judged`: rule → how often, why.
+
+    `missing`: lines that journals could not keep, and that nothing here is judged by.
+    """
 
     promises: tuple[Promise, ...]
     counts: Counts
     histories: Mapping[str, list[Line]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     not_judged: Mapping[str, str] = field(default_factory=dict)
+    missing: int = 0
 
     @property
     def ok(self) -> bool:
@@ -82,7 +86,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "counts": asdict(report.counts),
         "unreadable": list(report.unreadable),
         "histories": {name: list(lines) for name, lines in report.histories.items()},
-        "not_judged": {"P5": P5_NOTE, **report.not_judged},
+        "not_judged": {"P5": P5_NOTE, **_not_judged(report)},
     }
 
 
@@ -97,9 +101,14 @@ def render(report: Report, console: Console) -> None:
     for name, value in asdict(report.counts).items():
         _say(console, f"  {name:<22} {_counted(value)}")
     _say(console, "")
-    for rule, why in report.not_judged.items():
+    for rule, why in _not_judged(report).items():
         _say(console, f"  not judged: {rule}: {why}")
     _say(console, f"  {P5_NOTE}")
+
+
+def _not_judged(report: Report) -> dict[str, str]:
+    gap = {"gap": f"{report.missing} lines could be neither written nor kept in memory"} if report.missing else {}
+    return {**report.not_judged, **gap}
 
 
 def _counted(value: object) -> str:

@@ -44,6 +44,7 @@ def verify(paths: Iterable[Path], options: Options = Options()) -> Report:  # no
         counts=count(evidence, case, lost),
         histories=_histories(book, judged, options.shown),
         unreadable=tuple(evidence.unreadable),
+        missing=book.missing,
         not_judged={
             rule: f"{times} of {len(book.posts)} POSTs: {WITNESSES[rule]}" for rule, times in case.unjudged.items()
         },

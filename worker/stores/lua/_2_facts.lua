@@ -1,11 +1,12 @@
 -- What a decision looks at, as compact arrays. Reads only.
 
--- Revision, state, until and reason of a sender, account or template. What has lapsed is left out. `service`, `account`: a sender's, not told.
+-- Revision, state, until and reason of a sender, account or template. What has lapsed is left out.
+-- Not told: `service` and `account`, a sender's, and `at`, when a living process last knew it.
 local function stored(key, now)
-  local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a')
+  local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a', 'at')
   local ends = tonumber(got[3] or '0')
   if ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
-  return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6] }
+  return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6], at = got[7] }
 end
 
 -- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
@@ -38,7 +39,8 @@ local function tag_of(sender, id, now)
 end
 
 -- `template` is a ContentSid; the reader is told which, as it may know another. `cache` spares reading the same sender, account or
--- template twice in one call. The facts are of `account`; the last one is that which the sender is registered with by now.
+-- template twice in one call. The facts are of `account`; the last three: the account that the sender is registered with by now, and when
+-- a living worker last knew sender and template.
 local function facts_of(id, digest, sender, account, template, now, cache)
   local function once(kind, name)
     if name == '' then return { '0', '', '', '' } end
@@ -46,9 +48,9 @@ local function facts_of(id, digest, sender, account, template, now, cache)
     if not cache[key] then cache[key] = stored(key, now) end
     return cache[key]
   end
-  local from = once('sender', sender)
+  local from, content = once('sender', sender), once('template', template)
   return {
     digest, person_of(digest, sender, from.service, account, now), from, once('account', account),
-    once('template', template), tag_of(sender, id, now), template, from.account or '',
+    content, tag_of(sender, id, now), template, from.account or '', from.at or '', content.at or '',
   }
 end

@@ -42,6 +42,34 @@ local function opt_out(digest, account, sender, at, line)
   return true
 end
 
+-- The senders of a messaging service whose stop was written along with the service's: both have one date.
+local function stopped_along(digest, account, service, at)
+  local found = {}
+  local fields = redis.call('HGETALL', K.person(digest))
+  for index = 1, #fields, 2 do
+    local of, sender = string.match(fields[index], '^o:([^|]*)|(.*)$')
+    local is_along = of == account and fields[index + 1] == at and sender ~= service
+    if is_along and stop_scope(sender) == service then found[#found + 1] = sender end
+  end
+  return found
+end
+
+-- Twilio refused this very sender: the service's stop is also its own, and stays with it when it leaves the service.
+-- `before`: the date of the service's stop until now. Changes nothing where a later START outranked the refusal.
+local function stop_sender(who, service, before)
+  local key, scope = K.person(who.digest), 'o:' .. who.account .. '|'
+  local at = redis.call('HGET', key, scope .. service)
+  if not at then return end
+  for _, sender in ipairs(stopped_along(who.digest, who.account, service, before)) do
+    redis.call('HSET', key, scope .. sender, at)
+  end
+  local own = redis.call('HGET', key, scope .. who.sender)
+  if own and tonumber(own) >= tonumber(at) then return end
+  -- What was withdrawn at the sender alone keeps a date of its own: a START at another sender must not undo it.
+  redis.call('HSET', key, scope .. who.sender, own and int(tonumber(at) + 1) or at)
+  bump(key)
+end
+
 -- Undoes withdrawals at or before `at`: what was granted before them counts again. Answers whether one was undone.
 local function opt_in(digest, account, senders, at)
   local key = K.person(digest)
@@ -51,6 +79,9 @@ local function opt_in(digest, account, senders, at)
     local got = redis.call('HMGET', key, 'o:' .. scope, 's:' .. scope)
     if got[1] and tonumber(got[1]) < at then
       redis.call('HDEL', key, 'o:' .. scope)
+      for _, along in ipairs(stopped_along(digest, account, sender, got[1])) do
+        redis.call('HDEL', key, 'o:' .. account .. '|' .. along)
+      end
       undone = true
     end
     if tonumber(got[2] or '0') < at then redis.call('HSET', key, 's:' .. scope, int(at)) end
@@ -101,7 +132,9 @@ local EFFECTS = {
     local scope = effect.sender_only and stop_scope(who.sender) or '*'
     local line = { at = at, granted = false, account = who.account, source = 'provider', evidence = effect.evidence }
     if effect.sender_only then line.sender = scope end
+    local before = redis.call('HGET', K.person(who.digest), 'o:' .. who.account .. '|' .. scope)
     if opt_out(who.digest, who.account, scope, at, line) then count('opted_out:provider') end
+    if effect.sender_only then stop_sender(who, scope, before) end
   end,
   pause_sender = function(effect, who, now)
     pause(K.sender(who.sender), now + effect.ms, effect.reason)

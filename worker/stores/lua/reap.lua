@@ -2,6 +2,7 @@
 -- ARGV: request id, limit, when to look for evidence of a lost attempt (ms from now), lease (ms).
 -- Answers for each: id, stage, attempt.
 local ALONE = 3
+local LEAST_GRACE = 5000
 local now = clock()
 
 -- Whatever a worker held when it crashed is a suspect from now on, and claimed alone.
@@ -41,19 +42,20 @@ local function posting(id, row)
 end
 
 -- Whoever works asks every half lease and renews every third of one. When nobody asked for two thirds, the store was away and leases ran
--- out unrenewed: whoever still holds messages gets one lease to record what it knows. Otherwise each outage would make unknowns, and
--- after a few of them dead letters. Never twice without a turn between, and without the sandbox's offset: a moved clock is no outage.
+-- out unrenewed: whoever still holds messages gets one lease, five seconds at the least, to record what it knows. Otherwise each outage
+-- would make unknowns, and after a few of them dead letters. Never twice without a turn between, and without the sandbox's offset: a moved clock is no outage.
 local function holders_come_first()
   local time = redis.call('TIME')
   local at, lease = time[1] * 1000 + time[2] / 1000, tonumber(ARGV[4])
+  local grace = math.max(lease, LEAST_GRACE)
   local got = redis.call('HMGET', K.meta, 'reap_at', 'reap_from')
   local last, from = tonumber(got[1] or ''), tonumber(got[2] or '0')
   if not last or math.abs(at - last) > lease / 4 then redis.call('HSET', K.meta, 'reap_at', int(at)) end
   if last and last >= from and at - last > lease * 0.65 then
-    from = at + lease
+    from = at + grace
     redis.call('HSET', K.meta, 'reap_from', int(from))
   end
-  return from > at and from <= at + lease
+  return from > at and from <= at + grace
 end
 
 return once(ARGV[1], function()
