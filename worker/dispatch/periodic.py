@@ -1,5 +1,6 @@
 """The periodic work of a partition as arq cron jobs on a queue of their own: each runs on one worker of the fleet."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Final
 from arq.connections import ArqRedis
 from arq.cron import CronJob, cron
 from arq.worker import Worker
+from redis.asyncio import Redis
 
 from sendwindow.codec import arq_deserializer
 from sendwindow.connect import connect, disconnect
@@ -79,7 +81,17 @@ async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
     finally:
         # arq's own close() waits for its jobs and raises their cancellation here.
         await end_tasks(worker.tasks.values())
-        await disconnect(store)
+        await _closed(store)
+
+
+async def _closed(store: Redis) -> None:
+    """Close the connections, also when a stop cancels this while the store is going away."""
+    closing = asyncio.create_task(disconnect(store))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await closing
+        raise
 
 
 def _wall_ahead() -> float:
