@@ -54,7 +54,8 @@ class Keys:
         """HASH: facts about the whole store.
 
         schema, profile (`live` or `sandbox`), person_key (fingerprint), offset_ms (sandbox only), pressure (0..100),
-        full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects).
+        full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects), reap_at (last asked),
+        reap_from (not before), reap_graces (how often put off in a row).
         """
         return self._key("meta")
 

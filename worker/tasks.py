@@ -1,7 +1,7 @@
 """Ends background work for good."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final
 
 _CANCEL_AGAIN: Final = 0.1
@@ -20,3 +20,21 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN)
     await asyncio.gather(*every, return_exceptions=True)
+
+
+async def see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end, however often this is cancelled meanwhile; then raise that cancellation.
+
+    For what must not be left half done, such as closing connections: `end_tasks` cancels again and again, and a shield
+    alone holds only once.
+    """
+    task = asyncio.ensure_future(work)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        raise cancellation
+    task.result()

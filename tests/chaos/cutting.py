@@ -40,7 +40,10 @@ class Cut:
 
 
 class Proxy:
-    """One way to a store. `open` or not; `cuts` are used up in order by the replies of the scripts they name."""
+    """One way to a store. `open` or not; `cuts` are used up in order by the replies of the scripts they name.
+
+    `muted`: once a connection asks for such a command, it gets no answer any more.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
@@ -48,7 +51,9 @@ class Proxy:
         self.done: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.cut_happened = asyncio.Event()
+        self.was_muted = asyncio.Event()
         self.closes_after_cut = False
+        self.muted: frozenset[bytes] = frozenset()
         self._names = {script.sha.encode(): name for name, script in scripts().items()}
         self._is_open = True
         self._connections: set[asyncio.Task[None]] = set()
@@ -111,6 +116,9 @@ class Proxy:
     async def _requests(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, cut: list[Cut]) -> None:
         with suppress(OSError):
             while request := await reader.read(1 << 20):
+                if any(command in request for command in self.muted):
+                    self.was_muted.set()
+                    await asyncio.Event().wait()
                 name = next((name for sha, name in self._names.items() if sha in request), None)
                 if name is not None:
                     self.seen[name] += 1

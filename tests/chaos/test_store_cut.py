@@ -1,14 +1,19 @@
 """The connection to the store cut at any byte of a reply, after the script has run: nothing twice, nothing lost."""
 
+import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sendwindow.keys import Keys
 from tests.chaos.cutting import WHOLE, Cut, Proxy, load_all, proxied
 from tests.chaos.scene import Scene, until
-from tests.chaos.sentinel import StoreServer, one_server
+from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
 from tests.chaos.staging import staged
+from worker.dispatch.periodic import Duty, run_periodic
+from worker.tasks import end_tasks
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[StoreServer]:
 async def _cut(scene: Scene, proxy: Proxy, script: str) -> None:
     """Cut the script's next replies, one at each offset, while messages flow."""
     proxy.cuts = [Cut(script, after) for after in OFFSETS]
-    while proxy.cuts:
+    while proxy.done[script] < len(OFFSETS):
         await scene.send(3)
         await scene.until_ended()
 
@@ -38,7 +43,6 @@ async def test_any_reply_to_a_worker_may_be_cut(server: StoreServer, tmp_path: P
         async with scene.worker(proxy.url) as worker:
             for script in ("claim", "admit", "settle", "renew", "reap"):
                 await _cut(scene, proxy, script)
-                assert proxy.done[script] == len(OFFSETS)
             await until(lambda: worker.ready, "the worker did not recover")
         report = await scene.judge()
     assert report.counts.ends == {"accepted": len(scene.sent)}
@@ -96,3 +100,22 @@ async def test_a_stop_outranks_a_permit_whose_reply_was_lost(server: StoreServer
             await scene.until_ended()
         report = await scene.judge(unposted=True)
     assert report.counts.ends == {"refused": 1}
+
+
+async def test_periodic_work_that_is_stopped_leaves_no_connection_behind(server: StoreServer) -> None:
+    """Cancelled again and again while the store answers nothing: whatever is not closed warns, and fails the test."""
+
+    async def work() -> None:
+        pass
+
+    async with proxied(server.address) as proxy:
+        proxy.muted = frozenset({b"EXISTS", b"UNWATCH"})
+        running = asyncio.create_task(run_periodic(proxy.url, Keys("p0"), (Duty("test", 1, work),)))
+        async with asyncio.timeout(HANG_GUARD):
+            await proxy.was_muted.wait()
+            proxy.was_muted.clear()
+            running.cancel()
+            await proxy.was_muted.wait()
+        await end_tasks([running])
+        assert running.cancelled()
+    gc.collect()

@@ -27,7 +27,7 @@ from tests.worker.stores_world import (
 )
 from worker.stores.store import Store
 from worker.values.admissions import Cancelled, Lost, Permit, Stale
-from worker.values.claims import Claimed, Suspects
+from worker.values.claims import CRASHES_IN_COMPANY, Claimed, Suspects
 from worker.values.people import Inbound
 from worker.values.settlements import Result, SettleAccepted, SettleAgain, SettleEnd
 from worker.values.unknowns import Resolution, SettleUnresolved
@@ -133,7 +133,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     def claim(self, worker: int, limit: int, suspects: Suspects) -> None:
         """Suspects go alone, to who asks for them; whatever they do, the others are handed out."""
         due = {name for name, one in self.model.items() if one.stage in DUE}
-        suspected = {name for name in due if self.model[name].crashes}
+        suspected = {name for name in due if self.model[name].crashes >= CRASHES_IN_COMPANY}
         batch = self.do(self.stores[worker].ledger.claim(limit, suspects)).claimed
         taken = {one.message_id for one in batch}
         assert taken <= due
@@ -293,7 +293,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             return "unknown"
         if one.is_cancelled:
             return "cancelled"
-        return "dead" if one.crashes > 3 else "queued"
+        return "dead" if one.crashes >= CRASHES_IN_COMPANY + 3 else "queued"
 
     @stateful.precondition(lambda self: self.model)
     @stateful.rule(data=st.data())
@@ -356,7 +356,9 @@ class StoreMachine(stateful.RuleBasedStateMachine):
                 "accepted": set(),
             }.get(one.stage, set() if one.stage in DISPATCH_ENDS else {"lane"})
             found = places.get(name, set()) - {"undelivered"}
-            assert found == expected or (one.crashes and expected == {"lane"} and found == {"suspects"}), (name, one)
+            assert found == expected or (
+                one.crashes >= CRASHES_IN_COMPANY and expected == {"lane"} and found == {"suspects"}
+            ), (name, one)
 
     async def _places(self) -> dict[str, set[str]]:
         keys, redis = self.world.keys, self.world.redis

@@ -30,7 +30,7 @@ from tests.worker.stores_world import (
     opened,
 )
 from worker.stores.calls import Calls
-from worker.values.claims import Suspects
+from worker.values.claims import CRASHES_IN_COMPANY, Suspects
 from worker.values.effects import CloseWindow, OptOut, PauseSender, SetTag, SuppressAddress
 from worker.values.people import ConsentEntry
 from worker.values.settlements import SettleAccepted, SettleAgain
@@ -97,13 +97,15 @@ async def _adopted(world: World) -> None:
 
 
 async def _suspected(world: World, message_id: str) -> None:
-    """The first in its lane crashes a worker, is set apart while others are claimed, then claimed and given back."""
-    await world.claim_one()
-    await world.later(seconds=20)
-    await world.store.ledger.reap(10)
+    """The first in its lane crashes two workers, is set apart while others are claimed, then claimed and given back."""
+    for _ in range(CRASHES_IN_COMPANY):
+        held = await world.claim(10)
+        await world.store.ledger.release([(one.message_id, one.fence) for one in held if one.message_id != message_id])
+        await world.later(seconds=20)
+        await world.store.ledger.reap(10)
     others = await world.claim(10, Suspects.NEVER)
     (suspect,) = await world.claim(10)
-    assert (suspect.message_id, suspect.crashes) == (message_id, 1)
+    assert (suspect.message_id, suspect.crashes) == (message_id, CRASHES_IN_COMPANY)
     await world.store.ledger.release([(one.message_id, one.fence) for one in (*others, suspect)])
 
 

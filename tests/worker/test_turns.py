@@ -10,7 +10,7 @@ from worker.values.claims import ClaimBatch, Suspects
 
 NOTHING = ClaimBatch((), datetime(2026, 11, 21, tzinfo=UTC), None)
 CALLED = replace(NOTHING, is_called=True)
-A_SUSPECT: Any = SimpleNamespace(crashes=1)
+A_SUSPECT: Any = SimpleNamespace(is_suspect=True)
 SUSPECT = replace(NOTHING, claimed=(A_SUSPECT,))
 
 

@@ -86,7 +86,7 @@ class Claimer:
     @property
     def _room(self) -> int:
         """How many more to hold: none beside a suspect, none while the hands are emptied for one."""
-        if self._held and (self._turns.is_on or any(held.claimed.crashes for held in self._held)):
+        if self._held and (self._turns.is_on or any(held.claimed.is_suspect for held in self._held)):
             return 0
         room = self._most - len(self._held)
         return room if room >= self._least_room else 0

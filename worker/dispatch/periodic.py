@@ -1,6 +1,5 @@
 """The periodic work of a partition as arq cron jobs on a queue of their own: each runs on one worker of the fleet."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from arq.connections import ArqRedis
 from arq.cron import CronJob, cron
 from arq.worker import Worker
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from sendwindow.codec import arq_deserializer
 from sendwindow.connect import connect, disconnect
 from sendwindow.keys import Keys
 from worker import clock
-from worker.tasks import end_tasks
+from worker.tasks import end_tasks, see_through
 
 _POLL_SECONDS: Final = 0.5
 _JOB_SECONDS: Final = 120
@@ -33,6 +33,24 @@ class Duty:
     name: str
     every: int
     work: Callable[[], Awaitable[None]]
+
+
+class _Pipeline(Pipeline):
+    """Lets go of its connection also when a stop cancels the reset; redis-py keeps it, and complains when dropped.
+
+    The connection itself is closed with its pool.
+    """
+
+    async def reset(self) -> None:
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]  # redis-py 5 has no types here
+        finally:
+            self.connection = None
+
+
+class _Pool(ArqRedis):
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:  # noqa: FBT001, FBT002  # redis-py's signature
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class _Worker(Worker):
@@ -56,7 +74,7 @@ async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
     starts it again.
     """
     store = connect(url, budget=0)
-    pool = ArqRedis(
+    pool = _Pool(
         store.connection_pool,
         job_serializer=_serialize,
         job_deserializer=arq_deserializer,
@@ -79,19 +97,13 @@ async def run_periodic(url: str, keys: Keys, duties: tuple[Duty, ...]) -> None:
     try:
         await worker.main()
     finally:
-        # arq's own close() waits for its jobs and raises their cancellation here.
-        await end_tasks(worker.tasks.values())
-        await _closed(store)
+        await see_through(_end(worker, store))
 
 
-async def _closed(store: Redis) -> None:
-    """Close the connections, also when a stop cancels this while the store is going away."""
-    closing = asyncio.create_task(disconnect(store))
-    try:
-        await asyncio.shield(closing)
-    except asyncio.CancelledError:
-        await closing
-        raise
+async def _end(worker: Worker, store: Redis) -> None:
+    # arq's own close() waits for its jobs and raises their cancellation here.
+    await end_tasks(worker.tasks.values())
+    await disconnect(store)
 
 
 def _wall_ahead() -> float:

@@ -1,4 +1,4 @@
-"""When a worker empties its hands for suspects, messages that crashed a worker: half of a busy one's time at most."""
+"""When a worker empties its hands for suspects, which two workers crashed with: half of its time at most."""
 
 import math
 from typing import Final

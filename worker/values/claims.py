@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sendwindow.vocabulary import OnUnknown, Stage
 from worker.values.facts import StoredFacts
 
+CRASHES_IN_COMPANY: Final = 2
+"""How many workers may crash with a message in hand before it is a suspect; the store's scripts say the same."""
+
 
 class Suspects(StrEnum):
-    """Whether a claim may hand out a suspect: a message that crashed a worker, or was held by one that crashed.
+    """Whether a claim may hand out a suspect: a message that two workers in a row held when they crashed.
 
     It goes alone, to a worker that holds nothing: never, before everything else, or only while nothing else is due.
     """
@@ -39,6 +43,11 @@ class Claimed:
     enqueued_at: datetime
     tries: int = 0
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is claimed alone, as the claim script sees it."""
+        return self.crashes >= CRASHES_IN_COMPANY
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimBatch:
@@ -55,7 +64,7 @@ class ClaimBatch:
     @property
     def has_suspect(self) -> bool:
         """Whether it is a suspect, which nothing else is claimed beside."""
-        return any(one.crashes for one in self.claimed)
+        return any(one.is_suspect for one in self.claimed)
 
 
 @dataclass(frozen=True, slots=True)

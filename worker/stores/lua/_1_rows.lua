@@ -3,6 +3,10 @@
 local DAY = 86400000
 local ANSWERED_FOR = 60000
 
+-- How many workers may crash with a message in hand before it is a suspect, claimed alone; and how many more while it is.
+local CRASHES_IN_COMPANY = 2
+local CRASHES_ALONE = 3
+
 -- One place to look a person up: aliases between a phone and a BSUID will be followed here.
 local function resolve(digest)
   return digest

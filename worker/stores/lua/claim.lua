@@ -1,5 +1,5 @@
 -- Takes up to `limit` due messages over all ready lanes: the lane with the lowest virtual time first, at most QUANTUM at once.
--- A suspect (a message that crashed a worker) leaves its lane for a list of its own, from which each is handed out alone.
+-- A suspect (a message two workers crashed with) leaves its lane for a list of its own, from which each is handed out alone.
 -- Repeated with the same request id, it answers the same messages as long as their leases hold.
 -- ARGV: worker id, request id, limit, lease (ms), inner and outer block of the person key,
 --   suspects ('never', 'first', 'last': only while nothing else is due).
@@ -99,7 +99,7 @@ end
 local OPEN = { queued = true, waiting = true, retrying = true }
 
 local function is_suspect(row)
-  return tonumber(row.k or '0') > 0
+  return tonumber(row.k or '0') >= CRASHES_IN_COMPANY
 end
 
 local function set_apart(id, row)

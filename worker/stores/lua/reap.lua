@@ -1,21 +1,25 @@
 -- Moves on messages whose lease ran out.
 -- ARGV: request id, limit, when to look for evidence of a lost attempt (ms from now), lease (ms).
 -- Answers for each: id, stage, attempt.
-local ALONE = 3
 local LEAST_GRACE = 5000
+local GRACES = 5
 local now = clock()
 
--- Whatever a worker held when it crashed is a suspect from now on, and claimed alone.
+-- Whatever a worker held when it crashed may have been the cause. Twice so, it is a suspect.
 local function blame(id, row)
   row.k = redis.call('HINCRBY', K.row(id), 'k', 1)
   return row.k
 end
 
--- No intent was written, so nothing was sent: back to the lane. One that crashes its worker three times alone is poison.
+local function is_poison(crashes)
+  return crashes >= CRASHES_IN_COMPANY + CRASHES_ALONE
+end
+
+-- No intent was written, so nothing was sent: back to the lane, unless it is poison.
 local function claimed(id, row)
   local crashes = blame(id, row)
   note(id, now, 'lease_lost', '"crashes":' .. crashes)
-  if crashes > ALONE and not row.x then
+  if is_poison(crashes) and not row.x then
     end_message(id, row, 'dead', 'poison', nil, now)
   else
     requeue(id, row, 'queued', 'lease_lost', now, now)
@@ -31,7 +35,7 @@ local function posting(id, row)
   leave(id, row)
   local crashes = blame(id, row)
   redis.call('HSET', K.row(id), 's', 'unknown', 'r', 'outcome_crash')
-  if crashes > ALONE and row.u ~= 'hold' then
+  if is_poison(crashes) and row.u ~= 'hold' then
     -- It kills whoever posts it: unless evidence ends it, it is a dead letter, whatever its rule was.
     redis.call('HSET', K.row(id), 'u', 'never')
   end
@@ -43,19 +47,22 @@ end
 
 -- Whoever works asks every half lease and renews every third of one. When nobody asked for two thirds, the store was away and leases ran
 -- out unrenewed: whoever still holds messages gets one lease, five seconds at the least, to record what it knows. Otherwise each outage
--- would make unknowns, and after a few of them dead letters. Never twice without a turn between, and without the sandbox's offset: a moved clock is no outage.
+-- would make unknowns, and after a few of them dead letters. So does each further gap, as a store may come back more than once; but after
+-- five in a row there is a turn, so that a fleet too slow to ask in time still moves on. By the real clock: moving the sandbox's is no outage.
 local function holders_come_first()
   local time = redis.call('TIME')
   local at, lease = time[1] * 1000 + time[2] / 1000, tonumber(ARGV[4])
   local grace = math.max(lease, LEAST_GRACE)
-  local got = redis.call('HMGET', K.meta, 'reap_at', 'reap_from')
-  local last, from = tonumber(got[1] or ''), tonumber(got[2] or '0')
+  local got = redis.call('HMGET', K.meta, 'reap_at', 'reap_from', 'reap_graces')
+  local last, from, graces = tonumber(got[1] or ''), tonumber(got[2] or '0'), tonumber(got[3] or '0')
   if not last or math.abs(at - last) > lease / 4 then redis.call('HSET', K.meta, 'reap_at', int(at)) end
-  if last and last >= from and at - last > lease * 0.65 then
+  if last and at - last > lease * 0.65 and graces < GRACES then
     from = at + grace
-    redis.call('HSET', K.meta, 'reap_from', int(from))
+    redis.call('HSET', K.meta, 'reap_from', int(from), 'reap_graces', int(graces + 1))
   end
-  return from > at and from <= at + grace
+  if from > at and from <= at + grace then return true end
+  if graces > 0 then redis.call('HDEL', K.meta, 'reap_graces') end
+  return false
 end
 
 return once(ARGV[1], function()
