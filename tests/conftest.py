@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import redis
 from hypothesis import settings
 from redis.asyncio import Redis
 
@@ -38,9 +39,11 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Embed
 
 
 @pytest.fixture
-def store(_server: embedded.EmbeddedStore) -> StoreUnderTest:
-    """A real store and a partition that no other test uses."""
-    return StoreUnderTest(_server.url, f"t{next(_numbers)}")
+def store(_server: embedded.EmbeddedStore) -> Iterator[StoreUnderTest]:
+    """A real store and a partition that no other test uses. Emptied afterwards: some tests read all of it."""
+    yield StoreUnderTest(_server.url, f"t{next(_numbers)}")
+    with redis.Redis.from_url(_server.url) as connection:
+        connection.flushall()
 
 
 @pytest_asyncio.fixture

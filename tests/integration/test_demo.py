@@ -199,7 +199,7 @@ def leftovers(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 @pytest.mark.parametrize("first", ["played over a day", "accepted"], ids=["at the start", "in the middle"])
 def test_an_interrupted_demo_cleans_up(root: Path, short_path: Path, number: signal.Signals, first: str) -> None:
     """Ctrl-C or SIGTERM: exit 130, every process ends and the folder with the store is gone."""
@@ -209,6 +209,7 @@ def test_an_interrupted_demo_cleans_up(root: Path, short_path: Path, number: sig
         assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
 
 
+@pytest.mark.long
 def test_an_impatient_person_does_not_cut_the_clean_up_short(root: Path, short_path: Path) -> None:
     """A second signal while the demo stops changes nothing: it ends soon anyway, and leaves nothing behind."""
     with playing(root, short_path, "accepted") as process:
@@ -218,6 +219,7 @@ def test_an_impatient_person_does_not_cut_the_clean_up_short(root: Path, short_p
         assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
 
 
+@pytest.mark.long
 def test_a_demo_in_the_background_of_a_script_can_be_stopped(root: Path, short_path: Path) -> None:
     """A shell without job control lets such a process ignore SIGINT; SIGTERM must end it all the same."""
     with playing(root, short_path, "accepted", "sh", "-c", 'trap "" INT; exec "$@"', "sh") as process:
@@ -226,6 +228,7 @@ def test_a_demo_in_the_background_of_a_script_can_be_stopped(root: Path, short_p
         assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
 
 
+@pytest.mark.long
 def test_a_demo_whose_reader_goes_away_cleans_up(root: Path, short_path: Path) -> None:
     """As in `./run demo | head -1`: it ends without a stack trace, with the code for that, and leaves nothing."""
     with playing(root, short_path, "played over a day") as process:

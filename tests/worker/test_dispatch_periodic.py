@@ -40,7 +40,14 @@ class Wall:
             patch.setattr(library, "time", lambda: time.time() + wall.ahead.total_seconds())
 
 
-@pytest.mark.parametrize("ahead", [timedelta(hours=-3), timedelta(hours=3), timedelta(seconds=-10)])
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        timedelta(hours=-3),
+        pytest.param(timedelta(hours=3), marks=pytest.mark.long),
+        pytest.param(timedelta(seconds=-10), marks=pytest.mark.long),
+    ],
+)
 async def test_duties_go_on_when_the_clock_was_set(
     store: Place, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -236,8 +237,10 @@ async def test_a_slow_post_beside_a_suspect_does_not_stop_the_claiming(store: Pl
         await known(world)
         async with world.working():
             await gate.asked.wait()
+            await world.store.switches.pause("sender", "shop", timedelta(hours=1), "63007")
             await world.enqueue("suspect")
             await world.redis.hset(world.store.keys.row("suspect"), "k", CRASHES_IN_COMPANY)
+            await world.store.switches.resume("sender", "shop")
             for number in range(8):
                 await world.enqueue(f"other{number}")
             await world.watch.until(lambda: len(world.watch.stages) == 8)
