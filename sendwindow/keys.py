@@ -207,6 +207,7 @@ ROW_FIELDS: Final = {
     "k": "crashes in a row",
     "x": "1 when cancel was asked for while claimed; nothing is sent after it",
     "rd": "1 when the one re-decision after 63016 was used",
+    "dup": "attempt whose SID was found to be a second copy last",
     "r": "reason of the last step",
     "c": "error code of the last step",
     "sid": "MessageSid of the accepted attempt",

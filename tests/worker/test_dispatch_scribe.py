@@ -67,3 +67,16 @@ def test_a_reply_that_the_store_knows_as_anothers_is_told_as_unproven(tmp_path: 
     told = {"stage": "unknown", "reason": "outcome_unreadable"}
     assert json.loads((tmp_path / "j").read_text()).items() >= {"e": "settled", **told}.items()
     assert [(entry["stage"], entry["reason"]) for entry in capture.entries] == [("unknown", "outcome_unreadable")]
+
+
+def test_a_copy_is_one_warning_with_the_id_alone(tmp_path: Path) -> None:
+    """P3 broken is not found in a counter alone: the log names the message, and nothing else."""
+    capture, journal = LogCapture(), Journal(tmp_path / "j", "w1")
+    log = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    scribe = Scribe(Reports(journal, NullMeter(), log))
+    settlement = Settlement("m1", 7, 2, SettleAccepted("SM2", "queued"), "digest", "shop", "main", posted=True)
+    for has_copy in (True, False):
+        scribe.settled(settlement, Settled(True, Stage.ACCEPTED, has_copy), decision=None, entry=None, seconds=0.1)
+    journal.close()
+    warnings = [entry for entry in capture.entries if entry["log_level"] == "warning"]
+    assert warnings == [{"event": "duplicate", "log_level": "warning", "message_id": "m1"}]

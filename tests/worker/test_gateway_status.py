@@ -89,6 +89,18 @@ async def test_a_callback_that_beats_the_reply_is_kept(store: Place) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_second_copy_is_one_warning(store: Place) -> None:
+    """P3 broken is not found in a counter alone: the log names the message, and nothing else, once."""
+    async with gateway_at(store) as scene:
+        await scene.world.accept(sid=SID)
+        for status in ("sent", "delivered"):
+            assert await scene.twilio.status(status, MessageSid=OTHER_SID) == 204
+        [line] = [line for line in scene.lines if line["event"] == "duplicate"]
+    assert {name for name in line if name not in ("event", "level", "log_level", "message_id")} == set()
+    assert line["message_id"] == "m1"
+
+
+@pytest.mark.asyncio
 async def test_a_message_sent_by_someone_else_is_answered(store: Place) -> None:
     """Without our query, or for an id the store does not have, there is nothing to move; Twilio must not come again."""
     async with gateway_at(store) as scene:

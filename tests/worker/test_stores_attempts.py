@@ -220,3 +220,14 @@ async def test_a_refused_resend_does_not_free_the_page(store: Place) -> None:
         await world.settle(second, ENDED)
         facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
         assert facts.tag.in_flight
+
+
+async def test_whoever_proves_a_copy_is_told(store: Place) -> None:
+    """The second SID of a message, called back or replied, says so; a repeated callback does not."""
+    async with opened(store) as world:
+        second = await world.resent()
+        assert not (await world.callback("sent", "SMone")).is_copy
+        assert (await world.settle(second, SettleAccepted("SMtwo", "queued"))).has_copy
+        assert not (await world.callback("sent", "SMtwo", attempt=2)).is_copy
+        assert (await world.callback("sent", "SMthree", attempt=1)).is_copy
+        assert not (await world.callback("sent", "SMthree", attempt=1)).is_copy

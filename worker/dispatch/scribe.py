@@ -107,6 +107,8 @@ class Scribe:
         if settled.stage is Stage.UNKNOWN and isinstance(settlement.result, SettleAccepted):
             # The store knows the SID as another attempt's: the reply answered some other POST.
             reason = Reason.OUTCOME_UNREADABLE
+        if settled.has_copy:
+            self._log.warning("duplicate", message_id=settlement.message_id)
         if settled.applied:
             self._meter.settled(settled.stage, reason)
         if self._journal.is_on:

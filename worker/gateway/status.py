@@ -59,6 +59,8 @@ class StatusEndpoint:
             wronged, attempt = applied.unbound
             parts.journal.write("unbound", id=wronged, attempt=attempt, sid=report.message_sid)
             parts.log.warning("unbound", message_id=wronged, attempt=attempt, sid=report.message_sid)
+        if applied.is_copy:
+            parts.log.warning("duplicate", message_id=message_id)
         parts.meter.callback(report.status, _effect(applied))
         parts.log.info(
             "callback",

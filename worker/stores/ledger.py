@@ -109,7 +109,10 @@ class LedgerStore:
         if not settlements:
             return []
         answers = await self._calls.run_durably(_SETTLE, flat([settle_arguments(one) for one in settlements]))
-        return [Settled(bool(applied), Stage(stage.decode()) if stage else None) for applied, stage in answers]
+        return [
+            Settled(bool(applied), Stage(stage.decode()) if stage else None, bool(has_copy))
+            for applied, stage, has_copy in answers
+        ]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
         """Renew the leases of (message id, fence); answers the ids that are no longer ours."""

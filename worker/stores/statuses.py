@@ -29,6 +29,7 @@ class StatusStore:
                 message_id=message_id.decode() or None,
                 reopened=bool(reopened),
                 unbound=(wronged.decode(), int(attempt)) if wronged else None,
+                is_copy=bool(is_copy),
             )
-            for known, moved, resolved, reopened, message_id, wronged, attempt in answers
+            for known, moved, resolved, reopened, message_id, wronged, attempt, is_copy in answers
         ]

@@ -81,8 +81,9 @@ class Settled:
     """What became of it.
 
     `applied` False: late (another fence took over); an accepted SID was still kept as evidence. `stage` None: the store
-    has no such message, so nothing was recorded.
+    has no such message, so nothing was recorded. `has_copy`: with this, Twilio is known to have taken it twice.
     """
 
     applied: bool
     stage: Stage | None
+    has_copy: bool = False

@@ -36,7 +36,8 @@ class StatusApplied:
     """`moved`: the status advanced. `resolved`: it proved an unknown attempt. `known`: a message was found.
 
     `reopened`: the failure made it a message to send again, as a new attempt. `unbound`: the message id and attempt
-    that a list had wrongly been taken to show under this SID; its outcome is unknown again.
+    that a list had wrongly been taken to show under this SID; its outcome is unknown again. `is_copy`: Twilio took the
+    message a second time, which is told once.
     """
 
     known: bool
@@ -45,6 +46,7 @@ class StatusApplied:
     message_id: str | None
     reopened: bool = False
     unbound: tuple[str, int] | None = None
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

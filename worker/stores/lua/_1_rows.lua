@@ -75,7 +75,7 @@ local function count(name)
 end
 
 local ROW = {
-  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps',
+  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup',
 }
 
 local function load(id)

@@ -2,7 +2,7 @@
 -- ARGV: for each settlement a JSON object and the rest of its timeline note. The object:
 --   id, fence (text), n, posted, kind accepted|end|again|unknown, sid, status, rank, stage, reason, code, due, delay, on_inbound,
 --   redecided, look, person, sender, account, template, effects
--- Answers for each: applied (1 or 0), stage ('' when there is no such message).
+-- Answers for each: applied (1 or 0), stage ('' when there is no such message), 1 when it proved a copy, else 0.
 local LOOK_AFTER = 15000
 local now = clock()
 
@@ -129,6 +129,10 @@ local function doubted(s)
   return '"n":' .. int(s.n) .. ',"reason":"outcome_unreadable","text":"the reply has the SID of another attempt"'
 end
 
+local function answer(applied, row, s)
+  return { applied, row.s, s.kind == 'accepted' and row.dup == int(s.n) and 1 or 0 }
+end
+
 local answers = {}
 for at = 1, #ARGV, 2 do
   local s, rest = cjson.decode(ARGV[at]), ARGV[at + 1]
@@ -136,15 +140,15 @@ for at = 1, #ARGV, 2 do
   local row = load(id)
   if s.kind == 'accepted' and is_anothers(id, s) then rest = doubted(s) end
   if not row then
-    answers[#answers + 1] = { 0, '' }
+    answers[#answers + 1] = { 0, '', 0 }
   elseif row.f == '-' .. s.fence then
-    answers[#answers + 1] = { 1, row.s }
+    answers[#answers + 1] = answer(1, row, s)
   elseif may_apply(row, s) then
     apply(id, row, s, rest)
-    answers[#answers + 1] = { 1, row.s }
+    answers[#answers + 1] = answer(1, row, s)
   else
     late(id, row, s)
-    answers[#answers + 1] = { 0, row.s }
+    answers[#answers + 1] = answer(0, row, s)
   end
 end
 return answers

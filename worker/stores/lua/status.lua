@@ -1,16 +1,16 @@
 -- Applies status callbacks: binds SIDs to the attempts they name, moves statuses forward only. Duplicates change nothing.
 -- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, life, effects, reopen, evidence.
 -- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
--- that a list had wrongly been taken to show under this SID ('' and 0: none).
+-- that a list had wrongly been taken to show under this SID ('' and 0: none), and whether the SID is a second copy (1 or 0).
 local STOPS = { opt_out = true }
 local now = clock()
 
 -- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
 local function keep(sid, before, update, text)
   local kept = before and decoded(string.sub(before, 2))
-  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0 } end
+  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0, 0 } end
   redis.call('SET', K.sid(sid), '?' .. text, 'PX', DAY)
-  return { 0, 1, 0, 0, '', '', 0 }
+  return { 0, 1, 0, 0, '', '', 0, 0 }
 end
 
 -- An id may be used again once its row is gone: a callback that names an earlier life is about a message nobody has any more.
@@ -75,7 +75,7 @@ local function apply(update, text)
   local row = load(id)
   if not row then return keep(update.sid, found, update, text) end
   if id == update.id and not is_of_this_life(row, update) then
-    return bound and { 0, 0, 0, 0, '', '', 0 } or keep(update.sid, found, update, text)
+    return bound and { 0, 0, 0, 0, '', '', 0, 0 } or keep(update.sid, found, update, text)
   end
   local was = row.s
   attempt = attempt or row.n
@@ -90,7 +90,7 @@ local function apply(update, text)
   -- A failure that comes behind `delivered` moves nothing, but a stop is a stop. Dated by its attempt, it counts once.
   if not moved and #update.effects > 0 then teach(id, row, attempt, update.effects, now, STOPS) end
   local resolved = how == 'accepted' and (was == 'unknown' or was == 'unresolved')
-  return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt }
+  return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt, flag(row.is_copied) }
 end
 
 return once(ARGV[1], function()
