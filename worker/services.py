@@ -216,10 +216,12 @@ async def _connect_patiently(
                 return None
             try:
                 return opening.result()
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, NotDurable) as error:
                 # The error's text may hold the URL and its password: only the kind is told.
                 if not told:
                     remedy = "start Redis, or correct store.url"
+                    if isinstance(error, NotDurable):
+                        remedy = "start the replicas, or lower store.durability"
                     log.warning("store_unreachable", error=type(error).__name__, remedy=remedy)
                 told = True
             await asyncio.wait({stopped}, timeout=RETRY_SECONDS)

@@ -53,6 +53,27 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_sent(pair: Pa
     assert report.counts.posts == 11
 
 
+async def test_a_worker_started_without_its_replica_waits_for_it(pair: Pair, tmp_path: Path) -> None:
+    """Too few replicas at the start are no reason to end: it says what is missing, and works once they are there."""
+    primary, replica = pair
+    async with staged(tmp_path, primary.url, durability="wait:1") as scene:
+        replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
+        worker = scene.process("alone")
+        worker.start()
+        try:
+            log = tmp_path / "alone.log"
+            await until(lambda: "store_unreachable" in log.read_text(), "the worker did not say that it waits")
+            assert "NotDurable" in log.read_text()
+            replica.follow(primary)
+            await scene.send(5)
+            await scene.until_ended()
+            assert worker.is_alive
+        finally:
+            worker.stop()
+        report = await scene.judge()
+    assert report.counts.ends == {"accepted": 5}
+
+
 @pytest.mark.long
 async def test_a_result_is_recorded_for_good_only_with_its_replica(pair: Pair, tmp_path: Path) -> None:
     """The replica goes away while POSTs are under way: their results are kept until it has them too."""

@@ -101,14 +101,16 @@ def test_many_consents_come_as_lines_and_bad_ones_are_told(
         json.dumps({"address": BERT, "at": AT, "purpose": "marketing", "wording": "v4"}),
         json.dumps({"address": "nobody", "at": AT}),
         json.dumps({"address": ANNA, "at": AT, "colour": "red"}),
-        "not json",
+        json.dumps({"address": ANNA, "at": AT, "account": ["main"]}),
+        *["not json"] * 20,
     ]
     typed(monkeypatch, "\n".join(lines))
     answer = command("consent", "grant", "-", "--purpose", "utility")
     assert answer.code == Exit.FAILED
-    assert "2 recorded, 3 bad" in answer.out
-    for number in (3, 4, 5):
+    assert "2 recorded, 23 bad" in answer.out
+    for number in range(3, 23):
         assert f"line {number}: " in answer.out
+    assert "and 3 more bad lines" in answer.out
     standing = command("contact", BERT, "--json").objects[0]["senders"][0]
     assert (standing["utility"], standing["marketing"]) == ("none", "granted")
 

@@ -192,6 +192,8 @@ async def _record_lines(
                 advance(1)
     for number, reason in bad[:SHOWN]:
         output.say(f"line {number}: {reason}")
+    if len(bad) > SHOWN:
+        output.say(f"… and {len(bad) - SHOWN} more bad lines: mend these, and repeat; what is recorded stays so")
     output.say(f"{recorded} recorded, {len(bad)} bad")
     return Exit.FAILED if bad else Exit.DONE
 
@@ -215,6 +217,8 @@ def _read_line(line: str, lines: Lines) -> Said:
         raise CommandError("is no JSON object with an address.", 'Write {"address": …, "purpose": …}.')
     if set(fields) - {"address", *lines.options}:
         raise CommandError("has fields nobody knows.", f"Use address, {', '.join(lines.options)}.")
+    if not all(isinstance(value, str | None) for value in fields.values()):
+        raise CommandError("has a field that is no text.", "Write every value as a string, or leave the field out.")
     if lines.granted and fields.get("at") is None:
         # Now would outrank a STOP that came after the consent.
         raise CommandError("does not say when the person consented.", 'Add "at": "2026-03-01T09:30:00+00:00".')
