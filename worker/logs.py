@@ -61,8 +61,14 @@ REMOVED: Final = "[removed]"
 _ADDRESS: Final = re.compile(r"""(?:whatsapp|messenger):[^\s"'\\,;)}\]>&]+|(?:\+|%2B)[0-9]{7,15}""", re.IGNORECASE)
 _PASSWORD: Final = re.compile(r"""://[^\s/"'\\@]*@""")
 
-# arq's worker logs every job with its arguments at INFO; aiohttp logs every request
-_QUIET: Final = {"arq": logging.WARNING, "aiohttp.access": logging.WARNING, "asyncio": logging.WARNING}
+# arq's worker logs every job with its arguments at INFO, and each that a blip of the store cut off as an error with its
+# stack: what matters of it the dispatch says itself. aiohttp logs every request.
+_QUIET: Final = {
+    "arq": logging.WARNING,
+    "arq.worker": logging.CRITICAL,
+    "aiohttp.access": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
 _LABEL_HEX_DIGITS: Final = 16
 
 

@@ -31,7 +31,7 @@ def _loggers_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)
-    for name in ("arq", "aiohttp.access", "asyncio"):
+    for name in ("arq", "arq.worker", "aiohttp.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
@@ -89,7 +89,7 @@ def test_lines_below_the_level_are_not_written() -> None:
     assert [line["event"] for line in lines(out)] == ["loud"]
 
 
-@pytest.mark.parametrize("name", ["aiohttp.server", "redis", "asyncio", "arq.worker"])
+@pytest.mark.parametrize("name", ["aiohttp.server", "redis", "asyncio", "arq.connections"])
 def test_loggers_of_libraries_come_under_the_same_roof(name: str) -> None:
     """A warning of a library is a JSON line too, with the logger's name and the exception's trace."""
     out = logging_to(io.StringIO())
@@ -103,8 +103,9 @@ def test_loggers_of_libraries_come_under_the_same_roof(name: str) -> None:
 
 
 def test_arq_does_not_log_arguments() -> None:
-    """Arq writes every job with its arguments at INFO; below a warning it is silent, even at level debug."""
+    """Arq writes every job with its arguments at INFO, and each that a blip cut off as an error: it is silent."""
     out = logging_to(io.StringIO(), level="debug")
+    logging.getLogger("arq.worker").error("0.14s ! search failed, CancelledError")
     logging.getLogger("arq.worker").info("0.01s → job:send_message(%r)", ADDRESS)
     logging.getLogger("aiohttp.access").info("POST /twilio/inbound?From=%s", ADDRESS)
     assert out.getvalue() == ""
