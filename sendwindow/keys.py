@@ -55,7 +55,7 @@ class Keys:
 
         schema, profile (`live` or `sandbox`), person_key (fingerprint), offset_ms (sandbox only), pressure (0..100),
         full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects), reap_at (last asked),
-        reap_from (not before), reap_graces (how often put off in a row).
+        reap_from (not before), reap_grace (ms it was put off by), reap_graces (how often in a row).
         """
         return self._key("meta")
 
@@ -205,9 +205,10 @@ ROW_FIELDS: Final = {
     "i": "intent of the last attempt (ms)",
     "p": "person digest of the last admission",
     "k": "crashes in a row",
+    "po": "1 when it crashed too many workers after its intent; a dead letter instead of being sent again",
     "x": "1 when cancel was asked for while claimed; nothing is sent after it",
     "rd": "1 when the one re-decision after 63016 was used",
-    "dup": "attempt whose SID was found to be a second copy last",
+    "dup": "fence of the claim whose settlement proved a second copy last",
     "r": "reason of the last step",
     "c": "error code of the last step",
     "sid": "MessageSid of the accepted attempt",
@@ -221,7 +222,7 @@ ROW_FIELDS: Final = {
     "fm": "form of the last attempt: t (template) or f (freeform)",
     "li": "digest of the Twilio account and the From of the last attempt: which list at Twilio shows it",
     "g": "group",
-    "fa": "attempts that were admitted but never posted, when there are any",
+    "fa": "attempts that retries do not count: admitted but never posted, or before a replay; absent when none",
     "pr": "revision of the person's facts at the last claim",
     "ps": "1 when it ended although an attempt of it may be at Twilio",
     "lo": "searches made for evidence of the unknown attempt",

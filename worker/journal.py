@@ -14,6 +14,21 @@ from worker.clock import wall_now
 MOST_KEPT: Final = 100_000
 """Lines a patient journal keeps in memory, some 25 MB of them; what comes then is only counted."""
 
+_NEVER: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENXIO,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+"""What is wrong with a path itself. A full disk is not among them: it gets room again."""
+
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -147,8 +162,22 @@ class PatientJournal(Journal):
             self.catch_up()
 
 
+def check_place(path: Path | None) -> None:
+    """Raise OSError where no journal can be, however long one waits: a folder, a path below a file, no permission."""
+    if path is None:
+        return
+    try:
+        os.close(_open(path))
+    except OSError as error:
+        if error.errno in _NEVER:
+            raise
+
+
 def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _end_torn_line(fd)

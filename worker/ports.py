@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
+from sendwindow.vocabulary import Stage
 from worker.values.admissions import Admission, AdmitRequest
+from worker.values.adoptions import Adopted
 from worker.values.claims import ClaimBatch, Reaped, Suspects
 from worker.values.facts import StoredFacts
 from worker.values.people import ConsentEntry, Inbound, InboundApplied
@@ -36,16 +38,19 @@ class Ledger(Protocol):
         """Renew the leases of (message id, fence); answers the ids that are no longer ours."""
         ...
 
-    async def release(self, held: Sequence[tuple[str, int]]) -> int:
-        """Give claims (message id, fence) back untouched, at no cost to their tries; answers how many were ours."""
+    async def release(self, held: Sequence[tuple[str, int]]) -> list[Stage | None]:
+        """Give claims (message id, fence) back untouched, at no cost to their tries.
+
+        Answers for each the stage it came to, None when it was not ours. Who was asked to cancel ends.
+        """
         ...
 
     async def reap(self, limit: int) -> list[Reaped]:
         """Move on messages whose lease ran out."""
         ...
 
-    async def adopt(self, limit: int) -> int:
-        """Take jobs of plain arq producers into lanes and honour `arq:abort`; answers how many were taken."""
+    async def adopt(self, limit: int) -> Adopted:
+        """Take jobs of plain arq producers into lanes and honour `arq:abort`; names those nobody could read."""
         ...
 
     async def wait_for_work(self, timeout: float) -> bool:
@@ -98,8 +103,11 @@ class Unknowns(Protocol):
         """Take up to `limit` unknown attempts whose search is due; none again before `again_after_ms`, whoever asks."""
         ...
 
-    async def resolve(self, resolutions: Sequence[Resolution]) -> list[bool]:
-        """Act by the messages' rules, one answer each; False when the attempt is no longer unknown."""
+    async def resolve(self, resolutions: Sequence[Resolution]) -> list[Stage | None]:
+        """Act by the messages' rules; for each the stage it came to, None when the attempt is no longer unknown.
+
+        A message somebody asked to cancel ends as cancelled instead of going out again.
+        """
         ...
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:

@@ -18,13 +18,14 @@ from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
 from worker.gateway.app import make_app, make_health_app
+from worker.gateway.late import LateStore
 from worker.gateway.serving import RunningGateway, serve
 from worker.journal import PatientJournal
 from worker.logs import configure_logs, get_log
 from worker.settings import Settings
 from worker.stores.store import Store
 from worker.tasks import end_tasks
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import Metrics, WorkerMetrics
 from worker.twilio.client import TwilioClient
 from worker.wiring import connect_store, load_rules, read_settings, register
 
@@ -69,7 +70,7 @@ class WorkerService:
 
     async def run(self) -> None:
         """Work until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
-        settings, log, meter = self._settings, get_log(), Metrics()
+        settings, log, meter = self._settings, get_log(), WorkerMetrics()
         health = None
         self._journal.write("started")
         try:
@@ -83,7 +84,7 @@ class WorkerService:
             _close(self._journal, log)
             log.info("stopped", role="worker")
 
-    async def _work(self, meter: Metrics, log: FilteringBoundLogger) -> None:
+    async def _work(self, meter: WorkerMetrics, log: FilteringBoundLogger) -> None:
         settings, rules = self._settings, load_rules(self._settings)
         store = await _connect_patiently(settings, "worker", log, self._stopping)
         if store is None:
@@ -118,7 +119,7 @@ class WorkerService:
 
 
 class GatewayService:
-    """The gateway: what Twilio calls, health and metrics."""
+    """The gateway: what Twilio calls, health and metrics. Listens at once; ready once the store answers."""
 
     def __init__(self, settings: Settings, journal: Path | None = None) -> None:
         self._settings = settings
@@ -128,15 +129,20 @@ class GatewayService:
     async def run(self) -> None:
         """Listen until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
         settings, log, rules = self._settings, get_log(), load_rules(self._settings)
+        late, store = LateStore(), None
         self._journal.write("started")
-        store = await _connect_patiently(settings, "gateway", log, self._stopping)
         try:
-            if store is None:
-                return
-            app = make_app(settings, store, rules, journal=self._journal, meter=Metrics(), log=log)
+            app = make_app(settings, late, rules, journal=self._journal, meter=Metrics(), log=log)
             running = await _listen(app, settings.gateway.host, settings.gateway.port, "gateway.port")
-            _say_started("gateway", settings, rules, store, log)
-            await self._stopping.wait()
+            try:
+                store = await _connect_patiently(settings, "gateway", log, self._stopping)
+            except Exception:
+                await running.stop()
+                raise
+            if store is not None:
+                late.open(store)
+                _say_started("gateway", settings, rules, store, log)
+                await self._stopping.wait()
             await running.stop()
         finally:
             if store is not None:

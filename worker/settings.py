@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -11,7 +12,8 @@ from typing import Any, Final, TypeVar
 
 from sendwindow.identifiers import name_complaint
 from worker import settings_checks as checks
-from worker.settings_reader import Fault, Reader, ReadFile, SettingsError
+from worker.settings_checks import DATA_VARIABLE, FILE_VARIABLE, PREFIX
+from worker.settings_reader import ENVIRONMENT, Fault, Reader, ReadFile, SettingsError
 from worker.settings_schema import (
     FLAT_SECTIONS,
     NAMED_SECTIONS,
@@ -50,8 +52,9 @@ __all__ = [
 ]
 
 DEFAULT_FILE: Final = "sendwindow.toml"
-FILE_VARIABLE: Final = "SENDWINDOW_CONFIG"
 STORE_VARIABLE: Final = "REDIS_URL"
+DATA_FOLDER: Final = ".data"
+"""Where the embedded store keeps its data unless the variable names another folder."""
 
 T = TypeVar("T")
 
@@ -115,8 +118,17 @@ def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settin
     """Read the settings from a file and the environment.
 
     `path` None: the file named by `SENDWINDOW_CONFIG`, else `sendwindow.toml` in the current folder, else no file.
-    `file:` references are read relative to the folder of the settings file. Raises SettingsError with every fault.
+    `file:` references are read relative to the folder of the settings file. Where no store is configured, the folder of
+    the embedded one is looked at, and nothing is made. Raises SettingsError with every fault.
     """
+    settings = _load(path, environ)
+    fault = _data_folder_fault(environ) if settings.store.url is None else None
+    if fault is not None:
+        raise SettingsError([fault])
+    return settings
+
+
+def _load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
     named = path if path is not None else environ.get(FILE_VARIABLE) or None
     file = Path(named if named is not None else DEFAULT_FILE)
     if named is None and not file.exists():
@@ -132,6 +144,18 @@ def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settin
     return parse_settings(data, environ, _reading_in(file.parent), file=str(file))
 
 
+def _data_folder_fault(environ: Mapping[str, str]) -> Fault | None:
+    """Tell why no embedded store can be in its data folder; None when one can, or the folder can be made."""
+    folder = Path(environ.get(DATA_VARIABLE) or DATA_FOLDER).expanduser()
+    remedy = "name a folder for the embedded store, or set store.url"
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return Fault(ENVIRONMENT, DATA_VARIABLE, f"{there} is a file, not a folder", remedy)
+    if not os.access(there, os.W_OK | os.X_OK) and environ.get(DATA_VARIABLE):
+        return Fault(ENVIRONMENT, DATA_VARIABLE, f"{there} cannot be written", remedy)
+    return None
+
+
 def _reading_in(folder: Path) -> ReadFile:
     return lambda name: (folder / name).read_text("utf-8")
 
@@ -145,6 +169,7 @@ def parse_settings(
     """
     reader = Reader(file, environ, read_file)
     reader.unknown_keys(data, [*FLAT_SECTIONS, *NAMED_SECTIONS])
+    checks.check_variables(reader, data)
     settings = _read(reader, data)
     if reader.faults:
         raise SettingsError(reader.faults)
@@ -196,7 +221,7 @@ F = TypeVar("F", StoreSettings, GatewaySettings, PolicySettings, GuardSettings, 
 
 def _flat(reader: Reader, data: Mapping[str, Any], name: str, shape: type[F]) -> F:
     table = reader.table(data.get(name, {}), name)
-    return reader.section(shape, table, name, f"SENDWINDOW_{name.upper()}_")
+    return reader.section(shape, table, name, f"{PREFIX}{name.upper()}_")
 
 
 N = TypeVar("N", WrittenAccount, WrittenSender, WrittenTemplate)

@@ -65,16 +65,25 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads the tables of one file, with the environment on top. Faults gather in `faults`."""
+    """Reads the tables of one file, with the environment on top. Faults gather in `faults`.
+
+    `unusable`: keys that were written, and whose values cannot be read. Each is a fault; none is missing.
+    """
 
     file: str
     environ: Mapping[str, str]
     read_file: ReadFile
     faults: list[Fault] = field(default_factory=list)
+    unusable: set[str] = field(default_factory=set)
 
     def fault(self, key: str, problem: str, remedy: str, file: str | None = None) -> None:
         """Note a fault; reading goes on so that all are found at once."""
         self.faults.append(Fault(file or self.file, key, problem, remedy))
+
+    def missing(self, table: str, key: str, remedy: str, *, instead: Iterable[str] = ()) -> None:
+        """Note a setting that is missing, unless it, or what may stand `instead`, was written and is a fault."""
+        if not self.unusable.intersection(f"{table}.{name}" for name in (key, *instead)):
+            self.fault(f"{table}.{key}", "is missing", remedy)
 
     def table(self, value: object, key: str) -> Mapping[str, Any]:
         """Take a TOML table; anything else is a fault and reads as empty."""
@@ -96,10 +105,7 @@ class Reader:
         `variables`: the environment goes before the file with names of this beginning (`SENDWINDOW_STORE_`).
         """
         members = fields(shape)
-        names = [member.name for member in members]
-        self.unknown_keys(table, names, f"{prefix}.")
-        if variables:
-            self._unknown_variables(variables, names)
+        self.unknown_keys(table, [member.name for member in members], f"{prefix}.")
         found: dict[str, Any] = {}
         for member in members:
             value = self._member(member, table, prefix, variables)
@@ -108,14 +114,6 @@ class Reader:
             elif member.default is MISSING:
                 found[member.name] = None
         return shape(**found)
-
-    def _unknown_variables(self, variables: str, names: list[str]) -> None:
-        known = [variables + name.upper() for name in names]
-        for name in sorted(self.environ):
-            if name.startswith(variables) and name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-                self.fault(name, "there is no such setting", remedy, ENVIRONMENT)
 
     def _member(self, member: Field[Any], table: Mapping[str, Any], prefix: str, variables: str) -> Any:
         rule: Rule = member.metadata["rule"]
@@ -126,6 +124,7 @@ class Reader:
             if member.name in table:
                 return _from_file(rule, table[member.name], self)
         except _UnusableError as unusable:
+            self.unusable.add(f"{prefix}.{member.name}")
             overridden = bool(variables) and variable in self.environ
             key = variable if overridden else f"{prefix}.{member.name}"
             self.fault(key, unusable.problem, unusable.remedy, ENVIRONMENT if overridden else None)

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -239,6 +239,8 @@ class Nemesis:
                 await self._harm(steps.pop(0))
             if self._chance.random() < 0.02:
                 self._in_background(self._someone_stops())
+            if self._chance.random() < 0.2:
+                self._in_background(self._backend_cancels(self.accepted - 1 - self._chance.randrange(BATCH)))
             await self._until_backlog_below(BACKLOG)
         for step in steps:
             await self._harm(step)
@@ -260,6 +262,11 @@ class Nemesis:
     async def _someone_stops(self) -> None:
         person = self._chance.randrange(self.doses.people)
         await self._post("say", {"from": f"whatsapp:{_phone(person)}", "to": SHOP, "body": "STOP"})
+
+    async def _backend_cancels(self, number: int) -> None:
+        """Cancel a message that may be anywhere on its way; a call that failed is left at that."""
+        with suppress(StoreUnavailable):
+            await self._producer.cancel(f"m{max(0, number)}")
 
     async def _until_backlog_below(self, limit: int) -> None:
         """Wait until the service has caught up; gives up when nothing moves for `HANG_GUARD` seconds."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.chaos.nemesis import Nemesis, Result
 from tests.chaos.plan import LONG, SHORT, Doses, Fault, plan
 from tests.chaos.stop_at import POINTS
+from worker.verify.journals import read
 from worker.verify.report import render
 
 SEEDS = (11,)
@@ -22,8 +23,22 @@ def run(folder: Path, seed: int, doses: Doses) -> Result:
     result = asyncio.run(Nemesis(folder, seed, doses).run())
     console = Console(width=160)
     console.print(f"seed {seed}, {result.seconds:.0f} s, {dict(result.done)}, left {result.listed}", highlight=False)
+    worst = crash_unknowns(folder / "journals").most_common(3)
+    console.print(f"most unknown outcomes of one worker that was gone: {worst}", highlight=False)
     render(result.report, console)
     return result
+
+
+def crash_unknowns(journals: Path) -> Counter[str]:
+    """How many outcomes became unknown because their worker was gone, by that worker."""
+    holders: dict[str, str] = {}
+    unknown: Counter[str] = Counter()
+    for line in read(sorted(journals.glob("*.jsonl"))).lines:
+        if line["e"] == "claimed":
+            holders[line["id"]] = line["who"]
+        elif line["e"] == "reaped" and line["stage"] == "unknown":
+            unknown[holders[line["id"]]] += 1
+    return unknown
 
 
 def check(result: Result, doses: Doses) -> None:
@@ -41,6 +56,10 @@ def check(result: Result, doses: Doses) -> None:
     assert result.done == Counter(step.point or step.fault for step in plan(result.seed, doses))
     # A process may be asked to stop before Python has loaded, when nothing is under way yet.
     assert set(result.exit_codes) <= {0, -signal.SIGTERM}
+    # As many unknown outcomes as connections for each process that was killed; a freeze may add as many.
+    unknown = crash_unknowns(result.folder / "journals")
+    assert sum(count > SLOTS for count in unknown.values()) <= doses.freezes
+    assert max(unknown.values(), default=0) <= 2 * SLOTS
     kills = sum(counts.killed.values())
     assert counts.reaped <= (kills + doses.freezes + doses.store_kills + doses.store_pauses) * SLOTS * 2
 

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from arq import create_pool
@@ -21,9 +23,10 @@ from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import one_server
-from tests.integration.house import ANNA, HANG_SECONDS, House, free_port, house, until
+from tests.integration.house import ANNA, HANG_SECONDS, SHOP, House, free_port, house, until
 from worker import embedded
 from worker.commands.exits import Exit
+from worker.twilio.signature import sign
 from worker.verify.verify import verify
 
 
@@ -99,6 +102,107 @@ def test_a_worker_that_never_found_its_store_stops_with_0(tmp_path: Path) -> Non
         worker = made.start("worker", "run")
         until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
         assert worker.stop() == Exit.DONE
+
+
+def twilio_says(made: House, path: str, **fields: str) -> int:
+    """Bring the gateway what Twilio signs; answers the status."""
+    form = {"AccountSid": "AC00000000000000000000000000000001", "MessageSid": "SM" + "a" * 32} | fields
+    url = f"http://127.0.0.1:{made.gateway_port}{path}"
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Twilio-Signature": sign(made.environ["TWILIO_AUTH_TOKEN"], url, tuple(form.items())),
+    }
+    connection = http.client.HTTPConnection("127.0.0.1", made.gateway_port, timeout=HANG_SECONDS)
+    try:
+        connection.request("POST", path, urlencode(form), headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(tmp_path: Path) -> None:
+    """Nobody restarts it, what Twilio brings meanwhile is not taken, and all works as soon as the store is there."""
+    stop = {"From": ANNA, "To": SHOP, "Body": "STOP"}
+    with one_server(tmp_path / "server") as server:
+        server.kill()
+        made = House(tmp_path, server.url)
+        gateway = made.start("gateway", "serve")
+        port = made.gateway_port
+        until(lambda: probe(port, "/health/live") == (200, {"live": True}), f"the gateway to listen\n{made.logs()}")
+        assert probe(port) == (503, {"ready": False, "problem": "the store has not answered yet"})
+        assert twilio_says(made, "/twilio/inbound", **stop) == 503
+        assert twilio_says(made, "/twilio/status?m=m1&a=1", MessageStatus="sent") == 503
+        assert "sendwindow_store_up 0.0" in metrics(port)
+        assert [line["e"] for line in made.lines("gateway")] == ["started"]
+        server.start()
+        until(lambda: probe(port) == (200, {"ready": True}), f"the gateway to be ready\n{made.logs()}")
+        assert twilio_says(made, "/twilio/inbound", **stop) == 200
+        assert "sendwindow_store_up 1.0" in metrics(port)
+        assert [line["e"] for line in made.lines("gateway")] == ["started", "inbound"]
+        assert gateway.stop() == Exit.DONE
+        assert not accepts(port)
+
+
+def test_a_gateway_that_never_found_its_store_stops_with_0(tmp_path: Path) -> None:
+    """SIGTERM while it waits for the store is an ordinary stop, and it says so."""
+    with house(tmp_path, with_store=False) as made:
+        url = f"unix://{tmp_path}/none.sock"
+        made.environ |= {"SENDWINDOW_STORE_URL": url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        gateway = made.start("gateway", "serve")
+        made.up("gateway", made.gateway_port, "/health/live")
+        assert gateway.stop() == Exit.DONE
+        assert '"event": "stopped"' in made.logs()
+        assert "Traceback" not in made.logs()
+
+
+def test_a_gateway_whose_store_refuses_it_does_not_stay(tmp_path: Path) -> None:
+    """A store with another person's key is no store to wait for: it listened, and ends with a sentence."""
+    with house(tmp_path) as made:
+        worker = made.start("worker", "run")
+        until(lambda: '"event": "started"' in made.logs(), "the worker to open the store")
+        made.environ["KEY"] = "another-key-" * 3
+        gateway = made.start("gateway", "serve")
+        until(lambda: not gateway.is_alive, "the gateway to end")
+        assert gateway.exit_code == Exit.USAGE
+        assert "keyed with another person key" in made.logs()
+        assert "Traceback" not in made.logs()
+        assert worker.stop() == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    "command, journal, why",
+    [
+        ("up", "file", "Not a directory"),
+        ("run", "file/worker.jsonl", "Not a directory"),
+        ("serve", "file/deep/gateway.jsonl", "Not a directory"),
+        ("serve", "folder", "Is a directory"),
+    ],
+)
+def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
+    tmp_path: Path, command: str, journal: str, why: str
+) -> None:
+    """Waiting for room would never end, with messages queued: the command ends, and has not touched anything."""
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with house(tmp_path, with_store=False) as made:
+        process = made.start("starts", command, "--journal", str(tmp_path / journal), journal=False)
+        until(lambda: not process.is_alive, f"{command} to end\n{made.logs()}")
+        assert process.exit_code == Exit.USAGE
+        assert made.logs().startswith("error: The journal ")
+        assert f"cannot be written ({why})" in made.logs()
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_folder_that_is_a_file_is_told_at_start(tmp_path: Path) -> None:
+    """The variable is what is wrong: no stack trace, and no advice about a Redis that nobody configured."""
+    (tmp_path / "data").touch()
+    with house(tmp_path, with_store=False) as made:
+        worker = made.start("worker", "run")
+        until(lambda: not worker.is_alive, "the worker to end")
+        assert worker.exit_code == Exit.USAGE
+        assert f"SENDWINDOW_DATA: {tmp_path}/data is a file, not a folder" in made.logs()
+        assert "Traceback" not in made.logs()
 
 
 def health_port(made: House) -> int:
@@ -241,6 +345,13 @@ def supervised(made: House) -> Iterator[Process]:
             store.stop()
     finally:
         made.stop()
+
+
+def metrics(port: int) -> str:
+    """What a scrape of the gateway sees."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_SECONDS) as answer:
+        text: str = answer.read().decode()
+        return text
 
 
 def accepts(port: int) -> bool:

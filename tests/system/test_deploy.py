@@ -69,6 +69,14 @@ def test_every_service_can_drain_before_it_is_killed(compose: dict[str, Any]) ->
         assert int(compose["services"][name]["stop_grace_period"].removesuffix("s")) >= grace + 5
 
 
+def test_every_service_of_ours_gets_what_the_settings_refer_to(compose: dict[str, Any], root: Path) -> None:
+    """Secrets with names of their own come through one file, which may be absent and is never committed."""
+    for name in ("gateway", "worker", "sandbox"):
+        assert compose["services"][name]["env_file"] == [{"path": ".env", "required": False}]
+    assert ".env" in (root / ".gitignore").read_text().splitlines()
+    assert "env_file" not in compose["services"]["store"]
+
+
 def test_a_worker_is_asked_whether_it_is_ready(compose: dict[str, Any]) -> None:
     """Its health check asks the port it is told to answer on; the settings know that name, and no port is published."""
     worker = compose["services"]["worker"]

@@ -14,7 +14,8 @@ from worker.clock import wall_now
 from worker.commands.demo.compare import deviations, forms_posted, summary
 from worker.commands.demo.play import Result, matches
 from worker.commands.demo.script import Expectation, Row, Script, read_script
-from worker.commands.exits import CommandError
+from worker.commands.exits import CommandError, Exit
+from worker.commands.line import main
 from worker.settings import Settings, load_settings
 from worker.values.records import Record
 from worker.wiring import load_rules
@@ -133,6 +134,60 @@ def test_a_script_that_cannot_be_read_is_told_by_line(tmp_path: Path, messages: 
     (tmp_path / "people.jsonl").write_text("")
     with pytest.raises(CommandError, match=words):
         read_script(tmp_path)
+
+
+GOOD_ROW = {"row": "x", "at": 1, "message": {"message_id": "one"}, "expect": {"end": "accepted"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "words"),
+    [
+        ("people", {"at": "x"}, "at: Input should be a valid integer"),
+        ("people", {"at": 1.5}, "at: "),
+        ("people", {"who": "ana"}, "at: Field required"),
+        ("people", {"at": 1, "consent": "utility"}, "consent: "),
+        ("people", {"at": 1, "workers": {"A": 1}}, "workers.A: "),
+        ("people", {"at": 1, "account_update": "gone"}, "account_update: "),
+        ("people", [1], "is no JSON object"),
+        ("people", 5, "is no JSON object"),
+        ("people", '{"at": 1, "at": 2}', "says `at` twice"),
+        ("messages", GOOD_ROW | {"at": "1"}, "at: "),
+        ("messages", GOOD_ROW | {"settles": None}, "settles: "),
+        ("messages", GOOD_ROW | {"message": "hi"}, "message: "),
+        ("messages", GOOD_ROW | {"via": "post"}, "via: "),
+        ("messages", GOOD_ROW | {"expect": {"end": 1}}, "expect.end: "),
+        ("messages", GOOD_ROW | {"expect": "accepted"}, "expect: "),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, line: object, words: str
+) -> None:
+    """File, line, field and remedy in one sentence, exit 2; there is not even a settings file to start from."""
+    for each in ("people", "messages"):
+        (tmp_path / f"{each}.jsonl").write_text("")
+    text = line if isinstance(line, str) else json.dumps(line)
+    (tmp_path / f"{name}.jsonl").write_text(text + "\n")
+    assert main(["demo", "--examples", str(tmp_path)]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {name}.jsonl, line 1: ")
+    assert words in printed.err
+    assert f"examples/{name}.jsonl" in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("where", ["/proc/x", "a file"])
+def test_a_folder_that_cannot_keep_anything_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    """A whole run must not be played and then be lost."""
+    for each in ("people", "messages"):
+        (tmp_path / f"{each}.jsonl").write_text("")
+    keep = where if where.startswith("/") else str(tmp_path / "people.jsonl")
+    assert main(["demo", "--examples", str(tmp_path), "--keep", keep]) == Exit.USAGE
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: Nothing can be kept in that folder (")
+    assert "--keep" in printed.err
+    assert printed.out == ""
 
 
 ROW = Row(

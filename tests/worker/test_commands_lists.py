@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sendwindow.instants import from_ms
+from sendwindow.sync import Producer
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
@@ -160,6 +163,21 @@ def test_a_person_who_knows_it_was_not_sent_has_it_decided_afresh(command: Comma
     assert (shown["stage"], shown["reason"]) == ("retrying", "evidence_person")
 
 
+def test_a_cancelled_message_ends_when_a_person_says_it_was_not_sent(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """It is not decided afresh: output and journal say that it ended."""
+    journal = tmp_path / "person.jsonl"
+    park(store, "one")
+    with Producer(store.url, store.partition) as producer:
+        assert producer.cancel("one") == "too_late"
+    answer = command("unknown", "resolve", "one", "--not-sent", "--journal", str(journal))
+    assert answer.code == Exit.DONE
+    assert "ends here, as somebody asked to cancel it" in answer.out
+    [line] = lines(journal)
+    assert (line["stage"], line["reason"]) == ("cancelled", "cancelled")
+
+
 def test_a_sid_of_another_message_resolves_nothing(command: CommandLine, store: StoreUnderTest) -> None:
     """A SID bound to another attempt is refused, and so is what is no SID or no unknown message."""
 
@@ -191,7 +209,8 @@ def test_what_is_done_with_dead_letters_stands_in_the_journal(
     command("dead", "drop", "one", "three", "--journal", str(journal))
     replayed, also, dropped = lines(journal)
     assert (replayed["e"], replayed["id"], also["id"]) == ("replayed", "one", "two")
-    assert replayed["expires"] == int(command("show", "one", "--json").objects[0]["timeline"][-1]["expires"])
+    shown = command("show", "one", "--json").objects[0]["timeline"][-1]
+    assert from_ms(replayed["expires"]) == datetime.fromisoformat(shown["expires"])
     assert dropped == {"e": "dropped", "id": "three"}
 
 

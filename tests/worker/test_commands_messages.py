@@ -92,6 +92,50 @@ def test_text_that_is_not_utf8_is_told_and_never_altered(
     assert command("show", "one").code == (Exit.DONE if word == "send" else Exit.FAILED)
 
 
+@pytest.mark.parametrize("word", ["send", "explain"])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            '{"to": "%s", "to": "%s", "sender": "shop", "purpose": "utility", "freeform": {"body": "x"}}',
+            "says `to` twice",
+        ),
+        (
+            '{"to": "%s", "sender": "shop", "purpose": "utility", "%s": 1, "freeform": {"body": "x", "body": "y"}}',
+            "says `body` twice",
+        ),
+        ('{"%s": 1, "%s": 2}', "says a key twice"),
+    ],
+    ids=["top", "nested", "an address as key"],
+)
+def test_a_key_twice_makes_a_line_bad(command: CommandLine, tmp_path: Path, word: str, line: str, words: str) -> None:
+    """Taken with its last value, a message might go to somebody else; the error repeats no address."""
+    name = jsonl(tmp_path / "m.jsonl", line % (ANNA, ANNA), GOOD | {"message_id": "one"})
+    answer = command(word, name)
+    assert answer.code == Exit.FAILED
+    assert f"line 1: {words}" in answer.out
+    assert "line 2" not in answer.out
+    assert ANNA not in answer.out + answer.err
+
+
+def test_text_nested_without_end_is_a_bad_line(command: CommandLine, tmp_path: Path) -> None:
+    """Looking for repeated keys must not be what breaks."""
+    answer = command("send", jsonl(tmp_path / "m.jsonl", "[" * 100_000))
+    assert (answer.code, answer.err) == (Exit.FAILED, "")
+    assert "line 1: message: is not JSON" in answer.out
+
+
+def test_explain_speaks_json_of_bad_lines_too(command: CommandLine, tmp_path: Path) -> None:
+    """As `send --json`: line and error; a program sees what a person sees."""
+    answer = command("explain", '{"to":5}', "--json")
+    assert answer.code == Exit.FAILED
+    assert answer.objects[0]["line"] == 1
+    assert "to: " in answer.objects[0]["error"]
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}, "{not json")
+    good, bad = command("explain", name, "--json").objects
+    assert (good["message_id"], bad["line"]) == ("one", 2)
+
+
 def test_many_bad_lines_are_listed_whole_by_explain(command: CommandLine, tmp_path: Path) -> None:
     """Sending again to see them would queue lines without an id twice; `explain` shows every one and queues nothing."""
     command("send", jsonl(tmp_path / "first.jsonl", GOOD | {"message_id": "one"}))

@@ -153,6 +153,63 @@ def test_a_line_without_the_time_of_consent_is_bad(
     assert command("contact", ANNA, "--json").objects[0]["consents"] == []
 
 
+def test_consent_that_has_ended_is_not_granted(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would permit nothing: refused one by one and in bulk, and dated before `at` as well."""
+    past = (wall_now() - timedelta(hours=1)).isoformat()
+    answer = command("consent", "grant", ANNA, "--purpose", "utility", "--expires", past)
+    assert answer.code == Exit.USAGE
+    assert "`expires` is past" in answer.err
+    lines = [json.dumps({"address": ANNA, "at": AT, "expires": one}) for one in (past, "2020-01-01T00:00:00+00:00")]
+    typed(monkeypatch, "\n".join(lines))
+    answer = command("consent", "grant", "-", "--purpose", "utility")
+    assert answer.code == Exit.FAILED
+    assert "line 1: `expires` is past" in answer.out
+    assert "0 recorded, 2 bad" in answer.out
+    assert command("contact", ANNA, "--json").objects[0]["consents"] == []
+    ahead = (wall_now() + timedelta(hours=1)).isoformat()
+    assert command("consent", "grant", ANNA, "--purpose", "utility", "--expires", ahead).code == Exit.DONE
+
+
+def test_a_withdrawal_holds_whatever_is_said_of_its_end(command: CommandLine) -> None:
+    """Nobody's no is turned away for a date beside it."""
+    assert command("consent", "revoke", ANNA, "--expires", AT).code == Exit.DONE
+    assert utility(command) == "opted_out"
+
+
+def test_the_purposes_offered_are_words(command: CommandLine) -> None:
+    """A wrong purpose is answered with the words to choose from, not with Python's names for them."""
+    answer = command("consent", "grant", ANNA, "--purpose", "spam")
+    assert answer.code == Exit.USAGE
+    assert "reply" in answer.err
+    assert "Purpose." not in answer.err
+
+
+def test_a_consent_with_a_key_twice_is_bad(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last value would win without a word; neither address is repeated."""
+    typed(monkeypatch, f'{{"address": "{ANNA}", "address": "{BERT}", "at": "{AT}", "purpose": "utility"}}')
+    answer = command("consent", "grant", "-")
+    assert answer.code == Exit.FAILED
+    assert "line 1: says `address` twice." in answer.out
+    assert ANNA not in answer.out + answer.err
+    assert command("contact", BERT, "--json").objects[0]["consents"] == []
+
+
+def test_a_program_is_told_what_was_recorded(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json an object for every consent recorded and for every bad line, as `send` does; sentences go aside."""
+    one = command("consent", "grant", ANNA, "--purpose", "utility", "--json")
+    assert one.objects == [{"recorded": "granted", "purpose": "utility", "sender": None}]
+    assert "granted: utility" in one.err
+    lines = [json.dumps({"address": ANNA, "at": AT, "sender": "shop"}), *["not json"] * 25]
+    typed(monkeypatch, "\n".join(lines))
+    many = command("consent", "grant", "-", "--purpose", "marketing", "--json")
+    assert many.code == Exit.FAILED
+    first, *bad = many.objects
+    assert first == {"line": 1, "recorded": "granted", "purpose": "marketing", "sender": "shop"}
+    assert [line["line"] for line in bad] == list(range(2, 27))
+    assert all("is no JSON object" in line["error"] for line in bad)
+    assert "1 recorded, 25 bad" in many.err
+
+
 def test_a_withdrawal_needs_no_time(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many withdrawals may hold from now: that forbids, and permits nothing."""
     typed(monkeypatch, json.dumps({"address": ANNA}))

@@ -128,6 +128,18 @@ def test_resume_ends_the_pause_of_whatever_has_the_name(command: CommandLine, st
     assert command("resume", "main").code == Exit.FAILED
 
 
+def test_a_program_is_told_what_was_switched_on(command: CommandLine, store: StoreUnderTest) -> None:
+    """With --json an object for each; the sentence goes to standard error."""
+    teach(store, SetTag("dead", "code 63016"), SetTemplate("rejected", "code 63027"), PauseAccount(60, "code 20003"))
+    answer = command("tags", "reset", "page", "--json")
+    assert answer.objects == [{"switched_on": "tag", "name": "page", "language": None}]
+    assert answer.err == "switched on: tag page\n"
+    answer = command("templates", "reset", "order_update", "--json")
+    assert answer.objects == [{"switched_on": "template", "name": "order_update", "language": "de"}]
+    answer = command("resume", "main", "--json")
+    assert answer.objects == [{"switched_on": "account", "name": "main", "language": None}]
+
+
 @pytest.mark.parametrize("words", [("tags", "reset", "shop"), ("templates", "reset", "gone"), ("resume", "gone")])
 def test_a_name_nobody_configured_is_a_mistake(
     command: CommandLine, store: StoreUnderTest, words: Sequence[str]

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from sendwindow.keys import Keys
+from sendwindow.producer import Producer
 from sendwindow.vocabulary import Reason, Stage
 from tests.worker.dispatch_world import HANG_SECONDS, Between, Twilio, World, accepting, dispatching
 from tests.worker.stores_world import Place
@@ -123,6 +124,73 @@ async def test_a_second_stop_gives_back_what_has_no_permit(store: Place, tmp_pat
             await asyncio.gather(*stops, running)
         row = (await world.record()).row
         assert (row["s"], row["r"], row["n"], row.get("k")) == ("queued", "worker_stopped", "0", None)
+
+
+class Unheard(Between):
+    """Takes what it is asked for, and the answer is lost: the store is away from then on, until it is back."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.took = asyncio.Event()
+        self.is_back = False
+
+    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
+        if not self.took.is_set():
+            store = self._ledger
+            store._claim_request = "lost"
+            await store.claim(limit, suspects)
+            store._claim_request = "lost"
+            self.took.set()
+        if not self.is_back:
+            raise ConnectionError("away")
+        return await self._ledger.claim(limit, suspects)
+
+
+async def test_a_stop_gives_back_what_a_lost_claim_had_taken(store: Place, tmp_path: Path) -> None:
+    """Nobody holds it and nothing was begun: it costs no crash."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world, 3)
+        ledger = Unheard(world)
+        dispatcher = world.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        await ledger.took.wait()
+        stopping = asyncio.create_task(dispatcher.stop(HANG_SECONDS))
+        await asyncio.sleep(0)
+        ledger.is_back = True
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(stopping, running)
+        rows = [(await world.record(f"m{number}")).row for number in (1, 2, 3)]
+        assert [(row["s"], row["r"], row.get("k")) for row in rows] == [("queued", "worker_stopped", None)] * 3
+
+
+async def test_a_stop_gives_back_what_could_not_be_recorded(store: Place, tmp_path: Path) -> None:
+    """A refusal that the store did not take before the grace ended: it is decided anew, and costs no crash."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.enqueue()
+        ledger = Away(world, "settle")
+        dispatcher = world.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        await world.watch.until(lambda: "settle" in world.watch.parts)
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(dispatcher.stop(0.1), running)
+        row = (await world.record()).row
+        assert (row["s"], row["r"], row.get("k")) == ("queued", "worker_stopped", None)
+
+
+async def test_what_ends_as_it_is_given_back_is_journalled(store: Place, tmp_path: Path) -> None:
+    """Cancelled while a worker held it and gave it back: the journal names its end."""
+    async with dispatching(store, tmp_path / "j", slots=2) as world:
+        await known(world)
+        ledger = Hesitating(world)
+        dispatcher = world.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        await ledger.asked.wait()
+        async with Producer(store.url, store.partition) as producer:
+            assert await producer.cancel("m1") == "cancelled"
+        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
+        async with asyncio.timeout(HANG_SECONDS):
+            await asyncio.gather(*stops, running)
+        assert world.journaled()[-1] | {"e": "ended", "id": "m1", "stage": "cancelled"} == world.journaled()[-1]
 
 
 async def test_twenty_restarts_use_no_try_and_send_each_message_once(store: Place, tmp_path: Path) -> None:

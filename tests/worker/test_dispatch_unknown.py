@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from sendwindow.contract import Template
 from sendwindow.errors import NotDurable
+from sendwindow.producer import Producer
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.worker.dispatch_world import (
     ACCOUNT_SID,
@@ -453,6 +454,55 @@ async def test_an_attempt_the_store_refuses_to_resolve_does_not_hold_up_the_othe
             assert await search.turn() == 2
         assert (await world.stage("m1"), await world.stage("m2")) == ("unknown", "retrying")
         assert not health.failing
+
+
+async def test_a_cancelled_message_is_not_told_as_sent_again(store: Place, tmp_path: Path) -> None:
+    """Its rule would resend it, somebody asked to cancel it: the journal says that it ended, not that it goes out."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND)
+        async with Producer(store.url, store.partition) as producer:
+            assert await producer.cancel("m1") == "too_late"
+        await world.later(seconds=31)
+        assert await world.search().turn() == 1
+        [line] = [line for line in world.journaled() if line["e"] == "resolved"]
+        assert (line["stage"], line["reason"]) == ("cancelled", "cancelled")
+        assert world.watch.stages[-1] == (Stage.CANCELLED, Reason.CANCELLED)
+
+
+async def test_poison_is_a_dead_letter_whatever_its_rule(store: Place, tmp_path: Path) -> None:
+    """Workers kept dying of it: it is not sent again, the letter says why, and its rule is as the producer wrote it."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND)
+        await world.redis.hset(world.store.keys.row("m1"), "po", "1")
+        await world.later(seconds=31 + ABSENT_AFTER.total_seconds())
+        assert await world.search().turn() == 1
+        row = (await world.record()).row
+        assert (row["s"], row["r"], row["u"], row["ps"]) == ("dead", "poison", "resend", "1")
+
+
+async def test_a_turn_may_hear_what_the_store_did_before_it_ends(store: Place, tmp_path: Path) -> None:
+    """Stopped between an act of the store and its answer: the turn is not cut off at once, so that it can tell."""
+    async with dispatching(store, tmp_path / "j") as world:
+        asked, may_answer, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def turn() -> int:
+            asked.set()
+            await may_answer.wait()
+            told.set()
+            return 0
+
+        patience = Patience(Health(world.reports.log, world.watch), lambda: 0.0)
+        duties = Duties(store.url, world.store.keys, patience, world.reports)
+        duties.add("test", 1, turn, full=1)
+        running = asyncio.create_task(duties.run())
+        async with asyncio.timeout(HANG_SECONDS):
+            await asked.wait()
+        await end_tasks([running])
+        ending = asyncio.create_task(duties.end())
+        await asyncio.sleep(0)
+        may_answer.set()
+        await ending
+        assert told.is_set()
 
 
 async def test_whoever_is_cut_off_while_insisting_fails_no_longer(store: Place, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.worker.gateway_world import ANNA, SID, Between, Scene, gateway_at, journal_lines, status_form
 from tests.worker.stores_world import Place
 from worker.gateway.app import DRAINING
+from worker.gateway.late import LateStore
 from worker.gateway.serving import serve
 from worker.ports import Statuses
 from worker.stores.records import RecordStore
@@ -59,6 +60,42 @@ async def test_ready_follows_the_store(store: Place, monkeypatch: pytest.MonkeyP
         assert "sendwindow_store_up 0.0" in (await scene.twilio.send("GET", "/metrics"))[1]
         records[0].is_away = False
         assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+
+
+@pytest.mark.asyncio
+async def test_what_comes_before_the_store_is_open_waits_a_moment_for_it(
+    store: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening takes milliseconds at every start: a callback that comes just then is stored, not sent away."""
+    monkeypatch.setattr("worker.gateway.late.LONGEST_SECONDS", 60)
+    late: list[LateStore] = []
+
+    def wrap(_real: Store) -> LateStore:
+        late.append(LateStore())
+        return late[0]
+
+    async with gateway_at(store, wrap=wrap) as scene:
+        await scene.world.accept(sid=SID)
+        request = asyncio.create_task(scene.twilio.status("delivered"))
+        answer, text = await scene.twilio.send("GET", "/health/ready")
+        assert (answer, json.loads(text)["problem"]) == (503, "the store has not answered yet")
+        assert not request.done()
+        late[0].open(scene.world.store)
+        assert await asyncio.wait_for(request, 60) == 204
+        assert (await scene.world.row())["st"] == "delivered"
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_stays_away_is_not_waited_for(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twilio is told to come again, whoever signed nothing is refused as ever, and the gateway stops in order."""
+    monkeypatch.setattr("worker.gateway.late.LONGEST_SECONDS", 0.01)
+    async with gateway_at(store, wrap=lambda _: LateStore()) as scene:
+        assert await scene.twilio.status("delivered") == 503
+        assert (await scene.twilio.inbound("STOP"))[0] == 503
+        assert await scene.twilio.get("/twilio/status?m=m1&a=1", status_form("delivered")) == 503
+        assert (await scene.twilio.send("POST", "/twilio/inbound", b"Body=STOP"))[0] == 403
+        assert "sendwindow_store_up 0.0" in (await scene.twilio.send("GET", "/metrics"))[1]
+        assert {line["error"] for line in scene.lines if line["event"] == "request_failed"} == {"StoreNotOpenError"}
 
 
 async def stop_is_heard(scene: Scene) -> None:
@@ -132,6 +169,8 @@ async def test_metrics_show_the_process_and_the_store(store: Place) -> None:
             'sendwindow_store_statuses_total{status="sent"} 1.0',
         ):
             assert line in text
+        assert "sendwindow_claimed_messages" not in text
+        assert "sendwindow_open_posts" not in text
 
 
 class Held:

@@ -162,6 +162,17 @@ async def test_what_is_no_person_is_answered_and_not_stored(store: Place, addres
 
 
 @pytest.mark.asyncio
+async def test_what_is_not_stored_is_journalled_as_ignored(store: Place, tmp_path: Path) -> None:
+    """Answered with 2xx and not stored: `verify` must learn why, and the line holds no address."""
+    journal = tmp_path / "journal"
+    async with gateway_at(store, journal=journal) as scene:
+        assert (await scene.twilio.inbound("hi", From="rcs:agent_1", MessageSid=sid(1)))[0] == 200
+    (line,) = journal_lines(journal)
+    assert (line["e"], line["sid"], line["ignored"], line["account"]) == ("inbound", sid(1), "not_a_person", "main")
+    assert "agent_1" not in journal.read_text()
+
+
+@pytest.mark.asyncio
 async def test_nothing_personal_is_logged_or_counted(store: Place, tmp_path: Path) -> None:
     """Texts, names and addresses stay out of logs, metrics and journals; the person is a label."""
     journal = tmp_path / "journal"

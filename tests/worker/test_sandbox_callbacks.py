@@ -388,6 +388,40 @@ async def test_say_tells_why_it_was_refused() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "person", ["zz", "", "32665", "whatsapp:", "whatsapp:0170", "rcs:agent_1", "+14155550111", "messenger:777"]
+)
+async def test_nobody_writes_from_where_nobody_can_be(tmp_path: Path, person: str) -> None:
+    """Twilio delivers from recipients of the sender's own channel only: anything else is refused without effect."""
+    async with scene(tmp_path) as s:
+        body = {"from": person, "to": SHOP, "body": "STOP"}
+        async with s.session.post(f"{s.url}/sandbox/say", json=body) as answer:
+            assert answer.status == 400
+            assert "whatsapp:+<E.164>" in (await answer.json())["error"]
+        assert s.gateway.came == []
+        assert len(s.state.messages) == 0
+    assert lines(tmp_path, "said") == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("person", "sender"),
+    [
+        (ANN, SHOP),
+        ("whatsapp:GB.8f3a2c7d1e", SHOP),
+        ("whatsapp:GB.ENT.41c0ffee", SHOP),
+        ("messenger:777", "messenger:555"),
+        ("+14155550111", "+14155550100"),
+        ("+14155550111", "32665"),
+    ],
+)
+async def test_every_kind_of_person_may_write(person: str, sender: str) -> None:
+    """Phones and user ids of every channel reach the gateway."""
+    async with scene() as s:
+        assert (await say(s.url, person, sender, "hi"))["http"] == 204
+
+
+@pytest.mark.asyncio
 async def test_writing_opens_the_window_for_freeform(tmp_path: Path) -> None:
     """By the sandbox's own memory, from the moment the person wrote."""
     async with scene(tmp_path) as s:

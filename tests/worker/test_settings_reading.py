@@ -170,6 +170,12 @@ FAULTS = [
     (("gateway", "public_url"), "https://u:p@hooks.example.com", "gateway.public_url: has a user or password in it"),
     (("gateway", "public_url"), "https://hooks_a.example.com", "gateway.public_url: has an underscore"),
     (("gateway", "public_url"), "https://hooks.example.com/?a=1", "gateway.public_url: has a query"),
+    (
+        ("gateway", "public_url"),
+        "https://hooks.example.com/twilio/inbound",
+        "gateway.public_url: ends in /twilio/inbound; leave that out: what Twilio calls is added to it",
+    ),
+    (("gateway", "public_url"), "https://hooks.example.com/sw/twilio/status/", "public_url: ends in /twilio/status;"),
     (("gateway", "public_url"), "http://127.0.0.1:80", "gateway.public_url: is not reachable from outside"),
     (("gateway", "public_url"), "hooks", "gateway.public_url: is not an http(s) URL"),
     (("gateway", "public_url"), "https://hooks.example.com:99999", "gateway.public_url: is not an http(s) URL"),
@@ -340,6 +346,40 @@ def test_an_account_needs_a_login_and_a_token_that_signs(account: dict[str, Any]
     """An API key logs in but never signs callbacks; one half of a pair is no login."""
     faults = faults_of(example() | {"accounts": {"main": account}})
     assert any(says in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    "account, faulty",
+    [
+        ({"auth_token": "env:UNSET"}, "auth_token"),
+        ({"api_key": "SK" + "1" * 32, "api_secret": "env:UNSET", "auth_token": "env:TWILIO_AUTH_TOKEN"}, "api_secret"),
+        ({"api_key": "SK12", "api_secret": "env:API_SECRET", "auth_token": "env:TWILIO_AUTH_TOKEN"}, "api_key"),
+        (
+            {"api_key": "SK" + "1" * 32, "api_secret": "env:API_SECRET", "webhook_tokens": ["env:UNSET"]},
+            "webhook_tokens",
+        ),
+        ({"api_key": "SK" + "1" * 32, "api_secret": "env:API_SECRET", "auth_token": "env:UNSET"}, "auth_token"),
+    ],
+    ids=["token", "secret", "key", "tokens", "signing token"],
+)
+def test_what_is_written_and_unusable_is_not_called_missing(account: dict[str, Any], faulty: str) -> None:
+    """One mistake is one fault: a second one would send people to a line that is there."""
+    [fault] = faults_of(example() | {"accounts": {"main": {"account_sid": "AC" + "1" * 32, **account}}})
+    assert f"accounts.main.{faulty}: " in fault
+    assert "is missing" not in fault
+
+
+@pytest.mark.parametrize(
+    "store, environ",
+    [
+        ({"url": "redis://db", "person_key": "env:UNSET"}, {}),
+        ({"url": "redis://db"}, {"SENDWINDOW_STORE_PERSON_KEY": "env:UNSET"}),
+    ],
+)
+def test_an_unset_person_key_is_one_fault(store: dict[str, Any], environ: dict[str, str]) -> None:
+    """Nobody is told to make a new person key because the variable with the old one is not set."""
+    [fault] = faults_of({"store": store}, environ)
+    assert fault.endswith("the environment variable UNSET is not set or empty; set UNSET")
 
 
 def test_an_account_sid_has_one_name() -> None:

@@ -17,6 +17,7 @@ from sendwindow.exchange import ENQUEUE, row_arguments
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
 from sendwindow.producer import Producer
 from tests.worker.stores_world import ANNA, DEAD, REFUSED, SENDER, Place, World, opened
+from worker.values.adoptions import Adopted, Unreadable
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,11 +44,11 @@ async def test_a_plain_arq_job_is_taken_over(store: Place) -> None:
         job = await arq.enqueue_job("send_message", MESSAGE, _job_id=world.keys.job_id("m1"))
         assert job is not None
         written = await world.redis.get(world.keys.job("m1"))
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
         assert await world.redis.get(world.keys.job("m1")) == written
         assert await world.redis.pttl(world.keys.job("m1")) == -1
         assert await world.redis.zcard(world.keys.ingress) == 0
-        assert await world.store.ledger.adopt(10) == 0
+        assert (await world.store.ledger.adopt(10)).taken == 0
         claimed = await world.claim_one()
         assert (claimed.message_id, claimed.payload) == ("m1", written)
         assert claimed.facts.person_digest == world.store.people.digest(ANNA)
@@ -60,7 +61,7 @@ async def test_keyword_arguments_are_taken_too(store: Place) -> None:
     """`enqueue_job("send_message", to=…)` is the same message, and its person is recognised."""
     async with opened(store) as world, _arq(world, store.url) as arq:
         await arq.enqueue_job("send_message", **MESSAGE, _job_id=world.keys.job_id("m1"))
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
         claimed = await world.claim_one()
         assert claimed.facts.person_digest == world.store.people.digest(ANNA)
 
@@ -69,7 +70,7 @@ async def test_the_messages_own_id_counts(store: Place) -> None:
     """The idempotency key of the message outranks arq's job id; the same message twice is one message."""
     async with opened(store) as world, _arq(world, store.url) as arq:
         jobs = [await arq.enqueue_job("send_message", {**MESSAGE, "message_id": "order-1"}) for _ in range(2)]
-        assert await world.store.ledger.adopt(10) == 2
+        assert (await world.store.ledger.adopt(10)).taken == 2
         assert [claimed.message_id for claimed in await world.claim()] == ["order-1"]
         assert await world.redis.exists(*[f"{ARQ_JOB}{job.job_id}" for job in jobs if job]) == 0
 
@@ -80,7 +81,7 @@ async def test_a_deferred_job_waits(store: Place) -> None:
         await arq.enqueue_job("send_message", MESSAGE, _job_id=world.keys.job_id("m1"), _defer_by=timedelta(hours=1))
         ahead: dict[str, Any] = {"t": None, "f": "send_message", "a": [MESSAGE], "k": {}, "et": 99_999_999_999_999}
         await _queue(world, "m2", json.dumps(ahead).encode(), 99_999_999_999_999)
-        assert await world.store.ledger.adopt(10) == 2
+        assert (await world.store.ledger.adopt(10)).taken == 2
         assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
         assert "nb" in await world.row("m1")
         await world.later(hours=1, minutes=1)
@@ -112,8 +113,8 @@ async def test_an_unreadable_job_is_a_dead_letter(store: Place, job: bytes, says
     """Never unpickled, never retried, kept whole, with a sentence that says what to do."""
     async with opened(store) as world:
         await _queue(world, "m1", job)
-        assert await world.store.ledger.adopt(10) == 1
-        assert await world.store.ledger.adopt(10) == 0
+        assert await world.store.ledger.adopt(10) == Adopted(1, (Unreadable("m1", says),))
+        assert await world.store.ledger.adopt(10) == Adopted(0)
         (record,) = [record async for record in world.store.records.listed("dead")]
         assert (record.message_id, record.row["r"], record.payload) == ("m1", "unreadable", job)
         assert says in record.timeline[-1]["text"]
@@ -132,7 +133,7 @@ async def test_an_id_that_cannot_be_a_message_id_is_replaced(store: Place) -> No
         for job_id in ("+14155550123", "with blanks", "\u00fcmlaut"):
             await _queue(world, job_id, _job(), tagged=False)
         await _queue(world, "broken", b"no json", tagged=False)
-        assert await world.store.ledger.adopt(10) == 4
+        assert (await world.store.ledger.adopt(10)).taken == 4
         claimed = await world.claim()
         assert len(claimed) == 3
         assert all(one.message_id.startswith("arq-") for one in claimed)
@@ -144,10 +145,11 @@ async def test_an_id_that_belongs_to_another_message_is_a_dead_letter(store: Pla
         await world.enqueue("m1")
         job = _job(a=[{**MESSAGE, "message_id": "m1", "freeform": {"body": "something else"}}])
         await _queue(world, "other-job", job, tagged=False)
-        assert await world.store.ledger.adopt(10) == 1
+        (told,) = (await world.store.ledger.adopt(10)).unreadable
         assert [claimed.message_id for claimed in await world.claim()] == ["m1"]
         (record,) = [record async for record in world.store.records.listed("dead")]
         assert record.message_id.startswith("job-")
+        assert told == Unreadable(record.message_id, "id_conflict")
         assert record.payload == job
         assert "another message" in record.timeline[-1]["text"]
 
@@ -159,7 +161,7 @@ async def test_an_id_used_again_after_its_end_is_a_duplicate(store: Place) -> No
         await world.store.ledger.adopt(10)
         await world.settle(await world.claim_one(), REFUSED, attempt=0, posted=False)
         await _queue(world, "m1", _job())
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
         assert await world.claim() == ()
         assert not await world.redis.exists(world.keys.job("m1"))
         assert (await world.row())["s"] == "refused"
@@ -170,7 +172,7 @@ async def test_an_entry_without_a_job_is_removed_and_counted(store: Place) -> No
     async with opened(store) as world:
         whole = await _queue(world, "m1", _job())
         await world.redis.delete(ARQ_JOB.encode() + whole)
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
         assert await world.count("adopted_without_job") == 1
         await world.settle(await world.post("m2"), DEAD)
         await world.redis.zadd(world.keys.ingress, {world.keys.job_id("m2"): 1})
@@ -187,7 +189,7 @@ async def test_an_interrupted_adoption_is_finished_by_the_next(store: Place) -> 
         await world.store.ledger.adopt(10)
         await world.redis.zadd(world.keys.ingress, {world.keys.job_id("m1"): 1})
         before = await world.row()
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
         assert await world.row() == before
         assert await world.count("enqueued") == 1
         assert await world.redis.exists(world.keys.job("m1"))
@@ -212,15 +214,15 @@ async def test_a_full_store_leaves_jobs_where_they_are(store: Place, redis_clien
     """Nothing is taken that cannot be kept; when there is room again, it is taken."""
     async with opened(store) as world:
         await _queue(world, "m1", _job())
-        assert await world.store.ledger.adopt(0) == 0
+        assert (await world.store.ledger.adopt(0)).taken == 0
         await redis_client.config_set("maxmemory", 1)
         try:
-            assert await world.store.ledger.adopt(10) == 0
+            assert (await world.store.ledger.adopt(10)).taken == 0
             with pytest.raises(OutOfMemoryError):
                 await world.enqueue("m2")
         finally:
             await redis_client.config_set("maxmemory", 0)
-        assert await world.store.ledger.adopt(10) == 1
+        assert (await world.store.ledger.adopt(10)).taken == 1
 
 
 _MONTHS = timedelta(days=36)
@@ -244,7 +246,7 @@ async def test_a_job_deferred_too_far_is_a_dead_letter(store: Place) -> None:
             fields = {**MESSAGE, **{name: at.isoformat() for name, at in times.items()}}
             await _queue(world, message_id, _job(a=[fields]))
         await world.enqueue("good")
-        assert await world.store.ledger.adopt(10) == 5
+        assert (await world.store.ledger.adopt(10)).taken == 5
         assert [claimed.message_id for claimed in await world.claim()] == ["good"]
         dead = {record.message_id: record async for record in world.store.records.listed("dead")}
         assert set(dead) == {"far", "months", "late", "lasting"}
@@ -280,7 +282,7 @@ async def test_a_score_that_is_no_point_in_time_is_a_dead_letter(store: Place, s
     async with opened(store) as world:
         await _queue(world, "good", _job())
         await _queue(world, "bad", _job(), score)
-        assert await world.store.ledger.adopt(10) == 2
+        assert (await world.store.ledger.adopt(10)).taken == 2
         assert [claimed.message_id for claimed in await world.claim()] == ["good"]
         (record,) = [record async for record in world.store.records.listed("dead")]
         assert (record.message_id, record.payload) == ("bad", _job())
@@ -296,9 +298,9 @@ async def test_an_abort_of_a_job_in_the_backlog_is_kept_until_it_is_taken_over(s
         aborted = [world.keys.job_id("m2").encode(), own]
         await world.redis.zadd(ARQ_ABORT, dict.fromkeys(aborted, 1))
         try:
-            assert await world.store.ledger.adopt(2) == 2
+            assert (await world.store.ledger.adopt(2)).taken == 2
             assert set(await world.redis.zrange(ARQ_ABORT, 0, -1)) == set(aborted)
-            assert await world.store.ledger.adopt(2) == 2
+            assert (await world.store.ledger.adopt(2)).taken == 2
             stages = [(await world.row(message_id))["s"] for message_id in ("m2", "order-1")]
             assert stages == ["cancelled", "cancelled"]
             assert [claimed.message_id for claimed in await world.claim()] == ["m0", "m1"]
@@ -318,7 +320,7 @@ async def test_an_aborted_job_cannot_be_claimed_before_its_cancel(store: Place) 
                 await world.store.ledger.adopt(10)
             assert await world.claim() == ()
             await world.redis.delete(world.keys.timeline("m1"))
-            assert await world.store.ledger.adopt(10) == 1
+            assert (await world.store.ledger.adopt(10)).taken == 1
             assert (await world.row())["s"] == "cancelled"
             assert await world.redis.zcard(ARQ_ABORT) == 0
         finally:

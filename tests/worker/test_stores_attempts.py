@@ -231,3 +231,23 @@ async def test_whoever_proves_a_copy_is_told(store: Place) -> None:
         assert not (await world.callback("sent", "SMtwo", attempt=2)).is_copy
         assert (await world.callback("sent", "SMthree", attempt=1)).is_copy
         assert not (await world.callback("sent", "SMthree", attempt=1)).is_copy
+
+
+async def test_a_copy_is_told_once(store: Place) -> None:
+    """The callback proved it: the reply that names the same SID says nothing new, however often it is recorded."""
+    async with opened(store) as world:
+        second = await world.resent()
+        await world.callback("sent", "SMone")
+        assert (await world.callback("sent", "SMtwo", attempt=2)).is_copy
+        for _ in range(2):
+            assert not (await world.settle(second, SettleAccepted("SMtwo", "queued"))).has_copy
+
+
+async def test_who_proved_a_copy_is_told_again_when_the_answer_was_lost(store: Place) -> None:
+    """The settlement made again gets the same answer; one copy is counted."""
+    async with opened(store) as world:
+        second = await world.resent()
+        await world.callback("sent", "SMone")
+        for _ in range(2):
+            assert (await world.settle(second, SettleAccepted("SMtwo", "queued"))).has_copy
+        assert await world.count("duplicates") == 1

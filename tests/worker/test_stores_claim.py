@@ -25,7 +25,7 @@ from worker.stores.digests import Digests
 from worker.values.admissions import Permit
 from worker.values.claims import CRASHES_IN_COMPANY, Claimed, Suspects
 from worker.values.settlements import SettleAgain
-from worker.values.unknowns import Resolution
+from worker.values.unknowns import Resolution, UnknownAttempt
 
 pytestmark = pytest.mark.asyncio
 
@@ -236,8 +236,8 @@ async def test_released_claims_cost_nothing(store: Place) -> None:
         await world.enqueue("m1")
         claimed = await world.claim_one()
         await world.enqueue("m2")
-        assert await world.store.ledger.release([("m1", claimed.fence), ("m2", 99)]) == 1
-        assert await world.store.ledger.release([("m1", claimed.fence)]) == 0
+        for _ in range(2):
+            assert await world.store.ledger.release([("m1", claimed.fence), ("m2", 99)]) == [Stage.QUEUED, None]
         first, second = await world.claim(2)
         assert (first.message_id, second.message_id) == ("m1", "m2")
         assert (first.attempts, first.crashes) == (0, 0)
@@ -247,7 +247,7 @@ async def test_a_posting_message_cannot_be_released(store: Place) -> None:
     """Once the intent is written only a settlement may move the message."""
     async with opened(store) as world:
         claimed = await world.post()
-        assert await world.store.ledger.release([("m1", claimed.fence)]) == 0
+        assert await world.store.ledger.release([("m1", claimed.fence)]) == [None]
         assert (await world.row())["s"] == "posting"
 
 
@@ -409,8 +409,14 @@ async def test_an_idle_worker_is_woken_for_a_suspect(store: Place) -> None:
         assert batch.next_due_at is None
 
 
+async def _searched(world: World) -> list[UnknownAttempt]:
+    """The unknown attempts once they are due."""
+    await world.later(minutes=1)
+    return await world.store.unknowns.due(10, 1000)
+
+
 async def test_a_message_that_kills_whoever_posts_it_is_not_sent_for_ever(store: Place) -> None:
-    """Two crashes in company and three alone, each under a POST: its rule sends it no more, now a person decides."""
+    """Two crashes in company and three alone, each under a POST: it is marked, and its own rule stays as it is."""
     async with opened(store) as world:
         await world.enqueue(on_unknown=OnUnknown.RESEND)
         for attempt in range(1, 6):
@@ -418,7 +424,9 @@ async def test_a_message_that_kills_whoever_posts_it_is_not_sent_for_ever(store:
             await _crash(world)
             (reaped,) = await world.store.ledger.reap(10)
             assert reaped.stage is Stage.UNKNOWN
-            assert (await world.row())["u"] == ("never" if attempt == 5 else "resend")
+            assert (await world.row())["u"] == "resend"
+            [unknown] = await _searched(world)
+            assert (unknown.attempt, unknown.is_poison) == (attempt, attempt == 5)
             again = SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE)
             await world.store.unknowns.resolve([Resolution("m1", attempt, again)])
 
@@ -508,7 +516,7 @@ async def test_nothing_held_asks_the_store_nothing(store: Place) -> None:
     async with opened(store) as world:
         ledger = world.store.ledger
         assert await ledger.renew([]) == []
-        assert await ledger.release([]) == 0
+        assert await ledger.release([]) == []
         assert await ledger.admit([]) == []
         assert await ledger.settle([]) == []
 
@@ -590,6 +598,69 @@ async def _was_away(world: World) -> None:
     seconds, _ = await world.redis.time()
     before = (seconds - LEASE.total_seconds()) * 1000
     await world.redis.hset(world.keys.meta, mapping={"reap_at": before, "reap_from": before})  # type: ignore[misc]  # redis-py types both flavours
+
+
+async def _asked_ago(world: World, share: float) -> None:
+    """Let it look as if the last who asked had done so this share of a lease ago."""
+    seconds, micros = await world.redis.time()
+    at = seconds * 1000 + micros // 1000 - int(share * LEASE.total_seconds() * 1000)
+    await world.redis.hset(world.keys.meta, "reap_at", at)  # type: ignore[misc]  # redis-py types both flavours
+
+
+async def test_whoever_asks_shows_that_the_store_is_there(store: Place) -> None:
+    """Two workers that ask in turn, one of them killed: the other's next question comes in time, and is no outage."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.claim_one()
+        await _crash(world)
+        # The one asks, soon after it the other; the one dies; two thirds of a lease after it the other asks again.
+        await _asked_ago(world, 0.2)
+        await world.store.ledger.reap(0)
+        asked = int(await world.redis.hget(world.keys.meta, "reap_at") or 0)  # type: ignore[misc]  # as above
+        seconds, _ = await world.redis.time()
+        assert asked >= (seconds - 1) * 1000
+        await _asked_ago(world, 0.5)
+        assert len(await world.store.ledger.reap(10)) == 1
+
+
+async def test_the_time_given_to_holders_is_the_same_for_everybody(store: Place) -> None:
+    """While `lease_seconds` is being changed workers differ: the shorter lease does not cut the others' time short."""
+    async with opened(store) as world, opened(store, worker_id="w2", lease=LEASE / 15) as hasty:
+        await world.enqueue()
+        await world.claim_one()
+        await _crash(world)
+        await _was_away(world)
+        assert await world.store.ledger.reap(10) == []
+        assert await hasty.store.ledger.reap(10) == []
+
+
+async def test_a_clock_set_back_makes_no_lease_last_for_hours(store: Place) -> None:
+    """A lease written by the clock as it was is cut to an ordinary one; its holder renews it, or it runs out."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.claim_one()
+        await world.redis.zincrby(world.keys.leases, 3_600_000, "m1")
+        assert await world.store.ledger.reap(10) == []
+        await _crash(world)
+        assert len(await world.store.ledger.reap(10)) == 1
+
+
+async def test_a_lost_claim_is_told_after_a_long_outage(store: Place) -> None:
+    """What a worker took without hearing so is remembered for it for longer than a store is away."""
+    async with opened(store, worker_id="w1") as world:
+        await world.enqueue()
+        await world.claim_one()
+        assert await world.redis.pttl(world.keys.last_claim("w1")) > 30 * 60 * 1000
+
+
+async def test_what_is_given_back_after_a_cancel_ends(store: Place) -> None:
+    """Whoever gives it back is told that it ended, also when the answer was lost."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        await world.cancel()
+        for _ in range(2):
+            assert await world.store.ledger.release([("m1", claimed.fence)]) == [Stage.CANCELLED]
 
 
 async def test_each_of_several_outages_lets_holders_come_first(store: Place) -> None:

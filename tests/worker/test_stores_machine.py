@@ -332,11 +332,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             "end": SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE),
             "hold": SettleUnresolved(Reason.HELD_BY_RULE, ""),
         }
-        (done,) = self.do(self.stores[0].unknowns.resolve([Resolution(name, one.attempt, results[rule])]))
-        assert done == (one.stage in {"unknown", "unresolved"})
-        if done:
+        (stage,) = self.do(self.stores[0].unknowns.resolve([Resolution(name, one.attempt, results[rule])]))
+        if one.stage in {"unknown", "unresolved"}:
             again = "cancelled" if one.is_cancelled else "queued"
             one.stage = {"again": again, "end": "failed", "hold": "unresolved"}[rule]
+            assert stage == one.stage
+        else:
+            assert stage is None
 
     # -- what must always hold ---------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ async def _adopted(world: World) -> None:
         whole = world.keys.job_id(job_id)
         await world.redis.set(f"{ARQ_JOB}{whole}", job)
         await world.redis.zadd(world.keys.ingress, {whole: 86_400_000})
-    assert await world.store.ledger.adopt(10) == 2
+    assert (await world.store.ledger.adopt(10)).taken == 2
     assert (await world.row("arq-1"))["s"] == "queued"
     assert (await world.row("arq-2"))["s"] == "dead"
     assert await world.cancel("arq-1") == "cancelled"

@@ -132,7 +132,7 @@ async def test_a_late_sid_of_an_ended_message_is_noted(store: Place) -> None:
         late = await world.post()
         await world.reap()
         end = SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)
-        assert await world.store.unknowns.resolve([Resolution("m1", 1, end)]) == [True]
+        assert await world.store.unknowns.resolve([Resolution("m1", 1, end)]) == [Stage.FAILED]
         settled = await world.settle(late, accepted("SM1"))
         assert (settled.applied, settled.stage) == (False, Stage.FAILED)
         assert (await world.row())["sid:1"] == "SM1"
@@ -152,13 +152,26 @@ async def test_resolutions_act_by_rule(store: Place) -> None:
             Resolution("again", 2, SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)),
         ]
         other_attempt = Resolution("again", 2, SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE))
-        assert await world.store.unknowns.resolve([other_attempt]) == [False]
-        assert await world.store.unknowns.resolve(resolutions) == [True, True, True, True, False]
+        assert await world.store.unknowns.resolve([other_attempt]) == [None]
+        came_to = [Stage.QUEUED, Stage.FAILED, Stage.UNKNOWN, Stage.UNRESOLVED, None]
+        assert await world.store.unknowns.resolve(resolutions) == came_to
         stages = [(await world.row(message_id))["s"] for message_id in ("again", "end", "look", "hold")]
         assert stages == ["queued", "failed", "unknown", "unresolved"]
         assert [record.message_id async for record in world.store.records.listed("unresolved")] == ["hold"]
         assert (await world.claim_one()).attempts == 1
-        assert await world.store.unknowns.resolve(resolutions[:2]) == [False, False]
+        assert await world.store.unknowns.resolve(resolutions[:2]) == [None, None]
+
+
+async def test_a_resend_of_what_was_cancelled_ends_it(store: Place) -> None:
+    """Whoever resolves it is told so, and nothing counts as sent again."""
+    async with opened(store) as world:
+        await world.park()
+        await world.cancel()
+        again = Resolution("m1", 1, SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE))
+        assert await world.store.unknowns.resolve([again]) == [Stage.CANCELLED]
+        assert await world.count("resolved:resent_by_rule") == 0
+        assert await world.count("resolved:cancelled") == 1
+        assert "retrying" not in await world.events()
 
 
 async def test_an_unresolved_message_is_open_to_every_proof(store: Place) -> None:
@@ -169,19 +182,19 @@ async def test_an_unresolved_message_is_open_to_every_proof(store: Place) -> Non
             await world.store.unknowns.resolve([Resolution(message_id, 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))])
         assert (await world.callback("sent", "SM1")).resolved
         again = Resolution("m2", 1, SettleAgain(Stage.QUEUED, Reason.EVIDENCE_PERSON))
-        assert await world.store.unknowns.resolve([again]) == [True]
+        assert await world.store.unknowns.resolve([again]) == [Stage.QUEUED]
         assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
         assert await world.redis.zcard(world.keys.unresolved) == 0
 
 
 async def test_a_lost_resolve_reply_is_recognised(store: Place) -> None:
-    """The same request again answers True again and does nothing."""
+    """The same request again answers the same and does nothing."""
     async with opened(store) as world:
         await world.park()
         arguments = ["r1", *resolve_arguments(Resolution("m1", 1, AT_ONCE))]
-        assert await world.calls.run(_RESOLVE, arguments) == [1]
+        assert await world.calls.run(_RESOLVE, arguments) == [b"retrying"]
         before = await world.contents()
-        assert await world.calls.run(_RESOLVE, arguments) == [1]
+        assert await world.calls.run(_RESOLVE, arguments) == [b"retrying"]
         assert await world.contents() == before
 
 

@@ -7,11 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sendwindow.vocabulary import Reason, Stage
 from worker.dispatch.meter import Meter, NullMeter
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import Metrics, ProcessMetrics, WorkerMetrics
 from worker.telemetry.stored import Snapshot, StoredMetrics
 
 
-def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+def samples(metrics: ProcessMetrics) -> dict[tuple[str, ...], float]:
     """Read back what a scrape sees: (name, values by the names of their labels) to value."""
     families = text_string_to_metric_families(metrics.render().decode())
     return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
@@ -19,7 +19,7 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 def test_the_metrics_are_a_meter_of_the_dispatch() -> None:
     """The dispatch reports to its own protocol; every call of it is counted."""
-    meter: Meter = Metrics()
+    meter: Meter = WorkerMetrics()
     calls = [name for name, member in vars(NullMeter).items() if inspect.isfunction(member)]
     assert calls
     assert all(callable(getattr(meter, name)) for name in calls)
@@ -27,7 +27,7 @@ def test_the_metrics_are_a_meter_of_the_dispatch() -> None:
 
 def test_a_message_on_its_way_is_counted() -> None:
     """Claims, decisions, POSTs and ends, each with its closed set of labels."""
-    metrics = Metrics()
+    metrics = WorkerMetrics()
     metrics.claimed(3)
     metrics.decided("refuse", Reason.OPTED_OUT)
     metrics.posted("accepted", 0.2, 0.004)
@@ -52,6 +52,22 @@ def test_a_message_on_its_way_is_counted() -> None:
     assert seen["sendwindow_leases_lost_total",] == 1
     assert (seen["sendwindow_open_posts",], seen["sendwindow_held_messages",]) == (4, 9)
     assert seen["sendwindow_store_failures_total", "claim"] == 1
+
+
+def series(metrics: ProcessMetrics) -> set[str]:
+    """Name what a scrape is told of, also what has no value yet."""
+    return {family.name for family in text_string_to_metric_families(metrics.render().decode())}
+
+
+def test_a_process_shows_nothing_of_what_it_does_not_do() -> None:
+    """A counter of POSTs that stands at 0 in a gateway reads as "nothing is sent"; in a worker, so would callbacks."""
+    gateway, worker = series(Metrics()), series(WorkerMetrics())
+    shared = {name for name in gateway & worker if name.startswith("sendwindow_")}
+    assert shared == {"sendwindow_ready", "sendwindow_refused_requests", "sendwindow_store_failures"}
+    for name in ("claimed_messages", "decisions", "posts", "post_seconds", "enqueue_to_post_seconds", "open_posts"):
+        assert f"sendwindow_{name}" in worker - gateway
+    for name in ("callbacks", "inbound", "opt_out_overlaps", "request_seconds", "signature_failures"):
+        assert f"sendwindow_{name}" in gateway - worker
 
 
 def test_a_status_or_keyword_nobody_knows_is_one_label() -> None:

@@ -344,6 +344,20 @@ def test_a_message_that_failed_at_the_provider_may_end_again(run: Run) -> None:
     assert report.counts.ends == {"failed": 1}
 
 
+def test_a_failure_the_gateway_stored_and_died_of_opens_a_message_too(run: Run) -> None:
+    """Killed after the write and before its line: only the provider tells of the failure, and of no answer to it."""
+    run.claim("m1")
+    run.post("m1", fails="failed", code=30500)
+    run.settle("m1", 1, "accepted")
+    run.add("sandbox", "callback_sent", sid="SM1", status="failed", attempt=1, id="m1", tried=1, ms=5.0, http=None)
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "failed", "retries_exhausted")
+    report = run.judge()
+    assert report.ok, report.promises
+    assert report.counts.ends == {"failed": 1}
+
+
 def test_a_message_opened_again_must_end_again(run: Run) -> None:
     """The acceptance that failed is no end any more once a worker has claimed the message anew."""
     run.claim("m1")

@@ -2,12 +2,15 @@
 
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from worker.commands.exits import Exit
+from worker.commands.verify import verdict
 from worker.verify.case import Options
 from worker.verify.counts import Counts
 from worker.verify.history import open_book
@@ -60,6 +63,91 @@ def test_a_callback_that_resolves_is_an_end_and_an_evidence(tmp_path: Path) -> N
     lines.append({"e": "callback", "sid": "SM1", "status": "sent", "id": "m1", "attempt": 1, "resolved": True})
     counts = verify([write(tmp_path / "j", *lines)]).counts
     assert (counts.ends, counts.resolved, counts.avoided) == ({"accepted": 1}, {"evidence_callback": 1}, 1)
+
+
+SOUND = [
+    {"e": "accepted", "id": "m1", "duplicate": False},
+    {"e": "claimed", "id": "m1", "fence": 1},
+    {"e": "settled", "id": "m1", "attempt": 1, "stage": "expired", "reason": "expired", "applied": True},
+]
+POSTED = {"e": "post", "n": 1, "id": "m2", "attempt": 1, "sid": None, "form": None, "http": 429}
+
+
+def headline(report: Report) -> str:
+    """The first line of the text."""
+    return printed(report).splitlines()[0]
+
+
+def test_an_empty_journal_proves_nothing(tmp_path: Path) -> None:
+    """No line, or none that bears witness, is neither ok nor "nothing broken": text, JSON and verdict say the same."""
+    for lines in ([], [{"e": "started"}]):
+        report = verify([write(tmp_path / "j", *lines)])
+        assert "nothing broken" not in printed(report)
+        assert headline(report).startswith("verify: NOTHING CHECKED")
+        assert to_json(report)["ok"] is False
+        assert verdict(report) is Exit.FAILED
+
+
+def test_the_headline_names_the_promises_nobody_bears_witness_to(tmp_path: Path) -> None:
+    """Without the sandbox's journal nobody counted POSTs: whoever reads one line only must read that."""
+    report = verify([write(tmp_path / "j", *SOUND)])
+    assert headline(report) == "verify: nothing broken; NOT CHECKED: P1, P3, P4, requests"
+    assert (to_json(report)["ok"], verdict(report)) == (True, Exit.DONE)
+
+
+def test_messages_nobody_announced_are_not_judged_for_loss(tmp_path: Path) -> None:
+    """Where producers write no `accepted`, a message lost before its first claim leaves no line: P2 says so."""
+    unannounced = [{**line, "id": "m2"} for line in SOUND[1:]]
+    report = verify([write(tmp_path / "j", *SOUND, *unannounced)])
+    assert report.not_judged["P2"].startswith("1 of 2 messages without `accepted`")
+    assert "not judged: P2: 1 of 2 messages without `accepted`" in printed(report)
+    assert to_json(report)["not_judged"]["P2"] == report.not_judged["P2"]
+    assert "P2" not in verify([write(tmp_path / "j", *SOUND)]).not_judged
+
+
+def test_an_inbound_the_gateway_says_it_ignored_is_no_breach(tmp_path: Path) -> None:
+    """Answered, not stored, and told why: kept and counted; without the gateway's line it is a broken promise."""
+    said: list[dict[str, Any]] = [{"e": "said", "sid": "SM9"}, {"e": "said_acked", "sid": "SM9", "http": 200}]
+    callback = {"e": "callback", "sid": "SM1", "status": "sent", "moved": True}
+    ignored = {"e": "inbound", "sid": "SM9", "ignored": "not_a_person", "account": "main"}
+    report = verify([write(tmp_path / "j", callback, *said, ignored)])
+    assert report.ok
+    assert (report.counts.inbounds_answered, report.counts.inbounds_ignored) == (1, 1)
+    assert not verify([write(tmp_path / "j", callback, *said)]).ok
+
+
+CANCELLED = [*SOUND[:2], {"e": "settled", "id": "m1", "attempt": 1, "stage": "retrying", "reason": "x"}]
+
+
+def test_the_stores_word_tells_an_end_that_no_journal_tells(tmp_path: Path) -> None:
+    """A producer's cancel is written nowhere else; the store is asked once, for every message the journals name."""
+    path, asked = write(tmp_path / "j", *CANCELLED, POSTED), list[list[str]]()
+
+    def found(ids: Collection[str]) -> dict[str, str]:
+        asked.append(sorted(ids))
+        return {"m1": "cancelled", "m2": "failed", "elsewhere": "queued"}
+
+    assert verify([path]).counts.lost == 2
+    report = verify([path], found=found)
+    assert asked == [["m1", "m2"]]
+    assert (report.counts.lost, report.counts.ends) == (0, {"cancelled": 1, "failed": 1})
+    assert report.counts.messages == 2
+
+
+def test_a_message_the_store_has_not_ended_is_lost(tmp_path: Path) -> None:
+    """The store's word refutes too, and is shown as the last line of the history; who it does not know keeps theirs."""
+    path = write(tmp_path / "j", *CANCELLED)
+    assert verify([path], found=lambda _: {}).counts.lost == 1
+    report = verify([path], found=lambda _: {"m1": "waiting"})
+    assert report.counts.lost == 1
+    assert (report.histories["m1"][-1]["e"], report.histories["m1"][-1]["who"]) == ("found", "store")
+    assert "m1: lost: never ended; last seen waiting" in printed(report)
+
+
+def test_the_store_must_not_deny_what_a_journal_told(tmp_path: Path) -> None:
+    """An end that a worker wrote and another one in the store are two ends."""
+    report = verify([write(tmp_path / "j", *SOUND)], found=lambda _: {"m1": "cancelled"})
+    assert {breach.rule for promise in report.promises for breach in promise.breaches} == {"two_ends"}
 
 
 def test_a_torn_line_counts_as_never_written(tmp_path: Path) -> None:

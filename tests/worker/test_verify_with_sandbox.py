@@ -177,6 +177,7 @@ async def test_a_sender_that_keeps_the_promises_is_green_under_faults(tmp_path: 
     report = await play(tmp_path, None)
     assert report.ok, report.promises
     assert report.unchecked == ()
+    assert (report.headline, dict(report.not_judged).get("P2")) == ("nothing broken", None)
     counts = report.counts
     assert counts.ends == {"accepted": 5, "refused": 1}
     assert (counts.unknown, counts.avoided, counts.resolved) == (1, 1, {"evidence_callback": 1})

@@ -2,17 +2,16 @@
 
 import argparse
 import asyncio
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sendwindow.lengths import text_complaint
 from sendwindow.vocabulary import Purpose
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal, write_consent
 from worker.commands.output import Output, add_json, progress
-from worker.commands.reading import channel_of, decode, open_lines, read_instant
+from worker.commands.reading import channel_of, decode, load_json, open_lines, read_instant
 from worker.commands.send import SHOWN
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 ALL = "all"
 """Stands for every purpose a grant or a withdrawal may cover at once."""
+
+_PURPOSES: Final = (ALL, *(purpose.value for purpose in Purpose))
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -39,9 +40,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             metavar="ADDRESS",
             help='a person\'s address; - reads JSON Lines: {"address": …, "purpose": …, and the options below}',
         )
-        one.add_argument(
-            "--purpose", choices=[ALL, *Purpose], default=None, help="what for; all does not include marketing"
-        )
+        one.add_argument("--purpose", choices=_PURPOSES, default=None, help="what for; all does not include marketing")
         one.add_argument("--account", help="Twilio account by its name in the settings (default: the only one)")
         one.add_argument("--sender", help="only at this sender (default: every sender of the account on that channel)")
         one.add_argument(
@@ -99,8 +98,19 @@ def run(arguments: argparse.Namespace) -> int:
     address, entry = read_entry(settings, Said(arguments.address, options), granted=arguments.granted)
     with open_journal(arguments.journal) as journal:
         asyncio.run(_record_one(settings, address, entry, journal, after_stop=after_stop))
-    output.say(f"{'granted' if entry.granted else 'revoked'}: {entry.purpose or ALL}")
+    if output.as_json:
+        output.object(_as_object(entry))
+    output.say(f"{_word(entry)}: {entry.purpose or ALL}")
     return Exit.DONE
+
+
+def _word(entry: "ConsentEntry") -> str:
+    return "granted" if entry.granted else "revoked"
+
+
+def _as_object(entry: "ConsentEntry") -> dict[str, object]:
+    """Say what was recorded; the address is not repeated."""
+    return {"recorded": _word(entry), "purpose": entry.purpose or ALL, "sender": entry.sender}
 
 
 def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str, ConsentEntry]":
@@ -111,10 +121,8 @@ def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str
     options = said.options
     channel = channel_of(said.address)
     purpose = options.get("purpose") or (None if granted else ALL)
-    if purpose not in (ALL, *Purpose):
-        raise CommandError(
-            "The purpose is missing or unknown.", f"Use one of {', '.join((ALL, *Purpose))}.", Exit.USAGE
-        )
+    if purpose not in _PURPOSES:
+        raise CommandError("The purpose is missing or unknown.", f"Use one of {', '.join(_PURPOSES)}.", Exit.USAGE)
     account = options.get("account") or _only_account(settings)
     if account not in settings.accounts:
         raise CommandError(
@@ -123,9 +131,16 @@ def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str
     sender = options.get("sender")
     if sender is not None and (sender not in settings.senders or settings.senders[sender].channel is not channel):
         raise CommandError("There is no such sender on the channel of that address.", "Look at [senders].", Exit.USAGE)
-    at = read_instant(options.get("at"))
-    if at is not None and at > wall_now():
+    at, expires_at, now = read_instant(options.get("at")), read_instant(options.get("expires")), wall_now()
+    if at is not None and at > now:
         raise CommandError("`at` lies ahead: nobody consents in the future.", "Write when they said so.", Exit.USAGE)
+    # Only a grant: a withdrawal is never turned away for what is said beside it.
+    if granted and expires_at is not None and expires_at <= now:
+        raise CommandError(
+            "`expires` is past: this consent permits nothing any more.",
+            "Write when it really ends, or do not record it.",
+            Exit.USAGE,
+        )
     entry = ConsentEntry(
         granted=granted,
         account=account,
@@ -135,7 +150,7 @@ def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str
         wording=_text(options, "wording"),
         evidence=_text(options, "evidence"),
         at=at,
-        expires_at=read_instant(options.get("expires")),
+        expires_at=expires_at,
     )
     return said.address, entry
 
@@ -178,9 +193,9 @@ async def _record_lines(
     from worker.wiring import open_store
 
     bad: list[tuple[int, str]] = []
+    recorded = 0
     async with open_store(settings, reading=False) as store:
         with progress("consents") as advance:
-            recorded = 0
             for number, said in _read_lines(file, lines, bad):
                 try:
                     address, entry = read_entry(settings, said, granted=lines.granted)
@@ -188,14 +203,25 @@ async def _record_lines(
                 except CommandError as error:
                     bad.append((number, str(error)))
                     continue
+                if output.as_json:
+                    output.object({"line": number, **_as_object(entry)})
                 recorded += 1
                 advance(1)
+    _print_bad(bad, output)
+    output.say(f"{recorded} recorded, {len(bad)} bad")
+    return Exit.FAILED if bad else Exit.DONE
+
+
+def _print_bad(bad: list[tuple[int, str]], output: Output) -> None:
+    """Tell the bad lines: a program every one of them, a person the first few."""
+    if output.as_json:
+        for number, reason in bad:
+            output.object({"line": number, "error": reason})
+        return
     for number, reason in bad[:SHOWN]:
         output.say(f"line {number}: {reason}")
     if len(bad) > SHOWN:
         output.say(f"… and {len(bad) - SHOWN} more bad lines: mend these, and repeat; what is recorded stays so")
-    output.say(f"{recorded} recorded, {len(bad)} bad")
-    return Exit.FAILED if bad else Exit.DONE
 
 
 def _read_lines(file: Iterable[bytes], lines: Lines, bad: list[tuple[int, str]]) -> Iterator[tuple[int, Said]]:
@@ -210,7 +236,7 @@ def _read_lines(file: Iterable[bytes], lines: Lines, bad: list[tuple[int, str]])
 
 def _read_line(line: str, lines: Lines) -> Said:
     try:
-        fields = json.loads(line)
+        fields = load_json(line)
     except ValueError:
         fields = None
     if not isinstance(fields, dict) or not isinstance(fields.get("address"), str):

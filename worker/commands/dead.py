@@ -35,9 +35,13 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         ("drop", "let dead letters go"),
     ):
         one = words.add_parser(word, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
-        one.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+        form = one.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
         one.set_defaults(command_function=run)
         if word == "show":
+            form.add_argument(
+                "--raw", action="store_true", help="the bytes of its job as they are kept: they hold address and text"
+            )
             one.add_argument("ids", metavar="MESSAGE_ID", nargs=1)
             continue
         if word != "list":
@@ -80,7 +84,7 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
             case "list":
                 return await _list(store, arguments, output)
             case "show":
-                return await _show(store, arguments.ids[0], output)
+                return await _show(store, arguments.ids[0], output, raw=arguments.raw)
             case _:
                 with open_journal(arguments.journal) as journal:
                     return await _decide(store, arguments, output, journal)
@@ -99,11 +103,18 @@ async def _list(store: "Store", arguments: argparse.Namespace, output: Output) -
     return Exit.DONE
 
 
-async def _show(store: "Store", message_id: str, output: Output) -> int:
+async def _show(store: "Store", message_id: str, output: Output, *, raw: bool) -> int:
     record = await store.records.record(message_id)
     if record is None or record.row.get("s") != "dead":
         raise CommandError("There is no such dead letter.", "`dead list` shows them, `show` any other message.")
-    print_record(record, output)
+    if not raw:
+        print_record(record, output)
+    elif record.payload is None:
+        raise CommandError(
+            "No bytes of this dead letter are kept.", "A dropped one's are gone; `dead show` tells more."
+        )
+    else:
+        output.raw(record.payload)
     return Exit.DONE
 
 

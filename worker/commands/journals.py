@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from worker.values.people import ConsentEntry
 
 
-def add_journal(parser: argparse.ArgumentParser) -> None:
-    """Give a command that decides about messages the option to write down what it did."""
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="write what was decided there, for `verify`")
+def add_journal(parser: argparse.ArgumentParser, what: str = "what was decided") -> None:
+    """Give a command that decides about messages, or queues them, the option to write down what it did."""
+    parser.add_argument("--journal", type=Path, metavar="FILE", help=f"write {what} there, for `verify`")
 
 
 @contextmanager

@@ -48,6 +48,12 @@ class Output:
         """Print one JSON object on one line."""
         sys.stdout.write(json.dumps(thing, ensure_ascii=False, default=str) + "\n")
 
+    def raw(self, content: bytes) -> None:
+        """Write bytes as they are, with no line end of their own."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
     def say(self, sentence: str) -> None:
         """Print a sentence for a person."""
         (sys.stderr if self.as_json else sys.stdout).write(sentence + "\n")

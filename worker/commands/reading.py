@@ -1,15 +1,20 @@
 """Reads what several commands take: files of lines, addresses and times."""
 
+import json
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Final
 
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.vocabulary import Channel
 from worker.commands.exits import CommandError, Exit
+
+_SHOWABLE: Final = re.compile(r"[a-z_]{1,30}|[0-9]{1,2}")
+"""Keys an error may repeat: those of the contract and of template variables, and nobody's address."""
 
 
 @contextmanager
@@ -32,6 +37,33 @@ def decode(line: bytes) -> str:
         return line.decode()
     except UnicodeDecodeError as error:
         raise CommandError(f"is not UTF-8 at byte {error.start + 1}.", "Save the file as UTF-8.") from None
+
+
+def load_json(text: str) -> Any:
+    """Read JSON. Raises ValueError for what is none, CommandError where a key stands twice in an object.
+
+    Python and pydantic keep the last value, without a word: whoever wrote two perhaps meant the other person.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once_each)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def refuse_repeated_keys(text: str) -> None:
+    """Raise CommandError where a key stands twice in an object; what is no JSON is left to whoever reads it next."""
+    with suppress(ValueError):
+        load_json(text)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            name = f"`{key}`" if _SHOWABLE.fullmatch(key) else "a key"
+            raise CommandError(f"says {name} twice.", "Leave one of them out.")
+        found[key] = value
+    return found
 
 
 def channel_of(address: str) -> Channel:

@@ -2,11 +2,14 @@
 
 import argparse
 import asyncio
+import errno
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worker.commands.exits import CommandError, Exit
 from worker.commands.output import Output, add_json
+from worker.journal import JournalError
 
 if TYPE_CHECKING:
     from worker.sandbox.config import SandboxConfig
@@ -14,13 +17,14 @@ if TYPE_CHECKING:
 
 PORT: Final = 9810
 URL: Final = f"http://127.0.0.1:{PORT}"
+_HIGHEST_PORT: Final = 65535
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=PORT, help="port to listen on (default: %(default)s)")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="write what it sees to FILE, for `verify`")
     parser.add_argument("--seed", type=int, default=0, help="which messages a fault with a probability hits")
     parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
@@ -61,21 +65,34 @@ class SandboxService:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until stopped. Raises CommandError when the port is taken."""
+        """Serve until stopped. Raises CommandError when it cannot listen there or write its journal."""
         from worker.sandbox.app import serve
 
         try:
             await serve(self._config, self._stopping, lambda url: print(f"sandbox: {url}", flush=True))
         except OSError as error:
-            raise CommandError(
-                f"Port {self._config.port} cannot be used ({error.strerror}).",
-                "Choose another with --port.",
-                Exit.FAILED,
-            ) from error
+            raise _cannot_serve(self._config, error) from error
 
     async def stop(self) -> None:
         """Stop serving."""
         self._stopping.set()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port; give 0 (any free one) to {_HIGHEST_PORT}")
+    return int(text)
+
+
+def _cannot_serve(config: "SandboxConfig", error: OSError) -> CommandError:
+    """Tell what was in the way. Only errors about a file, which here is the journal, name one."""
+    if error.filename is not None or isinstance(error, JournalError):
+        return CommandError(f"The journal cannot be written ({error.strerror}).", "Check its path.", Exit.USAGE)
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return CommandError(
+            f"{config.host} is no address of this machine.", "Give one with --host, such as 127.0.0.1.", Exit.USAGE
+        )
+    return CommandError(f"Port {config.port} cannot be used ({error.strerror}).", "Choose another with --port.")
 
 
 def sandbox_config(settings: "Settings", host: str, port: int, journal: Path | None, seed: int = 0) -> "SandboxConfig":
@@ -132,6 +149,8 @@ async def _say(url: str, person: str, to: str, body: str, output: Output) -> int
 
     try:
         answer = await say(url, person, to, body)
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        raise CommandError("--url is no http URL.", f"Write it as {URL}.", Exit.USAGE) from error
     except ValueError as error:
         raise CommandError(f"Nothing was said: {error}.") from error
     except aiohttp.ClientError as error:

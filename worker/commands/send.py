@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.commands.exits import CommandError, Exit
+from worker.commands.journals import add_journal, open_journal, write_accepted
 from worker.commands.output import Output, add_json, progress
-from worker.commands.reading import decode, open_lines
+from worker.commands.reading import decode, open_lines, refuse_repeated_keys
 
 if TYPE_CHECKING:
-    from sendwindow.answers import SendSummary
+    from collections.abc import Callable
+
+    from sendwindow.answers import Receipt, SendSummary
     from sendwindow.contract import SendMessage
+    from worker.journal import Journal
     from worker.settings import Settings
 
 SHOWN: int = 20
@@ -23,6 +27,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
     parser.add_argument("file", metavar="FILE", help="one message a line as a JSON object; - reads standard input")
+    add_journal(parser, "what was queued")
     add_json(parser)
     parser.set_defaults(command_function=run)
 
@@ -32,17 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
     from worker.wiring import read_settings
 
     settings = read_settings(arguments.config)
-    with open_lines(arguments.file) as (lines, total):
-        return asyncio.run(_send(settings, Lines(lines), total, Output(arguments.json)))
+    with open_lines(arguments.file) as (lines, total), open_journal(arguments.journal) as journal:
+        reading = Lines(lines, keep=journal.is_on)
+        return asyncio.run(_send(settings, reading, total, Output(arguments.json), journal))
 
 
 @dataclass(slots=True)
 class Lines:
-    """Reads messages from lines and keeps which line each came from. `bad`: line number and reason."""
+    """Reads messages from lines and keeps which line each came from. `bad`: line number and reason.
+
+    `kept`: with `keep`, the messages yielded.
+    """
 
     lines: Iterable[bytes]
+    keep: bool = False
     read_bytes: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
+    kept: "list[SendMessage]" = field(default_factory=list)
     _numbers: list[int] = field(default_factory=list)
 
     def messages(self) -> "Iterator[SendMessage]":
@@ -55,12 +66,23 @@ class Lines:
             if not line.strip():
                 continue
             try:
-                message = SendMessage.model_validate_json(decode(line))
+                text = decode(line)
+                refuse_repeated_keys(text)
+                message = SendMessage.model_validate_json(text)
             except (InvalidMessage, CommandError) as error:
                 self.bad.append((number, reasons(error)))
                 continue
             self._numbers.append(number)
+            if self.keep:
+                self.kept.append(message)
             yield message
+
+    def queued(self, summary: "SendSummary") -> "Iterator[tuple[SendMessage, Receipt]]":
+        """Put the messages kept beside their receipts, which come in the same order; not all have one."""
+        rejected = {one.position for one in summary.rejected}
+        messages = (message for position, message in enumerate(self.kept) if position not in rejected)
+        for receipt in summary.receipts:
+            yield next(one for one in messages if one.message_id == receipt.message_id), receipt
 
     def refuse(self, position: int, error: Exception) -> None:
         """Note that a message's line is bad after all. `position`: how many were yielded before it."""
@@ -73,11 +95,12 @@ def reasons(error: Exception) -> str:
     return "; ".join(str(fault) for fault in faults) or str(error)
 
 
-async def _send(settings: "Settings", lines: Lines, size: int | None, output: Output) -> int:
+async def _send(settings: "Settings", lines: Lines, size: int | None, output: Output, journal: "Journal") -> int:
     from sendwindow.errors import QueueFull, StoreUnavailable
     from worker.wiring import open_producer
 
     async with open_producer(settings) as producer:
+        digest = await _digest(settings) if journal.is_on else str
         with progress("bytes read", size) as advance:
             last = 0
 
@@ -89,6 +112,7 @@ async def _send(settings: "Settings", lines: Lines, size: int | None, output: Ou
             try:
                 summary = await producer.send_many(lines.messages(), on_progress=on_progress)
             except (QueueFull, StoreUnavailable) as error:
+                _write(journal, lines, error.summary, settings, digest)
                 _report(lines, error.summary, output)
                 code = Exit.STORE_UNREACHABLE if isinstance(error, StoreUnavailable) else Exit.FAILED
                 raise CommandError(
@@ -96,7 +120,29 @@ async def _send(settings: "Settings", lines: Lines, size: int | None, output: Ou
                     "Send the file again: messages with a message_id of their own are not queued twice.",
                     code,
                 ) from error
+    _write(journal, lines, summary, settings, digest)
     return _report(lines, summary, output)
+
+
+async def _digest(settings: "Settings") -> "Callable[[str], str]":
+    """Give what makes of an address the person's digest, under the person key that the store knows."""
+    from worker.wiring import open_store
+
+    async with open_store(settings) as store:
+        return store.people.digest
+
+
+def _write(
+    journal: "Journal",
+    lines: Lines,
+    summary: "SendSummary | None",
+    settings: "Settings",
+    digest: "Callable[[str], str]",
+) -> None:
+    if summary is None or not journal.is_on:
+        return
+    for message, receipt in lines.queued(summary):
+        write_accepted(journal, message, settings, digest(message.to), receipt)
 
 
 def _report(lines: Lines, summary: "SendSummary | None", output: Output) -> int:

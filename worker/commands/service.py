@@ -47,6 +47,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(command_function={"run": run_worker, "serve": run_gateway, "up": run_up}[name])
 
 
+_A_FILE: Final = "Name a file, in a folder where this user may write."
+_A_FOLDER: Final = "Name a folder where this user may write: each process makes a file of its own there."
+
+
 def _stop_is_easy() -> None:
     """Let a SIGTERM that comes before the service runs end the process with 0: nothing is under way yet."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(Exit.DONE))
@@ -59,6 +63,7 @@ def run_worker(arguments: argparse.Namespace) -> int:
     from worker.wiring import store_settings
 
     settings = prepare(arguments.config, "worker")
+    _check_journal(arguments.journal, _A_FILE)
     with store_settings(settings) as complete:
         service = WorkerService(complete, arguments.journal)
         return _until_signal(service, settings.dispatch.grace_seconds, with_stdin=arguments.end_with_stdin)
@@ -71,6 +76,7 @@ def run_gateway(arguments: argparse.Namespace) -> int:
     from worker.wiring import store_settings
 
     settings = prepare(arguments.config, "gateway")
+    _check_journal(arguments.journal, _A_FILE)
     with store_settings(settings) as complete:
         service = GatewayService(complete, arguments.journal)
         return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
@@ -85,9 +91,25 @@ def run_up(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise CommandError("--workers is at least 1.", code=Exit.USAGE)
     settings = prepare(arguments.config, "up")
+    if arguments.journal is not None:
+        _check_journal(_journal_of("gateway", arguments.journal), _A_FOLDER)
     with store_settings(settings):
         service = UpService(settings, arguments.config, arguments.workers, arguments.journal)
         return _until_signal(service, service.grace, with_stdin=arguments.end_with_stdin)
+
+
+def _journal_of(name: str, folder: Path) -> Path:
+    return folder / f"{name}.jsonl"
+
+
+def _check_journal(path: Path | None, remedy: str) -> None:
+    """Refuse a journal that can never be written, before anything starts. One whose disk is full is waited for."""
+    from worker.journal import check_place
+
+    try:
+        check_place(path)
+    except OSError as error:
+        raise CommandError(f"The journal {path} cannot be written ({error.strerror}).", remedy, Exit.USAGE) from error
 
 
 def _until_signal(service: "Service", grace: float, *, with_stdin: bool) -> int:
@@ -119,7 +141,7 @@ class UpService:
         self._commands |= {f"worker-{number}": ["run", *common] for number in range(1, workers + 1)}
         if journals is not None:
             for name, command in self._commands.items():
-                command += ["--journal", str(journals / f"{name}.jsonl")]
+                command += ["--journal", str(_journal_of(name, journals))]
 
     async def run(self) -> None:
         """Keep all processes going until stopped. Raises CommandError when one cannot run with these settings."""

@@ -1,8 +1,12 @@
-"""`show MESSAGE_ID`: where a message is and what happened to it, in words. No address, text or variable."""
+"""`show MESSAGE_ID`: where a message is and what happened to it, in words. No address, text or variable.
+
+What programs read (`--json` here, in `dead` and in `unknown`) is named in `FIELDS`, and these names stay.
+"""
 
 import argparse
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +19,79 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.values.records import Record
 
-_INSTANTS: Final = frozenset({"q", "e", "nb", "i", "z", "due", "until"})
-_HIDDEN: Final = frozenset({"p", "d", "w"})
-"""Digests that tell a person nothing."""
+
+def _instant(value: object) -> datetime:
+    return from_ms(float(str(value)))
+
+
+def _is_one(value: str) -> bool:
+    return value == "1"
+
+
+def _number(value: str) -> int | None:
+    return int(value) if value.isdecimal() else None
+
+
+def _numbers(value: str) -> list[int]:
+    return [int(number) for number in value.split() if number.isdecimal()]
+
+
+def _form(value: str) -> str:
+    return {"t": "template", "f": "freeform"}.get(value, value)
+
+
+def _lane_part(number: int) -> Callable[[str], str | None]:
+    return lambda lane: lane.split("|", 2)[number] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a program gets under `name`: `key` of the ledger row as `read` decodes it, or `absent` without it."""
+
+    name: str
+    key: str
+    read: Callable[[str], object] = str
+    absent: object = None
+
+
+FIELDS: Final = (
+    Field("stage", "s"),
+    Field("reason", "r"),
+    Field("error_code", "c", _number),
+    Field("sender", "l", _lane_part(0)),
+    Field("priority", "l", _lane_part(1)),
+    Field("campaign", "l", _lane_part(2)),
+    Field("group", "g"),
+    Field("enqueued_at", "q", _instant),
+    Field("not_before", "nb", _instant),
+    Field("expires_at", "e", _instant),
+    Field("ended_at", "z", _instant),
+    Field("attempts", "n", _number, 0),
+    Field("uncounted_attempts", "fa", _number, 0),
+    Field("last_attempt_at", "i", _instant),
+    Field("form", "fm", _form),
+    Field("account_update_attempts", "tg", _numbers, ()),
+    Field("accepted_attempt", "a", _number),
+    Field("message_sid", "sid"),
+    Field("status", "st"),
+    Field("policy", "v"),
+    Field("on_unknown", "u"),
+    Field("evidence_searches", "lo", _number, 0),
+    Field("crashes", "k", _number, 0),
+    Field("poison", "po", _is_one, False),
+    Field("cancel_asked", "x", _is_one, False),
+    Field("redecided", "rd", _is_one, False),
+    Field("perhaps_sent", "ps", _is_one, False),
+)
+"""Every field of a row that programs and people get, in the order they get it."""
+
+INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev"})
+"""Fields of a row that only the store's scripts have a use for: digests, fences, ranks, revisions, a proof on hold."""
+
+_WIDEST: Final = max(len(field.name) for field in FIELDS)
+
+_INSTANTS: Final = frozenset({"at", "due", "expires", "until"})
+"""Members of the timeline's events that are milliseconds in the store."""
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -58,33 +132,39 @@ def print_record(record: "Record", output: Output) -> None:
     output.say(f"{record.message_id}: {stage}" + (f" ({reason})" if reason else ""))
     if reason:
         output.say(f"  {sentence(reason)}")
-    facts = [f"{words.split(',')[0]}: {value}" for words, value in named_row(record.row)]
-    output.say("  " + " · ".join(facts))
+    for name, value in named_row(record.row).items():
+        if name not in {"stage", "reason"} and value:
+            output.say(f"  {name.replace('_', ' '):<{_WIDEST}}  {_shown(value)}")
     output.table(("at", "event", "detail"), [_line(event) for event in record.timeline])
 
 
 def as_object(record: "Record") -> dict[str, object]:
-    """Make a message a JSON object with spelled-out names."""
+    """Make a message a JSON object. Every name of `FIELDS` is there, null, 0 or false where there is nothing to say."""
     return {
         "message_id": record.message_id,
-        "stage": record.row.get("s"),
-        "reason": record.row.get("r"),
-        "row": {words: str(value) for words, value in named_row(record.row)},
-        "timeline": [{**event, "at": _instant(event["at"]).isoformat()} for event in record.timeline],
+        **{name: _plain(value) for name, value in named_row(record.row).items()},
+        "timeline": [
+            {key: _instant(value).isoformat() if key in _INSTANTS else value for key, value in event.items()}
+            for event in record.timeline
+        ],
     }
 
 
-def named_row(row: Mapping[str, str]) -> list[tuple[str, object]]:
-    """Name a row's fields in words; stage and reason stand elsewhere."""
-    from sendwindow.keys import ROW_FIELDS
+def named_row(row: Mapping[str, str]) -> dict[str, object]:
+    """Decode a row's fields under the names that programs and people know."""
+    return {field.name: field.read(row[field.key]) if field.key in row else field.absent for field in FIELDS}
 
-    named: list[tuple[str, object]] = []
-    for key, value in row.items():
-        if key in _HIDDEN or key in {"s", "r"} or key not in ROW_FIELDS:
-            continue
-        words = ROW_FIELDS[key].removesuffix(" (ms)")
-        named.append((words, f"{_instant(value):%Y-%m-%d %H:%M:%S}Z" if key in _INSTANTS else value))
-    return named
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "yes" if value is True else str(value)
 
 
 def _line(event: Mapping[str, Any]) -> dict[str, object]:
@@ -104,13 +184,9 @@ def _words(key: str, value: object) -> str:
     if key == "reason":
         return f"{value}: {sentence(str(value)).rstrip('.')}"
     if key in _INSTANTS:
-        return f"{key} {_instant(value):%Y-%m-%d %H:%M:%S}Z"
+        return f"{key} {_shown(_instant(value))}"
     if isinstance(value, list):
         return f"{key} " + " → ".join(
             ":".join(str(part) for part in item) if isinstance(item, list) else str(item) for item in value
         )
     return f"{key} {value}"
-
-
-def _instant(value: object) -> datetime:
-    return from_ms(int(float(str(value))))

@@ -14,6 +14,7 @@ TRANSITIONS: Final[tuple[tuple[Stage, Stage, str], ...]] = (
     (Stage.CLAIMED, Stage.REFUSED, "refuse"),
     (Stage.CLAIMED, Stage.EXPIRED, "too late"),
     (Stage.CLAIMED, Stage.CANCELLED, "cancel"),
+    (Stage.QUEUED, Stage.DEAD, "unreadable on arq's queue"),
     (Stage.CLAIMED, Stage.DEAD, "unreadable, poison"),
     (Stage.POSTING, Stage.ACCEPTED, "201"),
     (Stage.POSTING, Stage.FAILED, "refused by Twilio"),
@@ -24,12 +25,13 @@ TRANSITIONS: Final[tuple[tuple[Stage, Stage, str], ...]] = (
     (Stage.UNKNOWN, Stage.ACCEPTED, "evidence"),
     (Stage.UNKNOWN, Stage.RETRYING, "resend by rule"),
     (Stage.UNKNOWN, Stage.UNRESOLVED, "hold by rule"),
-    (Stage.UNKNOWN, Stage.DEAD, "never by rule"),
+    (Stage.UNKNOWN, Stage.DEAD, "never by rule, poison"),
     (Stage.UNRESOLVED, Stage.ACCEPTED, "evidence, or a person"),
     (Stage.UNRESOLVED, Stage.RETRYING, "a person"),
     (Stage.ACCEPTED, Stage.RETRYING, "failed afterwards, may be tried again"),
     (Stage.DEAD, Stage.QUEUED, "replay"),
     *((stage, Stage.CANCELLED, "cancel") for stage in (Stage.QUEUED, Stage.WAITING, Stage.RETRYING)),
+    *((stage, Stage.CANCELLED, "cancel, instead of a resend") for stage in (Stage.UNKNOWN, Stage.UNRESOLVED)),
     *(
         (stage, Stage.ACCEPTED, "late evidence")
         for stage in (Stage.QUEUED, Stage.WAITING, Stage.RETRYING, Stage.CLAIMED)
@@ -37,7 +39,7 @@ TRANSITIONS: Final[tuple[tuple[Stage, Stage, str], ...]] = (
 )
 """From, to, and what makes the step."""
 
-_HIDDEN: Final = frozenset({"late evidence"})
+_HIDDEN: Final = frozenset({"late evidence", "cancel, instead of a resend", "unreadable on arq's queue"})
 """Steps that would cover the drawing in arrows; the text beside it names them."""
 
 

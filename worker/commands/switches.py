@@ -50,15 +50,17 @@ _REMEDIES: "dict[Kind, str]" = {
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments of `tags`, `templates` or `resume`."""
-    parser.set_defaults(command_function=run, word=name, name=None, json=False)
+    parser.set_defaults(command_function=run, word=name, name=None)
     if name == "resume":
         parser.add_argument("name", metavar="SENDER|ACCOUNT", help="its name in the settings")
+        add_json(parser)
         return
     words = parser.add_subparsers(metavar="list|reset", required=True)
     listed = words.add_parser("list", help="all of them, with what errors said")
     add_json(listed)
     reset = words.add_parser("reset", help="forget what errors said, so that it is tried again")
     reset.add_argument("name", metavar="SENDER" if name == "tags" else "TEMPLATE", help="its name in the settings")
+    add_json(reset)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -134,6 +136,11 @@ async def _switch_on(store: "Store", meant: Sequence[Switch], known: Iterable[Sw
     done = [switch for switch in meant if await _undo(store, switch)]
     if not done:
         raise CommandError("There was nothing to undo.", "`doctor` names what is switched off.")
+    if output.as_json:
+        for switch in done:
+            output.object(
+                {"switched_on": _WORDS[switch.kind], "name": switch.name, "language": switch.language or None}
+            )
     output.say(f"switched on: {', '.join(switch.title for switch in done)}")
     return Exit.DONE
 

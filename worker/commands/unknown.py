@@ -12,6 +12,7 @@ from worker.commands.output import Output, add_json
 from worker.commands.show import as_object
 
 if TYPE_CHECKING:
+    from sendwindow.vocabulary import Stage
     from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
@@ -95,31 +96,31 @@ async def _resolve(store: "Store", message_id: str, sid: str | None, output: Out
     if record is None or record.row.get("s") not in _OPEN:
         raise CommandError("This message is not unknown.", f"`show {message_id}` tells where it is.")
     attempt = int(record.row.get("n", "0"))
-    done = await (
+    stage = await (
         _as_not_sent(store, message_id, attempt) if sid is None else _as_sent(store, message_id, attempt, sid)
     )
-    if not done:
+    if stage is None:
         raise CommandError(
             "Something else resolved it meanwhile, or that SID is of another message.", f"`show {message_id}` tells."
         )
-    stage = Stage.RETRYING if sid is None else Stage.ACCEPTED
-    journal.write(
-        "resolved", id=message_id, attempt=attempt, reason=Reason.EVIDENCE_PERSON, sid=sid, stage=stage, t=asked_at
-    )
-    output.say(
-        f"{message_id}: attempt {attempt} " + ("is not sent; it is decided afresh" if sid is None else "is accepted")
-    )
+    reason = Reason.CANCELLED if stage is Stage.CANCELLED else Reason.EVIDENCE_PERSON
+    journal.write("resolved", id=message_id, attempt=attempt, reason=reason, sid=sid, stage=stage, t=asked_at)
+    meaning = {
+        Stage.ACCEPTED: "is accepted",
+        Stage.CANCELLED: "is not sent; it ends here, as somebody asked to cancel it",
+    }
+    output.say(f"{message_id}: attempt {attempt} {meaning.get(stage, 'is not sent; it is decided afresh')}")
     return Exit.DONE
 
 
-async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> bool:
+async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> "Stage | None":
     from policies.status import describe
-    from sendwindow.vocabulary import Reason
+    from sendwindow.vocabulary import Reason, Stage
     from worker.values.statuses import StatusUpdate
 
     [owner] = await store.unknowns.owners([sid])
     if owner not in (None, (message_id, attempt)):
-        return False
+        return None
     step = describe("accepted")
     update = StatusUpdate(
         message_sid=sid,
@@ -133,14 +134,14 @@ async def _as_sent(store: "Store", message_id: str, attempt: int, sid: str) -> b
         evidence=Reason.EVIDENCE_PERSON,
     )
     [applied] = await store.statuses.apply([update])
-    return applied.resolved
+    return Stage.ACCEPTED if applied.resolved else None
 
 
-async def _as_not_sent(store: "Store", message_id: str, attempt: int) -> bool:
+async def _as_not_sent(store: "Store", message_id: str, attempt: int) -> "Stage | None":
     from sendwindow.vocabulary import Reason, Stage
     from worker.values.settlements import SettleAgain
     from worker.values.unknowns import Resolution
 
     again = SettleAgain(Stage.RETRYING, Reason.EVIDENCE_PERSON, sentence="A person says that it was not sent.")
-    [acted] = await store.unknowns.resolve([Resolution(message_id, attempt, again)])
-    return acted
+    [stage] = await store.unknowns.resolve([Resolution(message_id, attempt, again)])
+    return stage

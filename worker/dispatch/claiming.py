@@ -52,6 +52,7 @@ class Claimer:
         self._log = reports.log
         # By identity: a message may be claimed here again before the answer to its last settlement arrived.
         self._held: set[Held] = set()
+        self._cut_off: list[Held] = []
         self._turns = Turns()
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: Batcher[tuple[str, int], bool] = Batcher(self._release)
@@ -76,6 +77,11 @@ class Claimer:
             claim = partial(self._ledger.claim, limit, suspects)
             batch = await self._patience.insist("claim", claim, unless=self._stopping.is_set)
             if batch is None:
+                # Its answer is missing, and what it took is held by nobody: asked again, it is answered the same.
+                with suppress(Exception):  # the store may be away: then their leases run out
+                    async with asyncio.timeout(_LAST_SECONDS):
+                        unheard = await self._ledger.claim(1)
+                        await self._release([(one.message_id, one.fence) for one in unheard.claimed])
                 return
             self.has_claimed = True
             self._take(batch, clock.monotonic())
@@ -136,8 +142,10 @@ class Claimer:
                 self._has_room.set()
 
     async def _release(self, untouched: Sequence[tuple[str, int]]) -> list[bool]:
-        await self._ledger.release(untouched)
-        return [True] * len(untouched)
+        stages = await self._ledger.release(untouched)
+        for (message_id, _), stage in zip(untouched, stages, strict=True):
+            self._scribe.released(message_id, stage)
+        return [stage is not None for stage in stages]
 
     # -- leases --------------------------------------------------------------------------------
 
@@ -172,14 +180,17 @@ class Claimer:
         try:
             await asyncio.wait({finished, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            left, held = [*self._tasks], [*self._held]
+            left, self._cut_off = [*self._tasks], [*self._held]
             await end_tasks((finished, hurried, *left))
         if left:
             self._log.warning("stopped_early", messages=len(left))
-            untouched = [(one.claimed.message_id, one.claimed.fence) for one in held if not one.is_recording]
+
+    async def give_back(self) -> None:
+        """Give back what `finish` cut off without an attempt; once nothing of it is on its way to the store."""
+        if untouched := [(one.claimed.message_id, one.claimed.fence) for one in self._cut_off]:
             with suppress(Exception):  # the store may be away: then their leases run out
                 async with asyncio.timeout(_LAST_SECONDS):
-                    await self._ledger.release(untouched)
+                    await self._release(untouched)
 
 
 async def _all_done(tasks: set[asyncio.Task[None]]) -> None:

@@ -12,6 +12,8 @@ from worker.dispatch.scribe import Reports
 from worker.dispatch.steady import Patience
 from worker.tasks import end_tasks
 
+_LAST_SECONDS = 1.0
+
 
 class Duties:
     """The periodic work of one worker. `store_url`: where arq's worker connects."""
@@ -35,7 +37,12 @@ class Duties:
         self._is_stopping = True
 
     async def end(self) -> None:
-        """End the turns under way. Call it once `run` has ended."""
+        """End the turns under way. Call it once `run` has ended.
+
+        Each gets a moment: what the store did already is told only by a turn that hears its answer.
+        """
+        if turns := [turn for turn in self._under_way.values() if not turn.done()]:
+            await asyncio.wait(turns, timeout=_LAST_SECONDS)
         await end_tasks(self._under_way.values())
 
     async def run(self) -> None:

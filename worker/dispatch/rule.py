@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 from policies.policy import Policy
 from policies.unknown import Evidence, UnknownAction, UnknownStep, next_step
-from sendwindow.vocabulary import Purpose, Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
 from worker.dispatch.evidence import Absent, Unclear
 from worker.values.settlements import SettleAgain, SettleEnd, SettleUnknown
 from worker.values.unknowns import SettleUnresolved, UnknownAttempt, Verdict
@@ -16,7 +16,10 @@ _SHORTEST_LOOK: Final = timedelta(seconds=5)
 def follow_rule(attempt: UnknownAttempt, purpose: Purpose, finding: Absent | Unclear, policy: Policy) -> Verdict | None:
     """Say what becomes of the attempt, None when nothing does."""
     since = attempt.now - attempt.intent_at
-    step = next_step(attempt.on_unknown, purpose, _evidence(finding), since, policy)
+    rule = attempt.on_unknown
+    if attempt.is_poison and rule is not OnUnknown.HOLD:
+        rule = OnUnknown.NEVER
+    step = next_step(rule, purpose, _evidence(finding), since, policy)
     return _verdict(attempt, step, finding.why if isinstance(finding, Unclear) else "absent")
 
 
@@ -35,6 +38,9 @@ def _verdict(attempt: UnknownAttempt, step: UnknownStep, why: str) -> Verdict | 
             return SettleUnknown(attempt.reason, why, int(after / timedelta(milliseconds=1)))
         case UnknownAction.RESEND:
             return SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE, sentence=f"evidence: {why}")
+        case UnknownAction.END if attempt.is_poison:
+            sentence = "It may have gone out; each worker that posted it was gone before the answer came."
+            return SettleEnd(Stage.DEAD, Reason.POISON, sentence=sentence)
         case UnknownAction.END:
             sentence = "It may have gone out; its rule forbids to send it again."
             return SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE, sentence=sentence)

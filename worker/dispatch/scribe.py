@@ -12,6 +12,7 @@ from sendwindow.vocabulary import Reason, Stage
 from worker.dispatch.meter import Meter
 from worker.journal import Journal
 from worker.values.admissions import Permit
+from worker.values.adoptions import Unreadable
 from worker.values.claims import Claimed, Reaped
 from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
 from worker.values.settlements import Result, SettleAccepted, SettleAgain, Settled, SettleEnd, Settlement, SettleUnknown
@@ -152,6 +153,19 @@ class Scribe:
         self._meter.reaped(reaped.stage)
         self._journal.write("reaped", id=reaped.message_id, stage=reaped.stage, attempt=reaped.attempt)
         self._log.warning("reaped", message_id=reaped.message_id, stage=reaped.stage.value, attempt=reaped.attempt)
+
+    def unreadable(self, unreadable: Unreadable) -> None:
+        """Note a job of a plain arq producer that became a dead letter: its producer is never told."""
+        stage, reason = Stage.DEAD, Reason.UNREADABLE
+        self._meter.settled(stage, reason)
+        self._journal.write("ended", id=unreadable.message_id, stage=stage, reason=reason, code=None)
+        self._log.warning("unreadable", message_id=unreadable.message_id, cause=unreadable.cause)
+
+    def released(self, message_id: str, stage: Stage | None) -> None:
+        """Note that a message given back has ended: somebody had asked to cancel it."""
+        if stage is Stage.CANCELLED:
+            self._meter.settled(stage, Reason.CANCELLED)
+            self._journal.write("ended", id=message_id, stage=stage, reason=Reason.CANCELLED, code=None)
 
     def configured_elsewhere(self, message: SendMessage, missing: Reason) -> None:
         """Note, once for each name, that messages are left to workers with newer settings."""

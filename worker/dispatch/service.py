@@ -161,7 +161,7 @@ class Dispatcher:
         lease = self._settings.dispatch.lease_seconds
         background = [
             asyncio.create_task(self._forever("renew", self._claimer.renew, lease / 3), name="renew"),
-            asyncio.create_task(self._forever("reap", self._reap, lease / 2), name="reap"),
+            asyncio.create_task(self._forever("reap", self._reap, lease / 3), name="reap"),
             asyncio.create_task(self._forever("adopt", self._adopt, self._times.adopt), name="adopt"),
             asyncio.create_task(self._duties.run(), name="periodic"),
         ]
@@ -173,6 +173,7 @@ class Dispatcher:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_SECONDS):
                     await self._settlements.drained()
+            await self._claimer.give_back()
             await end_tasks(background)
             await self._duties.end()
             self._ended.set()
@@ -203,8 +204,12 @@ class Dispatcher:
                 return
 
     async def _adopt(self) -> None:
-        while await self._store.ledger.adopt(_ADOPT_LIMIT) >= _ADOPT_LIMIT:
-            pass
+        while True:
+            adopted = await self._store.ledger.adopt(_ADOPT_LIMIT)
+            for one in adopted.unreadable:
+                self._scribe.unreadable(one)
+            if adopted.taken < _ADOPT_LIMIT:
+                return
 
     async def _forever(self, part: str, work: Callable[[], Awaitable[None]], every: float) -> None:
         failures = 0

@@ -31,7 +31,6 @@ from worker.ports import Statuses, Unknowns
 from worker.settings import Sender, Settings
 from worker.twilio.client import ReadFailed
 from worker.twilio.messages import MessageRow
-from worker.values.settlements import SettleUnknown
 from worker.values.unknowns import Resolution, RivalAttempt, SettleUnresolved, UnknownAttempt, Verdict
 
 BATCH: Final = 20
@@ -125,15 +124,15 @@ class Search:
         channel = message.address.channel
         reported = Reported(row, attempt.message_id, attempt.attempt, channel, Reason.EVIDENCE_LIST)
         applied = await self._insist(lambda: apply_reported(self.statuses, reported, self.rules))
-        acted = applied is not None and applied.resolved
-        self._note(attempt, Reason.EVIDENCE_LIST, Stage.ACCEPTED, sid=row.message_sid, acted=acted)
+        if applied is not None and applied.resolved:
+            self._note(attempt, Reason.EVIDENCE_LIST, Stage.ACCEPTED, sid=row.message_sid)
 
     async def _resolve(self, attempt: UnknownAttempt, verdict: Verdict) -> None:
         resolutions = [Resolution(attempt.message_id, attempt.attempt, verdict)]
-        acted = await self._insist(lambda: self.unknowns.resolve(resolutions))
-        if not isinstance(verdict, SettleUnknown):
-            stage = Stage.UNRESOLVED if isinstance(verdict, SettleUnresolved) else verdict.stage
-            self._note(attempt, verdict.reason, stage, sid=None, acted=acted == [True])
+        [stage] = await self._insist(lambda: self.unknowns.resolve(resolutions)) or [None]
+        if stage is not None and stage is not Stage.UNKNOWN:
+            is_cancelled = stage is Stage.CANCELLED
+            self._note(attempt, Reason.CANCELLED if is_cancelled else verdict.reason, stage, sid=None)
 
     async def _insist(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
         """Ask until the store answers: what it did already it would not hand out, nor tell, in a later turn.
@@ -154,9 +153,7 @@ class Search:
 
         return await self.patience.insist("search", ask, unless=lambda: errors >= _MOST_ERRORS)
 
-    def _note(self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None, acted: bool) -> None:
-        if not acted:
-            return
+    def _note(self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None) -> None:
         self.reports.journal.write(
             "resolved",
             id=attempt.message_id,

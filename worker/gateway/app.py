@@ -12,20 +12,21 @@ from policies.rules import Rules
 from sendwindow.errors import NotDurable
 from worker.clock import perf
 from worker.gateway.forms import GarbageError
-from worker.gateway.inbound import INBOUND_PATH, InboundEndpoint
+from worker.gateway.inbound import INBOUND_PATH
+from worker.gateway.late import Endpoints, LateStore
 from worker.gateway.parts import GatewayStore, Parts
 from worker.gateway.signed import Door, RefusedError, SignedRequest
-from worker.gateway.status import STATUS_PATH, StatusEndpoint
+from worker.gateway.status import STATUS_PATH
 from worker.gateway.view import JournalView, StoreView
 from worker.journal import Journal
 from worker.logs import person_labels
 from worker.settings import Settings
-from worker.telemetry.metrics import CONTENT_TYPE, Metrics
+from worker.telemetry.metrics import CONTENT_TYPE, Metrics, ProcessMetrics
 from worker.telemetry.stored import StoredMetrics
 
 Answer = Callable[[SignedRequest], Awaitable[web.Response]]
 
-METER: Final = web.AppKey("meter", Metrics)
+METER: Final = web.AppKey("meter", ProcessMetrics)
 DRAINING: Final = web.AppKey("draining", asyncio.Event)
 
 
@@ -38,26 +39,30 @@ def make_app(
     meter: Metrics,
     log: FilteringBoundLogger,
 ) -> web.Application:
-    """Build the gateway. The store stays the caller's to close, after the gateway has stopped."""
+    """Build the gateway. The store stays the caller's to close, after the gateway has stopped.
+
+    A LateStore may be opened later: until then the gateway is alive, not ready, and answers Twilio 503.
+    """
+    late = store if isinstance(store, LateStore) else LateStore(store)
     view = JournalView(journal, meter, log)
-    parts = Parts(settings, store, rules, journal, meter, log, person_labels(settings.log_key), view)
+    parts = Parts(settings, late, rules, journal, meter, log, person_labels(settings.log_key), view)
     app = web.Application(client_max_size=settings.gateway.max_body_bytes)
     app[METER] = meter
     app[DRAINING] = asyncio.Event()
-    status, inbound = StatusEndpoint(parts), InboundEndpoint(parts)
+    endpoints = Endpoints(parts, late)
     door = Door(settings)
     # a proxy may pass on the path of the public URL, or take it away
     for prefix in {"", urlsplit(settings.gateway.public_url).path}:
-        for_status = _guarded(parts, door, "status", STATUS_PATH, status.answer)
+        for_status = _guarded(parts, door, "status", STATUS_PATH, endpoints.status)
         app.router.add_post(prefix + STATUS_PATH, for_status)
         app.router.add_get(prefix + STATUS_PATH, for_status, allow_head=False)
-        app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, inbound.answer))
-    _add_health(app, store, meter, view)
+        app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, endpoints.inbound))
+    _add_health(app, late, meter, view)
     app.on_response_prepare.append(_without_banner)
     app.on_shutdown.append(_drain)
 
     async def stored(_app: web.Application) -> None:
-        for endpoint in (status, inbound):
+        for endpoint in endpoints.made:
             try:
                 await endpoint.drained(settings.gateway.timeout_seconds)
             except TimeoutError:
@@ -118,7 +123,7 @@ def _failed(parts: Parts, endpoint: str, error: Exception) -> web.Response:
     return web.Response(status=503, text="not stored; come again\n", headers={"Retry-After": "1"})
 
 
-def make_health_app(problem: Callable[[], str | None], meter: Metrics) -> web.Application:
+def make_health_app(problem: Callable[[], str | None], meter: ProcessMetrics) -> web.Application:
     """Build what a process without a gateway tells an orchestrator. `problem`: why it is not ready, None when it is."""
     app = web.Application()
     app[METER] = meter
@@ -133,13 +138,13 @@ def make_health_app(problem: Callable[[], str | None], meter: Metrics) -> web.Ap
 
 
 def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journal: JournalView) -> None:
-    view = StoreView(store.records)
+    view = StoreView(lambda: store.records)
     stored = StoredMetrics(meter.registry)
 
     async def look() -> str | None:
         journal.look()
         # a full journal is counted and logged; turning traffic away for it would lose the one STOP that comes meanwhile
-        return None if await view.look() is not None else f"the store does not answer ({view.problem})"
+        return None if await view.look() is not None else view.problem
 
     async def metrics(request: web.Request) -> web.Response:
         problem = "draining" if request.app[DRAINING].is_set() else await look()
@@ -151,7 +156,7 @@ def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journ
     app.router.add_get("/metrics", metrics, allow_head=False)
 
 
-def _add_probes(app: web.Application, look: Callable[[], Awaitable[str | None]], meter: Metrics) -> None:
+def _add_probes(app: web.Application, look: Callable[[], Awaitable[str | None]], meter: ProcessMetrics) -> None:
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"live": True})
 

@@ -22,6 +22,7 @@ INBOUND_PATH: Final = "/twilio/inbound"
 UNKNOWN_SENDER: Final = "?"
 """Stands for an address of ours that no sender has; no sender can be called so."""
 
+_NOT_A_PERSON: Final = "not_a_person"
 _TWIML: Final = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 
@@ -43,14 +44,18 @@ class InboundEndpoint:
         if _is_person(form.address):
             await self._apply(form, signed)
         else:
-            # a short code or a channel this service never sends to: there is nothing to remember
-            self._parts.meter.inbound(None, "not_a_person")
-            self._parts.log.warning("inbound_not_a_person", sid=form.message_sid, account=signed.account.name)
+            self._ignore(form, signed.account.name)
         return web.Response(body=_TWIML, content_type="text/xml")
 
     async def drained(self, seconds: float) -> None:
         """Wait until everything handed in is stored, at most so long. Raises TimeoutError."""
         await self._group.drained(seconds)
+
+    def _ignore(self, form: InboundForm, account: str) -> None:
+        """Note what a short code or a channel this service never sends to wrote: there is nothing to remember."""
+        self._parts.journal.write("inbound", sid=form.message_sid, ignored=_NOT_A_PERSON, account=account)
+        self._parts.meter.inbound(None, _NOT_A_PERSON)
+        self._parts.log.warning("inbound_not_a_person", sid=form.message_sid, account=account)
 
     async def _apply(self, form: InboundForm, signed: SignedRequest) -> None:
         account = signed.account.name

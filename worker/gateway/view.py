@@ -1,6 +1,7 @@
 """What the gateway knows of its store and its journal. The store is asked at most once a second, however many probe."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -16,10 +17,14 @@ LONGEST_SECONDS: Final = 2.0
 """A probe that waits longer is a probe that failed."""
 
 
-class StoreView:
-    """Totals and depths of the store, None while it does not answer."""
+class StoreNotOpenError(ConnectionError):
+    """The store has not answered since this process started."""
 
-    def __init__(self, records: Records) -> None:
+
+class StoreView:
+    """Totals and depths of the store, None while it does not answer. `records` raises while it is not open yet."""
+
+    def __init__(self, records: Callable[[], Records]) -> None:
         self._records = records
         self._lock = asyncio.Lock()
         self._seen: Snapshot | None = None
@@ -37,9 +42,13 @@ class StoreView:
     async def _ask(self) -> Snapshot | None:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                snapshot = Snapshot(await self._records.counts(), await self._records.depths())
+                records = self._records()
+                snapshot = Snapshot(await records.counts(), await records.depths())
+        except StoreNotOpenError:
+            self.problem = "the store has not answered yet"
+            return None
         except Exception as error:  # noqa: BLE001  # whatever it is, the store cannot be used now
-            self.problem = type(error).__name__
+            self.problem = f"the store does not answer ({type(error).__name__})"
             return None
         self.problem = None
         return snapshot

@@ -9,13 +9,18 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.sandbox.addresses import channel_of
-from worker.sandbox.config import SandboxAccount
+from worker.sandbox.addresses import channel_of, is_recipient
+from worker.sandbox.config import Channel, SandboxAccount
 from worker.sandbox.messages import Held, new_sid
 from worker.sandbox.people import START_WORDS, STOP_WORDS
 from worker.sandbox.state import Sandbox
 
 _ANSWER_WITHIN: Final = (5.0, 15.0)
+_FORMS: Final[dict[Channel, str]] = {
+    "whatsapp": "whatsapp:+<E.164> or whatsapp:<user id>",
+    "messenger": "messenger:<digits>",
+    "sms": "+<E.164>",
+}
 
 
 class Say(BaseModel):
@@ -49,9 +54,10 @@ class Said:
 async def say(sandbox: Sandbox, words: Say) -> Said:
     """Write as a person and come back after the gateway's answer.
 
-    Raises ValueError when no account owns `to` or no inbound URL is set.
+    Raises ValueError when no account owns `to`, nobody with that `from` could write there, or no inbound URL is set.
     """
     account = _owner(sandbox, words.to)
+    _check_person(words)
     channel, now = channel_of(words.from_), sandbox.outbox.now_ms()
     if words.user_id is not None and words.from_.startswith("whatsapp:+"):
         sandbox.people.link(words.from_, f"whatsapp:{words.user_id}")
@@ -127,7 +133,14 @@ def _owner(sandbox: Sandbox, sender: str) -> SandboxAccount:
     for account in sandbox.accounts.values():
         if not account.senders or sender in account.senders:
             return account
-    raise ValueError("no account of the sandbox owns that sender: add it to the account's senders")
+    raise ValueError("no account of the sandbox owns that sender: `to` is an address, named in the account's senders")
+
+
+def _check_person(words: Say) -> None:
+    """Refuse what Twilio would never deliver: no phone or user writes from there, or not to that sender."""
+    channel = channel_of(words.to)
+    if channel_of(words.from_) != channel or not is_recipient(words.from_):
+        raise ValueError(f"nobody can write to that {channel} sender from there: give `from` as {_FORMS[channel]}")
 
 
 def _keep(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: str, now: int) -> None:

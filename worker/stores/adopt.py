@@ -6,7 +6,7 @@ Every step may be repeated after an interruption: a message is queued by its id,
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from redis.exceptions import OutOfMemoryError
@@ -18,6 +18,7 @@ from sendwindow.exchange import CANCEL, ENQUEUE, check_times, row_arguments
 from sendwindow.identifiers import message_id_complaint
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
 from worker.stores.calls import Calls, rest_of_note, worker_script
+from worker.values.adoptions import Adopted, Unreadable
 
 _UNREADABLE: Final = worker_script("unreadable")
 _ADOPTED: Final = worker_script("adopted")
@@ -50,9 +51,14 @@ class Adoption:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._abort_cursor = 0
+        self._untold: dict[str, Unreadable] = {}
 
-    async def adopt(self, limit: int) -> int:
-        """Take up to `limit` jobs; answers how many. A store without memory leaves the rest where they are."""
+    async def adopt(self, limit: int) -> Adopted:
+        """Take up to `limit` jobs. A store without memory leaves the rest where they are.
+
+        A call that raised may have kept unreadable ones all the same: the next one tells them. Of several workers, the
+        one that kept a job tells it; when it dies first nobody does, and only the dead letter itself says so.
+        """
         entries = await self._entries(limit) if limit > 0 else []
         now = int(await self._calls.run(_NOW, [])) if entries else 0
         taken = 0
@@ -63,7 +69,8 @@ class Adoption:
                 break
             taken += 1
         await self._abort()
-        return taken
+        unreadable, self._untold = tuple(self._untold.values()), {}
+        return Adopted(taken, unreadable)
 
     async def _entries(self, limit: int) -> list[_Entry]:
         queued = await self._calls.redis.zrange(self._calls.keys.ingress, 0, limit - 1, withscores=True)
@@ -85,13 +92,14 @@ class Adoption:
         try:
             readable = _read(entry, entry.job, message_id, now)
         except UnreadableJob as error:
-            await self._keep(entry, entry.job, message_id, str(error))
+            await self._keep(entry, entry.job, Unreadable(message_id, error.reason), str(error))
             return
         if entry.is_aborted:
             readable.arguments[_NOT_BEFORE] = now + _HELD_BACK_MS
         reply = await self._calls.run_durably(ENQUEUE, [0, *readable.arguments])
         if reply[0][0] == b"conflict":
-            await self._keep(entry, entry.job, message_id, "its message id already belongs to another message")
+            conflict = Unreadable(message_id, "id_conflict")
+            await self._keep(entry, entry.job, conflict, "its message id already belongs to another message")
             return
         if entry.is_aborted:
             await self._calls.run_durably(CANCEL, [message_id])
@@ -99,14 +107,17 @@ class Adoption:
         if entry.is_aborted:
             await self._calls.redis.zrem(ARQ_ABORT, entry.job_id)
 
-    async def _keep(self, entry: _Entry, job: bytes, message_id: str, text: str) -> None:
+    async def _keep(self, entry: _Entry, job: bytes, found: Unreadable, text: str) -> None:
         """As a dead letter, bytes whole. An id that is taken is replaced by one made of the bytes."""
         digest = hashlib.sha256(job).hexdigest()[:24]
         note = rest_of_note({"reason": "unreadable", "text": text})
-        kept = await self._calls.run_durably(_UNREADABLE, [message_id, job, digest, note])
-        if not kept:
-            await self._calls.run_durably(_UNREADABLE, [f"job-{digest}", job, digest, note])
-        await self._remove(entry, message_id)
+        for one in (found, replace(found, message_id=f"job-{digest}")):
+            answer = await self._calls.run_once(_UNREADABLE, [one.message_id, job, digest, note])
+            if answer == b"kept":
+                self._untold[one.message_id] = one
+            if answer != b"taken":
+                break
+        await self._remove(entry, found.message_id)
 
     async def _remove(self, entry: _Entry, message_id: str) -> None:
         await self._calls.run_durably(_ADOPTED, [entry.job_id, message_id])

@@ -17,6 +17,7 @@ from worker.stores.encoding import admit_arguments, flat, settle_arguments
 from worker.stores.facts import parse_facts
 from worker.stores.waking import Waker
 from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
+from worker.values.adoptions import Adopted
 from worker.values.claims import ClaimBatch, Claimed, Reaped, Suspects
 from worker.values.settlements import Settled, Settlement
 
@@ -121,22 +122,26 @@ class LedgerStore:
         lost = await self._calls.run(_RENEW, [self._worker.lease // _MS, *flat(held)])
         return [message_id.decode() for message_id in lost]
 
-    async def release(self, held: Sequence[tuple[str, int]]) -> int:
-        """Give claims (message id, fence) back untouched: no try, no crash. Answers how many were still ours."""
-        return int(await self._calls.run(_RELEASE, flat(held))) if held else 0
+    async def release(self, held: Sequence[tuple[str, int]]) -> list[Stage | None]:
+        """Give claims (message id, fence) back untouched: no try, no crash. Answers where each went, None: not ours."""
+        answers = await self._calls.run(_RELEASE, flat(held)) if held else []
+        return [Stage(stage.decode()) if stage else None for stage in answers]
 
     async def reap(self, limit: int) -> list[Reaped]:
         """Move on messages whose lease ran out.
 
-        To be asked every half lease. When nobody asked for longer, the store was away, and holders come first for a
-        lease. A call that raised may have moved some all the same: the next one answers them.
+        To be asked every third of a lease. When nobody asked for longer, the store was away, and holders come first for
+        a lease. A call that raised may have moved some all the same: the next one answers them.
         """
         times: list[Argument] = [self._tuning.look_after_crash // _MS, self._worker.lease // _MS]
         reaped = await self._calls.run_once(_REAP, [limit, *times])
         return [Reaped(message_id.decode(), Stage(stage.decode()), int(n)) for message_id, stage, n in reaped]
 
-    async def adopt(self, limit: int) -> int:
-        """Take jobs of plain arq producers into lanes and honour `arq:abort`; answers how many were taken."""
+    async def adopt(self, limit: int) -> Adopted:
+        """Take jobs of plain arq producers into lanes and honour `arq:abort`.
+
+        A call that raised may have kept unreadable ones all the same: the next one of this worker answers them.
+        """
         return await self._adoption.adopt(limit)
 
     async def wait_for_work(self, timeout: float) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
-from sendwindow.vocabulary import OnUnknown, Reason
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
 from worker.values.statuses import MissingStatus
@@ -36,23 +36,7 @@ class UnknownStore:
     async def due(self, limit: int, again_after_ms: int) -> list[UnknownAttempt]:
         """Take up to `limit` unknown attempts whose search is due; none is handed out again before `again_after_ms`."""
         now, taken = await self._calls.run(_UNKNOWNS, [limit, again_after_ms])
-        return [
-            UnknownAttempt(
-                message_id=message_id.decode(),
-                attempt=int(attempt),
-                intent_at=from_ms(int(intent)),
-                now=from_ms(int(now)),
-                on_unknown=OnUnknown(on_unknown.decode()),
-                expires_at=from_ms(int(expires)),
-                payload=payload,
-                looks=int(looks),
-                reason=_reason(reason),
-                person_digest=person.decode(),
-                was_template=_FORMS.get(form),
-                listing=listing.decode(),
-            )
-            for message_id, attempt, intent, on_unknown, expires, payload, looks, reason, person, form, listing in taken
-        ]
+        return [_attempt(from_ms(int(now)), fields) for fields in taken]
 
     async def rivals(self, person_digest: str, message_id: str, since: datetime) -> list[RivalAttempt] | None:
         """The other unproven attempts to a person, at least those begun at or after `since`; None: a crowd."""
@@ -64,12 +48,12 @@ class UnknownStore:
             for name, attempt, intent, payload, form in found
         ]
 
-    async def resolve(self, resolutions: Sequence[Resolution]) -> list[bool]:
-        """Act by the messages' rules, one answer each; False when the attempt is no longer unknown."""
+    async def resolve(self, resolutions: Sequence[Resolution]) -> list[Stage | None]:
+        """Act by the messages' rules; for each the stage it came to, None when the attempt is no longer unknown."""
         if not resolutions:
             return []
         arguments = flat([resolve_arguments(one) for one in resolutions])
-        return [bool(done) for done in await self._calls.run_once(_RESOLVE, arguments)]
+        return [Stage(stage.decode()) if stage else None for stage in await self._calls.run_once(_RESOLVE, arguments)]
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
         """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""
@@ -86,6 +70,25 @@ class UnknownStore:
             MissingStatus(message_id.decode(), int(attempt), sid.decode(), sender.decode())
             for message_id, attempt, sid, sender in taken
         ]
+
+
+def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
+    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing, is_poison = fields
+    return UnknownAttempt(
+        message_id=message_id.decode(),
+        attempt=int(n),
+        intent_at=from_ms(int(intent)),
+        now=now,
+        on_unknown=OnUnknown(on_unknown.decode()),
+        expires_at=from_ms(int(expires)),
+        payload=payload,
+        looks=int(looks),
+        reason=_reason(reason),
+        person_digest=person.decode(),
+        was_template=_FORMS.get(form),
+        listing=listing.decode(),
+        is_poison=is_poison == 1,
+    )
 
 
 def _reason(stored: bytes | None) -> Reason:

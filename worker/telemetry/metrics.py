@@ -1,4 +1,4 @@
-"""The metrics of one process. Implements the dispatch's Meter; the gateway adds its own. No label names a person."""
+"""The metrics of one process, worker or gateway. No label names a person."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -31,18 +31,54 @@ def known_status(status: str) -> str:
     return status if status in _STATUSES else "other"
 
 
-class Metrics:
-    """Counters, gauges and histograms of one process, in a registry of their own. Durations in seconds."""
+class ProcessMetrics:
+    """What every process of the service tells of itself, in a registry of its own. Durations in seconds.
+
+    A process shows only what it does: a counter of POSTs at 0 in a gateway would read as "nothing is sent".
+    """
 
     def __init__(self) -> None:
         # a second series for every counter, of use to nobody here
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library ships it without annotations
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
-        self._make_dispatch()
-        self._make_gateway()
+        self._refused = self._counter("refused_requests", "HTTP requests that were refused", "endpoint", "reason")
+        self._failing = self._counter("store_failures", "Calls to the store that failed, by part", "part")
+        self._ready = self._gauge("ready", "1 when this process can do its work, else 0")
 
-    def _make_dispatch(self) -> None:
+    def refused(self, endpoint: str, reason: str) -> None:
+        """Count a refused request."""
+        self._refused.labels(endpoint, reason).inc()
+
+    def failing(self, part: str) -> None:
+        """Count a failed call to the store."""
+        self._failing.labels(part).inc()
+
+    def ready(self, *, is_ready: bool) -> None:
+        """Set whether this process can do its work."""
+        self._ready.set(1 if is_ready else 0)
+
+    def render(self) -> bytes:
+        """Write everything in Prometheus' text format (`CONTENT_TYPE`)."""
+        return generate_latest(self.registry)
+
+    # -- making --------------------------------------------------------------------------------
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"sendwindow_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(f"sendwindow_{name}", what, registry=self.registry)
+
+    def _histogram(self, name: str, what: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(f"sendwindow_{name}", what, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+class WorkerMetrics(ProcessMetrics):
+    """The metrics of a worker. Implements worker.dispatch.meter.Meter."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._claimed = self._counter("claimed_messages", "Messages taken from their lanes")
         self._decisions = self._counter("decisions", "Decisions by their reason", "decision", "reason")
         self._posts = self._counter("posts", "POSTs to the Messages API by what came back", "outcome")
@@ -58,24 +94,6 @@ class Metrics:
         self._leases_lost = self._counter("leases_lost", "Messages that were held and are another worker's now")
         self._open = self._gauge("open_posts", "POSTs under way in this process")
         self._held = self._gauge("held_messages", "Messages this process holds a lease on")
-        self._failing = self._counter("store_failures", "Calls to the store that failed, by part", "part")
-
-    def _make_gateway(self) -> None:
-        self._callbacks = self._counter(
-            "callbacks", "Status callbacks that were applied: moved, resolved, repeated or unknown", "status", "effect"
-        )
-        self._inbound = self._counter("inbound", "Messages persons wrote to us, by keyword", "keyword", "effect")
-        self._refused = self._counter("refused_requests", "Requests the gateway refused", "endpoint", "reason")
-        self._signatures = self._counter(
-            "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
-        )
-        self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
-        self._request_seconds = self._histogram(
-            "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
-        )
-        self._ready = self._gauge("ready", "1 when this process can do its work, else 0")
-
-    # -- dispatch (worker.dispatch.meter.Meter) ------------------------------------------------
 
     def claimed(self, messages: int) -> None:
         """Count messages of one claim."""
@@ -117,11 +135,23 @@ class Metrics:
         self._open.set(posts)
         self._held.set(held)
 
-    def failing(self, part: str) -> None:
-        """Count a failed call to the store."""
-        self._failing.labels(part).inc()
 
-    # -- gateway -------------------------------------------------------------------------------
+class Metrics(ProcessMetrics):
+    """The metrics of a gateway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._callbacks = self._counter(
+            "callbacks", "Status callbacks that were applied: moved, resolved, repeated or unknown", "status", "effect"
+        )
+        self._inbound = self._counter("inbound", "Messages persons wrote to us, by keyword", "keyword", "effect")
+        self._signatures = self._counter(
+            "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
+        )
+        self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
+        self._request_seconds = self._histogram(
+            "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
+        )
 
     def callback(self, status: str, effect: str) -> None:
         """Count an applied status callback: it moved, resolved, repeated, or its message is unknown."""
@@ -131,10 +161,6 @@ class Metrics:
         """Count an inbound message: first or repeated."""
         label = "none" if keyword is None else keyword if keyword in _KEYWORDS else "other"
         self._inbound.labels(label, effect).inc()
-
-    def refused(self, endpoint: str, reason: str) -> None:
-        """Count a refused request."""
-        self._refused.labels(endpoint, reason).inc()
 
     def signature_failed(self, endpoint: str) -> None:
         """Count a request whose signature was missing or wrong."""
@@ -147,22 +173,3 @@ class Metrics:
     def answered(self, endpoint: str, seconds: float) -> None:
         """Time an answer to Twilio."""
         self._request_seconds.labels(endpoint).observe(seconds)
-
-    def ready(self, *, is_ready: bool) -> None:
-        """Set whether this process can do its work."""
-        self._ready.set(1 if is_ready else 0)
-
-    def render(self) -> bytes:
-        """Write everything in Prometheus' text format (`CONTENT_TYPE`)."""
-        return generate_latest(self.registry)
-
-    # -- making --------------------------------------------------------------------------------
-
-    def _counter(self, name: str, what: str, *labels: str) -> Counter:
-        return Counter(f"sendwindow_{name}", what, labels, registry=self.registry)
-
-    def _gauge(self, name: str, what: str) -> Gauge:
-        return Gauge(f"sendwindow_{name}", what, registry=self.registry)
-
-    def _histogram(self, name: str, what: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(f"sendwindow_{name}", what, labels, buckets=tuple(buckets), registry=self.registry)

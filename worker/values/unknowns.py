@@ -12,7 +12,8 @@ class UnknownAttempt:
     """An attempt in stage `unknown` whose evidence is due. `now`: the store's clock.
 
     `looks`: searches made before this one. `reason`: why its outcome is unknown. `was_template`: which form went out,
-    None when the store does not say. `listing`: names the list at Twilio that would show it.
+    None when the store does not say. `listing`: names the list at Twilio that would show it. `is_poison`: too many
+    workers crashed with it, so that its rule no longer sends it again.
     """
 
     message_id: str
@@ -27,6 +28,7 @@ class UnknownAttempt:
     person_digest: str = ""
     listing: str = ""
     was_template: bool | None = None
+    is_poison: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,10 @@ from worker.verify.history import Book, History
 from worker.verify.journals import Evidence, Line
 
 _EVIDENCE = ("evidence_", "never_by_rule", "held_by_rule", "resent_by_rule")
+_COUNTED_ON_THE_WAY = (
+    *("duplicates", "duplicates_allowed", "overlaps", "opt_out_confirmations"),
+    *("callbacks_answered", "inbounds_answered", "inbounds_ignored"),
+)
 
 
 @dataclass(slots=True)
@@ -16,7 +20,8 @@ class Counts:
     """Numbers of one run. `lost`: not ended and not open where that is allowed. `duplicates`: copies beyond the first.
 
     `unknown`: attempts whose outcome could not be proven. `avoided`: of those, messages the provider had taken and that
-    were not sent again. `first_claim_ms`: from enqueue to first claim.
+    were not sent again. `inbounds_ignored`: answered, and by the gateway's word nobody's it sends to. `first_claim_ms`:
+    from enqueue to first claim. `unannounced`: without `accepted`.
     """
 
     messages: int = 0
@@ -37,6 +42,7 @@ class Counts:
     opt_out_confirmations: int = 0
     callbacks_answered: int = 0
     inbounds_answered: int = 0
+    inbounds_ignored: int = 0
     reaped: int = 0
     late_settles: int = 0
     faults: dict[str, int] = field(default_factory=dict)
@@ -57,10 +63,8 @@ def count(evidence: Evidence, case: Case, lost: int) -> Counts:
         (ends if fate.is_ended else still_open)[fate.stage] += 1
         _one(counts, history, fate, resolved, waits)
     counts.ends, counts.open, counts.resolved = dict(ends), dict(still_open), dict(resolved)
-    for name in ("duplicates", "duplicates_allowed", "overlaps", "opt_out_confirmations"):
+    for name in _COUNTED_ON_THE_WAY:
         setattr(counts, name, case.counts[name])
-    counts.callbacks_answered = case.counts["callbacks_answered"]
-    counts.inbounds_answered = case.counts["inbounds_answered"]
     counts.faults = dict(_faults(book))
     counts.killed = dict(Counter(str(line.get("point", "unnamed")) for line in book.killed))
     counts.first_claim_ms = _quantiles(waits)

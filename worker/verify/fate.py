@@ -91,11 +91,8 @@ def _weigh(seen: _Seen, line: Line) -> None:
             _reach(seen, line, line.get("stage"), late=line.get("applied") is False)
         case "ended" | "reaped":
             _reach(seen, line, line.get("stage"))
-        case "callback" | "fetched":
-            if line.get("status") in _NEGATIVE:
-                seen.failed.setdefault(line.get("attempt"), line["t"])
-            if line.get("resolved"):
-                _reach(seen, line, "accepted")
+        case "callback" | "fetched" if line.get("resolved"):
+            _reach(seen, line, "accepted")
         case "resolved":
             _reach(
                 seen, line, line.get("stage") or ("accepted" if line.get("sid") else _STAGE_OF.get(line.get("reason")))
@@ -103,6 +100,9 @@ def _weigh(seen: _Seen, line: Line) -> None:
         case _:
             pass
     _undo(seen, line)
+    if line["e"] in {"callback", "fetched", "callback_sent"} and line.get("status") in _NEGATIVE:
+        # Also when only the provider tells: the gateway may have stored it, opened the message again, and died.
+        seen.failed.setdefault(line.get("attempt"), line["t"] - (line.get("ms") or 0.0))
 
 
 def _undo(seen: _Seen, line: Line) -> None:

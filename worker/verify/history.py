@@ -1,6 +1,7 @@
 """Sorts the lines of journals by message, and the rest by what they are about."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker.verify.journals import Evidence, Line
@@ -34,6 +35,7 @@ class Book:
     """All histories, and the lines that belong to no message or to a SID.
 
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
+    `ignored`: those of the latter that it says it did not store, as nobody it sends to wrote them.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
     sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep.
     """
@@ -44,6 +46,7 @@ class Book:
     said: dict[str, Line] = field(default_factory=dict)
     said_acked: dict[str, float] = field(default_factory=dict)
     inbound: set[str] = field(default_factory=set)
+    ignored: set[str] = field(default_factory=set)
     callbacks: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     told: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     consents: list[Line] = field(default_factory=list)
@@ -55,6 +58,14 @@ class Book:
     def has_worker(self) -> bool:
         """Whether a worker's journal is among the files: then its decisions and intents must be there."""
         return any(self.events.get(event) for event in ("claimed", "decided", "intent"))
+
+    def add_found(self, stages: Mapping[str, str]) -> None:
+        """Put what the store says of messages known here at the end of their histories."""
+        for message_id, stage in stages.items():
+            if message_id in self.histories:
+                line = {"t": self.last_t, "who": "store", "e": "found", "id": message_id, "stage": stage}
+                self.histories[message_id].lines.append(line)
+                self.events["found"] += 1
 
 
 def open_book(evidence: Evidence) -> Book:
@@ -94,15 +105,21 @@ def _file(book: Book, event: str, line: Line) -> None:
         case "said_acked" if is_2xx(line.get("http")):
             book.said_acked.setdefault(sid, line["t"])
         case "inbound":
-            book.inbound.add(sid)
-            if line.get("opted") == "start":
-                book.consents.append(line)
+            _file_inbound(book, sid, line)
         case "consent":
             book.consents.append(line)
         case "killed":
             book.killed.append(line)
         case _:
             pass
+
+
+def _file_inbound(book: Book, sid: str, line: Line) -> None:
+    book.inbound.add(sid)
+    if line.get("ignored") is not None:
+        book.ignored.add(sid)
+    if line.get("opted") == "start":
+        book.consents.append(line)
 
 
 def is_2xx(http: object) -> bool:

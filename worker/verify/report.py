@@ -58,8 +58,27 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken. What could not be checked is not held against it; see `unchecked`."""
-        return not self.unreadable and all(promise.verdict != "broken" for promise in self.promises)
+        """Whether something was checked and nothing is broken. Single promises may be unchecked; see `unchecked`."""
+        return not self.is_broken and self.checked_any
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a promise is refuted, or a line is no journal's."""
+        return bool(self.unreadable) or any(promise.verdict == "broken" for promise in self.promises)
+
+    @property
+    def checked_any(self) -> bool:
+        """Whether there was a witness for anything."""
+        return len(self.unchecked) < len(self.promises)
+
+    @property
+    def headline(self) -> str:
+        """Say the outcome, and which promises it says nothing about."""
+        if self.is_broken:
+            return "BROKEN"
+        if not self.checked_any:
+            return "NOTHING CHECKED: the journals hold no line that bears witness"
+        return "nothing broken" + (f"; NOT CHECKED: {', '.join(self.unchecked)}" if self.unchecked else "")
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -92,7 +111,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 def render(report: Report, console: Console) -> None:
     """Print the report as plain text."""
-    _say(console, "verify: " + ("nothing broken" if report.ok else "BROKEN"))
+    _say(console, f"verify: {report.headline}")
     for promise in report.promises:
         _promise(console, promise, report)
     for where in report.unreadable[:_IDS]:

@@ -38,6 +38,7 @@ def forward(case: Case) -> Iterator[Breach]:
                     )
     for sid in book.said_acked:
         case.counts["inbounds_answered"] += 1
+        case.counts["inbounds_ignored"] += sid in book.ignored
         if sid not in book.inbound:
             yield Breach("inbound_not_stored", sid, "an inbound was answered with 2xx, not stored")
 

@@ -1,13 +1,13 @@
 """Judges a run from its journals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from worker.verify.announced import WITNESSES
 from worker.verify.case import Case, Check, Options
 from worker.verify.copies import one_copy
-from worker.verify.counts import count
+from worker.verify.counts import Counts, count
 from worker.verify.ends import kept
 from worker.verify.fate import fate_of
 from worker.verify.history import Book, open_book
@@ -31,24 +31,49 @@ _PROMISES: Final[tuple[tuple[str, str, Check, tuple[str, ...]], ...]] = (
 """Name, title, check, and the events of which at least one must be there to check anything."""
 
 
-def verify(paths: Iterable[Path], options: Options = Options()) -> Report:  # noqa: B008 - frozen
-    """Read journals of worker and sandbox and judge them. Raises OSError when a file cannot be read."""
-    files = list(paths)
-    evidence = read(files)
+Found = Callable[[Collection[str]], Mapping[str, str]]
+"""Asks the store for the stages of messages; answers those it knows."""
+
+
+def verify(
+    paths: Iterable[Path],
+    options: Options = Options(),  # noqa: B008 - frozen
+    *,
+    found: Found | None = None,
+) -> Report:
+    """Read journals of worker and sandbox and judge them. Raises OSError when a file cannot be read.
+
+    `found` is asked once, for every message the journals name. Its word comes last, as that of a line `found`: it knows
+    what was done without a journal, such as a producer's cancel. What it raises is raised.
+    """
+    evidence = read(list(paths))
     book = open_book(evidence)
+    if found is not None:
+        book.add_found(found(book.histories.keys()))
     case = Case(book, {name: fate_of(history) for name, history in book.histories.items()}, options)
     judged = tuple(_judge(case, *promise) for promise in _PROMISES)
     lost = sum(1 for promise in judged for breach in promise.breaches if breach.rule == "lost")
+    counts = count(evidence, case, lost)
     return Report(
         promises=judged,
-        counts=count(evidence, case, lost),
+        counts=counts,
         histories=_histories(book, judged, options.shown),
         unreadable=tuple(evidence.unreadable),
         missing=book.missing,
-        not_judged={
-            rule: f"{times} of {len(book.posts)} POSTs: {WITNESSES[rule]}" for rule, times in case.unjudged.items()
-        },
+        not_judged=_not_judged(case, counts),
     )
+
+
+def _not_judged(case: Case, counts: Counts) -> dict[str, str]:
+    posts = len(case.book.posts)
+    rules = {rule: f"{times} of {posts} POSTs: {WITNESSES[rule]}" for rule, times in case.unjudged.items()}
+    if not counts.unannounced:
+        return rules
+    return {
+        "P2": f"{counts.unannounced} of {counts.messages} messages without `accepted`: "
+        "whoever queued them wrote no journal, so one that was lost before its first claim is not seen",
+        **rules,
+    }
 
 
 def _judge(case: Case, name: str, title: str, check: Check, witnesses: tuple[str, ...]) -> Promise:

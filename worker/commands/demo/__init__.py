@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.commands.exits import Exit
+from worker.commands.exits import CommandError, Exit
 from worker.commands.output import Output, add_json, console
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ async def _run(examples: Path, keep: Path | None, output: Output) -> int:
     from worker.verify.verify import verify
 
     began, script = monotonic(), read_script(examples)
+    if keep is not None:
+        _prepare(keep)
     output.say(f"{len(script.rows)} messages of {examples.name}/messages.jsonl, played over a day")
     async with Stage(examples) as stage:
         results, records = await _play(stage, script, output)
@@ -59,8 +63,7 @@ async def _run(examples: Path, keep: Path | None, output: Output) -> int:
         report = verify(sorted(stage.journals.glob("*.jsonl")), Options(open_allowed=frozenset({"unresolved"})))
         found = deviations(script, results, records, forms_posted(stage.journals / "sandbox.jsonl"))
         if keep is not None:
-            shutil.copytree(stage.journals, keep, dirs_exist_ok=True)
-            shutil.copytree(stage.logs, keep / "logs", dirs_exist_ok=True)
+            _keep(stage, keep)
     rows = summary(list(results.values()))
     output.table(("end", "reason", "messages"), rows, "By end and reason")
     _print_report(report, output)
@@ -71,6 +74,29 @@ async def _run(examples: Path, keep: Path | None, output: Output) -> int:
     if not stopped_well:
         output.say(f"workers did not stop in order: exit codes {stage.worker_exits}")
     return Exit.DONE if not found and stopped_well and verdict(report) is Exit.DONE else Exit.FAILED
+
+
+def _prepare(keep: Path) -> None:
+    """Make the folder now: whoever wants to keep a whole run hears at once that it cannot be kept."""
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_kept(error, Exit.USAGE) from error
+    if not os.access(keep, os.W_OK | os.X_OK):
+        raise _not_kept(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), Exit.USAGE)
+
+
+def _keep(stage: "Stage", keep: Path) -> None:
+    try:
+        shutil.copytree(stage.journals, keep, dirs_exist_ok=True)
+        shutil.copytree(stage.logs, keep / "logs", dirs_exist_ok=True)
+    except OSError as error:
+        raise _not_kept(error, Exit.FAILED) from error
+
+
+def _not_kept(error: OSError, code: Exit) -> CommandError:
+    why = error.strerror or type(error).__name__
+    return CommandError(f"Nothing can be kept in that folder ({why}).", "Name another with --keep.", code)
 
 
 async def _play(stage: "Stage", script: "Script", output: Output) -> "tuple[dict[int, Result], dict[str, Record]]":

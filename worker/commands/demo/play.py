@@ -15,7 +15,7 @@ from worker.commands.consent import Said, read_entry
 from worker.commands.demo.board import Board
 from worker.commands.demo.script import Act, Row, Script
 from worker.commands.demo.stage import HANG_SECONDS, Stage
-from worker.commands.exits import CommandError
+from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import write_accepted, write_consent
 from worker.journal import Journal
 
@@ -88,8 +88,14 @@ class Player:
 
     async def _act(self, act: Act) -> None:
         if act.writes is not None:
-            sender = self.settings.senders[act.writes].address
-            said = await self.stage.sandbox("say", {"from": act.address, "to": sender, "body": act.body})
+            sender = self.settings.senders.get(act.writes)
+            if sender is None:
+                raise CommandError(
+                    f"people.jsonl: {act.who} writes to {act.writes}, which the settings do not name.",
+                    "Name a sender of sendwindow.toml.",
+                    Exit.USAGE,
+                )
+            said = await self.stage.sandbox("say", {"from": act.address, "to": sender.address, "body": act.body})
             if not 200 <= (said.get("http") or 0) < 300:
                 raise CommandError(
                     f"The gateway answered {said.get('http')} to what {act.who} wrote.\n{self.stage.last_words()}"

@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from worker.commands.exits import CommandError, Exit
+from worker.commands.reading import load_json
 
 _RELATIVE: Final = re.compile(r"[+-]\d+m")
 _INSTANTS: Final = ("not_before", "expires_at")
 _NEVER_QUEUED: Final = frozenset({"invalid", "duplicate", "conflict"})
+_STRICT: Final = ConfigDict(strict=True, extra="forbid")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """How a message must come out; None: not looked at. `form` as the sandbox saw it; `waits`: for what it waited."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     end: str
     reason: str | None = None
@@ -33,14 +40,16 @@ class Row:
     `line`: sent as it is. `stays_queued`: it is due and not looked at, because its sender or account is paused.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     number: int
-    rule: str
+    rule: Annotated[str, Field(validation_alias="row")]
     at: int
-    settles_at: int
+    settles_at: Annotated[int, Field(validation_alias="settles")]
     expect: Expectation
     message: Mapping[str, Any] = field(default_factory=dict)
     line: str | None = None
-    via: str = "producer"
+    via: Literal["producer", "sync", "arq", "arq_pickle"] = "producer"
     fault: Mapping[str, Any] | None = None
     cancel_at: int | None = None
     stays_queued: bool = False
@@ -68,6 +77,8 @@ class Row:
 class Act:
     """One line of people.jsonl: a person writes or consents, ACCOUNT_UPDATE dies, or workers get other settings."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
     at: int
     who: str = ""
     address: str = ""
@@ -76,7 +87,7 @@ class Act:
     consent: tuple[str, ...] = ()
     consent_minutes: int | None = None
     account: str = "main"
-    account_update: str | None = None
+    account_update: Literal["alive", "dead"] | None = None
     workers: Mapping[str, str] | None = None
 
 
@@ -96,35 +107,52 @@ class Script:
         return sorted(minutes)
 
 
+_ROWS: Final = TypeAdapter(Row)
+_ACTS: Final = TypeAdapter(Act)
+
+
 def read_script(folder: Path) -> Script:
-    """Read messages.jsonl and people.jsonl. Raises CommandError that names the line."""
-    rows = tuple(_row(number, fields) for number, fields in _lines(folder / "messages.jsonl"))
-    acts = []
-    for number, fields in _lines(folder / "people.jsonl"):
-        try:
-            acts.append(Act(**{**fields, "consent": tuple(fields.get("consent", ()))}))
-        except TypeError as error:
-            raise CommandError(f"people.jsonl, line {number}: {error}.", code=Exit.USAGE) from error
-    return Script(rows, tuple(acts))
+    """Read messages.jsonl and people.jsonl. Raises CommandError that names file, line and field."""
+    messages, people = folder / "messages.jsonl", folder / "people.jsonl"
+    rows = [
+        _checked(_ROWS, messages, number, {"settles": fields.get("at"), **fields, "number": number})
+        for number, fields in _lines(messages)
+    ]
+    acts = [_checked(_ACTS, people, number, fields) for number, fields in _lines(people)]
+    return Script(tuple(rows), tuple(acts))
 
 
-def _row(number: int, fields: dict[str, Any]) -> Row:
+def _checked(adapter: TypeAdapter[_T], path: Path, number: int, fields: Mapping[str, Any]) -> _T:
     try:
-        rule, at, expect = fields.pop("row"), fields.pop("at"), Expectation(**fields.pop("expect"))
-        return Row(number, rule, at, fields.pop("settles", at), expect, **fields)
-    except (KeyError, TypeError) as error:
-        raise CommandError(f"messages.jsonl, line {number}: {error}.", code=Exit.USAGE) from error
+        # From JSON: read strictly, only that lets a list become a tuple.
+        return adapter.validate_json(json.dumps(fields))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise _bad_line(path, number, faults) from error
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    found = []
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise CommandError(f"{path} cannot be read.", "Name the folder with --examples.", Exit.USAGE) from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            found.append((number, dict(json.loads(line))))
-        except ValueError as error:
-            raise CommandError(f"{path.name}, line {number}, is no JSON object.", code=Exit.USAGE) from error
-    return found
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path} is not UTF-8.", "Save it as UTF-8.", Exit.USAGE) from error
+    return [(number, _object(path, number, line)) for number, line in enumerate(text.splitlines(), start=1)]
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        fields = load_json(line)
+    except ValueError:
+        fields = None
+    except CommandError as error:
+        raise _bad_line(path, number, str(error)) from error
+    if not isinstance(fields, dict):
+        raise _bad_line(path, number, "is no JSON object")
+    return fields
+
+
+def _bad_line(path: Path, number: int, fault: str) -> CommandError:
+    remedy = f"Write it like the lines of examples/{path.name} in the checkout."
+    return CommandError(f"{path.name}, line {number}: {fault.removesuffix('.')}.", remedy, Exit.USAGE)

@@ -1,7 +1,7 @@
 -- A message's row, its digest of a person, and the way back into its lane. Loaded before every worker script.
 
 local DAY = 86400000
-local ANSWERED_FOR = 60000
+local HOUR = 3600000
 
 -- How many workers may crash with a message in hand before it is a suspect, claimed alone; and how many more while it is.
 local CRASHES_IN_COMPANY = 2
@@ -27,16 +27,17 @@ local function decoded(text)
 end
 
 -- Does the work of a call once: repeated under the same request id, it gets the same answer and changes nothing.
-local function once(request, work)
+-- `kept`: for how long (ms) an answer that may not have arrived is kept; longer than any outage after which it is asked for again.
+local function once(request, kept, work)
   local key = K.answered(request)
   local before = redis.call('GET', key)
   if before then
     -- Whoever asks again got no answer yet: it is kept for as long as they ask.
-    redis.call('PEXPIRE', key, ANSWERED_FOR)
+    redis.call('PEXPIRE', key, kept)
     return cmsgpack.unpack(before)
   end
   local answers = work()
-  if #answers > 0 then redis.call('SET', key, cmsgpack.pack(answers), 'PX', ANSWERED_FOR) end
+  if #answers > 0 then redis.call('SET', key, cmsgpack.pack(answers), 'PX', kept) end
   return answers
 end
 
@@ -75,7 +76,7 @@ local function count(name)
 end
 
 local ROW = {
-  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup',
+  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup', 'po',
 }
 
 local function load(id)

@@ -181,8 +181,7 @@ local function bind_sid(id, row, attempt, sid, now)
   local is_copy = has_other(id, row)
   if is_copy then
     count('duplicates')
-    row.dup, row.is_copied = int(attempt), true
-    redis.call('HSET', K.row(id), 'dup', row.dup)
+    row.is_copied = true
     note(id, now, 'duplicate', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(sid))
   end
   -- Proven, it is nobody's rival any more. The permit of a POST under way stays until its reply is in.

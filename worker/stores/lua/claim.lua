@@ -235,7 +235,7 @@ else
   if #claimed == 0 then pick() end
   if #claimed == 0 and suspects ~= 'never' then pick_suspect() end
   if #ids > 0 then
-    redis.call('SET', K.last_claim(worker), cjson.encode({ request = request, fence = fence, ids = ids }), 'PX', int(lease * 4))
+    redis.call('SET', K.last_claim(worker), cjson.encode({ request = request, fence = fence, ids = ids }), 'PX', HOUR)
   end
 end
 return { int(now), next_due(), claimed, is_called() }

@@ -19,8 +19,9 @@ local function replay(id, row, expires, even_if_sent)
   redis.call('ZREM', K.dead, id)
   redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
   count('replayed')
-  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd', 'ps')
-  redis.call('HSET', K.row(id), 'e', expires)
+  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd', 'ps', 'po')
+  -- Its tries begin anew: what went out before them is counted, and free.
+  redis.call('HSET', K.row(id), 'e', expires, 'fa', int(row.n))
   row.x, row.k = nil, nil
   note(id, now, 'replayed', '"expires":' .. expires)
   requeue(id, row, 'queued', 'replayed', now, now)

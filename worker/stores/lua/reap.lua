@@ -3,6 +3,7 @@
 -- Answers for each: id, stage, attempt.
 local LEAST_GRACE = 5000
 local GRACES = 5
+local FARTHEST = 10
 local now = clock()
 
 -- Whatever a worker held when it crashed may have been the cause. Twice so, it is a suspect.
@@ -35,38 +36,44 @@ local function posting(id, row)
   leave(id, row)
   local crashes = blame(id, row)
   redis.call('HSET', K.row(id), 's', 'unknown', 'r', 'outcome_crash')
-  if is_poison(crashes) and row.u ~= 'hold' then
-    -- It kills whoever posts it: unless evidence ends it, it is a dead letter, whatever its rule was.
-    redis.call('HSET', K.row(id), 'u', 'never')
-  end
+  -- It kills whoever posts it: unless evidence ends it, it is a dead letter instead of being sent again.
+  if is_poison(crashes) then redis.call('HSET', K.row(id), 'po', '1') end
   redis.call('ZADD', K.unknown, int(now + tonumber(ARGV[3])), id)
   count('unknown')
-  note(id, now, 'unknown', '"n":' .. row.n .. ',"reason":"outcome_crash"')
+  note(id, now, 'unknown', '"n":' .. row.n .. ',"reason":"outcome_crash","crashes":' .. crashes)
   row.s = 'unknown'
 end
 
--- Whoever works asks every half lease and renews every third of one. When nobody asked for two thirds, the store was away and leases ran
--- out unrenewed: whoever still holds messages gets one lease, five seconds at the least, to record what it knows. Otherwise each outage
--- would make unknowns, and after a few of them dead letters. So does each further gap, as a store may come back more than once; but after
--- five in a row there is a turn, so that a fleet too slow to ask in time still moves on. By the real clock: moving the sandbox's is no outage.
+-- Whoever works asks, and renews, every third of a lease. When nobody asked for two thirds, the store was away and leases ran out
+-- unrenewed: whoever still holds messages gets one lease, five seconds at the least, to record what it knows. Otherwise each outage would
+-- make unknowns, and after a few of them dead letters. So does each further gap, as a store may come back more than once; but after five in
+-- a row there is a turn, so that a fleet too slow to ask in time still moves on. By the real clock: moving the sandbox's is no outage.
 local function holders_come_first()
   local time = redis.call('TIME')
   local at, lease = time[1] * 1000 + time[2] / 1000, tonumber(ARGV[4])
-  local grace = math.max(lease, LEAST_GRACE)
-  local got = redis.call('HMGET', K.meta, 'reap_at', 'reap_from', 'reap_graces')
-  local last, from, graces = tonumber(got[1] or ''), tonumber(got[2] or '0'), tonumber(got[3] or '0')
-  if not last or math.abs(at - last) > lease / 4 then redis.call('HSET', K.meta, 'reap_at', int(at)) end
+  local got = redis.call('HMGET', K.meta, 'reap_at', 'reap_from', 'reap_grace', 'reap_graces')
+  local last, from, grace, graces = tonumber(got[1] or ''), tonumber(got[2] or '0'), tonumber(got[3] or '0'), tonumber(got[4] or '0')
+  redis.call('HSET', K.meta, 'reap_at', int(at))
   if last and at - last > lease * 0.65 and graces < GRACES then
+    grace = math.max(lease, LEAST_GRACE)
     from = at + grace
-    redis.call('HSET', K.meta, 'reap_from', int(from), 'reap_graces', int(graces + 1))
+    redis.call('HSET', K.meta, 'reap_from', int(from), 'reap_grace', int(grace), 'reap_graces', int(graces + 1))
   end
   if from > at and from <= at + grace then return true end
   if graces > 0 then redis.call('HDEL', K.meta, 'reap_graces') end
   return false
 end
 
-return once(ARGV[1], function()
+-- A lease far ahead was written before the store's clock was set back: it would last for as long as that.
+local function shorten_leases_ahead()
+  local lease = tonumber(ARGV[4])
+  local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + FARTHEST * lease), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))
+  for _, id in ipairs(ahead) do redis.call('ZADD', K.leases, int(now + lease), id) end
+end
+
+return once(ARGV[1], HOUR, function()
   local reaped = {}
+  shorten_leases_ahead()
   if holders_come_first() then return reaped end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now), 'LIMIT', 0, tonumber(ARGV[2]))) do
     local row = load(id)

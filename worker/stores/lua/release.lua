@@ -1,14 +1,19 @@
--- Gives untouched claims back: no try and no crash is counted, and they keep their place.
--- (a new message is due a millisecond before its enqueue). ARGV: (id, fence). Answers how many were given back.
+-- Gives untouched claims back: no try and no crash is counted, and they keep their place
+-- (a new message is due a millisecond before its enqueue). Safe to repeat.
+-- ARGV: (id, fence). Answers for each the stage it came to, '' when it was not held like this. Who was asked to cancel ends.
 local now = clock()
-local released = 0
+local answers = {}
 for at = 1, #ARGV, 2 do
   local id, fence = ARGV[at], ARGV[at + 1]
   local row = load(id)
+  local stage = ''
   if row and row.s == 'claimed' and row.f == fence then
     redis.call('HSET', K.row(id), 'f', '-' .. fence)
     requeue(id, row, 'queued', 'worker_stopped', math.min(now, tonumber(row.q) - 1), now)
-    released = released + 1
+    stage = row.s
+  elseif row and row.f == '-' .. fence then
+    stage = row.s
   end
+  answers[#answers + 1] = stage
 end
-return released
+return answers

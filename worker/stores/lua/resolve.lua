@@ -1,7 +1,7 @@
 -- Acts on unknown attempts by their messages' rules.
 -- ARGV: request id, then for each a JSON object and the rest of its timeline note. The object:
 --   id, n, kind again|end|unknown|unresolved, stage, reason, code, due, delay, look.
--- Answers 1 for each that was acted on, 0 when the attempt is no longer unknown.
+-- Answers for each the stage it came to, '' when the attempt is no longer unknown. Who was asked to cancel ends, instead of going out again.
 local now = clock()
 
 local KINDS = {
@@ -10,9 +10,9 @@ local KINDS = {
     local is_absent = r.reason == 'evidence_person' or (r.reason == 'resent_by_rule' and row.u == 'resend_if_absent')
     if is_absent and relied_on_tag(row, row.n) then land_attempt(id, row, row.n) end
     redis.call('HDEL', K.row(id), 'lo')
-    note(id, now, r.stage, rest)
+    if not row.x then note(id, now, r.stage, rest) end
+    count('resolved:' .. (row.x and 'cancelled' or r.reason))
     requeue(id, row, r.stage, r.reason, r.due or now + r.delay, now)
-    count('resolved:' .. r.reason)
   end,
   ['end'] = function(id, row, r, rest)
     end_message(id, row, r.stage, r.reason, r.code and int(r.code), now, rest)
@@ -22,6 +22,7 @@ local KINDS = {
     leave(id, row)
     redis.call('ZADD', K.unknown, int(now + r.look), id)
     redis.call('HSET', K.row(id), 's', 'unknown', 'r', r.reason)
+    row.s = 'unknown'
     -- Every look would fill the timeline: only a changed reason is worth a line.
     if row.r ~= r.reason then note(id, now, 'unknown', rest) end
   end,
@@ -30,19 +31,20 @@ local KINDS = {
     leave(id, row)
     redis.call('ZADD', K.unresolved, int(now), id)
     redis.call('HSET', K.row(id), 's', 'unresolved', 'r', r.reason)
+    row.s = 'unresolved'
     count('unresolved')
     note(id, now, 'unresolved', rest)
   end,
 }
 
-return once(ARGV[1], function()
+return once(ARGV[1], HOUR, function()
   local answers = {}
   for at = 2, #ARGV, 2 do
     local r = cjson.decode(ARGV[at])
     local row = load(r.id)
     local open = row and row.n == r.n and (row.s == 'unknown' or row.s == 'unresolved')
     if open then KINDS[r.kind](r.id, row, r, ARGV[at + 1]) end
-    answers[#answers + 1] = open and 1 or 0
+    answers[#answers + 1] = open and row.s or ''
   end
   return answers
 end)

@@ -63,7 +63,7 @@ local KINDS = {
 
 local function apply(id, row, s, rest)
   redis.call('HSET', K.row(id), 'f', '-' .. s.fence)
-  if row.k then redis.call('HDEL', K.row(id), 'k') end
+  if row.k then redis.call('HDEL', K.row(id), 'k', 'po') end
   if s.n > row.n then
     -- The intent was lost with a failed primary, the message was not.
     row.n = s.n
@@ -129,8 +129,13 @@ local function doubted(s)
   return '"n":' .. int(s.n) .. ',"reason":"outcome_unreadable","text":"the reply has the SID of another attempt"'
 end
 
-local function answer(applied, row, s)
-  return { applied, row.s, s.kind == 'accepted' and row.dup == int(s.n) and 1 or 0 }
+-- Whether this very settlement proved a copy is remembered by its fence, for whoever asks again.
+local function answer(applied, id, row, s)
+  if row.is_copied then
+    row.dup = s.fence
+    redis.call('HSET', K.row(id), 'dup', s.fence)
+  end
+  return { applied, row.s, s.kind == 'accepted' and row.dup == s.fence and 1 or 0 }
 end
 
 local answers = {}
@@ -142,13 +147,13 @@ for at = 1, #ARGV, 2 do
   if not row then
     answers[#answers + 1] = { 0, '', 0 }
   elseif row.f == '-' .. s.fence then
-    answers[#answers + 1] = answer(1, row, s)
+    answers[#answers + 1] = answer(1, id, row, s)
   elseif may_apply(row, s) then
     apply(id, row, s, rest)
-    answers[#answers + 1] = answer(1, row, s)
+    answers[#answers + 1] = answer(1, id, row, s)
   else
     late(id, row, s)
-    answers[#answers + 1] = answer(0, row, s)
+    answers[#answers + 1] = answer(0, id, row, s)
   end
 end
 return answers

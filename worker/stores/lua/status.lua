@@ -93,7 +93,8 @@ local function apply(update, text)
   return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt, flag(row.is_copied) }
 end
 
-return once(ARGV[1], function()
+-- A gateway asks again for seconds at most, and there may be a thousand callbacks each of them.
+return once(ARGV[1], 60000, function()
   local answers = {}
   for at = 2, #ARGV do
     answers[at - 1] = apply(cjson.decode(ARGV[at]), ARGV[at])

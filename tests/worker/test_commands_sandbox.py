@@ -1,0 +1,99 @@
+"""`sandbox` and `sandbox say`: what they refuse, with the true cause and what to do about it."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.commands.exits import Exit
+from worker.commands.line import main
+from worker.sandbox.app import running
+from worker.sandbox.config import SandboxAccount, SandboxConfig
+
+SETTINGS = """
+[accounts.main]
+account_sid = "AC00000000000000000000000000000001"
+auth_token = "env:TEST_TOKEN"
+base_url = "http://127.0.0.1:9810"
+[senders.shop]
+account = "main"
+address = "whatsapp:+14155550100"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TEST_TOKEN", "token-of-the-tests")
+    for name in ("REDIS_URL", "SENDWINDOW_CONFIG", "SENDWINDOW_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "sendwindow.toml"
+    path.write_text(SETTINGS)
+    return str(path)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1", "x", "1.5"])
+def test_what_is_no_port_is_a_usage_error(config: str, capsys: pytest.CaptureFixture[str], port: str) -> None:
+    """Told by the command line with its range, before anything is opened."""
+    assert main(["sandbox", f"--port={port}", "--config", config]) == Exit.USAGE
+    assert "0 (any free one) to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence", "remedy"),
+    [
+        (("--journal", "."), "The journal cannot be written (Is a directory).", "Check its path."),
+        (("--host", "no such host"), "no such host is no address of this machine.", "--host"),
+        (("--host", "192.0.2.1"), "192.0.2.1 is no address of this machine.", "--host"),
+    ],
+    ids=["journal", "unknown host", "foreign host"],
+)
+def test_what_is_in_the_way_is_named(
+    config: str, capsys: pytest.CaptureFixture[str], option: tuple[str, str], sentence: str, remedy: str
+) -> None:
+    """A journal or a host that cannot be used is not called a port."""
+    assert main(["sandbox", "--port", "0", *option, "--config", config]) == Exit.USAGE
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"error: {sentence}")
+    assert remedy in printed
+    assert "Port" not in printed
+
+
+def test_a_port_that_is_taken_is_called_so(config: str, capsys: pytest.CaptureFixture[str], taken: int) -> None:
+    """Another port is the remedy only there."""
+    assert main(["sandbox", "--port", str(taken), "--config", config]) == Exit.FAILED
+    printed = capsys.readouterr().err
+    assert f"Port {taken} cannot be used" in printed
+    assert "--port" in printed
+
+
+@pytest.mark.parametrize("url", ["foo", "localhost:9810", "ftp://localhost", "http://", "http://127.0.0.1:99999"])
+def test_what_is_no_url_is_called_so(config: str, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """`say` asks a sandbox over HTTP; anything else is a mistake on the command line."""
+    said = ["say", "--from", "whatsapp:+14155550111", "--to", "shop", "--url", url, "hi"]
+    assert main(["sandbox", *said, "--config", config]) == Exit.USAGE
+    assert capsys.readouterr().err.startswith("error: --url is no http URL. Write it as http://127.0.0.1:9810.")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("person", ["zz", "+447700900101"])
+async def test_say_shows_why_nobody_writes_from_there(
+    config: str, capsys: pytest.CaptureFixture[str], person: str
+) -> None:
+    """The sandbox's reason and the form to use reach whoever typed it; the address is not repeated."""
+    account = SandboxAccount(sid="AC" + "1" * 32, token="t", senders=frozenset({"whatsapp:+14155550100"}))
+    async with running(SandboxConfig(accounts=(account,))) as (url, _):
+        said = ["sandbox", "say", "--from", person, "--to", "shop", "--url", url, "hi", "--config", config]
+        assert await asyncio.to_thread(main, said) == Exit.FAILED
+    printed = capsys.readouterr().err
+    assert "Nothing was said: the sandbox refused" in printed
+    assert "whatsapp:+<E.164>" in printed
+    assert person not in printed

@@ -1,0 +1,191 @@
+"""What `show`, `dead` and `unknown` tell about a message: names and values that programs may rely on."""
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sendwindow.keys import ROW_FIELDS
+from sendwindow.vocabulary import OnUnknown
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.stores_world import DEAD, opened
+from worker.commands.show import FIELDS, INTERNAL, as_object, named_row
+from worker.values.records import Record
+
+COMMANDS_PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+
+ROW = {
+    "s": "accepted",
+    "r": "evidence_list",
+    "c": "63016",
+    "l": "shop|high|spring",
+    "g": "g1",
+    "d": "digest-of-content",
+    "q": "1763719200000",
+    "e": "1763805600000",
+    "nb": "1763719200500",
+    "u": "resend",
+    "n": "3",
+    "fa": "1",
+    "f": "1763719201000001",
+    "i": "1763719202000",
+    "p": "person-digest",
+    "k": "2",
+    "po": "1",
+    "x": "1",
+    "rd": "1",
+    "dup": "1763719201000001",
+    "sid": "SM1",
+    "a": "2",
+    "st": "delivered",
+    "sr": "40",
+    "z": "1763719203000",
+    "v": "2026-11",
+    "w": "person-digest|shop",
+    "tg": "1 3",
+    "fm": "t",
+    "li": "list-digest",
+    "pr": "17",
+    "ps": "1",
+    "lo": "4",
+    "ev": "3:SM2",
+}
+"""A row with everything a row can have."""
+
+OBJECT = {
+    "stage": "accepted",
+    "reason": "evidence_list",
+    "error_code": 63016,
+    "sender": "shop",
+    "priority": "high",
+    "campaign": "spring",
+    "group": "g1",
+    "enqueued_at": "2025-11-21T10:00:00+00:00",
+    "not_before": "2025-11-21T10:00:00.500000+00:00",
+    "expires_at": "2025-11-22T10:00:00+00:00",
+    "ended_at": "2025-11-21T10:00:03+00:00",
+    "attempts": 3,
+    "uncounted_attempts": 1,
+    "last_attempt_at": "2025-11-21T10:00:02+00:00",
+    "form": "template",
+    "account_update_attempts": [1, 3],
+    "accepted_attempt": 2,
+    "message_sid": "SM1",
+    "status": "delivered",
+    "policy": "2026-11",
+    "on_unknown": "resend",
+    "evidence_searches": 4,
+    "crashes": 2,
+    "poison": True,
+    "cancel_asked": True,
+    "redecided": True,
+    "perhaps_sent": True,
+}
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+def play(store: StoreUnderTest, *, dies: bool = False) -> None:
+    """Let m1 be parked as unknown, or die."""
+
+    async def steps() -> None:
+        async with opened(store) as world:
+            if dies:
+                await world.settle(await world.post(campaign="spring", on_unknown=OnUnknown.NEVER), DEAD)
+            else:
+                await world.park()
+
+    asyncio.run(steps())
+
+
+def test_every_field_of_a_row_is_named_or_internal() -> None:
+    """A field that is new in the store is given a name, or is left out on purpose."""
+    named = {field.key for field in FIELDS}
+    assert named | INTERNAL == ROW_FIELDS.keys()
+    assert not named & INTERNAL
+    assert set(ROW) == ROW_FIELDS.keys()
+
+
+def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
+    """Numbers, truths, nulls, words for enums and instants with an offset; nothing the scripts alone use."""
+    told = as_object(Record("m1", ROW, ({"at": 1763719200000, "e": "enqueued"},)))
+    timeline = [{"at": "2025-11-21T10:00:00+00:00", "e": "enqueued"}]
+    assert told == {"message_id": "m1", **OBJECT, "timeline": timeline}
+    assert [type(one) for one in told.values()] == [type(one) for one in (told | OBJECT).values()]
+    shown = str(told)
+    assert not [ROW[key] for key in INTERNAL if key not in {"sr", "pr"} and ROW[key] in shown]
+
+
+def test_what_a_row_does_not_have_is_told_all_the_same() -> None:
+    """The names are the same for every message: null, zero, false or nothing listed."""
+    told = as_object(Record("m1", {"s": "queued", "l": "||"}, ()))
+    assert list(told) == ["message_id", *OBJECT, "timeline"]
+    assert {name: value for name, value in told.items() if value} == {"message_id": "m1", "stage": "queued"}
+    assert (told["attempts"], told["poison"], told["error_code"]) == (0, False, None)
+
+
+def test_instants_of_events_have_one_form() -> None:
+    """Whatever of a timeline is an instant reads like the instant of the event itself."""
+    at = {"at": 1763719200000, "e": "replayed", "expires": 1763805600000, "due": 1763719200500}
+    assert as_object(Record("m1", {"s": "queued"}, (at,)))["timeline"] == [
+        {
+            "at": "2025-11-21T10:00:00+00:00",
+            "e": "replayed",
+            "expires": "2025-11-22T10:00:00+00:00",
+            "due": "2025-11-21T10:00:00.500000+00:00",
+        }
+    ]
+
+
+@pytest.mark.parametrize("odd", [{"c": "none"}, {"tg": "1 x"}, {"fm": "v"}, {"e": "1e300"}, {"l": "shop||"}], ids=str)
+def test_a_value_nobody_expects_hides_no_message(odd: dict[str, str]) -> None:
+    """What a newer worker or an accident wrote is told as far as it can be."""
+    assert len(named_row(ROW | odd)) == len(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "dies"),
+    [(("show", "m1"), True), (("dead", "show", "m1"), True), (("dead", "list"), True), (("unknown", "list"), False)],
+    ids=["show", "dead show", "dead list", "unknown list"],
+)
+def test_every_command_tells_a_message_in_the_same_names(
+    command: CommandLine, store: StoreUnderTest, words: tuple[str, ...], dies: bool
+) -> None:
+    """One description serves all four commands, with an instant that is now and says where its offset is."""
+    play(store, dies=dies)
+    (told,) = command(*words, "--json").objects
+    assert list(told) == ["message_id", *OBJECT, "timeline"]
+    assert (told["message_id"], told["sender"], told["attempts"]) == ("m1", "shop", 1)
+    enqueued_at = datetime.fromisoformat(told["enqueued_at"])
+    assert abs(enqueued_at - datetime.fromisoformat(told["timeline"][0]["at"])) == timedelta()
+    assert enqueued_at.tzinfo == UTC
+
+
+def test_a_person_is_told_one_thing_a_line(command: CommandLine, store: StoreUnderTest) -> None:
+    """The same names in words, without what is empty and without what only scripts use."""
+    play(store, dies=True)
+    out = command("show", "m1").out
+    facts = dict(re.findall(r"^  ([a-z ]+?)  +(\S.*)$", out, re.MULTILINE))
+    said: dict[str, Any] = {"sender": "shop", "campaign": "spring", "attempts": "1", "form": "freeform"}
+    assert facts.items() >= {**said, "on unknown": "never", "error code": "30500"}.items()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", facts["enqueued at"])
+    assert not {"fence", "group", "crashes", "poison", "cancel asked"} & facts.keys()
+    for word in ("fence", "rank", "digest", "revision", "None", "False"):
+        assert word not in out
+    assert max(map(len, out.splitlines())) <= 160
+
+
+def test_the_page_names_what_programs_get() -> None:
+    """Whoever reads the page learns each name, and no name that is gone."""
+    (table,) = re.findall(r"^\| name \|.*?(?=^$)", COMMANDS_PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    names = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(names) == sorted(["message_id", *OBJECT, "timeline"])

@@ -1,0 +1,149 @@
+"""`send --journal` writes what `verify` judges by, and `verify --store` takes the store's word for the rest."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sendwindow.answers import Receipt, Rejected, SendSummary
+from sendwindow.contract import SendMessage
+from sendwindow.errors import IdConflict
+from sendwindow.producer import Producer
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.stores_world import ANNA, opened
+from worker.commands.exits import Exit
+from worker.commands.send import Lines
+
+GOOD: dict[str, Any] = {
+    "to": ANNA,
+    "sender": "shop",
+    "purpose": "utility",
+    "freeform": {"body": "Your bread is ready."},
+}
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journals" / "producer.jsonl"
+
+
+def jsonl(path: Path, *lines: object) -> str:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_send_writes_what_the_queue_took(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path, journal: Path
+) -> None:
+    """One line `accepted` a receipt, with the person's digest; none for bad lines, and no address in it."""
+
+    async def digest() -> str:
+        async with opened(store) as world:
+            return world.store.people.digest(ANNA)
+
+    far = GOOD | {"message_id": "far", "not_before": "2150-01-01T00:00:00Z"}
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}, far, {"to": 5}, GOOD | {"message_id": "two"})
+    assert command("send", name, "--journal", str(journal)).code == Exit.FAILED
+    assert command("send", name, "--journal", str(journal)).code == Exit.FAILED
+    lines = read(journal)
+    assert [(line["e"], line["id"], line["duplicate"]) for line in lines] == [
+        ("accepted", "one", False),
+        ("accepted", "two", False),
+        ("accepted", "one", True),
+        ("accepted", "two", True),
+    ]
+    assert {(line["purpose"], line["account"], line["sender"]) for line in lines} == {("utility", "main", "shop")}
+    assert {line["person"] for line in lines} == {asyncio.run(digest())}
+    assert ANNA not in journal.read_text()
+
+
+def test_each_receipt_is_written_beside_its_own_message() -> None:
+    """Rejected messages and those a full queue turned away have none; the same id may have been rejected before."""
+    messages = [
+        SendMessage(**GOOD | {"message_id": name, "freeform": {"body": name + str(n)}})
+        for n, name in enumerate("abacd")
+    ]
+    lines = Lines([message.model_dump_json().encode() for message in messages], keep=True)
+    assert list(lines.messages()) == messages
+    receipts = [Receipt(name, False, datetime(2026, 1, 1, tzinfo=UTC)) for name in "bad"]
+    summary = SendSummary(receipts, [Rejected(0, "a", IdConflict("a"))])
+    assert list(lines.queued(summary)) == list(zip([messages[1], messages[2], messages[4]], receipts, strict=True))
+
+
+def test_a_journal_that_cannot_be_written_sends_nothing(command: CommandLine, tmp_path: Path) -> None:
+    """It is opened before anything is queued."""
+    name = jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"})
+    answer = command("send", name, "--journal", str(tmp_path))
+    assert answer.code == Exit.USAGE
+    assert "The journal cannot be written (Is a directory)" in answer.err
+    assert command("show", "one").code == Exit.FAILED
+
+
+def test_a_message_that_was_never_claimed_is_seen_as_lost(command: CommandLine, tmp_path: Path, journal: Path) -> None:
+    """That is what `accepted` is for: without it the message would be in no journal at all."""
+    command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))
+    answer = command("verify", "--journal", str(journal.parent), "--json")
+    assert answer.code == Exit.FAILED
+    assert answer.objects[0]["promises"]["P2"]["by_rule"] == {"lost": 1}
+    assert "P2" not in answer.objects[0]["not_judged"]
+
+
+def test_a_cancel_that_no_journal_tells_is_read_from_the_store(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path, journal: Path
+) -> None:
+    """Lost by the journals alone; the store knows its end, is only read, and what it does not know stays as it was."""
+
+    async def cancel() -> None:
+        async with Producer(store.url, store.partition) as producer:
+            await producer.cancel("one")
+
+    async def contents() -> dict[bytes, bytes | None]:
+        async with opened(store) as world:
+            return await world.contents()
+
+    command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))
+    asyncio.run(cancel())
+    assert command("verify", "--journal", str(journal)).code == Exit.FAILED
+    before = asyncio.run(contents())
+    answer = command("verify", "--journal", str(journal), "--store", "--json")
+    assert (answer.code, answer.objects[0]["ok"]) == (Exit.DONE, True)
+    assert answer.objects[0]["counts"]["ends"] == {"cancelled": 1}
+    assert asyncio.run(contents()) == before
+    other = jsonl(tmp_path / "other.jsonl", {"t": 1.0, "who": "p", "e": "accepted", "id": "of another store"})
+    answer = command("verify", "--journal", str(journal), "--journal", other, "--store", "--json")
+    assert answer.objects[0]["promises"]["P2"]["ids"] == ["of another store"]
+
+
+def test_a_store_that_is_away_is_not_called_a_journal(command: CommandLine, tmp_path: Path, journal: Path) -> None:
+    """Whoever asks for the store's word is told when there is none."""
+    command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))
+    text = command.config.read_text().splitlines()
+    away = ['url = "redis://127.0.0.1:1/0"' if line.startswith("url") else line for line in text]
+    command.config.write_text("\n".join(away))
+    answer = command("verify", "--journal", str(journal), "--store")
+    assert answer.code == Exit.STORE_UNREACHABLE
+    assert "journal" not in answer.err
+
+
+def test_an_empty_journal_is_no_success(command: CommandLine, tmp_path: Path) -> None:
+    """Text, JSON and exit code agree: nothing was checked."""
+    empty = jsonl(tmp_path / "empty.jsonl")
+    answer = command("verify", "--journal", empty)
+    assert (answer.code, "nothing broken" in answer.out) == (Exit.FAILED, False)
+    answer = command("verify", "--journal", empty, "--json")
+    assert (answer.code, answer.objects[0]["ok"]) == (Exit.FAILED, False)

@@ -1,0 +1,51 @@
+"""What deploy/compose.yaml gives the containers, as far as it can be read without a YAML parser.
+
+tests/system/test_deploy.py judges the whole file with the tools that know its kind.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.settings import SettingsError, parse_settings
+
+REFERENCE = re.compile(r"env:([A-Z_]+)")
+
+
+@pytest.fixture
+def service(root: Path) -> str:
+    """What gateway, worker and sandbox have in common."""
+    text = (root / "deploy" / "compose.yaml").read_text("utf-8")
+    _, _, rest = text.partition("x-service: &service\n")
+    common, _, services = rest.partition("\nservices:\n")
+    assert services.count("<<: *service") == 3
+    return common
+
+
+def test_what_the_settings_refer_to_reaches_the_containers(service: str, root: Path) -> None:
+    """An API key's secret has whatever name the file gives it: one file, absent or not, carries all of them."""
+    assert "  env_file:\n    - path: .env\n      required: false\n" in service
+    header = (root / "deploy" / "compose.yaml").read_text("utf-8").partition("name: sendwindow")[0]
+    assert "deploy/.env" in header
+    assert ".env" in (root / ".gitignore").read_text("utf-8").splitlines()
+
+
+def test_what_the_sandbox_refers_to_needs_no_file(service: str, root: Path) -> None:
+    """To try it, the two variables of the page suffice."""
+    names = set(REFERENCE.findall((root / "deploy" / "sandbox.toml").read_text("utf-8") + service))
+    assert names == {"TWILIO_AUTH_TOKEN", "SENDWINDOW_PERSON_KEY"}
+    assert all(f"    {name}: ${{{name}:?" in service for name in names)
+
+
+def test_the_containers_environment_holds_no_variable_that_nobody_reads(service: str) -> None:
+    """All of deploy/.env goes into them, the name of the settings file included; the service must not refuse that."""
+    names = set(re.findall(r"SENDWINDOW_[A-Z_]+", service))
+    assert "SENDWINDOW_TOML" in names
+
+    def no_file(name: str) -> str:
+        raise FileNotFoundError(name)
+
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({}, dict.fromkeys(names | {"SENDWINDOW_NOSUCH"}, "redis://store"), no_file)
+    assert [fault.key for fault in caught.value.faults if "no such" in fault.problem] == ["SENDWINDOW_NOSUCH"]

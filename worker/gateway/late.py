@@ -1,0 +1,82 @@
+"""A gateway listens before its store is open, so that whoever probes it finds a process that is alive and not ready."""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from worker.gateway.inbound import InboundEndpoint
+from worker.gateway.parts import GatewayStore, Parts
+from worker.gateway.signed import SignedRequest
+from worker.gateway.status import StatusEndpoint
+from worker.gateway.view import StoreNotOpenError
+from worker.ports import People, Records, Statuses
+
+LONGEST_SECONDS: Final = 1.0
+"""A request that comes while the store is being opened, as at every start, waits so long; then Twilio comes again."""
+
+
+class LateStore:
+    """A store that is handed over once it is open. Until then each of its parts raises StoreNotOpenError."""
+
+    def __init__(self, store: GatewayStore | None = None) -> None:
+        self._store = store
+        self._opened = asyncio.Event()
+        if store is not None:
+            self._opened.set()
+
+    def open(self, store: GatewayStore) -> None:
+        """Hand over the store, and let go on who waits for it."""
+        self._store = store
+        self._opened.set()
+
+    async def opened(self) -> None:
+        """Wait for the store, a moment at most. Raises StoreNotOpenError."""
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await self._opened.wait()
+        except TimeoutError as error:
+            raise StoreNotOpenError from error
+
+    @property
+    def people(self) -> People:
+        """What is known about persons."""
+        return self._there().people
+
+    @property
+    def statuses(self) -> Statuses:
+        """Where statuses are applied."""
+        return self._there().statuses
+
+    @property
+    def records(self) -> Records:
+        """Totals and depths."""
+        return self._there().records
+
+    def _there(self) -> GatewayStore:
+        if self._store is None:
+            raise StoreNotOpenError
+        return self._store
+
+
+class Endpoints:
+    """What answers Twilio. Made when the first request finds the store open; before that nothing is taken in."""
+
+    def __init__(self, parts: Parts, store: LateStore) -> None:
+        self._parts = parts
+        self._store = store
+        self.made: tuple[StatusEndpoint, InboundEndpoint] | tuple[()] = ()
+
+    async def status(self, signed: SignedRequest) -> web.Response:
+        """Answer a status callback. Raises StoreNotOpenError, or what the endpoint raises."""
+        return await (await self._both())[0].answer(signed)
+
+    async def inbound(self, signed: SignedRequest) -> web.Response:
+        """Answer what a person wrote. Raises StoreNotOpenError, or what the endpoint raises."""
+        return await (await self._both())[1].answer(signed)
+
+    async def _both(self) -> tuple[StatusEndpoint, InboundEndpoint]:
+        await self._store.opened()
+        if not self.made:
+            self.made = StatusEndpoint(self._parts), InboundEndpoint(self._parts)
+        return self.made
