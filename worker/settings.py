@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 
 from sendwindow.identifiers import name_complaint
 from worker import settings_checks as checks
-from worker.settings_checks import DATA_VARIABLE, FILE_VARIABLE, PREFIX
 from worker.settings_reader import ENVIRONMENT, Fault, Reader, ReadFile, SettingsError
 from worker.settings_schema import (
     FLAT_SECTIONS,
@@ -31,6 +30,7 @@ from worker.settings_schema import (
     WrittenSender,
     WrittenTemplate,
 )
+from worker.settings_variables import DATA_VARIABLE, FILE_VARIABLE, PREFIX, check_variables
 from worker.values.accounts import Account
 
 __all__ = [
@@ -53,8 +53,7 @@ __all__ = [
 
 DEFAULT_FILE: Final = "sendwindow.toml"
 STORE_VARIABLE: Final = "REDIS_URL"
-DATA_FOLDER: Final = ".data"
-"""Where the embedded store keeps its data unless the variable names another folder."""
+_DATA_FOLDER: Final = ".data"
 
 T = TypeVar("T")
 
@@ -144,9 +143,14 @@ def _load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
     return parse_settings(data, environ, _reading_in(file.parent), file=str(file))
 
 
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Name the folder of the embedded store and its person key: .data unless SENDWINDOW_DATA says otherwise."""
+    return Path(environ.get(DATA_VARIABLE) or _DATA_FOLDER).expanduser()
+
+
 def _data_folder_fault(environ: Mapping[str, str]) -> Fault | None:
     """Tell why no embedded store can be in its data folder; None when one can, or the folder can be made."""
-    folder = Path(environ.get(DATA_VARIABLE) or DATA_FOLDER).expanduser()
+    folder = data_folder(environ)
     remedy = "name a folder for the embedded store, or set store.url"
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not there.is_dir():
@@ -169,7 +173,7 @@ def parse_settings(
     """
     reader = Reader(file, environ, read_file)
     reader.unknown_keys(data, [*FLAT_SECTIONS, *NAMED_SECTIONS])
-    checks.check_variables(reader, data)
+    check_variables(reader, data)
     settings = _read(reader, data)
     if reader.faults:
         raise SettingsError(reader.faults)

@@ -16,14 +16,10 @@ from policies.rules import FILES, Rules, parse_rules
 from sendwindow.producer import Producer
 from worker import embedded
 from worker.dispatch.facts import content_sid_of
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, data_folder, load_settings
 from worker.settings_checks import is_private
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
-
-DATA_VARIABLE: Final = "SENDWINDOW_DATA"
-DATA_FOLDER: Final = ".data"
-"""Where the embedded store and its person key live unless SENDWINDOW_DATA names another folder."""
 
 COMMAND_BUDGET: Final = timedelta(seconds=1)
 """How long a command tries again: a person waits for its answer."""
@@ -65,7 +61,7 @@ def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) 
     if settings.store.url is not None:
         yield settings
         return
-    folder = Path(environ.get(DATA_VARIABLE) or DATA_FOLDER)
+    folder = data_folder(environ)
     store = embedded.start(
         folder / "store", environ={name: text for name, text in environ.items() if name != "REDIS_URL"}
     )

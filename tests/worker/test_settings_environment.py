@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from worker import wiring
 from worker.commands.exits import Exit
 from worker.commands.line import main
-from worker.settings import DATA_FOLDER, SettingsError, load_settings, parse_settings
-from worker.settings_checks import DATA_VARIABLE
+from worker.settings import SettingsError, load_settings, parse_settings
 
 NAME = re.compile(r"\bSENDWINDOW_[A-Z][A-Z_]*[A-Z]\b")
 UNKNOWN = "there is no such setting"
@@ -142,11 +140,6 @@ def test_every_variable_of_the_project_is_known(root: Path) -> None:
     names = variables_of_the_project(root)
     assert names >= {"SENDWINDOW_CONFIG", "SENDWINDOW_DATA", "SENDWINDOW_PERSON_KEY", "SENDWINDOW_GATEWAY_HOST"}
     assert [fault for fault in faults_of(dict.fromkeys(names, "x")) if UNKNOWN in fault] == []
-
-
-def test_settings_and_store_mean_the_same_data_folder() -> None:
-    """What is checked at start is what the embedded store takes later."""
-    assert (DATA_VARIABLE, DATA_FOLDER) == (wiring.DATA_VARIABLE, wiring.DATA_FOLDER)
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""Which variables of the environment mean something, and what is said of one with our prefix that does not."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from worker.settings_reader import ENVIRONMENT, Reader
+from worker.settings_schema import FLAT_SECTIONS, NAMED_SECTIONS
+
+PREFIX: Final = "SENDWINDOW_"
+FILE_VARIABLE: Final = "SENDWINDOW_CONFIG"
+DATA_VARIABLE: Final = "SENDWINDOW_DATA"
+
+_OTHERS: Final = frozenset(
+    {
+        FILE_VARIABLE,
+        DATA_VARIABLE,
+        "SENDWINDOW_PERSON_KEY",  # deploy/compose.yaml
+        "SENDWINDOW_TOML",  # deploy/compose.yaml
+        "SENDWINDOW_CI_LIMITED",  # .ci/run
+    }
+)
+"""Variables with our prefix that are no settings."""
+
+_SERVICE_LINK: Final = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""What Kubernetes tells every container of a namespace in which a Service's name begins with ours.
+https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables"""
+
+
+def check_variables(reader: Reader, data: Mapping[str, Any]) -> None:
+    """Check that every variable with our prefix means something: a mistyped guard would otherwise be none.
+
+    `data`: the settings file, which may refer to any variable as `env:NAME`.
+    """
+    settings = {
+        f"{PREFIX}{section.upper()}_{member.name.upper()}"
+        for section, shape in FLAT_SECTIONS.items()
+        for member in fields(shape)
+    }
+    known = settings | _OTHERS | set(_references(data))
+    known |= set(_references([text for name, text in reader.environ.items() if name in settings]))
+    for name, text in sorted(reader.environ.items()):
+        if name.startswith(PREFIX) and name not in known and not _is_service_link(name, text):
+            reader.fault(name, *_about_variable(name, settings), ENVIRONMENT)
+
+
+def _references(value: object) -> Iterator[str]:
+    """Name every variable that a value, or anything in it, refers to."""
+    if isinstance(value, str):
+        kind, _, name = value.strip().partition(":")
+        if kind == "env":
+            yield name
+    elif isinstance(value, Mapping):
+        yield from _references(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    is_port = name.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
+    return is_port or _SERVICE_LINK.fullmatch(name) is not None
+
+
+def _about_variable(name: str, settings: Iterable[str]) -> tuple[str, str]:
+    """Say what is wrong with a variable nobody reads, and what to do about it."""
+    word = name.removeprefix(PREFIX)
+    section = word.partition("_")[0].lower()
+    for named in NAMED_SECTIONS:
+        if section in {named, named.removesuffix("s")}:
+            return f"{named} are set in the file only", f"write [{named}.NAME] there, and a secret in it as env:NAME"
+    # without the prefix, which all have in common and which would make any two of them alike
+    words = [one.removeprefix(PREFIX) for one in (*sorted(settings), FILE_VARIABLE, DATA_VARIABLE)]
+    if near := difflib.get_close_matches(word, words, n=1):
+        return "there is no such setting", f"did you mean {PREFIX}{near[0]}?"
+    if section in FLAT_SECTIONS:
+        own = sorted(one for one in settings if one.startswith(f"{PREFIX}{section.upper()}_"))
+        return "there is no such setting", f"known: {', '.join(own)}"
+    sections = ", ".join(FLAT_SECTIONS)
+    return "there is no such setting", f"unset it, or write {PREFIX}<SECTION>_<KEY> with one of: {sections}"
