@@ -117,7 +117,7 @@ class Keys:
         return self._key(f"claim:{worker}")
 
     def answered(self, request: str) -> str:
-        """STRING with TTL 60 s: what a call answered (MessagePack), so that a repeated one gets the same."""
+        """STRING with TTL 60 s to 1 h: what a call answered (MessagePack), so that a repeated one gets the same."""
         return self._key(f"did:{request}")
 
     # -- lists a person reads ------------------------------------------------------------------
@@ -201,7 +201,7 @@ ROW_FIELDS: Final = {
     "nb": "not before (ms), absent when none",
     "u": "on_unknown",
     "n": "number of the last attempt (POSTs admitted)",
-    "f": "fence of the last claim",
+    "f": "fence of the last claim; `-` before it: settled, `~`: given back",
     "i": "intent of the last attempt (ms)",
     "p": "person digest of the last admission",
     "k": "crashes in a row",

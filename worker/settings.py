@@ -30,7 +30,7 @@ from worker.settings_schema import (
     WrittenSender,
     WrittenTemplate,
 )
-from worker.settings_variables import DATA_VARIABLE, FILE_VARIABLE, PREFIX, check_variables
+from worker.settings_variables import DATA_VARIABLE, FILE_VARIABLE, PREFIX, check_variables, without_service_links
 from worker.values.accounts import Account
 
 __all__ = [
@@ -171,7 +171,7 @@ def parse_settings(
 
     Raises SettingsError with every fault, each naming file, key and remedy.
     """
-    reader = Reader(file, environ, read_file)
+    reader = Reader(file, without_service_links(environ), read_file)
     reader.unknown_keys(data, [*FLAT_SECTIONS, *NAMED_SECTIONS])
     check_variables(reader, data)
     settings = _read(reader, data)

@@ -43,8 +43,8 @@ def check_variables(reader: Reader, data: Mapping[str, Any]) -> None:
     }
     known = settings | _OTHERS | set(_references(data))
     known |= set(_references([text for name, text in reader.environ.items() if name in settings]))
-    for name, text in sorted(reader.environ.items()):
-        if name.startswith(PREFIX) and name not in known and not _is_service_link(name, text):
+    for name in sorted(reader.environ):
+        if name.startswith(PREFIX) and name not in known:
             reader.fault(name, *_about_variable(name, settings), ENVIRONMENT)
 
 
@@ -61,9 +61,14 @@ def _references(value: object) -> Iterator[str]:
             yield from _references(item)
 
 
+def without_service_links(environ: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what Kubernetes, and nobody else, sets: its SENDWINDOW_GATEWAY_PORT is no port of ours."""
+    return {name: text for name, text in environ.items() if not _is_service_link(name, text)}
+
+
 def _is_service_link(name: str, text: str) -> bool:
     is_port = name.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
-    return is_port or _SERVICE_LINK.fullmatch(name) is not None
+    return name.startswith(PREFIX) and (is_port or _SERVICE_LINK.fullmatch(name) is not None)
 
 
 def _about_variable(name: str, settings: Iterable[str]) -> tuple[str, str]:

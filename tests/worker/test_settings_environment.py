@@ -121,6 +121,7 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:
         "SENDWINDOW_PORT_8080_TCP_PORT": "8080",
         "SENDWINDOW_PORT_8080_TCP_ADDR": "10.0.0.11",
         "SENDWINDOW_GATEWAY_SERVICE_HOST": "10.0.0.12",
+        "SENDWINDOW_GATEWAY_PORT": "tcp://10.0.0.12:8080",
         "SENDWINDOW_WORKER_PORT": "tcp://10.0.0.13:8081",
     }
     assert faults_of(links) == []

@@ -24,7 +24,7 @@ from tests.worker.stores_world import (
 from worker.stores.digests import Digests
 from worker.values.admissions import Permit
 from worker.values.claims import CRASHES_IN_COMPANY, Claimed, Suspects
-from worker.values.settlements import SettleAgain
+from worker.values.settlements import SettleAccepted, SettleAgain
 from worker.values.unknowns import Resolution, UnknownAttempt
 
 pytestmark = pytest.mark.asyncio
@@ -661,6 +661,32 @@ async def test_what_is_given_back_after_a_cancel_ends(store: Place) -> None:
         await world.cancel()
         for _ in range(2):
             assert await world.store.ledger.release([("m1", claimed.fence)]) == [Stage.CANCELLED]
+
+
+async def test_a_short_lease_does_not_cut_a_long_one(store: Place) -> None:
+    """While `lease_seconds` is being changed: whoever asks with one second leaves a minute to whoever has it."""
+    async with (
+        opened(store, lease=timedelta(minutes=1)) as patient,
+        opened(store, worker_id="w2", lease=timedelta(seconds=1)) as hasty,
+    ):
+        await patient.enqueue()
+        claimed = await patient.claim_one()
+        before = await patient.redis.zscore(patient.keys.leases, "m1")
+        assert await hasty.store.ledger.reap(10) == []
+        assert await patient.redis.zscore(patient.keys.leases, "m1") == before
+        assert await patient.store.ledger.renew([("m1", claimed.fence)]) == []
+
+
+async def test_a_settlement_behind_a_release_is_late_and_not_lost(store: Place) -> None:
+    """The intent was lost with the store's last second, the worker gave up: what its POST proves is kept."""
+    async with opened(store) as world:
+        await world.enqueue()
+        claimed = await world.claim_one()
+        assert await world.store.ledger.release([("m1", claimed.fence)]) == [Stage.QUEUED]
+        settled = await world.settle(claimed, SettleAccepted("SM1", "queued"))
+        assert (settled.applied, settled.stage) == (False, Stage.ACCEPTED)
+        assert (await world.row())["sid"] == "SM1"
+        assert await world.claim() == ()
 
 
 async def test_each_of_several_outages_lets_holders_come_first(store: Place) -> None:

@@ -358,6 +358,34 @@ def test_a_failure_the_gateway_stored_and_died_of_opens_a_message_too(run: Run) 
     assert report.counts.ends == {"failed": 1}
 
 
+def _ended_twice(run: Run, http: int | None) -> set[str]:
+    run.claim("m1")
+    run.post("m1", fails="failed", code=30500)
+    run.settle("m1", 1, "accepted")
+    run.add("sandbox", "callback_sent", sid="SM1", status="failed", attempt=1, id="m1", tried=1, ms=5.0, http=http)
+    run.settle("m1", 1, "failed", "retries_exhausted")
+    return rules(run.judge(), "P2")
+
+
+@pytest.mark.parametrize("http, broken", [(None, set()), (503, set()), (204, set()), (403, {"two_ends"})])
+def test_a_failure_the_gateway_turned_away_opens_nothing(run: Run, http: int | None, broken: set[str]) -> None:
+    """What it refused it cannot have stored: a second end is one too many."""
+    assert _ended_twice(run, http) == broken
+
+
+def test_the_gateways_word_on_a_failure_outranks_the_providers(run: Run) -> None:
+    """The first try was heard by nobody; stored later, it resolved the message, and nothing opened it again."""
+    run.claim("m1")
+    run.post("m1", fails="failed", code=30500)
+    run.settle("m1", 1, "unknown", "outcome_timeout")
+    run.add("sandbox", "callback_sent", sid="SM1", status="failed", attempt=1, id="m1", tried=1, ms=5.0, http=None)
+    run.add("worker-1", "resolved", id="m1", attempt=1, reason="resent_by_rule", sid=None, stage="retrying")
+    run.claim("m1", fence=2)
+    run.settle("m1", 0, "waiting", "rate_limited")
+    run.callback("SM1", "failed", "m1", resolved=True)
+    assert rules(run.judge(), "P2") == set()
+
+
 def test_a_message_opened_again_must_end_again(run: Run) -> None:
     """The acceptance that failed is no end any more once a worker has claimed the message anew."""
     run.claim("m1")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from worker.verify.history import History
+from worker.verify.history import History, is_2xx
 from worker.verify.journals import Line
 
 # Spelled out once more on purpose: an end the service invents tomorrow must be unknown here.
@@ -43,11 +43,16 @@ class Fate:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the lines said. `late`: ends told by settles that came too late to be applied."""
+    """What the lines said. `late`: ends told by settles that came too late to be applied.
+
+    `failed`: when an attempt failed at the provider. `unheard`: the same, where the provider tells and the gateway may
+    have stored it, opened the message again and died before it wrote so.
+    """
 
     ends: list[End] = field(default_factory=list)
     late: list[End] = field(default_factory=list)
     failed: dict[int | None, float] = field(default_factory=dict)
+    unheard: dict[int | None, float] = field(default_factory=dict)
     unbound: set[int | None] = field(default_factory=set)
     replayed_at: float = float("-inf")
     claimed_at: float = float("-inf")
@@ -71,7 +76,8 @@ def fate_of(history: History) -> Fate:
         return Fate(seen.found.stage, [*firm, seen.found], seen.strange)
     if firm:
         return Fate(firm[-1].stage, firm, seen.strange)
-    opened_again = max(seen.failed.values(), default=float("inf")) < seen.claimed_at
+    failures = seen.unheard | seen.failed
+    opened_again = max(failures.values(), default=float("inf")) < seen.claimed_at
     if kept and not opened_again:
         return Fate("accepted", kept[:1], seen.strange)
     if seen.late and not kept:
@@ -100,9 +106,21 @@ def _weigh(seen: _Seen, line: Line) -> None:
         case _:
             pass
     _undo(seen, line)
-    if line["e"] in {"callback", "fetched", "callback_sent"} and line.get("status") in _NEGATIVE:
-        # Also when only the provider tells: the gateway may have stored it, opened the message again, and died.
-        seen.failed.setdefault(line.get("attempt"), line["t"] - (line.get("ms") or 0.0))
+    if line.get("status") in _NEGATIVE:
+        _fail(seen, line)
+
+
+def _fail(seen: _Seen, line: Line) -> None:
+    attempt = line.get("attempt")
+    if line["e"] in {"callback", "fetched"}:
+        seen.failed.setdefault(attempt, line["t"])
+    elif line["e"] == "callback_sent" and _may_be_stored(line.get("http")):
+        seen.unheard.setdefault(attempt, line["t"] - (line.get("ms") or 0.0))
+
+
+def _may_be_stored(http: object) -> bool:
+    """Tell whether a gateway that answered so may have stored it: it may have died before its answer."""
+    return http is None or is_2xx(http) or (isinstance(http, int) and http >= 500)
 
 
 def _undo(seen: _Seen, line: Line) -> None:
@@ -151,4 +169,5 @@ def _firm_ends(seen: _Seen) -> list[End]:
 
 def _failed_later(end: End, seen: _Seen) -> bool:
     # By attempt, not by time: the worker may write `settled` after the gateway wrote that the message failed.
-    return end.stage == "accepted" and (end.attempt in seen.failed or (end.attempt is None and bool(seen.failed)))
+    failures = seen.unheard.keys() | seen.failed.keys()
+    return end.stage == "accepted" and (end.attempt in failures or (end.attempt is None and bool(failures)))

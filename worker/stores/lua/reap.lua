@@ -3,7 +3,7 @@
 -- Answers for each: id, stage, attempt.
 local LEAST_GRACE = 5000
 local GRACES = 5
-local FARTHEST = 10
+local FARTHEST = 600000
 local now = clock()
 
 -- Whatever a worker held when it crashed may have been the cause. Twice so, it is a suspect.
@@ -64,10 +64,10 @@ local function holders_come_first()
   return false
 end
 
--- A lease far ahead was written before the store's clock was set back: it would last for as long as that.
+-- A lease further ahead than any worker's lasts was written before the store's clock was set back: it would last for as long as that.
 local function shorten_leases_ahead()
   local lease = tonumber(ARGV[4])
-  local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + FARTHEST * lease), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))
+  local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + FARTHEST), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))
   for _, id in ipairs(ahead) do redis.call('ZADD', K.leases, int(now + lease), id) end
 end
 
