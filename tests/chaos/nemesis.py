@@ -303,7 +303,10 @@ class Nemesis:
                 process.start()
             case Fault.STORE_KILL:
                 os.kill(self._server_pid, signal.SIGKILL)
+                before = self._server
                 self._server = await asyncio.to_thread(embedded.start, self.folder / "store", environ=self._environ)
+                # Its share of the server counts as long as this process lives: nobody else could stop it.
+                before.stop()
             case Fault.STORE_PAUSE:
                 os.kill(self._server_pid, signal.SIGSTOP)
                 await asyncio.sleep(1.5)

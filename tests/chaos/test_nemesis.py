@@ -1,7 +1,9 @@
 """The whole service under faults: nothing lost, nothing twice, nothing outside policy, and every message explained."""
 
 import asyncio
+import json
 import signal
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -67,6 +69,9 @@ def check(result: Result, doses: Doses) -> None:
 def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
     """Each named point once, a kill, a freeze past the lease, a restart, a killed store; 0 lost, 0 doubled."""
     check(run(tmp_path, 7, SHORT), SHORT)
+    path = json.loads((tmp_path / "store" / "engine.json").read_text())["socket"]
+    with socket.socket(socket.AF_UNIX) as connection, pytest.raises(OSError, match=r"refused|No such file"):
+        connection.connect(path)
 
 
 @pytest.mark.long
