@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -42,7 +42,8 @@ class Cut:
 class Proxy:
     """One way to a store. `open` or not; `cuts` are used up in order by the replies of the scripts they name.
 
-    `muted`: once a connection asks for such a command, it gets no answer any more.
+    `muted`: once a connection asks for such a command, it gets no answer any more. `admitting`: how many permits were
+    asked for and not answered yet.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -54,6 +55,7 @@ class Proxy:
         self.was_muted = asyncio.Event()
         self.closes_after_cut = False
         self.muted: frozenset[bytes] = frozenset()
+        self.admitting: set[asyncio.StreamWriter] = set()
         self._names = {script.sha.encode(): name for name, script in scripts().items()}
         self._is_open = True
         self._connections: set[asyncio.Task[None]] = set()
@@ -100,10 +102,13 @@ class Proxy:
         both = {writer, store_writer}
         self._writers |= both
         there = asyncio.create_task(self._requests(reader, store_writer, cut))
-        back = asyncio.create_task(self._replies(store_reader, writer, cut))
+        back = asyncio.create_task(
+            self._replies(store_reader, writer, cut, lambda: self.admitting.discard(store_writer))
+        )
         try:
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.admitting.discard(store_writer)
             self._writers -= both
             for task in (there, back):
                 task.cancel()
@@ -127,10 +132,14 @@ class Proxy:
                         if cut[0].after == UNSENT:
                             self._note(cut.pop())
                             return
+                if name == "admit":
+                    self.admitting.add(store)
                 store.write(request)
                 await store.drain()
 
-    async def _replies(self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: list[Cut]) -> None:
+    async def _replies(
+        self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: list[Cut], answered: Callable[[], None]
+    ) -> None:
         with suppress(OSError):
             while reply := await store.read(1 << 20):
                 if cut:
@@ -138,6 +147,7 @@ class Proxy:
                     return
                 writer.write(reply)
                 await writer.drain()
+                answered()
 
     def _cut(self, writer: asyncio.StreamWriter, reply: bytes, cut: Cut) -> None:
         most = len(reply) - 1
