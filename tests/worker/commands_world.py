@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.worker.stores_world import PERSON_KEY, Place
+from tests.worker.stores_world import ANNA, PERSON_KEY, Place
 from worker.commands.line import main
+
+GOOD: dict[str, Any] = {
+    "to": ANNA,
+    "sender": "shop",
+    "purpose": "utility",
+    "freeform": {"body": "Your bread is ready."},
+}
+"""A message that `send` takes."""
 
 SETTINGS = """
 [store]

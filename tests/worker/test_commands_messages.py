@@ -4,22 +4,14 @@ import asyncio
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import StoreUnderTest
-from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.commands_world import GOOD, CommandLine, command_line
 from tests.worker.stores_world import ANNA, opened
 from worker.commands.exits import Exit
 from worker.values.people import ConsentEntry
-
-GOOD: dict[str, Any] = {
-    "to": ANNA,
-    "sender": "shop",
-    "purpose": "utility",
-    "freeform": {"body": "Your bread is ready."},
-}
 
 
 @pytest.fixture

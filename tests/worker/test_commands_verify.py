@@ -13,17 +13,10 @@ from sendwindow.contract import SendMessage
 from sendwindow.errors import IdConflict
 from sendwindow.producer import Producer
 from tests.conftest import StoreUnderTest
-from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.commands_world import GOOD, CommandLine, command_line
 from tests.worker.stores_world import ANNA, opened
 from worker.commands.exits import Exit
 from worker.commands.send import Lines
-
-GOOD: dict[str, Any] = {
-    "to": ANNA,
-    "sender": "shop",
-    "purpose": "utility",
-    "freeform": {"body": "Your bread is ready."},
-}
 
 
 @pytest.fixture

@@ -81,6 +81,13 @@ async def test_a_stop_finishes_what_is_under_way_and_gives_the_rest_back(store: 
         assert len(world.twilio.posts) == 1
 
 
+async def stop_twice(dispatcher: Dispatcher, running: asyncio.Task[None]) -> None:
+    """Stop it like an impatient person; comes back once it has ended."""
+    stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
+    async with asyncio.timeout(HANG_SECONDS):
+        await asyncio.gather(*stops, running)
+
+
 async def test_a_second_stop_ends_at_once_and_the_intent_remains(store: Place, tmp_path: Path) -> None:
     """An attempt that was cut off is found by its intent: nobody sends it again before its outcome is looked for."""
     gate = Gate()
@@ -89,9 +96,7 @@ async def test_a_second_stop_ends_at_once_and_the_intent_remains(store: Place, t
         dispatcher = world.dispatcher()
         running = asyncio.create_task(dispatcher.run())
         await gate.asked.wait()
-        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
-        async with asyncio.timeout(HANG_SECONDS):
-            await asyncio.gather(*stops, running)
+        await stop_twice(dispatcher, running)
         assert await world.stage() == "posting"
         await world.later(seconds=60)
         (reaped,) = await world.store.ledger.reap(10)
@@ -119,9 +124,7 @@ async def test_a_second_stop_gives_back_what_has_no_permit(store: Place, tmp_pat
         dispatcher = world.dispatcher(ledger=ledger)
         running = asyncio.create_task(dispatcher.run())
         await ledger.asked.wait()
-        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
-        async with asyncio.timeout(HANG_SECONDS):
-            await asyncio.gather(*stops, running)
+        await stop_twice(dispatcher, running)
         row = (await world.record()).row
         assert (row["s"], row["r"], row["n"], row.get("k")) == ("queued", "worker_stopped", "0", None)
 
@@ -187,9 +190,7 @@ async def test_what_ends_as_it_is_given_back_is_journalled(store: Place, tmp_pat
         await ledger.asked.wait()
         async with Producer(store.url, store.partition) as producer:
             assert await producer.cancel("m1") == "cancelled"
-        stops = [asyncio.create_task(dispatcher.stop(HANG_SECONDS)) for _ in range(2)]
-        async with asyncio.timeout(HANG_SECONDS):
-            await asyncio.gather(*stops, running)
+        await stop_twice(dispatcher, running)
         assert world.journaled()[-1] | {"e": "ended", "id": "m1", "stage": "cancelled"} == world.journaled()[-1]
 
 

@@ -328,6 +328,16 @@ def test_an_end_verify_does_not_know_breaks_p2(run: Run) -> None:
     assert rules(run.judge(), "P2") == {"strange_end", "lost"}
 
 
+def _ends_anew(run: Run) -> None:
+    """Another attempt, another end: nothing of it breaks a promise."""
+    run.claim("m1", fence=2)
+    run.post("m1", 2, sid="SM2")
+    run.settle("m1", 2, "failed", "retries_exhausted")
+    report = run.judge()
+    assert report.ok, report.promises
+    assert report.counts.ends == {"failed": 1}
+
+
 def test_a_message_that_failed_at_the_provider_may_end_again(run: Run) -> None:
     """A `failed` with a retryable code opens the message again: a new attempt, a new end."""
     run.message("m1", "SM1")
@@ -336,12 +346,7 @@ def test_a_message_that_failed_at_the_provider_may_end_again(run: Run) -> None:
         if line["e"] == "post":
             line |= {"fails": "failed", "code": 30500}
     run.callback("SM1", "failed", "m1")
-    run.claim("m1", fence=2)
-    run.post("m1", 2, sid="SM2")
-    run.settle("m1", 2, "failed", "retries_exhausted")
-    report = run.judge()
-    assert report.ok, report.promises
-    assert report.counts.ends == {"failed": 1}
+    _ends_anew(run)
 
 
 def test_a_failure_the_gateway_stored_and_died_of_opens_a_message_too(run: Run) -> None:
@@ -350,12 +355,7 @@ def test_a_failure_the_gateway_stored_and_died_of_opens_a_message_too(run: Run) 
     run.post("m1", fails="failed", code=30500)
     run.settle("m1", 1, "accepted")
     run.add("sandbox", "callback_sent", sid="SM1", status="failed", attempt=1, id="m1", tried=1, ms=5.0, http=None)
-    run.claim("m1", fence=2)
-    run.post("m1", 2, sid="SM2")
-    run.settle("m1", 2, "failed", "retries_exhausted")
-    report = run.judge()
-    assert report.ok, report.promises
-    assert report.counts.ends == {"failed": 1}
+    _ends_anew(run)
 
 
 def _ended_twice(run: Run, http: int | None) -> set[str]:

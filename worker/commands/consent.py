@@ -12,7 +12,6 @@ from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal, write_consent
 from worker.commands.output import Output, add_json, progress
 from worker.commands.reading import channel_of, decode, load_json, open_lines, read_instant
-from worker.commands.send import SHOWN
 
 if TYPE_CHECKING:
     from worker.journal import Journal
@@ -207,21 +206,9 @@ async def _record_lines(
                     output.object({"line": number, **_as_object(entry)})
                 recorded += 1
                 advance(1)
-    _print_bad(bad, output)
+    output.bad_lines(bad, "mend these, and repeat; what is recorded stays so")
     output.say(f"{recorded} recorded, {len(bad)} bad")
     return Exit.FAILED if bad else Exit.DONE
-
-
-def _print_bad(bad: list[tuple[int, str]], output: Output) -> None:
-    """Tell the bad lines: a program every one of them, a person the first few."""
-    if output.as_json:
-        for number, reason in bad:
-            output.object({"line": number, "error": reason})
-        return
-    for number, reason in bad[:SHOWN]:
-        output.say(f"line {number}: {reason}")
-    if len(bad) > SHOWN:
-        output.say(f"… and {len(bad) - SHOWN} more bad lines: mend these, and repeat; what is recorded stays so")
 
 
 def _read_lines(file: Iterable[bytes], lines: Lines, bad: list[tuple[int, str]]) -> Iterator[tuple[int, Said]]:

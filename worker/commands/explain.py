@@ -57,11 +57,7 @@ async def _explain(settings: "Settings", text: Iterable[bytes], output: Output) 
                 lines.refuse(position, error)
                 continue
             _print(message.message_id, await decide_now(message, store, settings, rules), output)
-    for number, reason in sorted(lines.bad):
-        if output.as_json:
-            output.object({"line": number, "error": reason})
-        else:
-            output.say(f"line {number}: {reason}")
+    output.bad_lines(sorted(lines.bad))
     if not lines.read_bytes:
         raise CommandError("There is no message to explain.", "Give a file, - or one message as JSON.", Exit.USAGE)
     return Exit.FAILED if lines.bad else Exit.DONE

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WIDTH_WITHOUT_TERMINAL = 160
 """Columns where nobody tells a width; lines stay whole in a pipe or a log of CI."""
 
+_SHOWN = 20
+"""How many bad lines a person is told one by one where the rest can be had otherwise."""
+
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Give a command the option that all commands with an answer have."""
@@ -53,6 +56,21 @@ class Output:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
+
+    def bad_lines(self, bad: Sequence[tuple[int, str]], about_the_rest: str | None = None) -> None:
+        """Tell bad lines by number and reason: a program every one of them.
+
+        A person too, unless something is said `about_the_rest`: then the first few, and how many more there are.
+        """
+        if self.as_json:
+            for number, reason in bad:
+                self.object({"line": number, "error": reason})
+            return
+        shown = bad if about_the_rest is None else bad[:_SHOWN]
+        for number, reason in shown:
+            self.say(f"line {number}: {reason}")
+        if more := len(bad) - len(shown):
+            self.say(f"… and {more} more bad lines: {about_the_rest}")
 
     def say(self, sentence: str) -> None:
         """Print a sentence for a person."""

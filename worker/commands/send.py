@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from worker.journal import Journal
     from worker.settings import Settings
 
-SHOWN: int = 20
-"""How many bad lines are listed one by one; the rest is counted."""
-
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
@@ -153,13 +150,7 @@ def _report(lines: Lines, summary: "SendSummary | None", output: Output) -> int:
     if output.as_json:
         for receipt in receipts:
             output.object({"message_id": receipt.message_id, "duplicate": receipt.duplicate})
-        for number, reason in bad:
-            output.object({"line": number, "error": reason})
-    else:
-        for number, reason in bad[:SHOWN]:
-            output.say(f"line {number}: {reason}")
-        if len(bad) > SHOWN:
-            output.say(f"… and {len(bad) - SHOWN} more bad lines: `explain FILE` lists them all")
+    output.bad_lines(bad, "`explain FILE` lists them all")
     duplicates = sum(receipt.duplicate for receipt in receipts)
     output.say(f"{len(receipts) - duplicates} queued, {duplicates} already known, {len(bad)} bad")
     if not output.as_json and len(receipts) == 1:

@@ -12,7 +12,7 @@ from worker.batcher import Batcher
 from worker.dispatch.held import Held, Slots
 from worker.dispatch.pipe import Pipe
 from worker.dispatch.scribe import Reports, Scribe
-from worker.dispatch.steady import Patience
+from worker.dispatch.steady import LAST_SECONDS, Patience
 from worker.dispatch.turns import Turns
 from worker.ports import Ledger
 from worker.tasks import end_tasks
@@ -23,7 +23,6 @@ _RENEW_LIMIT: Final = 200
 _LONGEST_WAIT: Final = 2.0
 """A wake can die with the worker that popped it; after this many seconds one looks anyway."""
 _SHORTEST_WAIT: Final = 0.01
-_LAST_SECONDS: Final = 1.0
 
 
 class Claimer:
@@ -79,7 +78,7 @@ class Claimer:
             if batch is None:
                 # Its answer is missing, and what it took is held by nobody: asked again, it is answered the same.
                 with suppress(Exception):  # the store may be away: then their leases run out
-                    async with asyncio.timeout(_LAST_SECONDS):
+                    async with asyncio.timeout(LAST_SECONDS):
                         unheard = await self._ledger.claim(1)
                         await self._release([(one.message_id, one.fence) for one in unheard.claimed])
                 return
@@ -189,7 +188,7 @@ class Claimer:
         """Give back what `finish` cut off without an attempt; once nothing of it is on its way to the store."""
         if untouched := [(one.claimed.message_id, one.claimed.fence) for one in self._cut_off]:
             with suppress(Exception):  # the store may be away: then their leases run out
-                async with asyncio.timeout(_LAST_SECONDS):
+                async with asyncio.timeout(LAST_SECONDS):
                     await self._release(untouched)
 
 

@@ -9,10 +9,8 @@ from sendwindow.keys import Keys
 from worker import clock
 from worker.dispatch.periodic import Duty, run_periodic
 from worker.dispatch.scribe import Reports
-from worker.dispatch.steady import Patience
+from worker.dispatch.steady import LAST_SECONDS, Patience
 from worker.tasks import end_tasks
-
-_LAST_SECONDS = 1.0
 
 
 class Duties:
@@ -42,7 +40,7 @@ class Duties:
         Each gets a moment: what the store did already is told only by a turn that hears its answer.
         """
         if turns := [turn for turn in self._under_way.values() if not turn.done()]:
-            await asyncio.wait(turns, timeout=_LAST_SECONDS)
+            await asyncio.wait(turns, timeout=LAST_SECONDS)
         await end_tasks(self._under_way.values())
 
     async def run(self) -> None:

@@ -21,7 +21,7 @@ from worker.dispatch.outcomes import Outcomes
 from worker.dispatch.pipe import Pipe, Poster
 from worker.dispatch.reconcile import Patterns, Reconciler
 from worker.dispatch.scribe import Reports, Scribe
-from worker.dispatch.steady import Health, Patience
+from worker.dispatch.steady import LAST_SECONDS, Health, Patience
 from worker.dispatch.unknown import Search
 from worker.ports import Ledger, Statuses, Unknowns
 from worker.settings import Settings
@@ -29,7 +29,6 @@ from worker.tasks import end_tasks
 
 _REAP_LIMIT = 64
 _ADOPT_LIMIT = 100
-_LAST_SECONDS = 1.0
 
 
 class Twilio(Poster, Reader, Protocol):
@@ -171,7 +170,7 @@ class Dispatcher:
         finally:
             # What was handed in is recorded, also when the one who waited for it was cut off.
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_SECONDS):
+                async with asyncio.timeout(LAST_SECONDS):
                     await self._settlements.drained()
             await self._claimer.give_back()
             await end_tasks(background)

@@ -11,6 +11,9 @@ from worker.dispatch.meter import Meter
 
 Answer = TypeVar("Answer")
 
+LAST_SECONDS: Final = 1.0
+"""How long a stop waits for each of the last answers of the store; it may be away."""
+
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 """Short, so that sending goes on within two seconds of the store's return."""
