@@ -109,7 +109,7 @@ class Keys:
 
     @property
     def suspects(self) -> str:
-        """ZSET message_id → since (ms): due messages that crashed a worker; not in their lanes, claimed alone."""
+        """ZSET message_id → since (ms): due messages two workers crashed with; not in their lanes, claimed alone."""
         return self._key("suspects")
 
     def last_claim(self, worker: str) -> str:
