@@ -71,9 +71,7 @@ def connect(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connecti
         sentinels = _make_sentinel(AsyncSentinel, target, timeout, options)
         primary: redis.asyncio.Redis = sentinels.master_for(target.service, connection_pool_class=_PrimaryPool)
         return primary
-    pool: redis.asyncio.ConnectionPool = _from_url(
-        redis.asyncio.BlockingConnectionPool, url, options, timeout, max_connections
-    )
+    pool: redis.asyncio.ConnectionPool = _from_url(_Pool, url, options, timeout, max_connections)
     return redis.asyncio.Redis.from_pool(pool)
 
 
@@ -90,16 +88,21 @@ def connect_sync(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_con
 
 
 async def disconnect(store: redis.asyncio.Redis) -> None:
-    """Close every connection of a pool built by `connect`, those to sentinels too."""
+    """Close every connection of a pool built by `connect`, those to sentinels too.
+
+    A call that is still under way fails, or connects once more and goes on; that connection ends with it.
+    """
+    pool: Any = store.connection_pool
+    pool.keeps_none = True
     await store.aclose()
-    for sentinel in _sentinels(store):
+    for sentinel in _sentinels(pool):
         await sentinel.aclose()
 
 
 def disconnect_sync(store: redis.Redis) -> None:
     """Close every connection of a pool built by `connect_sync`, those to sentinels too."""
     store.close()
-    for sentinel in _sentinels(store):
+    for sentinel in _sentinels(store.connection_pool):
         sentinel.close()
 
 
@@ -118,7 +121,31 @@ def replicas_asked(durability: str) -> int:
     return int(match[1] or 0)
 
 
-class _PrimaryPool(AsyncSentinelConnectionPool):
+class _Keeping(redis.asyncio.ConnectionPool):
+    """Keeps connections for the next call, until it is told to keep none.
+
+    redis-py's pools know no end: a call that was under way when the pool was closed connects anew, and that connection
+    would stay open until the garbage collector finds it.
+    """
+
+    keeps_none = False
+
+    async def release(self, connection: Any) -> None:
+        """Take a connection back."""
+        try:
+            await super().release(connection)
+        finally:
+            if self.keeps_none:
+                await connection.disconnect(nowait=True)
+                for sentinel in _sentinels(self):
+                    await sentinel.aclose()
+
+
+class _Pool(_Keeping, redis.asyncio.BlockingConnectionPool):
+    """Connections to one server."""
+
+
+class _PrimaryPool(_Keeping, AsyncSentinelConnectionPool):
     """Connections to whichever server is the primary; none is handed out while it is being closed.
 
     redis-py 5 closes idle connections of the old primary while they are still in the pool: whoever takes one of them
@@ -217,6 +244,6 @@ def _tries(budget: float) -> int:
     return math.ceil(2 * budget / _PAUSE_CAP)
 
 
-def _sentinels(store: Any) -> list[Any]:
-    manager = getattr(store.connection_pool, "sentinel_manager", None)
+def _sentinels(pool: Any) -> list[Any]:
+    manager = getattr(pool, "sentinel_manager", None)
     return list(manager.sentinels) if manager else []

@@ -1,7 +1,8 @@
 """Connections: every form of URL, what is set on them, and what a wrong URL gets."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,45 @@ async def test_no_call_gets_a_connection_that_is_being_closed(watched: tuple[Ser
         assert await store.ping()
     finally:
         await disconnect(store)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("finds", ["itself", "through a sentinel"])
+async def test_a_call_that_outlives_the_closing_leaves_no_connection(
+    watched: tuple[Server, Server], finds: str
+) -> None:
+    """A call under way connects anew when its connection is closed under it; that connection is closed with it."""
+    primary, sentinel = watched
+    url = f"redis://127.0.0.1:{primary.port}" if finds == "itself" else f"sentinel://127.0.0.1:{sentinel.port}/shop"
+    store: Any = connect(url, timeout=60)
+    with redis.Redis(port=primary.port) as at_primary, redis.Redis(port=sentinel.port) as at_sentinel:
+        call = asyncio.create_task(store.blpop(["list"], timeout=0))
+        [before] = await _until(lambda: _others(at_primary, flags="b"))
+        await disconnect(store)
+        await _until(lambda: _others(at_primary, flags="b") - {before})
+        at_primary.rpush("list", "1")
+        assert await call == (b"list", b"1")
+        await _until(lambda: not _others(at_primary) | _others(at_sentinel))
+
+
+def _others(server: Any, **having: str) -> set[str]:
+    """The ids of the connections that redis-py has to a server, but for the one that asks."""
+    return {
+        client["id"]
+        for client in server.client_list()
+        if client["lib-name"] == "redis-py"
+        and int(client["id"]) != server.client_id()
+        and having.items() <= client.items()
+    }
+
+
+async def _until(find: Callable[[], set[str] | bool]) -> Any:
+    """Wait for something to be found."""
+    began = time.monotonic()
+    while not (found := find()):
+        assert time.monotonic() - began < 60
+        await asyncio.sleep(0.01)
+    return found
 
 
 @pytest.mark.asyncio

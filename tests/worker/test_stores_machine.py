@@ -75,7 +75,7 @@ class Message:
     doubtful: set[int] = field(default_factory=set)
     """Attempts of which nobody knows whether Twilio took them."""
     settled: int | None = None
-    """Fence of the last settlement, until the next claim: its repetition is recognised."""
+    """Fence of the last settlement, until the next claim: its repetition is recognised. After a release it is late."""
 
 
 @dataclass
@@ -266,7 +266,6 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.do(self.stores[worker].ledger.release(pairs))
         for one in self.model.values():
             if one.stage == "claimed":
-                one.settled = one.holder.fence if one.holder else None
                 one.stage = "cancelled" if one.is_cancelled else "queued"
                 one.holder = None
 
