@@ -108,14 +108,14 @@ def disconnect_sync(store: redis.Redis) -> None:
 
 def checked_partition(partition: str) -> str:
     """Keep the name of a partition. Raises BadStoreUrl."""
-    if not _PARTITION.fullmatch(partition):
+    if not _PARTITION.fullmatch(str(partition)):
         raise BadStoreUrl("a partition is named with 1 to 32 of the characters a-z 0-9 _ -; correct `partition`")
     return partition
 
 
 def replicas_asked(durability: str) -> int:
     """Read the durability setting: `none` is 0, `wait:N` is N (1 to 9). Raises BadStoreUrl."""
-    match = _DURABILITY.fullmatch(durability)
+    match = _DURABILITY.fullmatch(str(durability))
     if not match:
         raise BadStoreUrl("durability is `none` or `wait:N` with N from 1 to 9; correct `durability`")
     return int(match[1] or 0)
@@ -213,6 +213,8 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _scheme(url: str) -> str:
+    if not isinstance(url, str):
+        raise BadStoreUrl(f"the store URL is {type(url).__name__}, not text; is its setting missing? {_FORMS}")
     scheme = url.partition("://")[0]
     if scheme not in {"redis", "rediss", "unix", "sentinel"}:
         raise BadStoreUrl(f"the store URL has no known scheme; {_FORMS}")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sendwindow import codec
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt
@@ -47,6 +47,7 @@ class Answer:
 
 Message = SendMessage | Mapping[str, Any]
 """What producers take: a message, or a dictionary of its fields."""
+Messages = TypeVar("Messages")
 
 
 def prepare(message: Message) -> Entry:
@@ -61,6 +62,20 @@ def prepare(message: Message) -> Entry:
     now = now_ms()
     check_times(message, to_ms(message.not_before) if message.not_before else now, now)
     return Entry(message, codec.encode_job(message, now))
+
+
+def one_id(message_id: str) -> str:
+    """Keep a message's id. Raises TypeError for anything but text, which the store would merely not know."""
+    if not isinstance(message_id, str):
+        raise TypeError(f"message_id is a text, not {type(message_id).__name__}; a receipt has it as `message_id`")
+    return message_id
+
+
+def many(messages: Messages) -> Messages:
+    """Keep what `send_many` is to send. Raises TypeError for one message, which would be read as several bad ones."""
+    if isinstance(messages, SendMessage | Mapping | str | bytes):
+        raise TypeError("send_many takes several messages, as a list for instance; give one alone to send")
+    return messages
 
 
 def check_times(message: SendMessage, start: int, now: int) -> None:

@@ -53,7 +53,7 @@ class Producer:
         StoreUnavailable, whose `summary` tells what was done and `unproven` which messages may or may not be queued.
         """
         bulk = Bulk(batch, on_progress)
-        async for message in _each(messages):
+        async for message in _each(exchange.many(messages)):
             if bulk.add(message):
                 await self._flush(bulk)
         await self._flush(bulk)
@@ -61,10 +61,11 @@ class Producer:
 
     async def status(self, message_id: str) -> MessageStatus | None:
         """Tell where a message is; None: unknown, or ended more than 72 hours ago. Raises StoreUnavailable."""
+        key = self._keys.row(exchange.one_id(message_id))
         patience = Patience(self._timeout)
         while True:
             try:
-                row = await execute(self._store, "HMGET", self._keys.row(message_id), *exchange.STATUS_FIELDS)
+                row = await execute(self._store, "HMGET", key, *exchange.STATUS_FIELDS)
                 return exchange.read_status(message_id, row)
             except STORE_ERRORS as error:
                 failure = error
@@ -72,10 +73,11 @@ class Producer:
 
     async def cancel(self, message_id: str) -> CancelAnswer:
         """Cancel a message that has not gone out. Raises StoreUnavailable; asking again is safe."""
+        asked = [exchange.one_id(message_id)]
         patience = Patience(self._timeout)
         while True:
             try:
-                reply = await exchange.CANCEL(self._store, self._keys.meta, [message_id], replicas=self._replicas)
+                reply = await exchange.CANCEL(self._store, self._keys.meta, asked, replicas=self._replicas)
                 return exchange.read_cancel(reply)
             except STORE_ERRORS as error:
                 failure = error

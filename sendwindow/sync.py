@@ -54,7 +54,7 @@ class Producer:
         StoreUnavailable, whose `summary` tells what was done and `unproven` which messages may or may not be queued.
         """
         bulk = Bulk(batch, on_progress)
-        for message in messages:
+        for message in exchange.many(messages):
             if bulk.add(message):
                 self._flush(bulk)
         self._flush(bulk)
@@ -62,10 +62,11 @@ class Producer:
 
     def status(self, message_id: str) -> MessageStatus | None:
         """Tell where a message is; None: unknown, or ended more than 72 hours ago. Raises StoreUnavailable."""
+        key = self._keys.row(exchange.one_id(message_id))
         patience = Patience(self._timeout)
         while True:
             try:
-                row = execute(self._store, "HMGET", self._keys.row(message_id), *exchange.STATUS_FIELDS)
+                row = execute(self._store, "HMGET", key, *exchange.STATUS_FIELDS)
                 return exchange.read_status(message_id, row)
             except STORE_ERRORS as error:
                 failure = error
@@ -73,10 +74,11 @@ class Producer:
 
     def cancel(self, message_id: str) -> CancelAnswer:
         """Cancel a message that has not gone out. Raises StoreUnavailable; asking again is safe."""
+        asked = [exchange.one_id(message_id)]
         patience = Patience(self._timeout)
         while True:
             try:
-                reply = exchange.CANCEL.run_sync(self._store, self._keys.meta, [message_id], replicas=self._replicas)
+                reply = exchange.CANCEL.run_sync(self._store, self._keys.meta, asked, replicas=self._replicas)
                 return exchange.read_cancel(reply)
             except STORE_ERRORS as error:
                 failure = error

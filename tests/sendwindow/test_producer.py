@@ -350,13 +350,39 @@ async def test_the_scripts_come_back_after_a_flush(open_here: Open, redis_client
 
 
 @pytest.mark.parametrize(
-    "options", [{"partition": "P0"}, {"partition": ""}, {"durability": "wait:0"}, {"durability": "x"}]
+    "options",
+    [{"partition": "P0"}, {"partition": ""}, {"partition": None}, {"durability": "wait:0"}, {"durability": None}],
 )
 async def test_wrong_settings_are_refused_at_once(store: "StoreUnderTest", options: dict[str, Any]) -> None:
     """Before anything is sent, and without repeating the setting."""
     for kind in (Producer, sync.Producer):
         with pytest.raises(BadStoreUrl, match="correct `"):
             kind(store.url, **options)
+
+
+@pytest.mark.parametrize("url", [None, b"redis://host", 6379])
+async def test_a_url_that_is_no_text_is_refused_at_once(url: Any) -> None:
+    """As when the variable that should hold it is not set."""
+    for kind in (Producer, sync.Producer):
+        with pytest.raises(BadStoreUrl, match="is its setting missing"):
+            kind(url)
+
+
+@pytest.mark.parametrize("message_id", [None, 7, b"m1"])
+async def test_an_id_that_is_no_text_is_an_error(open_any: Open, message_id: Any) -> None:
+    """Nobody would know such an id, which is the answer for a message that ended long ago: the store is not asked."""
+    async with open_any("unix:///nowhere.sock") as producer:
+        for ask in (producer.status, producer.cancel):
+            with pytest.raises(TypeError, match="message_id is a text"):
+                await ask(message_id)
+
+
+@pytest.mark.parametrize("one", [a_message(), {"to": "whatsapp:+14155550100"}, "{}"])
+async def test_one_message_is_not_many(open_any: Open, one: Any) -> None:
+    """Its fields would be taken for messages, all of them bad ones."""
+    async with open_any("unix:///nowhere.sock") as producer:
+        with pytest.raises(TypeError, match="give one alone to send"):
+            await producer.send_many(one)
 
 
 async def test_a_job_can_be_read_by_any_json_reader(
