@@ -73,6 +73,7 @@ class Policy:
     us_marketing_paused: bool
     area_codes_outside_us: frozenset[str]
     resend_after: timedelta
+    most_resends: int
     absent_after: timedelta
     hold_after: timedelta
     allow_recipients: frozenset[str] | None = None
@@ -153,6 +154,7 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
         us_marketing_paused=whatsapp.truth("us_marketing_paused"),
         area_codes_outside_us=_area_codes(numbering),
         resend_after=unknown.seconds("resend_seconds"),
+        most_resends=unknown.whole("most_resends", least=0, most=100),
         absent_after=unknown.seconds("absent_seconds"),
         hold_after=unknown.seconds("hold_seconds"),
         allow_recipients=frozenset(settings.texts("allow_recipients")) if settings.has("allow_recipients") else None,

@@ -28,14 +28,18 @@ def next_try_at(
     """Answer when to try again after `attempt` attempts, None when this was the last.
 
     Never sooner than the entry's wait and `retry_after` (seconds, as the header gave it); beyond that, exponential with
-    full jitter: `chance`, drawn evenly from 0 to 1, picks a point of a spread that doubles with each attempt. What
-    would fall on or after expiry is not tried.
+    full jitter: `chance`, drawn evenly from 0 to 1, picks a point of a spread that doubles with each attempt, but does
+    not reach beyond expiry. What would fall on or after expiry is not tried.
     Source: Twilio, error 20429, "retry with exponential backoff" (read 2026-11-20).
     """
     if entry.max_tries and attempt >= entry.max_tries:
         return None
     spread = min(WIDEST_SPREAD, FIRST_SPREAD * 2 ** min(max(attempt - 1, 0), _DOUBLINGS))
-    at = now + max(entry.wait, _header(retry_after)) + spread * min(max(chance, 0.0), 1.0)
+    soonest = now + max(entry.wait, _header(retry_after))
+    if FIRST_SPREAD <= (left := expires_at - soonest) < spread:
+        # Ever longer waits must not cost a message its last try.
+        spread = left
+    at = soonest + spread * min(max(chance, 0.0), 1.0)
     return at if at < expires_at else None
 
 

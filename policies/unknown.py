@@ -1,7 +1,7 @@
 """What follows when nobody can prove whether an attempt reached the person: the message's rule and the evidence.
 
 Laws: silence never proves "not sent" · only a list that is proven complete, read long enough after the intent, proves
-absence · a message whose rule is `never` or `hold` is never sent again by itself.
+absence · a message whose rule is `never` or `hold` is never sent again by itself, one whose rule is `resend` not often.
 """
 
 from dataclasses import dataclass
@@ -55,11 +55,18 @@ def rule_for(on_unknown: OnUnknown | None, purpose: Purpose, policy: Policy) -> 
 
 
 def next_step(
-    on_unknown: OnUnknown | None, purpose: Purpose, evidence: Evidence, since_intent: timedelta, policy: Policy
+    on_unknown: OnUnknown | None,
+    purpose: Purpose,
+    evidence: Evidence,
+    since_intent: timedelta,
+    policy: Policy,
+    *,
+    unproven: int = 1,
 ) -> UnknownStep:
     """Answer what to do with an attempt whose intent was written `since_intent` ago.
 
-    Evidence `absent` and `unproven_list` must come from a list read at `since_intent`, not from an earlier one.
+    `unproven`: how many of the message's attempts nobody has proof of, this one included. Evidence `absent` and
+    `unproven_list` must come from a list read at `since_intent`, not from an earlier one.
     """
     if evidence is Evidence.FOUND:
         return UnknownStep(UnknownAction.BIND)
@@ -67,7 +74,7 @@ def next_step(
     settle_after = policy.resend_after if rule is OnUnknown.RESEND else policy.absent_after
     if since_intent < settle_after:
         return UnknownStep(UnknownAction.LOOK, after=settle_after - since_intent)
-    if rule is OnUnknown.RESEND:
+    if rule is OnUnknown.RESEND and unproven <= policy.most_resends:
         return UnknownStep(UnknownAction.RESEND, Reason.RESENT_BY_RULE)
     if rule is OnUnknown.NEVER:
         return UnknownStep(UnknownAction.END, Reason.NEVER_BY_RULE)

@@ -174,6 +174,11 @@ class Keys:
         """HASH: revision `r`, account `a`, service `mg`, last known by a worker `at`, `until` (ms), `reason`."""
         return self._key(f"sender:{name}")
 
+    @property
+    def names(self) -> str:
+        """HASH, for good: `account|<sid>` → name, `sender|<name>` → address, `address|<account>|<address>` → sender."""
+        return self._key("names")
+
     def account(self, name: str) -> str:
         """HASH: revision `r`, `until` (ms), `reason`."""
         return self._key(f"account:{name}")

@@ -23,7 +23,7 @@ from worker.gateway.serving import RunningGateway, serve
 from worker.journal import PatientJournal
 from worker.logs import configure_logs, get_log
 from worker.settings import Settings
-from worker.stores.store import Store
+from worker.stores.store import Store, StoreRefused
 from worker.tasks import end_tasks
 from worker.telemetry.metrics import Metrics, WorkerMetrics
 from worker.twilio.client import TwilioClient
@@ -192,8 +192,8 @@ async def _keep_registered(store: Store, settings: Settings) -> None:
     """Tell the store for as long as this worker lives that it knows these names, and what the store lost of them."""
     while True:
         await asyncio.sleep(REGISTER_SECONDS)
-        # The dispatch tells that the store, or a replica, is away.
-        with suppress(RedisError, OSError, NotDurable):
+        # The dispatch tells that the store, or a replica, is away. A name that a failover lost, another may have taken.
+        with suppress(RedisError, OSError, NotDurable, StoreRefused):
             await register(store, settings, overwrite=False)
 
 

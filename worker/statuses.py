@@ -1,6 +1,6 @@
 """What a reported status proves and teaches, called back or shown in a row: the update the store applies. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -44,6 +44,7 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
     step = describe(report.status, report.channel)
     # a code beside a status that is no failure is a warning, and the catalogue says so
     entry = rules.errors.lookup(report.code, message_status=report.status, asynchronous=True)
+    is_window = entry.error_class is ErrorClass.TEMPLATE
     return StatusUpdate(
         message_sid=report.message_sid,
         status=report.status,
@@ -56,7 +57,8 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
         life=report.life,
         effects=_effects(report, entry, rules, is_failure=step.is_failure),
         reopen_after_ms=_reopen_after_ms(report, entry, chance),
-        redecides=entry.error_class is ErrorClass.TEMPLATE,
+        most_tries=0 if is_window else entry.max_tries,
+        redecides=is_window,
     )
 
 
@@ -74,5 +76,7 @@ def _reopen_after_ms(report: StatusReport, entry: ErrorEntry, chance: float) -> 
         return None
     if entry.error_class is ErrorClass.TEMPLATE:
         return 0
-    at = next_try_at(report.attempt or 1, entry, chance, retry_after=None, now=_NOW, expires_at=_NEVER)
+    # How many of the attempts were tries, the store knows: `most_tries` goes with it.
+    endless = replace(entry, max_tries=0)
+    at = next_try_at(report.attempt or 1, endless, chance, retry_after=None, now=_NOW, expires_at=_NEVER)
     return None if at is None else (at - _NOW) // timedelta(milliseconds=1)

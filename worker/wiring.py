@@ -19,7 +19,7 @@ from worker.dispatch.facts import content_sid_of
 from worker.settings import Settings, data_folder, load_settings
 from worker.settings_checks import is_private
 from worker.stores.ledger import Tuning
-from worker.stores.store import Store
+from worker.stores.store import Store, StoreRefused
 
 COMMAND_BUDGET: Final = timedelta(seconds=1)
 """How long a command tries again: a person waits for its answer."""
@@ -111,8 +111,9 @@ async def connect_store(settings: Settings, role: str, tuning: Tuning | None = N
 async def register(store: Store, settings: Settings, *, overwrite: bool = True) -> None:
     """Tell the store what the names in messages stand for, or with `overwrite` False what it lacks.
 
-    Raises redis-py's errors.
+    Raises StoreRefused when it knows a name otherwise, and redis-py's errors.
     """
+    await check_names(store, settings)
     contents = {
         (name, language or ""): content_sid_of(name, language, settings)
         for name, template in settings.templates.items()
@@ -127,6 +128,20 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
     )
 
 
+async def check_names(store: Store, settings: Settings, *, reading: bool = False) -> None:
+    """Refuse settings whose names stand for something else than the store knows, else remember them unless `reading`.
+
+    Raises StoreRefused: stops and windows would not be found, or be taken for another's. And redis-py's errors.
+    """
+    faults = await store.names.remember(
+        {account.name: account.account_sid for account in settings.accounts.values()},
+        {sender.name: (sender.account, sender.address) for sender in settings.senders.values()},
+        reading=reading,
+    )
+    if faults:
+        raise StoreRefused("; ".join([*faults, "or give these settings a store of their own"]))
+
+
 @asynccontextmanager
 async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterator[Store]:
     """Open the store for one command, an embedded one included.
@@ -137,6 +152,7 @@ async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterat
     with store_settings(settings) as complete:
         store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading)
         try:
+            await check_names(store, settings, reading=True)
             yield store
         finally:
             await store.close()

@@ -5,6 +5,13 @@
 local HELD = { claimed = true, posting = true, unknown = true, unresolved = true }
 local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps' }
 local now = clock()
+
+local function ask(id, row, now)
+  if row.x then return end
+  redis.call('HSET', K.row(id), 'x', '1')
+  note(id, now, 'cancel_asked')
+end
+
 local replies = {}
 for _, id in ipairs(ARGV) do
   local got = redis.call('HMGET', K.row(id), unpack(FIELDS))
@@ -19,14 +26,13 @@ for _, id in ipairs(ARGV) do
     end_message(id, row, 'cancelled', 'cancelled', nil, now)
   elseif HELD[stage] then
     -- Admission refuses a message that carries `x`, so no other POST will happen; whoever holds it ends it.
-    if not row.x then
-      redis.call('HSET', K.row(id), 'x', '1')
-      note(id, now, 'cancel_asked')
-    end
+    ask(id, row, now)
     reply = (stage ~= 'claimed' or is_in_doubt(id, row)) and 'too_late' or 'cancelled'
   elseif stage == 'cancelled' then
     reply = row.ps and 'too_late' or 'cancelled'
   else
+    -- A failure told later would send an accepted one again.
+    if stage == 'accepted' then ask(id, row, now) end
     reply = 'ended'
   end
   replies[#replies + 1] = reply

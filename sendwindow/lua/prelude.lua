@@ -77,12 +77,19 @@ local function leave(id, row)
   end
 end
 
--- Whether an attempt may be at Twilio without proof: those stay listed with their person. `row` has at least `n` and `p`.
-local function is_in_doubt(id, row)
-  for attempt = 1, row.p and tonumber(row.n) or 0 do
-    if redis.call('ZSCORE', K.permits(row.p), int(attempt) .. ':' .. id) then return true end
+-- How many attempts may be at Twilio without proof: those stay listed with their person. `row` has at least `n` and `p`.
+local function doubts_of(id, row)
+  -- Seldom is anything listed, and a message may have had many attempts that were never posted.
+  if not row.p or redis.call('ZCARD', K.permits(row.p)) == 0 then return 0 end
+  local found = 0
+  for attempt = 1, tonumber(row.n) do
+    if redis.call('ZSCORE', K.permits(row.p), int(attempt) .. ':' .. id) then found = found + 1 end
   end
-  return false
+  return found
+end
+
+local function is_in_doubt(id, row)
+  return doubts_of(id, row) > 0
 end
 
 -- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides.

@@ -215,7 +215,7 @@ def examines(**instead: object) -> Make:
 
 def follows_rule(rule: OnUnknown, step: Callable[..., object]) -> Make:
     """Follow one rule for all messages instead of their own."""
-    return sets("worker.dispatch.rule.next_step", lambda _own, *more: step(rule, *more))
+    return sets("worker.dispatch.rule.next_step", lambda _own, *more, **counted: step(rule, *more, **counted))
 
 
 # -- what the gateway answers ------------------------------------------------------------------------

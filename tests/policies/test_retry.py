@@ -72,6 +72,14 @@ def test_nothing_is_tried_on_or_after_expiry(expires_in: timedelta, again: bool)
     assert (tried(expires_in=expires_in) is not None) is again
 
 
+def test_a_long_wait_costs_no_message_its_last_try() -> None:
+    """Where the spread would reach beyond expiry, it ends there; not where too little is left to spread over."""
+    left = 90 * SECOND
+    assert tried(10_000, chance=0.5, expires_in=SECOND + left) == NOW + SECOND + left / 2
+    assert tried(10_000, chance=0.5, expires_in=3 * SECOND) == NOW + 2 * SECOND
+    assert tried(10_000, chance=0.5, expires_in=3 * SECOND - TICK) is None
+
+
 @settings(max_examples=300)
 @given(
     attempt=st.integers(-3, 10**9),

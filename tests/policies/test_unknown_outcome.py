@@ -45,6 +45,14 @@ def test_each_rule_on_both_sides_of_its_time(
     assert (step.after > timedelta(0)) is (action is LOOK)
 
 
+@pytest.mark.parametrize("unproven, action", [(1, RESEND), (2, RESEND), (3, HOLD), (50, HOLD)])
+def test_a_message_is_not_sent_again_without_end(unproven: int, action: UnknownAction) -> None:
+    """Where Twilio takes every attempt and proves none, a person would get the same code every half minute."""
+    assert next_step(
+        OnUnknown.RESEND, Purpose.AUTHENTICATION, Evidence.NONE, MINUTE, POLICY, unproven=unproven
+    ).action is (action)
+
+
 @pytest.mark.parametrize(
     "purpose, rule",
     [

@@ -80,6 +80,14 @@ def test_a_replayed_dead_letter_is_queued_again_under_its_id(command: CommandLin
     assert "nothing: is not known" in answer.out
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "168.5", "nan", "inf", "1e9", "soon"])
+def test_a_replayed_message_stays_sendable_for_a_while_within_reason(command: CommandLine, hours: str) -> None:
+    """As long as a new one at most, and not no time at all: it would only expire."""
+    answer = command("dead", "replay", "one", f"--hours={hours}")
+    assert answer.code == Exit.USAGE
+    assert "--hours" in answer.err
+
+
 def doubt(store: StoreUnderTest, *message_ids: str) -> None:
     """Let messages die by the rule `never`, with an attempt that nobody can prove."""
 

@@ -16,8 +16,9 @@ from tests.worker.stores_world import PERSON_KEY, Place
 from worker import services
 from worker.services import GatewayService, WorkerService
 from worker.settings import Settings
+from worker.stores.store import StoreRefused
 from worker.values.admissions import Admission, AdmitRequest
-from worker.wiring import register
+from worker.wiring import check_names, register
 
 pytestmark = pytest.mark.asyncio
 
@@ -37,6 +38,44 @@ async def test_a_stop_at_the_old_account_is_not_passed_by(store: Place, tmp_path
         await world.run_until(Stage.REFUSED)
         assert await world.reason() == Reason.OPTED_OUT
         assert world.twilio.posts == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"accounts": {"prod": "main"}}, "accounts.prod: .* as accounts.main .* call it main again"),
+        ({"senders": {"store": "shop"}}, "senders.store: .* as senders.shop .* call it shop again"),
+        ({"address": "whatsapp:+14155550199"}, "senders.shop: .* give the new address a sender of its own"),
+    ],
+)
+async def test_a_name_never_comes_to_mean_another(
+    store: Place, tmp_path: Path, changes: dict[str, Any], remedy: str
+) -> None:
+    """Stops, consents and windows are kept under names: under a new one, what a person said would be forgotten."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.writes(keyword="stop")
+        renamed = _renamed(world.settings, **changes)
+        for _ in range(2):
+            with pytest.raises(StoreRefused, match=remedy):
+                await register(world.store, renamed)
+            with pytest.raises(StoreRefused, match=remedy):
+                await check_names(world.store, renamed, reading=True)
+        await register(world.store, world.settings)
+
+
+def _renamed(
+    settings: Settings, accounts: dict[str, str] | None = None, senders: dict[str, str] | None = None, address: str = ""
+) -> Settings:
+    """Give accounts and senders new names, or the shop a new address."""
+    for name, known in (accounts or {}).items():
+        account = replace(settings.accounts[known], name=name)
+        moved = {each.name: replace(each, account=name) for each in settings.senders.values()}
+        settings = replace(settings, accounts={name: account}, senders=moved)
+    for name, known in (senders or {}).items():
+        settings = replace(settings, senders={name: replace(settings.senders[known], name=name)})
+    if address:
+        settings = replace(settings, senders={"shop": replace(settings.senders["shop"], address=address)})
+    return settings
 
 
 class Moving(Between):

@@ -30,7 +30,12 @@ OUTCOMES: Final = Outcomes(rules(), lambda: 0.5)
 
 
 def tried(
-    *, tries: int = 1, redecided: bool = False, tag: bool = False, left: timedelta = timedelta(hours=20)
+    *,
+    tries: int = 1,
+    attempt: int = 1,
+    redecided: bool = False,
+    tag: bool = False,
+    left: timedelta = timedelta(hours=20),
 ) -> Tried:
     send = Send(
         reason=Reason.WINDOW_OPEN,
@@ -40,7 +45,7 @@ def tried(
         validity_period=timedelta(hours=1),
         trace=Trace("v", NOW, ()),
     )
-    return Tried(send=send, tries=tries, redecided=redecided, now=NOW, expires_at=NOW + left)
+    return Tried(send, attempt, tries, redecided, NOW, NOW + left)
 
 
 def kinds(effects: tuple[Effect, ...]) -> list[type[Effect]]:
@@ -64,7 +69,7 @@ def test_a_lapsed_permit_costs_nothing() -> None:
 def test_what_is_proven_not_sent_goes_again_with_a_growing_pause_until_it_expires() -> None:
     """Without a connection nothing left; only expiry ends the tries."""
     first = OUTCOMES.conclude(NotSent("refused"), tried())
-    later = OUTCOMES.conclude(NotSent("refused"), tried(tries=6))
+    later = OUTCOMES.conclude(NotSent("refused"), tried(attempt=6))
     assert isinstance(first.result, SettleAgain)
     assert isinstance(later.result, SettleAgain)
     assert first.result.due_at is not None

@@ -244,6 +244,18 @@ async def test_each_rule_does_what_it_says(
         assert (await world.stage(), await world.reason()) == (stage, reason)
 
 
+async def test_a_code_is_sent_again_twice_and_then_left_to_a_person(store: Place, tmp_path: Path) -> None:
+    """No attempt is ever proven: three POSTs, not one every half minute until it expires."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, on_unknown=OnUnknown.RESEND)
+        for posts in (2, 3):
+            await look_after(world, timedelta(seconds=31))
+            await world.run_until(Stage.UNKNOWN, posts)
+            assert len(world.twilio.posts) == posts
+        await look_after(world, timedelta(seconds=31))
+        assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
+
+
 async def test_a_template_is_found_by_sender_time_and_uniqueness(store: Place, tmp_path: Path) -> None:
     """Its text is rendered at Twilio, so any free row in time could be it: one is proof, two are not."""
     async with dispatching(store, tmp_path / "j", resetting) as world:

@@ -74,10 +74,11 @@ def test_a_closed_window_is_decided_again_at_once() -> None:
 
 
 def test_retries_after_failures_end() -> None:
-    """The catalogue's number of attempts holds for failures that are reported later too."""
+    """The catalogue's number of tries goes with a failure reported later; the store knows which attempts were none."""
     entry = rules().errors.lookup(30500, message_status="failed", asynchronous=True)
     assert entry.max_tries
-    assert reported("failed", 30500, attempt=entry.max_tries).reopen_after_ms is None
+    assert reported("failed", 30500, attempt=1).most_tries == entry.max_tries
+    assert reported("failed", 63016).most_tries == 0
 
 
 @pytest.mark.parametrize(

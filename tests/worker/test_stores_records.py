@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from sendwindow.errors import BadStoreUrl, NotDurable
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.stores_world import ANNA, DEAD, LATER, PERSON_KEY, Place, World, opened
+from tests.worker.stores_world import ANNA, DEAD, FAR, LATER, PERSON_KEY, Place, World, opened
 from worker.stores.store import Store, StoreRefused
 from worker.values.admissions import Permit
 from worker.values.settlements import SettleEnd
@@ -110,6 +110,17 @@ async def test_what_was_sent_is_not_replayed(store: Place) -> None:
         await world.settle(await world.claim_one(), SettleEnd(Stage.DEAD, Reason.POISON), attempt=0, posted=False)
         await world.redis.hset(world.keys.row("m1"), "sid:7", "SM7")  # type: ignore[misc]  # redis-py types both flavours
         assert await world.store.records.replay(["m1"], await world.store.now()) == ["sent"]
+
+
+async def test_what_failed_afterwards_may_be_replayed(store: Place) -> None:
+    """The first attempt is known to have failed, the second was refused: nobody got the message."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.callback("failed", reopen_after_ms=0)
+        claimed = await world.claim_one()
+        await world.admit(claimed)
+        await world.settle(claimed, DEAD)
+        assert await world.store.records.replay(["m1"], FAR) == ["replayed"]
 
 
 async def _never(world: World, message_id: str = "m1") -> None:

@@ -115,6 +115,7 @@ async def _life(world: World) -> dict[str, str]:
     for number in range(8):
         await world.enqueue(f"m{number}", template="order_update")
     await store.register_senders({"third": ACCOUNT})
+    assert await store.names.remember({ACCOUNT: "AC1"}, {"third": (ACCOUNT, ANNA)}) == []
     await _adopted(world)
     held = {claimed.message_id: claimed for claimed in await world.claim(8)}
     await store.ledger.renew([("m0", held["m0"].fence)])

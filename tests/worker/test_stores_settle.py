@@ -439,3 +439,15 @@ async def test_a_reply_outranks_a_list_that_was_misread(store: Place) -> None:
         await world.accept("m2", "SM2")
         row = await world.row("m2")
         assert (row["s"], row["sid"]) == ("accepted", "SM2")
+
+
+async def test_a_wait_repeated_for_the_same_reason_is_noted_once(store: Place) -> None:
+    """Looked at again every minute for a day, a message that waits would fill the store with one and the same line."""
+    async with opened(store) as world:
+        await world.enqueue()
+        for _ in range(5):
+            await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
+            await world.later(hours=1)
+        assert (await world.events()).count("waiting") == 1
+        await world.settle(await world.claim_one(), replace(WAITS, reason=Reason.NOT_BEFORE), attempt=0, posted=False)
+        assert (await world.events()).count("waiting") == 2

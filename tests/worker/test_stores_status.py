@@ -342,6 +342,30 @@ async def test_a_retryable_failure_reopens_the_message(store: Place) -> None:
         assert (await world.callback("sent", "SM2", attempt=2)).moved
 
 
+async def test_only_tries_count_towards_the_number_of_tries(store: Place) -> None:
+    """What was admitted and never posted used up none: the failure of the one POST may be followed by another."""
+    async with opened(store) as world:
+        claimed = await world.post()
+        await world.settle(claimed, AT_ONCE, posted=False)
+        for attempt, reopened in ((2, True), (3, False)):
+            claimed = await world.claim_one()
+            await world.admit(claimed)
+            await world.settle(claimed, accepted(f"SM{attempt}"))
+            applied = await world.callback("failed", f"SM{attempt}", attempt=attempt, reopen_after_ms=0, most_tries=2)
+            assert applied.reopened == reopened
+
+
+async def test_a_failure_after_a_cancel_sends_nothing_again(store: Place) -> None:
+    """Whoever cancels an accepted message is told that it ended; so it must stay, whatever is reported later."""
+    async with opened(store) as world:
+        await world.accept()
+        assert (await world.cancel(), await world.cancel()) == ("ended", "ended")
+        assert (await world.events()).count("cancel_asked") == 1
+        applied = await world.callback("failed", reopen_after_ms=0)
+        assert (applied.moved, applied.reopened) == (True, False)
+        assert (await world.row())["s"] == "accepted"
+
+
 async def test_a_settlement_repeated_after_a_reopening_changes_nothing(store: Place) -> None:
     """The reply of settle was lost, the failure came meanwhile: the repeated settle must not accept it again."""
     async with opened(store) as world:

@@ -40,6 +40,22 @@ async def test_an_unproven_outcome_is_parked(store: Place) -> None:
         assert [one.looks for one in await world.store.unknowns.due(10, 60_000)] == [1]
 
 
+async def test_an_attempt_tells_how_many_are_in_doubt(store: Place) -> None:
+    """Attempts that were never posted, and those proven since, are in nobody's doubt."""
+    async with opened(store) as world:
+        claimed = await world.post(on_unknown=OnUnknown.RESEND)
+        await world.settle(claimed, AT_ONCE, posted=False)
+        for doubts in (1, 2):
+            claimed = await world.claim_one()
+            await world.admit(claimed)
+            await world.settle(claimed, UNKNOWN)
+            await world.later(seconds=6)
+            (found,) = await world.store.unknowns.due(10, 60_000)
+            assert (found.attempt, found.unproven) == (doubts + 1, doubts)
+            again = SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE)
+            await world.store.unknowns.resolve([Resolution("m1", found.attempt, again)])
+
+
 async def test_a_late_reply_ends_its_unknown_attempt(store: Place) -> None:
     """A worker that comes back after its lease was reaped still has the proof: accepted with its SID."""
     async with opened(store) as world:

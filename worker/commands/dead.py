@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from sendwindow.contract import LONGEST_LIFETIME
 from sendwindow.instants import from_ms, to_ms
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from worker.values.records import Record
 
 _BATCH: Final = 100
+_HOUR: Final = timedelta(hours=1)
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -55,13 +57,23 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         one.add_argument("--until", help="only those that died before this time")
         if word == "replay":
             one.add_argument(
-                "--hours", type=float, default=24.0, help="how long they stay sendable (default: %(default)g)"
+                "--hours",
+                type=_hours,
+                default=24.0,
+                help="how long they stay sendable, up to 168 (default: %(default)g)",
             )
             one.add_argument(
                 "--even-if-sent",
                 action="store_true",
                 help="also those of which an unproven attempt may have reached the person: it may get them twice",
             )
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours <= LONGEST_LIFETIME / _HOUR:
+        raise ValueError(text)
+    return hours
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ a rejection speaks for the scope the catalogue names, not for the message alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
@@ -42,12 +42,13 @@ _NOT_SENT: Final = ErrorEntry(
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """An attempt that ended. `tries`: POSTs so far, this one included. `redecided`: once already, after 63016.
+    """An attempt that ended. `attempt`: its number. `tries`: POSTs so far, this one included.
 
-    `now`: the store's clock as this worker knows it.
+    `redecided`: once already, after 63016. `now`: the store's clock as this worker knows it.
     """
 
     send: Send
+    attempt: int
     tries: int
     redecided: bool
     now: datetime
@@ -98,7 +99,8 @@ class Outcomes:
         if reply == PERMIT_LAPSED:
             back = SettleAgain(Stage.QUEUED, Reason.PERMIT_LAPSED, delay_ms=_LAPSED_AGAIN_MS)
             return Outcome(back, posted=False)
-        again = self._again(_NOT_SENT, Reason.NOT_SENT, tried, None)
+        # No try is used up, yet the waits grow: Twilio may be out of reach for hours, and each round is written down.
+        again = self._again(_NOT_SENT, Reason.NOT_SENT, replace(tried, tries=tried.attempt), None)
         return Outcome(again, entry=_NOT_SENT, posted=False)
 
     def _rejected(self, reply: Rejected, tried: Tried) -> Outcome:

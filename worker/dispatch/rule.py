@@ -19,7 +19,7 @@ def follow_rule(attempt: UnknownAttempt, purpose: Purpose, finding: Absent | Unc
     rule = attempt.on_unknown
     if attempt.is_poison and rule is not OnUnknown.HOLD:
         rule = OnUnknown.NEVER
-    step = next_step(rule, purpose, _evidence(finding), since, policy)
+    step = next_step(rule, purpose, _evidence(finding), since, policy, unproven=attempt.unproven)
     return _verdict(attempt, step, finding.why if isinstance(finding, Unclear) else "absent")
 
 

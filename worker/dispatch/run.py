@@ -121,6 +121,7 @@ class Run:
         claimed = self.held.claimed
         return Tried(
             send=send,
+            attempt=claimed.attempts + 1,
             tries=claimed.tries + 1,
             redecided=claimed.redecided,
             now=now,

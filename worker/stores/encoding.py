@@ -165,6 +165,7 @@ def status_argument(update: StatusUpdate) -> str:
             "life": update.life,
             "effects": [encode_effect(effect) for effect in update.effects],
             "reopen": update.reopen_after_ms,
+            "tries": update.most_tries or None,
             "redecides": update.redecides or None,
             "evidence": update.evidence,
         }

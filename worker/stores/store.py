@@ -17,6 +17,7 @@ from worker.stores.calls import Calls, worker_script
 from worker.stores.digests import Digests
 from worker.stores.encoding import flat
 from worker.stores.ledger import LedgerStore, Tuning, Worker
+from worker.stores.names import NameStore
 from worker.stores.people import PeopleStore
 from worker.stores.records import RecordStore
 from worker.stores.statuses import StatusStore
@@ -60,6 +61,7 @@ class Store:
         self.unknowns = UnknownStore(calls)
         self.records = RecordStore(calls)
         self.switches = Switches(calls)
+        self.names = NameStore(calls)
         self.warnings: tuple[str, ...] = ()
 
     @classmethod

@@ -73,7 +73,9 @@ class UnknownStore:
 
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
-    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing, is_poison = fields
+    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing, is_poison, doubts = (
+        fields
+    )
     return UnknownAttempt(
         message_id=message_id.decode(),
         attempt=int(n),
@@ -88,6 +90,7 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         was_template=_FORMS.get(form),
         listing=listing.decode(),
         is_poison=is_poison == 1,
+        unproven=max(1, doubts),
     )
 
 

@@ -12,7 +12,8 @@ class StatusUpdate:
 
     `rank` and `final` come from `policies.status`; `status` is verbatim. `evidence`: what resolves an unknown attempt
     when this proves it (a callback, or a row of Twilio's list). `redecides`: the failure says that the window is
-    closed, which allows one new decision. `life`: when the message was enqueued (ms), which tells two uses of one id
+    closed, which allows one new decision. `most_tries`: after how many POSTs no failure makes another (0: no limit).
+    `life`: when the message was enqueued (ms), which tells two uses of one id
     apart; None when nobody says, and then it is the message that is there.
     """
 
@@ -26,6 +27,7 @@ class StatusUpdate:
     attempt: int | None
     effects: tuple[Effect, ...] = ()
     reopen_after_ms: int | None = None
+    most_tries: int = 0
     evidence: Reason = Reason.EVIDENCE_CALLBACK
     redecides: bool = False
     life: int | None = None

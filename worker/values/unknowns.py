@@ -13,7 +13,8 @@ class UnknownAttempt:
 
     `looks`: searches made before this one. `reason`: why its outcome is unknown. `was_template`: which form went out,
     None when the store does not say. `listing`: names the list at Twilio that would show it. `is_poison`: too many
-    workers crashed with it, so that its rule no longer sends it again.
+    workers crashed with it, so that its rule no longer sends it again. `unproven`: how many of the message's
+    attempts may be at Twilio without proof, this one included.
     """
 
     message_id: str
@@ -29,6 +30,7 @@ class UnknownAttempt:
     listing: str = ""
     was_template: bool | None = None
     is_poison: bool = False
+    unproven: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ local function count(name)
 end
 
 local ROW = {
-  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup', 'po',
+  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup', 'po', 'fa',
 }
 
 local function load(id)

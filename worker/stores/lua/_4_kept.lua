@@ -91,7 +91,7 @@ end
 local function keep_callback(id, sid, update, is_reopened)
   local kept = {
     status = update.status, rank = update.rank, final = update.final, failure = update.failure, code = update.code,
-    reopen = update.reopen, redecides = update.redecides, reopened = is_reopened,
+    reopen = update.reopen, tries = update.tries, redecides = update.redecides, reopened = is_reopened,
   }
   redis.call('HSET', K.row(id), 'cb:' .. sid, cjson.encode(kept))
 end

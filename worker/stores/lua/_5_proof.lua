@@ -6,6 +6,8 @@ local REOPEN_WITHIN = DAY
 local function reopen(id, row, update, now)
   -- Proof came after cancel was asked for: it did go out, and that must stay the last of it.
   if row.x then return false end
+  -- Attempts that were never posted, and those before a replay, are no tries.
+  if update.tries and tonumber(row.a) - tonumber(row.fa or '0') >= update.tries then return false end
   -- 63016: the closed window allows one new decision, and none to what went out as a template, which needs no window.
   if update.redecides and (row.rd or row.fm == 't') then return false end
   -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it beside one that is proven.

@@ -1,19 +1,12 @@
 -- What a person decides about a dead letter. Safe to repeat.
 -- ARGV: 'replay' | 'replay_even_if_sent' | 'drop', expires at (ms, of a replayed message), message ids.
--- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven),
+-- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven and not known to have failed),
 -- 'perhaps_sent' (an attempt may have reached the person, and nobody said that this does not matter).
 local now = clock()
 
-local function was_sent(id)
-  for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
-    if string.sub(name, 1, 4) == 'sid:' then return true end
-  end
-  return false
-end
-
 local function replay(id, row, expires, even_if_sent)
   if row.s ~= 'dead' then return row.r == 'replayed' and 'replayed' or 'not_dead' end
-  if was_sent(id) then return 'sent' end
+  if other_standing(id) then return 'sent' end
   if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
   if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
   redis.call('ZREM', K.dead, id)

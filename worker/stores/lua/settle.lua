@@ -38,8 +38,8 @@ local KINDS = {
     local due = s.due or now + s.delay
     if s.redecided then redis.call('HSET', K.row(id), 'rd', '1') end
     if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
-    -- Given back untried for the same reason time and again, it would fill the timeline.
-    if s.stage ~= 'queued' or s.n > 0 or row.r ~= s.reason then note(id, now, s.stage, rest) end
+    -- Put off untried for the same reason time and again, it would fill the timeline.
+    if s.n > 0 or row.r ~= s.reason then note(id, now, s.stage, rest) end
     if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(s.person), 'r') or '0') then
       -- The person wrote while we decided to wait for it: decide again at once.
       due = now
