@@ -9,7 +9,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from sendwindow.vocabulary import OnUnknown, Priority, Purpose
 from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, plan
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
+from tests.ports import free_port
 from worker import embedded
 from worker.commands.journals import write_accepted, write_consent
 from worker.journal import Journal
@@ -100,7 +100,7 @@ class Nemesis:
     _producer: Producer = field(init=False)
 
     def __post_init__(self) -> None:
-        self._gateway_port, self._sandbox_port = _free_port(), _free_port()
+        self._gateway_port, self._sandbox_port = free_port(), free_port()
         self._environ = environ(os.environ)
         self._server = embedded.start(self.folder / "store", environ=self._environ)
         self._url = self._server.url
@@ -430,13 +430,6 @@ class Nemesis:
 
 def _phone(number: int) -> str:
     return f"+1415{2000000 + number}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _main() -> None:

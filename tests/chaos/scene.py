@@ -235,11 +235,15 @@ class Scene:
 
     async def come_to_rest(self) -> None:
         """Wait until every message has an end or waits for a person, letting time pass for what is unknown."""
-        async with asyncio.timeout(HANG_GUARD):
-            while still := _OPEN & set((await self.stages()).values()):
-                if still == {"unknown"}:
-                    await self.pass_time(timedelta(minutes=2))
-                await asyncio.sleep(0.2)
+        moved, before = time.monotonic(), dict[str, str]()
+        while still := _OPEN & set((stages := await self.stages()).values()):
+            if stages != before:
+                before, moved = stages, time.monotonic()
+            if time.monotonic() - moved > HANG_GUARD:
+                raise TimeoutError(_left_open(stages))
+            if still == {"unknown"}:
+                await self.pass_time(timedelta(minutes=2))
+            await asyncio.sleep(0.2)
 
     async def until_stage(self, message_id: str, stage: str) -> None:
         """Wait until a message is in a stage."""
@@ -263,7 +267,7 @@ class Scene:
             if stages != before:
                 before, moved = stages, time.monotonic()
             if time.monotonic() - moved > HANG_GUARD:
-                raise TimeoutError(f"left open: { {name: one for name, one in stages.items() if one in _OPEN} }")
+                raise TimeoutError(_left_open(stages))
             await asyncio.sleep(_STEP)
 
     # -- judgement -----------------------------------------------------------------------------
@@ -290,6 +294,10 @@ class Scene:
                 self.journal.write("found", id=name, stage=stage, attempt=None)
         settled = Options(open_allowed=frozenset({"unresolved"}), **options)
         return verify(sorted(self.journals.glob("*.jsonl")), settled)
+
+
+def _left_open(stages: Mapping[str, str]) -> str:
+    return f"left open: { {name: one for name, one in stages.items() if one in _OPEN} }"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ Only ever signals processes it started, by pid.
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.ports import free_port
 from worker.engines import find_engine
 
 HANG_GUARD: Final = 60.0
@@ -31,13 +31,6 @@ _TILTED: Final = 20.0
 _COMMON: Final = ("--bind", "127.0.0.1", "--protected-mode", "no")
 _LASTING: Final = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
 _PROMPT: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -9,8 +9,8 @@ import structlog
 
 from sendwindow.producer import Producer
 from tests.chaos.scene import IMPATIENT, Scene
-from tests.chaos.sentinel import free_port
 from tests.chaos.settings import environ, write_settings
+from tests.ports import free_port
 from worker.commands.sandbox import sandbox_config
 from worker.gateway.app import make_app
 from worker.gateway.serving import serve
@@ -33,7 +33,8 @@ async def staged(
         **environ(os.environ),
         "SENDWINDOW_STORE_DURABILITY": durability,
         "SENDWINDOW_DISPATCH_SLOTS": str(slots),
-        "SENDWINDOW_GATEWAY_TIMEOUT_SECONDS": "3",
+        # Sandbox and worker may share a loop here: when it stands still, no POST may become unknown.
+        "SENDWINDOW_DISPATCH_READ_TIMEOUT": "15",
     }
     settings = load_settings(str(config), outside)
     scene = Scene(folder, url, durability, config, settings, load_rules(settings), outside, tuning)
@@ -47,7 +48,7 @@ async def staged(
         stack.push_async_callback(scene.store.close)
         await scene.store.register_senders({name: one.account for name, one in settings.senders.items()})
         await _open_gateway(scene, stack)
-        scene.producer = await stack.enter_async_context(Producer(url, durability=durability, timeout=1))
+        scene.producer = await stack.enter_async_context(Producer(url, durability=durability, timeout=30))
         await scene.meet(people)
         yield scene
 

@@ -14,8 +14,9 @@ import pytest
 
 from tests.chaos.processes import ROOT
 from tests.chaos.scene import Scene, until
-from tests.chaos.sentinel import HANG_GUARD, StoreServer, free_port, one_server
+from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.ports import free_port
 from worker.verify.journals import read
 
 pytestmark = pytest.mark.asyncio

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sendwindow.errors import QueueFull, StoreUnavailable
+from sendwindow.producer import Producer
 from tests.chaos.scene import until
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
@@ -31,7 +32,7 @@ async def test_results_outlive_a_killed_store(server: StoreServer, tmp_path: Pat
         await until(lambda: len(scene.posts()) >= 10, "nothing was posted")
         server.kill()
         await until(lambda: not worker.ready, "the worker did not notice")
-        server.start()
+        await asyncio.to_thread(server.start)
         await until(lambda: worker.ready, "the worker did not recover")
         await scene.send(5)
         await scene.until_ended()
@@ -64,8 +65,9 @@ async def test_a_read_only_store_stops_sending_until_it_can_write(server: StoreS
         server.turn_read_only()
         await until(lambda: not worker.ready, "the worker did not notice")
         posted = len(scene.posts())
-        with pytest.raises(StoreUnavailable, match="send the same object again"):
-            await scene.send(1)
+        async with Producer(server.url, timeout=1) as hurried:
+            with pytest.raises(StoreUnavailable, match="send the same object again"):
+                await scene.send(1, producer=hurried)
         assert await scene.say(0, "STOP") == 503
         assert len(scene.posts()) == posted
         server.turn_writable()

@@ -148,7 +148,7 @@ async def test_sending_goes_on_soon_after_the_store_is_back(server: StoreServer,
         unready = await until(lambda: not worker.ready, "the worker did not notice")
         posted = len(scene.posts())
         await asyncio.sleep(3)
-        server.start()
+        await asyncio.to_thread(server.start)
         again = await until(lambda: len(scene.posts()) > posted, "nothing was sent again")
         ready = await until(lambda: worker.ready, "the worker did not recover")
         await scene.until_ended()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from sendwindow.answers import MessageStatus
 from sendwindow.sync import Producer
 from tests.chaos.processes import ROOT, Process
+from tests.ports import free_port
 from worker import embedded
 
 HANG_SECONDS = 60
@@ -143,9 +143,3 @@ def fetch(port: int, path: str, fields: dict[str, Any] | None = None) -> dict[st
             return body
     except (urllib.error.URLError, OSError):
         return None
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -23,7 +23,8 @@ from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import one_server
-from tests.integration.house import ANNA, HANG_SECONDS, SHOP, House, free_port, house, until
+from tests.integration.house import ANNA, HANG_SECONDS, SHOP, House, house, until
+from tests.ports import free_port
 from worker import embedded
 from worker.commands.exits import Exit
 from worker.twilio.signature import sign

@@ -1,7 +1,6 @@
 """What the producers' tests stand on: one face for both, a proxy that cuts connections, servers of their own."""
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
@@ -21,6 +20,7 @@ from sendwindow.bulk import Progress
 from sendwindow.contract import SendMessage
 from sendwindow.producer import Producer
 from sendwindow.sync import Producer as BlockingProducer
+from tests.ports import free_port
 
 
 class Face(Protocol):
@@ -166,13 +166,6 @@ class Server:
 
 
 Start = Callable[..., AbstractContextManager[Server]]
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

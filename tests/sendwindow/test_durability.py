@@ -31,6 +31,13 @@ def pair(start_server: Start, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield primary, replica
 
 
+@pytest.fixture
+def patient_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the answer to WAIT be read, however late this machine comes to it; how long WAIT takes stays as it is."""
+    for module in ("producer", "sync"):
+        monkeypatch.setattr(f"sendwindow.{module}.WAIT_MS", 60_000)
+
+
 async def test_a_receipt_comes_after_the_replica_has_it(open_any: Open, pair: Pair) -> None:
     """With a replica in step a message is accepted, and so are repetition, batch and cancel."""
     async with open_any(pair[0].url, durability="wait:1") as producer:
@@ -41,7 +48,7 @@ async def test_a_receipt_comes_after_the_replica_has_it(open_any: Open, pair: Pa
         assert await producer.cancel(message.message_id) == "cancelled"
 
 
-async def test_a_stopped_replica_is_an_error_and_then_none(open_any: Open, pair: Pair) -> None:
+async def test_a_stopped_replica_is_an_error_and_then_none(open_any: Open, pair: Pair, patient_socket: None) -> None:
     """While the replica stands still nothing is promised, not even for a message that is already there."""
     message = a_message()
     pair[1].process.send_signal(signal.SIGSTOP)
@@ -59,7 +66,7 @@ async def test_a_stopped_replica_is_an_error_and_then_none(open_any: Open, pair:
         assert (await producer.send(message)).duplicate
 
 
-async def test_too_few_replicas_are_named(open_any: Open, pair: Pair) -> None:
+async def test_too_few_replicas_are_named(open_any: Open, pair: Pair, patient_socket: None) -> None:
     """The error says how many acknowledged."""
     async with open_any(pair[0].url, durability="wait:2", timeout=0.5) as producer:
         with pytest.raises(NotDurable, match="1 of 2 replicas acknowledged"):

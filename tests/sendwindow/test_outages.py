@@ -46,8 +46,10 @@ async def test_a_store_that_never_answers_is_a_clear_error(open_any: Open, tmp_p
     """Something listens and stays silent: the timeout ends every call."""
 
     async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     server = await asyncio.start_unix_server(be_silent, tmp_path / "deaf.sock")
     async with open_any(f"unix://{tmp_path}/deaf.sock", timeout=0.2) as producer:

@@ -22,6 +22,7 @@ from worker.gateway.serving import RunningGateway, serve
 from worker.journal import PatientJournal
 from worker.ports import People, Records, Statuses
 from worker.settings import Settings, parse_settings
+from worker.stores.ledger import Tuning
 from worker.stores.store import Store
 from worker.telemetry.metrics import Metrics
 from worker.twilio.signature import sign
@@ -179,10 +180,15 @@ class Scene:
 
 @asynccontextmanager
 async def gateway_at(
-    place: Place, *, journal: Path | None = None, wrap: Callable[[Store], GatewayStore] | None = None, **gateway: Any
+    place: Place,
+    *,
+    journal: Path | None = None,
+    wrap: Callable[[Store], GatewayStore] | None = None,
+    tuning: Tuning | None = None,
+    **gateway: Any,
 ) -> AsyncIterator[Scene]:
-    """Run a gateway against the store under test, or against what `wrap` makes of it."""
-    async with opened(place) as world:
+    """Run a gateway against the store under test, or against what `wrap` makes of it; `gateway`: its settings."""
+    async with opened(place, tuning=tuning or Tuning()) as world:
         used = world.store if wrap is None else wrap(world.store)
         async with serving(world, used, journal, gateway) as scene:
             yield scene

@@ -269,9 +269,11 @@ async def test_a_bug_in_the_pipe_leaves_the_message_to_its_lease(
 
 
 async def test_a_busy_worker_empties_its_hands_for_a_suspect_and_holds_nothing_beside_it(
-    store: Place, tmp_path: Path
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However much is queued, a message two workers crashed with is taken before the queue is empty, and alone."""
+    # This is about the order: a turn must not end early, and rest, because the machine stood still.
+    monkeypatch.setattr("worker.dispatch.turns.LONGEST", HANG_SECONDS)
     async with dispatching(store, tmp_path / "j", slots=4) as world:
         await known(world)
         suspects = {await world.enqueue(f"s{number}") for number in range(3)} | {"m1"}

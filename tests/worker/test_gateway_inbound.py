@@ -1,6 +1,7 @@
 """What persons write, over real sockets and a real store: windows, keywords, and a stop that holds its answer."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,11 @@ from tests.worker.gateway_world import (
 from tests.worker.stores_world import WAITS, Place, accepted
 from worker.gateway import inbound
 from worker.gateway.barrier import wait_for_permits
+from worker.stores.ledger import Tuning
 from worker.stores.store import Store
+
+LASTING = Tuning(permit=timedelta(minutes=1))
+"""Permits that outlast a test on any machine."""
 
 EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
@@ -189,7 +194,7 @@ async def test_nothing_personal_is_logged_or_counted(store: Place, tmp_path: Pat
 @pytest.mark.asyncio
 async def test_a_stop_is_answered_only_when_no_post_can_start(store: Place) -> None:
     """While a permit for that person is open the answer is held; it comes as soon as the attempt is settled."""
-    async with gateway_at(store) as scene:
+    async with gateway_at(store, tuning=LASTING) as scene:
         claimed = await scene.world.post()
         stop = asyncio.create_task(scene.twilio.inbound("STOP"))
         await stop_is_stored(scene)
@@ -212,7 +217,7 @@ async def test_a_stop_waits_for_a_permit_to_lapse(store: Place) -> None:
 @pytest.mark.asyncio
 async def test_an_ordinary_message_is_not_held(store: Place) -> None:
     """Only a stop waits for open permits."""
-    async with gateway_at(store) as scene:
+    async with gateway_at(store, tuning=LASTING) as scene:
         claimed = await scene.world.post()
         assert await scene.twilio.inbound("hello") == (200, EMPTY)
         assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) > 0
@@ -251,7 +256,7 @@ async def test_a_stop_that_overlaps_is_named(store: Place, monkeypatch: pytest.M
         monkeypatch.setattr(between.people, "permits_left_ms", StillOpen().permits_left_ms)
         return between
 
-    async with gateway_at(store, wrap=wrap) as scene:
+    async with gateway_at(store, tuning=LASTING, wrap=wrap) as scene:
         await scene.world.post()
         assert (await scene.twilio.inbound("STOP"))[0] == 200
         (line,) = [line for line in scene.lines if line["event"] == "opt_out_overlap"]
@@ -262,7 +267,7 @@ async def test_a_stop_that_overlaps_is_named(store: Place, monkeypatch: pytest.M
 @pytest.mark.asyncio
 async def test_a_repeated_stop_waits_too(store: Place) -> None:
     """If the first answer to a stop was lost, the second one promises the same: nothing starts after it."""
-    async with gateway_at(store) as scene:
+    async with gateway_at(store, tuning=LASTING) as scene:
         claimed = await scene.world.post()
         first = asyncio.create_task(scene.twilio.inbound("STOP"))
         second = asyncio.create_task(scene.twilio.inbound("STOP"))

@@ -11,11 +11,15 @@ from policies.facts import ConsentFact
 from sendwindow.vocabulary import Purpose
 from tests.worker.stores_world import ACCOUNT, ANNA, BERT, REFUSED, SENDER, WAITS, Place, World, accepted, opened
 from worker.settings import Settings
+from worker.stores.ledger import Tuning
 from worker.values.effects import OptOut
 from worker.values.people import ConsentEntry, Inbound
 from worker.wiring import load_rules
 
 pytestmark = pytest.mark.asyncio
+
+LASTING = Tuning(permit=timedelta(minutes=1))
+"""Permits that outlast a test on any machine."""
 
 
 async def _person(
@@ -57,12 +61,12 @@ async def test_an_inbound_is_applied_once(store: Place) -> None:
 
 async def test_a_repeated_stop_still_waits_for_open_permits(store: Place) -> None:
     """Twilio may repeat a STOP before the first was answered: both answers name what is still open."""
-    async with opened(store) as world:
+    async with opened(store, tuning=LASTING) as world:
         await world.post()
         first = await world.writes("SM1", keyword="stop")
         repeated = await world.writes("SM1", keyword="stop")
         assert (first.opted, repeated.opted) == ("stop", "stop")
-        assert 0 < repeated.open_permits_ms <= first.open_permits_ms <= 2001
+        assert 0 < repeated.open_permits_ms <= first.open_permits_ms <= 60_001
 
 
 async def test_a_window_never_goes_back_and_never_lies_ahead(store: Place) -> None:
@@ -228,10 +232,10 @@ async def test_a_stop_makes_what_waited_decide_again(store: Place) -> None:
 
 async def test_open_permits_are_counted_until_they_are_settled(store: Place) -> None:
     """The barrier of a STOP: a POST that may start or is under way is named until its settlement or its end."""
-    async with opened(store) as world:
+    async with opened(store, tuning=LASTING) as world:
         claimed = await world.post()
         applied = await world.writes(keyword="stop")
-        assert 0 < applied.open_permits_ms <= 2001
+        assert 0 < applied.open_permits_ms <= 60_001
         left_ms = await world.store.people.permits_left_ms(applied.person_digest)
         assert 0 < left_ms <= applied.open_permits_ms
         await world.settle(claimed, accepted())

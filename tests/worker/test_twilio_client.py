@@ -222,8 +222,10 @@ async def test_a_connection_that_is_not_there_in_time_is_proven_not_sent() -> No
     """A TLS handshake that hangs ends at the connect timeout, before the request was written."""
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     base_url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
