@@ -47,7 +47,7 @@ UNREADABLE: Final = {
     "not_a_job": "it lacks the shape of an arq job (f, a, k, t, et); write it with Sendwindow's producer or with arq",
     "other_function": "it is for another function than send_message; keep other jobs off this queue",
     "arguments": "it needs one dictionary, or the message's fields as keyword arguments",
-    "invalid": "its message breaks the contract; `faults` says where",
+    "invalid": "its message breaks the contract",
 }
 """Why a job cannot be read, by the stable word in `UnreadableJob.reason`."""
 

@@ -82,7 +82,8 @@ class WorkerService:
             if health is not None:
                 await health.stop()
             _close(self._journal, log)
-            log.info("stopped", role="worker")
+            if self._dispatcher is not None or self._stopping.is_set():
+                log.info("stopped", role="worker")
 
     async def _work(self, meter: WorkerMetrics, log: FilteringBoundLogger) -> None:
         settings, rules = self._settings, load_rules(self._settings)
@@ -148,7 +149,8 @@ class GatewayService:
             if store is not None:
                 await store.close()
             _close(self._journal, log)
-            log.info("stopped", role="gateway")
+            if store is not None or self._stopping.is_set():
+                log.info("stopped", role="gateway")
 
     async def stop(self) -> None:
         """Take no new request; `run` lets those under way be stored and answered."""

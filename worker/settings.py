@@ -133,7 +133,7 @@ def _load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
     if named is None and not file.exists():
         return parse_settings({}, environ, _reading_in(Path()), file=DEFAULT_FILE)
     try:
-        data = tomllib.loads(file.read_text("utf-8"))
+        data = tomllib.loads(file.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         problem = f"cannot be read ({type(error).__name__})"
         remedy = f"check the path, its permissions and that it is UTF-8; {FILE_VARIABLE} or --config names another file"
@@ -184,6 +184,7 @@ def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
     store = _flat(reader, data, "store", StoreSettings)
     if store.url is None and reader.environ.get(STORE_VARIABLE):
         store = replace(store, url=reader.environ[STORE_VARIABLE])
+        reader.variables["store.url"] = STORE_VARIABLE
     gateway = _flat(reader, data, "gateway", GatewaySettings)
     if not gateway.public_url:
         gateway = replace(gateway, public_url=f"http://127.0.0.1:{gateway.port}")

@@ -26,7 +26,7 @@ from worker.settings_schema import (
 from worker.values.accounts import Account
 
 _CONTENT_SID: Final = re.compile(r"HX[0-9a-fA-F]{32}")
-_LEAST_KEY_CHARACTERS: Final = 16
+LEAST_KEY_CHARACTERS: Final = 16
 _CALLED: Final = re.compile(r"/twilio/(status|inbound)$")
 
 
@@ -145,8 +145,8 @@ def check_store(reader: Reader, store: StoreSettings) -> None:
                 "persons are stored under a keyed digest: make a key (`openssl rand -hex 32`), keep it, write env:NAME",
             )
     for key, value in (("person_key", store.person_key), ("log_key", store.log_key)):
-        if value is not None and len(value) < _LEAST_KEY_CHARACTERS:
-            reader.fault(f"store.{key}", "is too short", f"use at least {_LEAST_KEY_CHARACTERS} random characters")
+        if value is not None and len(value) < LEAST_KEY_CHARACTERS:
+            reader.fault(f"store.{key}", "is too short", f"use at least {LEAST_KEY_CHARACTERS} random characters")
     if store.person_key is not None and store.person_key == store.log_key:
         reader.fault("store.log_key", "is the same as person_key", "use another key, or leave it out")
 

@@ -68,6 +68,7 @@ class Reader:
     """Reads the tables of one file, with the environment on top. Faults gather in `faults`.
 
     `unusable`: keys that were written, and whose values cannot be read. Each is a fault; none is missing.
+    `variables`: the keys whose values the environment gave, and by which variable: faults of theirs name that.
     """
 
     file: str
@@ -75,9 +76,13 @@ class Reader:
     read_file: ReadFile
     faults: list[Fault] = field(default_factory=list)
     unusable: set[str] = field(default_factory=set)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def fault(self, key: str, problem: str, remedy: str, file: str | None = None) -> None:
         """Note a fault; reading goes on so that all are found at once."""
+        setting, bracket, index = key.partition("[")
+        if setting in self.variables:
+            key, file = f"{self.variables[setting]}{bracket}{index}", ENVIRONMENT
         self.faults.append(Fault(file or self.file, key, problem, remedy))
 
     def missing(self, table: str, key: str, remedy: str, *, instead: Iterable[str] = ()) -> None:
@@ -120,14 +125,13 @@ class Reader:
         variable = variables + member.name.upper()
         try:
             if variables and variable in self.environ:
+                self.variables[f"{prefix}.{member.name}"] = variable
                 return _from_text(rule, self.environ[variable], self)
             if member.name in table:
                 return _from_file(rule, table[member.name], self)
         except _UnusableError as unusable:
             self.unusable.add(f"{prefix}.{member.name}")
-            overridden = bool(variables) and variable in self.environ
-            key = variable if overridden else f"{prefix}.{member.name}"
-            self.fault(key, unusable.problem, unusable.remedy, ENVIRONMENT if overridden else None)
+            self.fault(f"{prefix}.{member.name}", unusable.problem, unusable.remedy)
             return MISSING
         if rule.required:
             self.fault(f"{prefix}.{member.name}", "is missing", f"set it to: {rule.shape or rule.description}")

@@ -17,7 +17,8 @@ from sendwindow.producer import Producer
 from worker import embedded
 from worker.dispatch.facts import content_sid_of
 from worker.settings import Settings, data_folder, load_settings
-from worker.settings_checks import is_private
+from worker.settings_checks import LEAST_KEY_CHARACTERS, is_private
+from worker.settings_variables import DATA_VARIABLE
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store, StoreRefused
 
@@ -56,20 +57,32 @@ def load_rules(settings: Settings) -> Rules:
 def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Settings]:
     """Give settings with a store URL and a person key: as configured, else of an embedded store, up while this lasts.
 
-    Raises EmbeddedStoreError when there is neither a URL nor a server to start.
+    Raises EmbeddedStoreError when there is neither a URL nor a server to start, StoreRefused when there is no place.
     """
     if settings.store.url is not None:
         yield settings
         return
     folder = data_folder(environ)
-    store = embedded.start(
-        folder / "store", environ={name: text for name, text in environ.items() if name != "REDIS_URL"}
-    )
+    without_url = {name: text for name, text in environ.items() if name != "REDIS_URL"}
+    with _written(folder):
+        store = embedded.start(folder / "store", environ=without_url)
     try:
-        key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
+        with _written(folder):
+            key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
         yield replace(settings, store=replace(settings.store, url=store.url, person_key=key))
     finally:
         store.stop()
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreRefused(
+            f"No store URL is set, and {folder} cannot be written ({error.strerror}). "
+            f"Set store.url, or {DATA_VARIABLE} to a folder of your own."
+        ) from error
 
 
 def _kept_key(path: Path) -> str:
@@ -82,7 +95,13 @@ def _kept_key(path: Path) -> str:
             # A link appears whole and never replaces the one that another process made meanwhile.
             path.hardlink_to(draft)
         draft.unlink()
-    return path.read_text("ascii").strip()
+    key = path.read_text("ascii").strip()
+    if len(key) < LEAST_KEY_CHARACTERS:
+        raise StoreRefused(
+            f"{path} has fewer than {LEAST_KEY_CHARACTERS} bytes, and persons are found by it alone. "
+            f"Restore it, or set {DATA_VARIABLE} to a new folder."
+        )
+    return key
 
 
 def profile_of(settings: Settings) -> Literal["live", "sandbox"]:

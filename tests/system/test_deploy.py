@@ -77,6 +77,12 @@ def test_every_service_of_ours_gets_what_the_settings_refer_to(compose: dict[str
     assert "env_file" not in compose["services"]["store"]
 
 
+def test_a_gateway_is_asked_whether_it_lives(compose: dict[str, Any], root: Path) -> None:
+    """On the port the image has it listen on."""
+    assert "SENDWINDOW_GATEWAY_PORT=8080" in (root / "deploy" / "Dockerfile").read_text()
+    assert "http://127.0.0.1:8080/health/live" in compose["services"]["gateway"]["healthcheck"]["test"][-1]
+
+
 def test_a_worker_is_asked_whether_it_is_ready(compose: dict[str, Any]) -> None:
     """Its health check asks the port it is told to answer on; the settings know that name, and no port is published."""
     worker = compose["services"]["worker"]

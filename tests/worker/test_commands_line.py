@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def test_every_command_is_listed_and_describes_itself(capsys: pytest.CaptureFixt
         assert re.search(rf"^    {name}\s", shown, re.MULTILINE)
         assert main([name, "--help"]) == Exit.DONE
         assert "--config FILE" in capsys.readouterr().out
+
+
+def test_the_version_is_the_projects(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line and exit code 0, as with any other program."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert main(["--version"]) == Exit.DONE
+    assert capsys.readouterr().out == f"sendwindow {project['version']}\n"
 
 
 def test_help_loads_neither_redis_nor_aiohttp(root: Path) -> None:

@@ -68,6 +68,18 @@ def test_dead_letters_are_listed_with_reason_and_last_error(command: CommandLine
     ):
         assert len(command("dead", "list", "--json", *chosen).objects) == count, chosen
     assert command("dead", "list", "--since", "yesterday").code == Exit.USAGE
+    command("dead", "drop", "one")
+    assert "1 dead letter\n" in command("dead", "list").out
+
+
+@pytest.mark.parametrize("word", ["list", "replay", "drop"])
+def test_a_reason_that_does_not_exist_is_no_filter(command: CommandLine, word: str) -> None:
+    """Mistyped it would match nothing, and look like nothing to do."""
+    answer = command("dead", word, "--reason", "unreadible")
+    assert (answer.code, answer.err) == (
+        Exit.USAGE,
+        "error: There is no such reason. docs/reasons.md lists them all.\n",
+    )
 
 
 def test_a_replayed_dead_letter_is_queued_again_under_its_id(command: CommandLine, store: StoreUnderTest) -> None:
@@ -199,6 +211,7 @@ def test_a_sid_of_another_message_resolves_nothing(command: CommandLine, store: 
     assert stage(command, "one") == "unknown"
     assert command("unknown", "resolve", "one", "--sent", "SM1").code == Exit.USAGE
     assert command("unknown", "resolve", "other", "--not-sent").code == Exit.FAILED
+    assert "This message is not known." in command("unknown", "resolve", "nosuch", "--not-sent").err
 
 
 def lines(journal: Path) -> list[dict[str, Any]]:

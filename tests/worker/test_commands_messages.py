@@ -117,6 +117,21 @@ def test_text_nested_without_end_is_a_bad_line(command: CommandLine, tmp_path: P
     assert "line 1: message: is not JSON" in answer.out
 
 
+@pytest.mark.parametrize("word", ["send", "explain"])
+def test_a_byte_order_mark_is_no_part_of_the_first_message(command: CommandLine, tmp_path: Path, word: str) -> None:
+    """Some editors begin a file with one."""
+    (tmp_path / "m.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
+    assert command(word, str(tmp_path / "m.jsonl")).code == Exit.DONE
+
+
+def test_a_line_is_told_in_the_words_of_json(command: CommandLine, tmp_path: Path) -> None:
+    """Nobody who writes a file needs to know what Python calls an object."""
+    out = command("send", jsonl(tmp_path / "m.jsonl", [], GOOD | {"freeform": "Hello"})).out
+    assert "line 1: message: is not a JSON object; " in out
+    assert "line 2: freeform: is not a JSON object; " in out
+    assert "dictionary" not in out
+
+
 def test_explain_speaks_json_of_bad_lines_too(command: CommandLine, tmp_path: Path) -> None:
     """As `send --json`: line and error; a program sees what a person sees."""
     answer = command("explain", '{"to":5}', "--json")

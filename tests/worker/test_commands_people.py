@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -170,10 +171,58 @@ def test_consent_that_has_ended_is_not_granted(command: CommandLine, monkeypatch
     assert command("consent", "grant", ANNA, "--purpose", "utility", "--expires", ahead).code == Exit.DONE
 
 
-def test_a_withdrawal_holds_whatever_is_said_of_its_end(command: CommandLine) -> None:
-    """Nobody's no is turned away for a date beside it."""
-    assert command("consent", "revoke", ANNA, "--expires", AT).code == Exit.DONE
+def test_a_withdrawal_has_no_end(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gives it one on the command line is told; among many lines nobody's no is turned away for that."""
+    answer = command("consent", "revoke", ANNA, "--expires", AT)
+    assert answer.code == Exit.USAGE
+    assert "--expires" in answer.err
+    typed(monkeypatch, json.dumps({"address": ANNA, "expires": AT}))
+    assert command("consent", "revoke", "-").code == Exit.DONE
     assert utility(command) == "opted_out"
+
+
+def test_a_grant_that_changes_nothing_says_so(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dated before a stop it is recorded, and the stop holds: the answer names the stop, programs get effective."""
+    stop = (wall_now() - timedelta(days=1)).isoformat(timespec="seconds")
+    assert command("consent", "revoke", ANNA, "--at", stop).code == Exit.DONE
+    for purpose in ("utility", "all"):
+        answer = command("consent", "grant", ANNA, "--purpose", purpose, "--at", AT)
+        assert (answer.code, answer.out) == (Exit.DONE, f"recorded, but the stop of {stop} is newer and holds\n")
+    [told] = command("consent", "grant", ANNA, "--purpose", "utility", "--at", AT, "--json").objects
+    assert told["effective"] is False
+    typed(monkeypatch, "\n".join(json.dumps({"address": address, "at": AT}) for address in (ANNA, BERT)))
+    answer = command("consent", "grant", "-", "--purpose", "utility", "--json")
+    assert [line["effective"] for line in answer.objects] == [False, True]
+    assert "1 of the recorded changed nothing" in answer.err
+    assert utility(command) == "opted_out"
+
+
+def test_a_grant_before_the_withdrawal_of_another_purpose_counts(command: CommandLine) -> None:
+    """Only what the grant is for is looked at."""
+    assert command("consent", "revoke", ANNA, "--purpose", "marketing").code == Exit.DONE
+    [told] = command("consent", "grant", ANNA, "--purpose", "utility", "--at", AT, "--json").objects
+    assert told["effective"] is True
+    assert command("consent", "grant", ANNA, "--purpose", "all", "--at", AT).out == "granted: all\n"
+
+
+def test_a_person_reads_the_ledger_in_words(command: CommandLine) -> None:
+    """Yes or no, and all where no purpose is named; programs keep true, false and what was written."""
+    command("consent", "grant", ANNA, "--purpose", "utility", "--at", AT)
+    command("consent", "revoke", ANNA)
+    granted, revoked = command("contact", ANNA).out.splitlines()[-2:]
+    assert re.search(r" yes +main +utility ", granted)
+    assert re.search(r" no +main +all ", revoked)
+    told = command("contact", ANNA, "--json").objects[0]["consents"]
+    assert [line["granted"] for line in told] == [True, False]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_consent(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some editors begin a file with one."""
+    typed(monkeypatch, b"\xef\xbb\xbf" + json.dumps({"address": ANNA, "at": AT, "purpose": "utility"}).encode())
+    assert command("consent", "grant", "-").code == Exit.DONE
+    assert utility(command) == "granted"
 
 
 def test_the_purposes_offered_are_words(command: CommandLine) -> None:
@@ -197,14 +246,14 @@ def test_a_consent_with_a_key_twice_is_bad(command: CommandLine, monkeypatch: py
 def test_a_program_is_told_what_was_recorded(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --json an object for every consent recorded and for every bad line, as `send` does; sentences go aside."""
     one = command("consent", "grant", ANNA, "--purpose", "utility", "--json")
-    assert one.objects == [{"recorded": "granted", "purpose": "utility", "sender": None}]
+    assert one.objects == [{"recorded": "granted", "purpose": "utility", "sender": None, "effective": True}]
     assert "granted: utility" in one.err
     lines = [json.dumps({"address": ANNA, "at": AT, "sender": "shop"}), *["not json"] * 25]
     typed(monkeypatch, "\n".join(lines))
     many = command("consent", "grant", "-", "--purpose", "marketing", "--json")
     assert many.code == Exit.FAILED
     first, *bad = many.objects
-    assert first == {"line": 1, "recorded": "granted", "purpose": "marketing", "sender": "shop"}
+    assert first == {"line": 1, "recorded": "granted", "purpose": "marketing", "sender": "shop", "effective": True}
     assert [line["line"] for line in bad] == list(range(2, 27))
     assert all("is no JSON object" in line["error"] for line in bad)
     assert "1 recorded, 25 bad" in many.err

@@ -97,3 +97,12 @@ async def test_say_shows_why_nobody_writes_from_there(
     assert "Nothing was said: the sandbox refused" in printed
     assert "whatsapp:+<E.164>" in printed
     assert person not in printed
+
+
+@pytest.mark.parametrize("to", ["nosuch", "whatsapp:+14155550199"])
+def test_say_to_no_sender_lists_the_senders(config: str, capsys: pytest.CaptureFixture[str], to: str) -> None:
+    """Known before any sandbox is asked; what stands there may be a person's address, so it is not repeated."""
+    said = ["sandbox", "say", "--from", "whatsapp:+14155550111", "--to", to, "hi", "--config", config]
+    assert main(said) == Exit.USAGE
+    printed = capsys.readouterr().err
+    assert printed == "error: --to is no sender of the settings. Give one of: shop.\n"

@@ -12,7 +12,7 @@ from sendwindow.keys import ROW_FIELDS
 from sendwindow.vocabulary import OnUnknown
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
-from tests.worker.stores_world import DEAD, opened
+from tests.worker.stores_world import DEAD, FAR, LATER, opened
 from worker.commands.show import FIELDS, INTERNAL, as_object, named_row
 from worker.values.records import Record
 
@@ -84,6 +84,7 @@ OBJECT = {
     "cancel_asked": True,
     "redecided": True,
     "perhaps_sent": True,
+    "due_at": "2025-11-21T10:00:04+00:00",
 }
 
 
@@ -117,7 +118,8 @@ def test_every_field_of_a_row_is_named_or_internal() -> None:
 
 def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
     """Numbers, truths, nulls, words for enums and instants with an offset; nothing the scripts alone use."""
-    told = as_object(Record("m1", ROW, ({"at": 1763719200000, "e": "enqueued"},)))
+    due_at = datetime(2025, 11, 21, 10, 0, 4, tzinfo=UTC)
+    told = as_object(Record("m1", ROW, ({"at": 1763719200000, "e": "enqueued"},), due_at=due_at))
     timeline = [{"at": "2025-11-21T10:00:00+00:00", "e": "enqueued"}]
     assert told == {"message_id": "m1", **OBJECT, "timeline": timeline}
     assert [type(one) for one in told.values()] == [type(one) for one in (told | OBJECT).values()]
@@ -168,6 +170,46 @@ def test_every_command_tells_a_message_in_the_same_names(
     enqueued_at = datetime.fromisoformat(told["enqueued_at"])
     assert abs(enqueued_at - datetime.fromisoformat(told["timeline"][0]["at"])) == timedelta()
     assert enqueued_at.tzinfo == UTC
+
+
+def test_a_message_in_a_lane_tells_when_it_is_due(command: CommandLine, store: StoreUnderTest) -> None:
+    """Queued for later, or waiting for another try: programs get the instant, a person a line; no other has one."""
+
+    async def steps() -> datetime:
+        async with opened(store) as world:
+            await world.enqueue("later", not_before=FAR)
+            await world.settle(await world.post("again"), LATER)
+            await world.accept("done")
+            return await world.store.now()
+
+    now = asyncio.run(steps())
+    due = {name: command("show", name, "--json").objects[0]["due_at"] for name in ("later", "again", "done")}
+    assert datetime.fromisoformat(due["later"]) == FAR
+    assert timedelta(seconds=50) < datetime.fromisoformat(due["again"]) - now <= timedelta(seconds=60)
+    assert due["done"] is None
+    assert re.search(r"^  next +at 2099-01-01 00:00:00Z$", command("show", "later").out, re.MULTILINE)
+    assert "  next " not in command("show", "done").out
+
+
+def test_a_suspect_tells_since_when_it_is_due(command: CommandLine, store: StoreUnderTest) -> None:
+    """It stands in no lane, but waits all the same."""
+
+    async def steps() -> None:
+        async with opened(store) as world:
+            await world.enqueue()
+            await world.redis.zrem(world.keys.lane("shop|normal|"), "m1")
+            await world.redis.zadd(world.keys.suspects, {"m1": 1763719200000})
+
+    asyncio.run(steps())
+    assert command("show", "m1", "--json").objects[0]["due_at"] == "2025-11-21T10:00:00+00:00"
+
+
+def test_what_the_store_made_up_of_an_unreadable_job_is_not_told() -> None:
+    """Its expiry and its rule are nobody's wish: null, as all that nobody could read."""
+    row = {"s": "dead", "r": "unreadable", "l": "||", "q": "1763719200000", "e": "1763719200000", "u": "hold", "n": "0"}
+    told = as_object(Record("m1", row, ()))
+    assert (told["expires_at"], told["on_unknown"], told["sender"]) == (None, None, None)
+    assert told["enqueued_at"] == "2025-11-21T10:00:00+00:00"
 
 
 def test_a_person_is_told_one_thing_a_line(command: CommandLine, store: StoreUnderTest) -> None:

@@ -122,6 +122,26 @@ def test_a_cancel_that_no_journal_tells_is_read_from_the_store(
     assert answer.objects[0]["promises"]["P2"]["ids"] == ["of another store"]
 
 
+def test_a_message_that_the_store_holds_may_be_left_open(command: CommandLine, tmp_path: Path, journal: Path) -> None:
+    """Nobody works here, so it stays queued: the answer is no until that is allowed."""
+    command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))
+    words = ("verify", "--journal", str(journal), "--store")
+    answer = command(*words, "--json")
+    assert answer.code == Exit.FAILED
+    assert answer.objects[0]["promises"]["P2"]["by_rule"] == {"open": 1}
+    assert "--open queued" in answer.objects[0]["promises"]["P2"]["first"][0]["detail"]
+    assert command(*words, "--open", "queued").code == Exit.DONE
+    assert command(*words, "--running").code == Exit.DONE
+
+
+def test_what_is_no_open_stage_is_a_usage_error(command: CommandLine, tmp_path: Path) -> None:
+    """A misspelt one would allow nothing; the stages are listed."""
+    answer = command("verify", "--journal", jsonl(tmp_path / "empty.jsonl"), "--open", "nostage")
+    assert answer.code == Exit.USAGE
+    for stage in ("queued", "claimed", "posting", "waiting", "retrying", "unknown", "unresolved"):
+        assert f"'{stage}'" in answer.err
+
+
 def test_a_store_that_is_away_is_not_called_a_journal(command: CommandLine, tmp_path: Path, journal: Path) -> None:
     """Whoever asks for the store's word is told when there is none."""
     command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))

@@ -49,3 +49,22 @@ def test_the_containers_environment_holds_no_variable_that_nobody_reads(service:
     with pytest.raises(SettingsError) as caught:
         parse_settings({}, dict.fromkeys(names | {"SENDWINDOW_NOSUCH"}, "redis://store"), no_file)
     assert [fault.key for fault in caught.value.faults if "no such" in fault.problem] == ["SENDWINDOW_NOSUCH"]
+
+
+def test_health_is_asked_for_where_the_command_is_known(root: Path) -> None:
+    """The image runs whatever it is told, and no question fits all of it: every service asks its own."""
+    assert "\nHEALTHCHECK" not in (root / "deploy" / "Dockerfile").read_text("utf-8")
+    services = (root / "deploy" / "compose.yaml").read_text("utf-8").partition("\nservices:\n")[2]
+    assert services.count("    healthcheck:\n") == 4
+
+
+def test_settings_that_are_missing_are_an_error(service: str) -> None:
+    """Docker would make a folder in place of the file, and leave it there."""
+    assert "      bind:\n        create_host_path: false\n" in service
+
+
+def test_the_file_says_how_to_reach_store_and_commands(root: Path) -> None:
+    """Neither is published: whoever reads the first lines finds both."""
+    header = (root / "deploy" / "compose.yaml").read_text("utf-8").partition("name: sendwindow")[0]
+    for told in ("redis://store:6379/0", "sendwindow_default", "run --rm worker doctor", "run --rm -T worker send -"):
+        assert told in header

@@ -12,6 +12,8 @@ import pytest
 
 from worker.sandbox.app import running
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
+from worker.sandbox.control import ROUTES
+from worker.sandbox.faults import Action, Match, Rule
 from worker.sandbox.state import Sandbox
 
 pytestmark = pytest.mark.asyncio
@@ -696,6 +698,54 @@ async def test_a_wrong_order_is_refused_with_the_field_named(what: str, body: ob
     async with desk() as d, d.session.post(f"{d.url}/sandbox/{what}", json=body) as answer:
         assert answer.status == 400
         assert named in (await answer.json())["error"]
+
+
+@pytest.mark.parametrize(
+    ("what", "body", "told"),
+    [
+        ("faults", {"rules": []}, "rules: is empty; give at least one"),
+        ("faults", {"rules": {"action": "reset"}}, "rules: must be a list"),
+        ("faults", [], "body: must be an object"),
+        (
+            "faults",
+            {"rules": [{"action": "reset", "time": 1}]},
+            "rules.0.time: is not known; use action, on, match, times, delay_ms, code, http, retry_after, status",
+        ),
+        (
+            "faults",
+            {"rules": [{"action": "reset", "match": {"message_id": "m1"}}]},
+            "rules.0.match.message_id: is not known; use nth, every, probability, sender, to, id, attempt",
+        ),
+        ("faults", {"rule": []}, "rules: is missing; give it; rule: is not known; use rules"),
+        ("faults", {"rules": [{"action": "reset", "on": "post"}]}, "rules.0.on: must be 'create', 'list' or 'fetch'"),
+        (
+            "faults",
+            {"rules": [{"action": "reset", "match": {"nth": "first"}}]},
+            "rules.0.match.nth: must be a list; rules.0.match.nth: must be a whole number",
+        ),
+        ("say", {"form": ANN, "to": SHOP}, "use from, to, body, times, lost, sid, user_id, extra"),
+        ("settings", {"latency": 1}, "latency: is not known; use account_update, "),
+    ],
+)
+async def test_a_wrong_order_is_told_what_is_allowed(what: str, body: object, told: str) -> None:
+    """In plain words and with the names there are, not in those of the library that noticed."""
+    async with desk() as d, d.session.post(f"{d.url}/sandbox/{what}", json=body) as answer:
+        assert answer.status == 400
+        assert told in (await answer.json())["error"]
+
+
+async def test_the_page_tells_all_there_is_to_ask_for(root: Path) -> None:
+    """docs/sandbox.md names each action, each key of a rule, and each path."""
+    page = (root / "docs" / "sandbox.md").read_text("utf-8")
+    names = {*Action, *Rule.model_fields, *Match.model_fields}
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+    assert [route.path for route in ROUTES if f" {route.path}" not in page] == []
+
+
+async def test_a_body_that_is_no_json_is_called_so() -> None:
+    """Such as a form, or nothing."""
+    async with desk() as d, d.session.post(f"{d.url}/sandbox/faults", data=b"rules=") as answer:
+        assert (answer.status, await answer.json()) == (400, {"error": "body: is no JSON; send an object"})
 
 
 async def test_counters_tell_what_happened() -> None:

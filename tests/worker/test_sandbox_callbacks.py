@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -383,7 +384,7 @@ async def test_an_inbound_may_be_lost_or_doubled() -> None:
 async def test_say_tells_why_it_was_refused() -> None:
     """The sentence of the sandbox reaches the caller."""
     async with scene(senders=frozenset({SHOP})) as s:
-        with pytest.raises(ValueError, match="owns that sender"):
+        with pytest.raises(ValueError, match=f"owns that sender: give `to` as one of {re.escape(SHOP)}"):
             await say(s.url, ANN, "whatsapp:+14155550199", "hi")
 
 

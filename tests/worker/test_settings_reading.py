@@ -234,12 +234,19 @@ def test_a_fault_names_file_key_and_remedy(path: tuple[str, ...], value: object,
         ),
         ("SENDWINDOW_GATEWAY_PORT", "eighty", "environment: SENDWINDOW_GATEWAY_PORT: is not a number; write a whole"),
         ("SENDWINDOW_STORE_PERSON_KEY", " ", "environment: SENDWINDOW_STORE_PERSON_KEY: is empty"),
-        ("SENDWINDOW_STORE_PERSON_KEY", "short", "store.person_key: is too short"),
+        ("SENDWINDOW_STORE_PERSON_KEY", "short", "environment: SENDWINDOW_STORE_PERSON_KEY: is too short"),
         (
             "SENDWINDOW_GUARDS_ALLOW_RECIPIENTS",
             "",
             "ALLOW_RECIPIENTS: is empty; list addresses",
         ),
+        (
+            "SENDWINDOW_GUARDS_ALLOW_RECIPIENTS",
+            "+14155550123,foo",
+            "environment: SENDWINDOW_GUARDS_ALLOW_RECIPIENTS[1]: is not a recipient",
+        ),
+        ("SENDWINDOW_GATEWAY_PUBLIC_URL", "foo", "environment: SENDWINDOW_GATEWAY_PUBLIC_URL: is not an http(s) URL"),
+        ("SENDWINDOW_STORE_URL", "foo://db", "environment: SENDWINDOW_STORE_URL: is not a Redis URL"),
         ("SENDWINDOW_LOG_FORMAT", "xml", "environment: SENDWINDOW_LOG_FORMAT: is not one of the choices"),
     ],
 )
@@ -247,6 +254,20 @@ def test_a_fault_in_the_environment_names_the_variable(variable: str, value: str
     """What stands in the environment is not blamed on the file, and a misspelt variable is not silently ignored."""
     faults = faults_of(example(), ENVIRON | {variable: value})
     assert any(says in fault for fault in faults), faults
+
+
+def test_a_store_url_from_the_environment_is_not_blamed_on_the_file() -> None:
+    """REDIS_URL counts where the file names no store."""
+    data = example()
+    del data["store"]["url"]
+    [fault] = faults_of(data, ENVIRON | {"REDIS_URL": "foo://db"})
+    assert fault.startswith("environment: REDIS_URL: is not a Redis URL; ")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    """Some editors begin a file with one."""
+    (tmp_path / "s.toml").write_bytes(b'\xef\xbb\xbf[log]\nlevel = "warning"\n')
+    assert load_settings(tmp_path / "s.toml", {"SENDWINDOW_DATA": str(tmp_path)}).log.level == "warning"
 
 
 def test_every_fault_is_listed_at_once() -> None:

@@ -57,6 +57,12 @@ def test_unknown_outcomes_and_what_resolved_them_are_counted(tmp_path: Path) -> 
     assert counts.ends == {"accepted": 1}
 
 
+def test_a_claim_is_never_before_its_message(tmp_path: Path) -> None:
+    """Producer and worker write with clocks of their own: what seems less than nothing is none."""
+    path = write(tmp_path / "j", {"e": "claimed", "id": "m1", "fence": 1}, {"e": "accepted", "id": "m1"})
+    assert verify([path]).counts.first_claim_ms == {"p50": 0.0, "p99": 0.0, "max": 0.0}
+
+
 def test_a_callback_that_resolves_is_an_end_and_an_evidence(tmp_path: Path) -> None:
     """The gateway's line alone shows that the message was accepted."""
     lines = unknown_then_resolved("-")[:-1]
@@ -79,11 +85,11 @@ def headline(report: Report) -> str:
 
 
 def test_an_empty_journal_proves_nothing(tmp_path: Path) -> None:
-    """No line, or none that bears witness, is neither ok nor "nothing broken": text, JSON and verdict say the same."""
-    for lines in ([], [{"e": "started"}]):
+    """No line, none that bears witness, or none of a journal is neither ok nor broken: text, JSON and verdict agree."""
+    for lines in ([], [{"e": "started"}], [{"e": 1}]):
         report = verify([write(tmp_path / "j", *lines)])
         assert "nothing broken" not in printed(report)
-        assert headline(report).startswith("verify: NOTHING CHECKED")
+        assert headline(report).startswith("verify: NOTHING CHECKED: no line of a sandbox, worker, gateway or producer")
         assert to_json(report)["ok"] is False
         assert verdict(report) is Exit.FAILED
 
@@ -134,14 +140,28 @@ def test_the_stores_word_tells_an_end_that_no_journal_tells(tmp_path: Path) -> N
     assert report.counts.messages == 2
 
 
-def test_a_message_the_store_has_not_ended_is_lost(tmp_path: Path) -> None:
-    """The store's word refutes too, and is shown as the last line of the history; who it does not know keeps theirs."""
+def test_a_message_the_store_still_holds_is_open(tmp_path: Path) -> None:
+    """It has no end, so the run is not ok, but nobody lost it: how to allow it is said; the store's word comes last."""
+    path = write(tmp_path / "j", *CANCELLED)
+
+    def found(_: Collection[str]) -> dict[str, str]:
+        return {"m1": "waiting"}
+
+    report = verify([path], found=found)
+    assert not report.ok
+    assert (report.counts.lost, report.counts.open) == (0, {"waiting": 1})
+    assert (report.histories["m1"][-1]["e"], report.histories["m1"][-1]["who"]) == ("found", "store")
+    assert "m1: open: not ended yet (waiting); allow it with --open waiting, or --running" in printed(report)
+    assert verify([path], Options(open_allowed=frozenset({"waiting"})), found=found).ok
+    assert verify([path], Options(final=False), found=found).ok
+
+
+def test_a_message_nobody_holds_is_lost(tmp_path: Path) -> None:
+    """The store does not know it, or was not asked: who else wrote that it was found there does not hold it."""
     path = write(tmp_path / "j", *CANCELLED)
     assert verify([path], found=lambda _: {}).counts.lost == 1
-    report = verify([path], found=lambda _: {"m1": "waiting"})
-    assert report.counts.lost == 1
-    assert (report.histories["m1"][-1]["e"], report.histories["m1"][-1]["who"]) == ("found", "store")
-    assert "m1: lost: never ended; last seen waiting" in printed(report)
+    seen = write(tmp_path / "j", *CANCELLED, {"e": "found", "id": "m1", "stage": "waiting"})
+    assert "m1: lost: never ended; last seen waiting" in printed(verify([seen]))
 
 
 def test_the_store_must_not_deny_what_a_journal_told(tmp_path: Path) -> None:

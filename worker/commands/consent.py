@@ -14,6 +14,9 @@ from worker.commands.output import Output, add_json, progress
 from worker.commands.reading import channel_of, decode, load_json, open_lines, read_instant
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from policies.policy import Policy
     from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
@@ -50,8 +53,8 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         one.add_argument(
             "--at", help="when they said so, as 2026-11-21T10:00:00+00:00 (default: now); lines carry their own"
         )
-        one.add_argument("--expires", help="when it ends by itself, in the same form")
         if word == "grant":
+            one.add_argument("--expires", help="when it ends by itself, in the same form")
             one.add_argument(
                 "--after-stop",
                 action="store_true",
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings, output = read_settings(arguments.config), Output(arguments.json)
     names = ("purpose", "account", "sender", "source", "wording", "evidence", "at", "expires")
-    options = {name: getattr(arguments, name) for name in names}
+    options = {name: getattr(arguments, name, None) for name in names}
     # Only a grant can come after a STOP.
     after_stop = arguments.granted and arguments.after_stop
     if arguments.address == "-":
@@ -96,10 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
             return asyncio.run(_record_lines(settings, file, lines, output, journal))
     address, entry = read_entry(settings, Said(arguments.address, options), granted=arguments.granted)
     with open_journal(arguments.journal) as journal:
-        asyncio.run(_record_one(settings, address, entry, journal, after_stop=after_stop))
+        stop = asyncio.run(_record_one(settings, address, entry, journal, after_stop=after_stop))
     if output.as_json:
-        output.object(_as_object(entry))
-    output.say(f"{_word(entry)}: {entry.purpose or ALL}")
+        output.object(_as_object(entry, stop))
+    if stop is None:
+        output.say(f"{_word(entry)}: {entry.purpose or ALL}")
+    else:
+        output.say(f"recorded, but the stop of {stop.isoformat(timespec='seconds')} is newer and holds")
     return Exit.DONE
 
 
@@ -107,9 +113,10 @@ def _word(entry: "ConsentEntry") -> str:
     return "granted" if entry.granted else "revoked"
 
 
-def _as_object(entry: "ConsentEntry") -> dict[str, object]:
+def _as_object(entry: "ConsentEntry", stop: "datetime | None") -> dict[str, object]:
     """Say what was recorded; the address is not repeated."""
-    return {"recorded": _word(entry), "purpose": entry.purpose or ALL, "sender": entry.sender}
+    purpose = entry.purpose or ALL
+    return {"recorded": _word(entry), "purpose": purpose, "sender": entry.sender, "effective": stop is None}
 
 
 def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str, ConsentEntry]":
@@ -169,11 +176,12 @@ def _only_account(settings: "Settings") -> str:
 
 async def _record_one(
     settings: "Settings", address: str, entry: "ConsentEntry", journal: "Journal", *, after_stop: bool
-) -> None:
-    from worker.wiring import open_store
+) -> "datetime | None":
+    from worker.wiring import load_rules, open_store
 
     async with open_store(settings, reading=False) as store:
         await _record(store, address, entry, journal, after_stop=after_stop)
+        return await _stop_over(store, address, entry, load_rules(settings).policy)
 
 
 async def _record(store: "Store", address: str, entry: "ConsentEntry", journal: "Journal", *, after_stop: bool) -> None:
@@ -186,13 +194,31 @@ async def _record(store: "Store", address: str, entry: "ConsentEntry", journal: 
     write_consent(journal, entry, store.people.digest(address), asked_at, after_stop=after_stop)
 
 
+async def _stop_over(store: "Store", address: str, entry: "ConsentEntry", policy: "Policy") -> "datetime | None":
+    """Tell the stop that holds although this grant is recorded, which came before it; None when the grant counts."""
+    from policies.consent import permission
+    from worker.clock import wall_now
+
+    if not entry.granted or entry.at is None:
+        return None
+    person = (await store.people.facts(address, entry.sender or "", entry.account, None)).person
+    covered = [purpose for purpose in Purpose if None in policy.purposes[purpose].granted_by]
+    stops = [
+        permission(person, purpose, entry.sender or "", policy, wall_now()).opted_out_at
+        for purpose in ([Purpose(entry.purpose)] if entry.purpose else covered)
+    ]
+    holding = [stop for stop in stops if stop is not None]
+    return max(holding) if len(holding) == len(stops) else None
+
+
 async def _record_lines(
     settings: "Settings", file: Iterable[bytes], lines: Lines, output: Output, journal: "Journal"
 ) -> int:
-    from worker.wiring import open_store
+    from worker.wiring import load_rules, open_store
 
     bad: list[tuple[int, str]] = []
-    recorded = 0
+    recorded = without_effect = 0
+    policy = load_rules(settings).policy
     async with open_store(settings, reading=False) as store:
         with progress("consents") as advance:
             for number, said in _read_lines(file, lines, bad):
@@ -202,12 +228,16 @@ async def _record_lines(
                 except CommandError as error:
                     bad.append((number, str(error)))
                     continue
+                stop = await _stop_over(store, address, entry, policy)
                 if output.as_json:
-                    output.object({"line": number, **_as_object(entry)})
+                    output.object({"line": number, **_as_object(entry, stop)})
                 recorded += 1
+                without_effect += stop is not None
                 advance(1)
     output.bad_lines(bad, "mend these, and repeat; what is recorded stays so")
     output.say(f"{recorded} recorded, {len(bad)} bad")
+    if without_effect:
+        output.say(f"{without_effect} of the recorded changed nothing: a newer stop holds")
     return Exit.FAILED if bad else Exit.DONE
 
 

@@ -52,7 +52,10 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
     output.table(("sender", "last_inbound", "window", *Purpose, "suppressed"), senders, "At each sender")
     output.table(
         ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
-        lines,
+        [
+            line | {"granted": "yes" if line["granted"] else "no", "purpose": line.get("purpose") or "all"}
+            for line in lines
+        ],
         "Consent ledger",
     )
     return Exit.DONE

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from sendwindow.contract import LONGEST_LIFETIME
 from sendwindow.instants import from_ms, to_ms
+from sendwindow.vocabulary import Reason
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
-from worker.commands.output import Output, progress
+from worker.commands.output import Output, counted, progress
 from worker.commands.reading import read_instant
 from worker.commands.show import as_object, print_record
 
@@ -85,6 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             "Nothing says which dead letters are meant.", "Name ids, give a filter, or --all.", Exit.USAGE
         )
+    reason = getattr(arguments, "reason", None)
+    if reason is not None and reason not in tuple(Reason):
+        raise CommandError("There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE)
     return asyncio.run(_run(settings, arguments, output))
 
 
@@ -111,7 +115,7 @@ async def _list(store: "Store", arguments: argparse.Namespace, output: Output) -
         output.table(
             ("since", "message_id", "reason", "sender", "campaign", "error"), [_line(record) for record in records]
         )
-    output.say(f"{len(records)} dead letters")
+    output.say(counted(len(records), "dead letter"))
     return Exit.DONE
 
 
@@ -171,7 +175,7 @@ _PERHAPS: Final = "perhaps_sent"
 _WHY: Final = {
     "not_dead": "is no dead letter",
     "unknown_id": "is not known",
-    "no_job": "has nothing readable to send",
+    "no_job": "has nothing readable to send: queue it anew, then `dead drop` it",
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
     _PERHAPS: "may have reached the person; --even-if-sent replays it all the same",
 }

@@ -7,8 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from worker.commands.exits import Exit
-from worker.commands.output import Output, add_json
+from worker.commands.exits import Exit, store_trouble
+from worker.commands.output import Output, add_json, counted
 
 if TYPE_CHECKING:
     from worker.settings import DispatchSettings, Settings
@@ -75,15 +75,14 @@ async def _examine(settings: "Settings", *, live: bool) -> list[Finding]:
 
 
 def _settings(settings: "Settings") -> list[Finding]:
-    names = f"{len(settings.accounts)} accounts, {len(settings.senders)} senders, {len(settings.templates)} templates"
+    parts = {"account": settings.accounts, "sender": settings.senders, "template": settings.templates}
+    names = ", ".join(counted(len(part), noun) for noun, part in parts.items())
     if not settings.senders:
         return [Finding(Mark.WARNING, "settings", f"{names}: nothing can be sent. Add [accounts] and [senders].")]
     findings = [Finding(Mark.FINE, "settings", names)]
     if settings.guards.allow_recipients:
-        many = len(settings.guards.allow_recipients)
-        findings.append(
-            Finding(Mark.WARNING, "guards", f"only {many} recipients are sent to (guards.allow_recipients)")
-        )
+        many = counted(len(settings.guards.allow_recipients), "recipient")
+        findings.append(Finding(Mark.WARNING, "guards", f"messages go to {many} only (guards.allow_recipients)"))
     return findings
 
 
@@ -118,12 +117,7 @@ async def _store(settings: "Settings") -> list[Finding]:
     except (StoreRefused, BadStoreUrl, EmbeddedStoreError) as error:
         return [Finding(Mark.FAILED, "store", str(error))]
     except (RedisError, OSError) as error:
-        # The text of such an error may hold the URL, and the URL a password.
-        return [
-            Finding(
-                Mark.FAILED, "store", f"does not answer ({type(error).__name__}). Check store.url and that Redis runs."
-            )
-        ]
+        return [Finding(Mark.FAILED, "store", store_trouble(error))]
 
 
 async def _clock(store: "Store") -> list[Finding]:
@@ -157,8 +151,9 @@ async def _contents(store: "Store") -> list[Finding]:
     findings = []
     depths = await store.records.depths()
     for which, remedy in (("unresolved", "`unknown list` shows them"), ("dead", "`dead list` shows them")):
-        if depths.get(which):
-            findings.append(Finding(Mark.WARNING, which, f"{depths[which]} messages wait for a person: {remedy}"))
+        if depth := depths.get(which):
+            words = f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for a person: {remedy}"
+            findings.append(Finding(Mark.WARNING, which, words))
     pressure = await store.pressure()
     words = f"{pressure} % of maxmemory" if pressure else "no maxmemory, or next to nothing of it used"
     mark = Mark.WARNING if pressure >= 70 else Mark.FINE

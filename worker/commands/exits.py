@@ -21,15 +21,31 @@ class Exit(IntEnum):
 
 
 _MEANINGS = {
-    Exit.DONE: "done; for `run`, `serve` and `up`: stopped in order. "
+    Exit.DONE: "done; for `run`, `serve`, `up` and `sandbox`: stopped in order. "
     "A POST still open after `dispatch.grace_seconds` is `unknown`",
-    Exit.FAILED: "done, and the answer is no: bad lines, nothing found, a promise refuted, a check failed",
+    Exit.FAILED: "done, and the answer is no: bad lines, nothing found, a promise refuted, a check of `doctor` failed. "
+    "For `run`, `serve`, `up` and `sandbox`: the port to listen on is taken",
     Exit.USAGE: "the command line or the settings cannot be used; nothing was done",
-    Exit.STORE_UNREACHABLE: "the store could not be reached",
+    Exit.STORE_UNREACHABLE: "the store could not be reached, or answered with an error; `doctor` answers 1",
     Exit.STOPPED_EARLY: "a second signal or the watchdog ended it early; leases take care of what was under way",
-    Exit.INTERRUPTED: "interrupted with Ctrl-C; `demo` also by SIGTERM",
-    Exit.OUTPUT_CLOSED: "whoever read the output went away, as `head -1` does; what was left to do is not done",
+    Exit.INTERRUPTED: "interrupted with Ctrl-C, except those that code 0 names; `demo` also by SIGTERM",
+    Exit.OUTPUT_CLOSED: "the output could not be written: its reader went away, as `head -1` does, it is closed, "
+    "or its disk is full; what was left to do is not done",
 }
+
+
+def store_trouble(error: Exception) -> str:
+    """Say why a store could not be used, and what to do. Never the error's own text: it may hold URL and password."""
+    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, ResponseError
+
+    name = type(error).__name__
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        return f"The store wants another user or password ({name}): correct store.url."
+    if isinstance(error, ResponseError):
+        return (
+            f"The store answered with an error ({name}). Check the database number in store.url, and the store's log."
+        )
+    return f"The store does not answer ({name}). Check store.url and that Redis runs."
 
 
 class CommandError(Exception):
@@ -38,3 +54,9 @@ class CommandError(Exception):
     def __init__(self, sentence: str, remedy: str = "", code: Exit = Exit.FAILED) -> None:
         super().__init__(f"{sentence} {remedy}".rstrip())
         self.code = code
+
+
+def no_account() -> CommandError:
+    """Make the error of settings that name no account."""
+    remedy = "Copy examples/sendwindow.toml, or name it with --config."
+    return CommandError("The settings name no account.", remedy, Exit.USAGE)

@@ -1,13 +1,16 @@
 """Reads the command line, imports the one command it names, and turns its errors into a sentence and an exit code."""
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
-from worker.commands.exits import CommandError, Exit
+from worker.commands.exits import CommandError, Exit, store_trouble
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("service", "gateway and workers together; an embedded store when no URL is given"),
@@ -33,9 +36,23 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 _PROGRAM: Final = "python -m worker"
+_PROJECT: Final = Path(__file__).resolve().parents[2] / "pyproject.toml"
 _EVERYWHERE: Final = (
     "--config FILE, in any place: the settings file (default: SENDWINDOW_CONFIG, else sendwindow.toml)."
 )
+
+
+class _Version(argparse.Action):
+    """Prints the version, that of the checkout or the image."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> NoReturn:
+        import tomllib
+
+        print(f"sendwindow {tomllib.loads(_PROJECT.read_text('utf-8'))['project']['version']}")
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,6 +65,7 @@ class _Parser(argparse.ArgumentParser):
 def parser(named: str | None = None) -> argparse.ArgumentParser:
     """Build the parser; only the command `named` gets its arguments, which spares importing the others."""
     whole = _Parser(prog=_PROGRAM, description=sys.modules["worker"].__doc__, epilog=_EVERYWHERE)
+    whole.add_argument("--version", action=_Version)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for name, (module, help_text) in COMMANDS.items():
         one = commands.add_parser(
@@ -60,15 +78,29 @@ def parser(named: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command and answer its exit code. Prints errors as sentences, never as stack traces."""
+    if sys.stdout is None:
+        # Closed by whoever started it. What has no answer runs all the same; a write fails as one to a full disk does.
+        sys.stdout = Path(os.devnull).open()  # noqa: SIM115 -- the output until the process ends
     try:
         code = _answer(argv)
         # Here, because what fails at Python's own end is told with a stack trace.
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough; what Python would still flush goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return Exit.OUTPUT_CLOSED
+    except OSError as error:
+        is_closed = isinstance(error, io.UnsupportedOperation)
+        if not is_closed and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        _drop_output()
+        why = "standard output is closed" if is_closed else error.strerror
+        return _sorry(f"The output cannot be written ({why}). Send it somewhere else.", Exit.OUTPUT_CLOSED)
     return code
+
+
+def _drop_output() -> None:
+    """Let what Python would still flush at its end go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _answer(argv: Sequence[str]) -> int:
@@ -118,6 +150,5 @@ def _known(error: Exception) -> tuple[str, Exit] | None:
     if isinstance(error, EmbeddedStoreError):
         return str(error), Exit.STORE_UNREACHABLE
     if isinstance(error, RedisError | ConnectionError | TimeoutError):
-        sentence = f"The store cannot be reached or refuses ({type(error).__name__})."
-        return f"{sentence} Check store.url and that Redis runs; `doctor` tells more.", Exit.STORE_UNREACHABLE
+        return store_trouble(error), Exit.STORE_UNREACHABLE
     return None

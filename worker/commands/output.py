@@ -77,6 +77,11 @@ class Output:
         (sys.stderr if self.as_json else sys.stdout).write(sentence + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many there are of something: one in the singular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def console() -> "Console":
     """Make the console that tables are printed on, wide enough where there is no terminal.
 

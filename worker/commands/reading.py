@@ -21,6 +21,8 @@ _SHOWABLE: Final = re.compile(r"[a-z_]{1,30}|[0-9]{1,2}")
 def open_lines(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open a file of lines, or standard input for `-`; also how many bytes it has, None when nobody knows."""
     if name == "-":
+        if sys.stdin is None:
+            raise CommandError("Standard input is closed.", "Give it the lines, or name a file.", Exit.USAGE)
         yield sys.stdin.buffer, None
         return
     try:
@@ -34,7 +36,8 @@ def open_lines(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
 def decode(line: bytes) -> str:
     """Read one line as the UTF-8 it has to be: put right by guessing, it would reach a person as something else."""
     try:
-        return line.decode()
+        # Some editors begin a file with a byte order mark.
+        return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CommandError(f"is not UTF-8 at byte {error.start + 1}.", "Save the file as UTF-8.") from None
 

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worker.commands.exits import CommandError, Exit
+from worker.commands.exits import CommandError, Exit, no_account
 from worker.commands.output import Output, add_json
 from worker.journal import JournalError
 
@@ -49,11 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_say(arguments: argparse.Namespace) -> int:
-    """Write as a person and print what the gateway answered."""
+    """Write as a person and print what the gateway answered. Raises CommandError when the settings lack the sender."""
     from worker.wiring import read_settings
 
-    sender = read_settings(arguments.config).senders.get(arguments.to)
-    to = arguments.to if sender is None else sender.address
+    addresses = {name: sender.address for name, sender in read_settings(arguments.config).senders.items()}
+    to = addresses.get(arguments.to, arguments.to)
+    if to not in addresses.values():
+        remedy = f"Give one of: {', '.join(addresses)}." if addresses else "Name one in [senders]."
+        raise CommandError("--to is no sender of the settings.", remedy, Exit.USAGE)
     return asyncio.run(_say(arguments.url, arguments.person, to, arguments.body, Output(arguments.json)))
 
 
@@ -100,9 +103,7 @@ def sandbox_config(settings: "Settings", host: str, port: int, journal: Path | N
     from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
 
     if not settings.accounts:
-        raise CommandError(
-            "The settings name no account.", "Copy examples/sendwindow.toml, or name it with --config.", Exit.USAGE
-        )
+        raise no_account()
     accounts = []
     for account in settings.accounts.values():
         senders = [sender for sender in settings.senders.values() if sender.account == account.name]

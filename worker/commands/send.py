@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal, write_accepted
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from sendwindow.contract import SendMessage
     from worker.journal import Journal
     from worker.settings import Settings
+
+
+_AGAIN: Final = "send the file again"
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -89,7 +92,9 @@ class Lines:
 def reasons(error: Exception) -> str:
     """Say what is wrong with a message in one line: the faults of an invalid one, else the error itself."""
     faults = getattr(error, "faults", ())
-    return "; ".join(str(fault) for fault in faults) or str(error)
+    said = "; ".join(str(fault) for fault in faults) or str(error)
+    # What Python calls a dictionary stands in a file as an object.
+    return said.replace("a dictionary", "a JSON object")
 
 
 async def _send(settings: "Settings", lines: Lines, size: int | None, output: Output, journal: "Journal") -> int:
@@ -112,13 +117,16 @@ async def _send(settings: "Settings", lines: Lines, size: int | None, output: Ou
                 _write(journal, lines, error.summary, settings, digest)
                 _report(lines, error.summary, output)
                 code = Exit.STORE_UNREACHABLE if isinstance(error, StoreUnavailable) else Exit.FAILED
-                raise CommandError(
-                    f"{error}",
-                    "Send the file again: messages with a message_id of their own are not queued twice.",
-                    code,
-                ) from error
+                raise CommandError(_for_a_file(str(error)), code=code) from error
     _write(journal, lines, summary, settings, digest)
     return _report(lines, summary, output)
+
+
+def _for_a_file(sentence: str) -> str:
+    """Say what the library says to whoever holds objects."""
+    said = sentence.replace("send the same object again", _AGAIN).replace("send it again", _AGAIN)
+    said += "" if _AGAIN in said else f", then {_AGAIN}"
+    return f"{said[0].upper()}{said[1:]}. Messages with a message_id of their own are not queued twice."
 
 
 async def _digest(settings: "Settings") -> "Callable[[str], str]":

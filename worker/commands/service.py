@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worker.clock import monotonic
-from worker.commands.exits import CommandError, Exit
+from worker.commands.exits import CommandError, Exit, no_account
 from worker.commands.processes import Crew
 
 if TYPE_CHECKING:
@@ -56,13 +56,23 @@ def _stop_is_easy() -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(Exit.DONE))
 
 
+def _prepare(config: str | None, role: str) -> "Settings":
+    """Prepare a process. Without accounts a worker would refuse all that waits, for good, as of unknown senders."""
+    from worker.services import prepare
+
+    settings = prepare(config, role)
+    if not settings.accounts:
+        raise no_account()
+    return settings
+
+
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run a worker until a signal."""
     _stop_is_easy()
-    from worker.services import WorkerService, prepare
+    from worker.services import WorkerService
     from worker.wiring import store_settings
 
-    settings = prepare(arguments.config, "worker")
+    settings = _prepare(arguments.config, "worker")
     _check_journal(arguments.journal, _A_FILE)
     with store_settings(settings) as complete:
         service = WorkerService(complete, arguments.journal)
@@ -72,10 +82,10 @@ def run_worker(arguments: argparse.Namespace) -> int:
 def run_gateway(arguments: argparse.Namespace) -> int:
     """Run the gateway until a signal."""
     _stop_is_easy()
-    from worker.services import GatewayService, prepare
+    from worker.services import GatewayService
     from worker.wiring import store_settings
 
-    settings = prepare(arguments.config, "gateway")
+    settings = _prepare(arguments.config, "gateway")
     _check_journal(arguments.journal, _A_FILE)
     with store_settings(settings) as complete:
         service = GatewayService(complete, arguments.journal)
@@ -85,12 +95,11 @@ def run_gateway(arguments: argparse.Namespace) -> int:
 def run_up(arguments: argparse.Namespace) -> int:
     """Run a gateway and workers as processes until a signal."""
     _stop_is_easy()
-    from worker.services import prepare
     from worker.wiring import store_settings
 
     if arguments.workers < 1:
         raise CommandError("--workers is at least 1.", code=Exit.USAGE)
-    settings = prepare(arguments.config, "up")
+    settings = _prepare(arguments.config, "up")
     if arguments.journal is not None:
         _check_journal(_journal_of("gateway", arguments.journal), _A_FOLDER)
     with store_settings(settings):

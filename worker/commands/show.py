@@ -132,6 +132,8 @@ def print_record(record: "Record", output: Output) -> None:
     output.say(f"{record.message_id}: {stage}" + (f" ({reason})" if reason else ""))
     if reason:
         output.say(f"  {sentence(reason)}")
+    if record.due_at is not None:
+        output.say(f"  {'next':<{_WIDEST}}  at {_shown(record.due_at)}")
     for name, value in named_row(record.row).items():
         if name not in {"stage", "reason"} and value:
             output.say(f"  {name.replace('_', ' '):<{_WIDEST}}  {_shown(value)}")
@@ -143,6 +145,7 @@ def as_object(record: "Record") -> dict[str, object]:
     return {
         "message_id": record.message_id,
         **{name: _plain(value) for name, value in named_row(record.row).items()},
+        "due_at": _plain(record.due_at),
         "timeline": [
             {key: _instant(value).isoformat() if key in _INSTANTS else value for key, value in event.items()}
             for event in record.timeline
@@ -152,7 +155,12 @@ def as_object(record: "Record") -> dict[str, object]:
 
 def named_row(row: Mapping[str, str]) -> dict[str, object]:
     """Decode a row's fields under the names that programs and people know."""
-    return {field.name: field.read(row[field.key]) if field.key in row else field.absent for field in FIELDS}
+    # A job that nobody could read has no sender, and what else it wished for is the store's own invention.
+    invented = {"e", "u"} if row.get("l") == "||" else ()
+    return {
+        field.name: field.read(row[field.key]) if field.key in row and field.key not in invented else field.absent
+        for field in FIELDS
+    }
 
 
 def _plain(value: object) -> object:

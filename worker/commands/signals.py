@@ -53,6 +53,9 @@ async def run_until_signal(service: Service, grace: float, *, with_stdin: bool =
         asked = asyncio.create_task(first.wait(), name="first signal")
         await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
+        if work.done():
+            await work
+            return Exit.DONE
         return await _stop(service.stop, work, second, grace + MARGIN)
     finally:
         if with_stdin:

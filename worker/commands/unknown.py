@@ -93,7 +93,9 @@ async def _resolve(store: "Store", message_id: str, sid: str | None, output: Out
 
     asked_at = journal.now()
     record = await store.records.record(message_id)
-    if record is None or record.row.get("s") not in _OPEN:
+    if record is None:
+        raise CommandError("This message is not known.", "`unknown list` shows those that can be resolved.")
+    if record.row.get("s") not in _OPEN:
         raise CommandError("This message is not unknown.", f"`show {message_id}` tells where it is.")
     attempt = int(record.row.get("n", "0"))
     stage = await (

@@ -20,6 +20,8 @@ _AT_ONCE: Final = 50
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
+    from worker.verify.fate import OPEN
+
     del name
     parser.add_argument(
         "--journal",
@@ -36,8 +38,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--open",
         action="append",
         default=[],
+        choices=sorted(OPEN),
         metavar="STAGE",
-        help="a stage in which messages may be left, such as unresolved",
+        help="a stage in which messages may be left: %(choices)s; repeat it",
     )
     parser.add_argument("--suspended", action="store_true", help="processes were stopped while working (SIGSTOP)")
     parser.add_argument(

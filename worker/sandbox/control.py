@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from typing import Final, TypeVar
+from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.sandbox.addresses import channel_of
 from worker.sandbox.api import SANDBOX
+from worker.sandbox.bodies import bad, read, read_object, refused
 from worker.sandbox.config import Approval, SandboxSettings
 from worker.sandbox.faults import Rule
 from worker.sandbox.messages import Held
@@ -16,7 +17,6 @@ from worker.sandbox.phone import Say, say
 
 _LISTED: Final = 100
 _LONGEST_WAIT_S: Final = 60.0
-_Body = TypeVar("_Body", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -28,7 +28,7 @@ class _Clock(_Strict):
 
 
 class _Faults(_Strict):
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...]
 
 
 class _Approval(_Strict):
@@ -49,11 +49,11 @@ class _Person(_Strict):
 
 async def post_say(request: web.Request) -> web.Response:
     """POST /sandbox/say {from, to, body, times?, lost?, sid?, user_id?, extra?} → {sid, http, answers, stop, start}."""
-    words = await _read(request, Say)
+    words = await read(request, Say)
     try:
         said = await say(request.app[SANDBOX], words)
     except ValueError as error:
-        raise _bad(str(error)) from error
+        raise bad(str(error)) from error
     last = said.answers[-1] if said.answers else None
     return web.json_response(
         {"sid": said.sid, "http": last, "answers": list(said.answers), "stop": said.stop, "start": said.start}
@@ -62,7 +62,7 @@ async def post_say(request: web.Request) -> web.Response:
 
 async def post_clock(request: web.Request) -> web.Response:
     """POST /sandbox/clock {offset_ms} → {offset_ms, now_ms}."""
-    request.app[SANDBOX].outbox.offset_ms = (await _read(request, _Clock)).offset_ms
+    request.app[SANDBOX].outbox.offset_ms = (await read(request, _Clock)).offset_ms
     return await get_clock(request)
 
 
@@ -74,8 +74,10 @@ async def get_clock(request: web.Request) -> web.Response:
 
 async def post_faults(request: web.Request) -> web.Response:
     """POST /sandbox/faults {rules: [rule, …]} adds them → {ids: […]}."""
-    faults = request.app[SANDBOX].faults
-    return web.json_response({"ids": [faults.add(rule) for rule in (await _read(request, _Faults)).rules]})
+    faults, wish = request.app[SANDBOX].faults, await read(request, _Faults)
+    if not wish.rules:
+        raise bad("rules: is empty; give at least one")
+    return web.json_response({"ids": [faults.add(rule) for rule in wish.rules]})
 
 
 async def get_faults(request: web.Request) -> web.Response:
@@ -92,11 +94,11 @@ async def delete_faults(request: web.Request) -> web.Response:
 async def post_settings(request: web.Request) -> web.Response:
     """POST /sandbox/settings with the settings to change → all settings. Messenger's tag is taken as unknown again."""
     sandbox = request.app[SANDBOX]
-    changes = await _json_object(request)
+    changes = await read_object(request)
     try:
         sandbox.settings = SandboxSettings.model_validate(sandbox.settings.model_dump() | changes)
     except ValidationError as error:
-        raise _bad(_faults_of(error)) from error
+        raise refused(error, SandboxSettings) from error
     sandbox.callbacks.retry_ms = sandbox.settings.callback_retry_ms
     if "account_update" in changes:
         sandbox.told_dead = frozenset()
@@ -110,9 +112,9 @@ async def get_settings(request: web.Request) -> web.Response:
 
 async def post_templates(request: web.Request) -> web.Response:
     """POST /sandbox/templates {sid, approved} changes an approval, as Meta does remotely → {sid, approved}."""
-    sandbox, wish = request.app[SANDBOX], await _read(request, _Approval)
+    sandbox, wish = request.app[SANDBOX], await read(request, _Approval)
     if wish.sid not in sandbox.templates:
-        raise _bad("the sandbox has no template with that sid: name it in the configuration")
+        raise bad("the sandbox has no template with that sid: name it in the configuration")
     sandbox.templates[wish.sid] = sandbox.templates[wish.sid].model_copy(update={"approved": wish.approved})
     sandbox.changed_templates |= {wish.sid}
     return web.json_response({"sid": wish.sid, "approved": wish.approved})
@@ -120,7 +122,7 @@ async def post_templates(request: web.Request) -> web.Response:
 
 async def post_people(request: web.Request) -> web.Response:
     """POST /sandbox/people {from, to, wrote_ago_ms?, stopped?, user_id?, account?} seeds its memory → {person}."""
-    sandbox, wish = request.app[SANDBOX], await _read(request, _Person)
+    sandbox, wish = request.app[SANDBOX], await read(request, _Person)
     account = wish.account or next(iter(sandbox.accounts))
     if wish.user_id is not None:
         sandbox.people.link(wish.from_, f"whatsapp:{wish.user_id}")
@@ -221,28 +223,3 @@ def _shown(held: Held) -> dict[str, object]:
 
 def _part(counts: dict[str, int], prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
-
-
-async def _read(request: web.Request, model: type[_Body]) -> _Body:
-    try:
-        return model.model_validate_json(await request.read())
-    except ValidationError as error:
-        raise _bad(_faults_of(error)) from error
-
-
-async def _json_object(request: web.Request) -> dict[str, object]:
-    try:
-        body = await request.json()
-    except ValueError as error:
-        raise _bad("the body is no JSON: send an object") from error
-    if not isinstance(body, dict):
-        raise _bad('the body is no object: send {"name": value}')
-    return body
-
-
-def _faults_of(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
-
-
-def _bad(text: str) -> web.HTTPBadRequest:
-    return web.HTTPBadRequest(text=web.json_response({"error": text}).text, content_type="application/json")

@@ -133,7 +133,8 @@ def _owner(sandbox: Sandbox, sender: str) -> SandboxAccount:
     for account in sandbox.accounts.values():
         if not account.senders or sender in account.senders:
             return account
-    raise ValueError("no account of the sandbox owns that sender: `to` is an address, named in the account's senders")
+    owned = sorted(sender for account in sandbox.accounts.values() for sender in account.senders)
+    raise ValueError(f"no account of the sandbox owns that sender: give `to` as one of {', '.join(owned)}")
 
 
 def _check_person(words: Say) -> None:

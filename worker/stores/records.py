@@ -2,16 +2,19 @@
 
 import itertools
 import json
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sendwindow.instants import to_ms
+from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, worker_script
 from worker.values.records import Record
 
 _DEAD: Final = worker_script("dead")
 _PAGE: Final = 100
+_IN_A_LANE: Final = frozenset({"queued", "waiting", "retrying"})
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress")
 
 
@@ -23,7 +26,14 @@ class RecordStore:
 
     async def record(self, message_id: str) -> Record | None:
         """One message, whole. A dead letter nobody could read has its bytes as payload."""
-        return (await self._records([message_id]))[0]
+        record = (await self._records([message_id]))[0]
+        if record is None or record.row.get("s") not in _IN_A_LANE:
+            return record
+        keys, pipeline = self._calls.keys, self._calls.redis.pipeline(transaction=False)
+        pipeline.zscore(keys.lane(record.row["l"]), message_id)
+        pipeline.zscore(keys.suspects, message_id)
+        due_ms = next((score for score in await pipeline.execute() if score is not None), None)
+        return record if due_ms is None else replace(record, due_at=from_ms(math.ceil(due_ms)))
 
     async def listed(self, which: str) -> AsyncIterator[Record]:
         """The messages in `dead`, `unknown` or `unresolved`, oldest first (unknown: next due first)."""

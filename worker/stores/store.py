@@ -40,6 +40,15 @@ _OWN_BUDGET: Final = 0.5
 only after half a minute, since each try takes until its timeout."""
 
 
+_OTHER_PROFILE: Final = {
+    "sandbox": "the store's profile is sandbox: it was made with sandbox settings (a base_url of this machine or "
+    "network), and these are live ones, or name no account; give each a store of its own, or is SENDWINDOW_CONFIG not "
+    "set?",
+    "live": "the store's profile is live, and these are sandbox settings (a base_url of this machine or network); "
+    "give each a store of its own, or is SENDWINDOW_CONFIG not set?",
+}
+
+
 class StoreRefused(Exception):
     """This store must not be used like this. The text says why and what to do."""
 
@@ -188,9 +197,7 @@ async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: 
     if int(schema) > SCHEMA:
         raise StoreRefused(f"the store's layout is number {schema}, this worker knows {SCHEMA}; deploy a newer worker")
     if kept_profile != profile:
-        raise StoreRefused(
-            f"the store's profile is {kept_profile}, this worker's {profile}; give each a store of its own"
-        )
+        raise StoreRefused(_OTHER_PROFILE[kept_profile])
     if fingerprint != digests.fingerprint:
         raise StoreRefused(
             "the store's persons are keyed with another person key, so opt-outs would not be found; "

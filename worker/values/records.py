@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message as the ledger has it: its row, its timeline, and the job while it lasts."""
+    """A message as the ledger has it: its row, its timeline, and the job while it lasts.
+
+    `due_at`: when it is due, while it stands in a lane.
+    """
 
     message_id: str
     row: Mapping[str, str]
     timeline: tuple[Mapping[str, Any], ...]
     payload: bytes | None = field(default=None, repr=False)
+    due_at: datetime | None = None

@@ -17,11 +17,12 @@ _COUNTED_ON_THE_WAY = (
 
 @dataclass(slots=True)
 class Counts:
-    """Numbers of one run. `lost`: not ended and not open where that is allowed. `duplicates`: copies beyond the first.
+    """Numbers of one run. `duplicates`: copies beyond the first. `unannounced`: without `accepted`.
 
-    `unknown`: attempts whose outcome could not be proven. `avoided`: of those, messages the provider had taken and that
-    were not sent again. `inbounds_ignored`: answered, and by the gateway's word nobody's it sends to. `first_claim_ms`:
-    from enqueue to first claim. `unannounced`: without `accepted`.
+    `lost`: not ended, not open where that is allowed, and not held by a store that was asked. `unknown`: attempts whose
+    outcome could not be proven. `avoided`: of those, messages the provider had taken and that were not sent again.
+    `inbounds_ignored`: answered, and by the gateway's word nobody's it sends to. `first_claim_ms`: from enqueue to
+    first claim.
     """
 
     messages: int = 0
@@ -77,7 +78,7 @@ def _one(counts: Counts, history: History, fate: Fate, resolved: Counter[str], w
     counts.repeated += sum(1 for line in announced if line.get("duplicate"))
     claims = history.of("claimed")
     if announced and claims:
-        waits.append(claims[0]["t"] - announced[0]["t"])
+        waits.append(max(0.0, claims[0]["t"] - announced[0]["t"]))  # of two clocks
     unknown = {line.get("attempt") for line in history.lines if _is_unknown(line)}
     counts.unknown += len(unknown)
     posts = history.of("post")

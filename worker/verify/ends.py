@@ -30,9 +30,17 @@ def kept(case: Case) -> Iterator[Breach]:
         if fate.is_ended:
             continue
         if case.options.final and fate.stage not in case.options.open_allowed:
-            yield Breach("lost", message_id, f"never ended; last seen {fate.stage}")
+            yield _unended(message_id, fate.stage, held=message_id in case.book.held)
         elif not case.options.final and _is_stuck(case, history, fate):
             yield Breach("stuck", message_id, "claimed, and not heard of since: nobody took it over")
+
+
+def _unended(message_id: str, stage: str, *, held: bool) -> Breach:
+    """Tell a message that the store still holds from one that nobody is known to hold."""
+    if held:
+        remedy = f"allow it with --open {stage}, or --running while the run goes on"
+        return Breach("open", message_id, f"not ended yet ({stage}); {remedy}")
+    return Breach("lost", message_id, f"never ended; last seen {stage}")
 
 
 def _denied(history: History, fate: Fate) -> Iterator[Breach]:

@@ -37,7 +37,8 @@ class Book:
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
     `ignored`: those of the latter that it says it did not store, as nobody it sends to wrote them.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
-    sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep.
+    sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep. `held`: messages
+    that the store, when asked, knew.
     """
 
     histories: dict[str, History] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Book:
     consents: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
     missing: int = 0
+    held: set[str] = field(default_factory=set)
     last_t: float = 0.0
 
     @property
@@ -66,6 +68,7 @@ class Book:
                 line = {"t": self.last_t, "who": "store", "e": "found", "id": message_id, "stage": stage}
                 self.histories[message_id].lines.append(line)
                 self.events["found"] += 1
+                self.held.add(message_id)
 
 
 def open_book(evidence: Evidence) -> Book:

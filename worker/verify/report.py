@@ -74,10 +74,10 @@ class Report:
     @property
     def headline(self) -> str:
         """Say the outcome, and which promises it says nothing about."""
+        if not self.checked_any:
+            return "NOTHING CHECKED: no line of a sandbox, worker, gateway or producer; name their journals"
         if self.is_broken:
             return "BROKEN"
-        if not self.checked_any:
-            return "NOTHING CHECKED: the journals hold no line that bears witness"
         return "nothing broken" + (f"; NOT CHECKED: {', '.join(self.unchecked)}" if self.unchecked else "")
 
     @property
