@@ -171,7 +171,7 @@ async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterat
     with store_settings(settings) as complete:
         store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading)
         try:
-            await check_names(store, settings, reading=True)
+            await check_names(store, settings, reading=reading)
             yield store
         finally:
             await store.close()

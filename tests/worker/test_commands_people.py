@@ -197,6 +197,16 @@ def test_a_grant_that_changes_nothing_says_so(command: CommandLine, monkeypatch:
     assert utility(command) == "opted_out"
 
 
+def test_a_stop_recorded_before_any_worker_started_is_found(command: CommandLine, tmp_path: Path) -> None:
+    """The first to write under a name makes it the account's: another name would not find what was written."""
+    assert command("consent", "revoke", ANNA).code == Exit.DONE
+    text = command.config.read_text()
+    command.config.write_text(text.replace("accounts.main", "accounts.prod").replace('"main"', '"prod"'))
+    answer = command("contact", ANNA)
+    assert answer.code == Exit.USAGE
+    assert "call it main again" in answer.err
+
+
 def test_a_grant_before_the_withdrawal_of_another_purpose_counts(command: CommandLine) -> None:
     """Only what the grant is for is looked at."""
     assert command("consent", "revoke", ANNA, "--purpose", "marketing").code == Exit.DONE

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from sendwindow.answers import Receipt, Rejected, SendSummary
 from sendwindow.contract import SendMessage
 from sendwindow.errors import IdConflict
+from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import GOOD, CommandLine, command_line
@@ -132,6 +134,17 @@ def test_a_message_that_the_store_holds_may_be_left_open(command: CommandLine, t
     assert "--open queued" in answer.objects[0]["promises"]["P2"]["first"][0]["detail"]
     assert command(*words, "--open", "queued").code == Exit.DONE
     assert command(*words, "--running").code == Exit.DONE
+
+
+def test_a_message_in_no_lane_is_lost(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path, journal: Path
+) -> None:
+    """Its row says queued, and nobody will ever claim it."""
+    command("send", jsonl(tmp_path / "m.jsonl", GOOD | {"message_id": "one"}), "--journal", str(journal))
+    with redis.Redis.from_url(store.url) as connection:
+        connection.delete(Keys(store.partition).lane("shop|normal|"))
+    answer = command("verify", "--journal", str(journal), "--store", "--json")
+    assert answer.objects[0]["promises"]["P2"]["by_rule"] == {"lost": 1}
 
 
 def test_what_is_no_open_stage_is_a_usage_error(command: CommandLine, tmp_path: Path) -> None:

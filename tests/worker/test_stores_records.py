@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from sendwindow.errors import BadStoreUrl, NotDurable
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.vocabulary import Reason, Stage
-from tests.worker.stores_world import ANNA, DEAD, FAR, LATER, PERSON_KEY, Place, World, opened
+from tests.worker.stores_world import ANNA, DEAD, FAR, LATER, PERSON_KEY, Place, World, accepted, opened
 from worker.stores.store import Store, StoreRefused
 from worker.values.admissions import Permit
 from worker.values.settlements import SettleEnd
@@ -121,6 +121,18 @@ async def test_what_failed_afterwards_may_be_replayed(store: Place) -> None:
         await world.admit(claimed)
         await world.settle(claimed, DEAD)
         assert await world.store.records.replay(["m1"], FAR) == ["replayed"]
+
+
+async def test_a_replay_after_a_late_failure_is_no_copy(store: Place) -> None:
+    """The attempt in doubt is proven to have failed once the letter is dead: what a person sends now is the first."""
+    async with opened(store) as world:
+        await _never(world)
+        await world.callback("failed", attempt=1)
+        assert await world.store.records.replay(["m1"], FAR, even_if_sent=True) == ["replayed"]
+        claimed = await world.claim_one()
+        await world.admit(claimed)
+        assert not (await world.settle(claimed, accepted("SM2"))).has_copy
+        assert await world.count("duplicates") == 0
 
 
 async def _never(world: World, message_id: str = "m1") -> None:

@@ -451,3 +451,13 @@ async def test_a_wait_repeated_for_the_same_reason_is_noted_once(store: Place) -
         assert (await world.events()).count("waiting") == 1
         await world.settle(await world.claim_one(), replace(WAITS, reason=Reason.NOT_BEFORE), attempt=0, posted=False)
         assert (await world.events()).count("waiting") == 2
+
+
+async def test_a_wait_decided_anew_is_noted_again(store: Place) -> None:
+    """The person wrote, and it waits for the same reason as before: that is another decision, on other facts."""
+    async with opened(store) as world:
+        await world.enqueue()
+        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
+        await world.writes()
+        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
+        assert await world.events() == ["enqueued", "waiting", "released", "waiting"]

@@ -13,7 +13,7 @@ from worker.commands.exits import Exit
 from worker.commands.verify import verdict
 from worker.verify.case import Options
 from worker.verify.counts import Counts
-from worker.verify.history import open_book
+from worker.verify.history import Standing, open_book
 from worker.verify.journals import read
 from worker.verify.report import Report, render, to_json
 from worker.verify.verify import verify
@@ -129,9 +129,9 @@ def test_the_stores_word_tells_an_end_that_no_journal_tells(tmp_path: Path) -> N
     """A producer's cancel is written nowhere else; the store is asked once, for every message the journals name."""
     path, asked = write(tmp_path / "j", *CANCELLED, POSTED), list[list[str]]()
 
-    def found(ids: Collection[str]) -> dict[str, str]:
+    def found(ids: Collection[str]) -> dict[str, Standing]:
         asked.append(sorted(ids))
-        return {"m1": "cancelled", "m2": "failed", "elsewhere": "queued"}
+        return {"m1": Standing("cancelled"), "m2": Standing("failed"), "elsewhere": Standing("queued")}
 
     assert verify([path]).counts.lost == 2
     report = verify([path], found=found)
@@ -144,8 +144,8 @@ def test_a_message_the_store_still_holds_is_open(tmp_path: Path) -> None:
     """It has no end, so the run is not ok, but nobody lost it: how to allow it is said; the store's word comes last."""
     path = write(tmp_path / "j", *CANCELLED)
 
-    def found(_: Collection[str]) -> dict[str, str]:
-        return {"m1": "waiting"}
+    def found(_: Collection[str]) -> dict[str, Standing]:
+        return {"m1": Standing("waiting")}
 
     report = verify([path], found=found)
     assert not report.ok
@@ -157,16 +157,17 @@ def test_a_message_the_store_still_holds_is_open(tmp_path: Path) -> None:
 
 
 def test_a_message_nobody_holds_is_lost(tmp_path: Path) -> None:
-    """The store does not know it, or was not asked: who else wrote that it was found there does not hold it."""
+    """The store does not know it, has it in no lane, or was not asked; another's word `found` does not hold it."""
     path = write(tmp_path / "j", *CANCELLED)
     assert verify([path], found=lambda _: {}).counts.lost == 1
+    assert verify([path], found=lambda _: {"m1": Standing("waiting", is_held=False)}).counts.lost == 1
     seen = write(tmp_path / "j", *CANCELLED, {"e": "found", "id": "m1", "stage": "waiting"})
     assert "m1: lost: never ended; last seen waiting" in printed(verify([seen]))
 
 
 def test_the_store_must_not_deny_what_a_journal_told(tmp_path: Path) -> None:
     """An end that a worker wrote and another one in the store are two ends."""
-    report = verify([write(tmp_path / "j", *SOUND)], found=lambda _: {"m1": "cancelled"})
+    report = verify([write(tmp_path / "j", *SOUND)], found=lambda _: {"m1": Standing("cancelled")})
     assert {breach.rule for promise in report.promises for breach in promise.breaches} == {"two_ends"}
 
 

@@ -116,7 +116,8 @@ def _word(entry: "ConsentEntry") -> str:
 def _as_object(entry: "ConsentEntry", stop: "datetime | None") -> dict[str, object]:
     """Say what was recorded; the address is not repeated."""
     purpose = entry.purpose or ALL
-    return {"recorded": _word(entry), "purpose": purpose, "sender": entry.sender, "effective": stop is None}
+    said: dict[str, object] = {"recorded": _word(entry), "purpose": purpose, "sender": entry.sender}
+    return said | {"effective": stop is None} if entry.granted else said
 
 
 def read_entry(settings: "Settings", said: Said, *, granted: bool) -> "tuple[str, ConsentEntry]":

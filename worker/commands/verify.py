@@ -11,6 +11,8 @@ from worker.commands.output import Output, add_json, console
 
 if TYPE_CHECKING:
     from worker.settings import Settings
+    from worker.values.records import Record
+    from worker.verify.history import Standing
     from worker.verify.report import Report
     from worker.verify.verify import Found
 
@@ -85,20 +87,30 @@ def _asking_store(config: str | None) -> "Found":
     from worker.wiring import read_settings
 
     settings = read_settings(config)
-    return lambda ids: asyncio.run(_stages(settings, ids))
+    return lambda ids: asyncio.run(_standings(settings, ids))
 
 
-async def _stages(settings: "Settings", ids: Collection[str]) -> dict[str, str]:
+async def _standings(settings: "Settings", ids: Collection[str]) -> "dict[str, Standing]":
     """Read where the store has each message; those it does not know are left out."""
     from worker.wiring import open_store
 
-    asked, stages = list(ids), dict[str, str]()
+    asked = list(ids)
+    standings: dict[str, Standing] = {}
     async with open_store(settings) as store:
         for start in range(0, len(asked), _AT_ONCE):
             some = asked[start : start + _AT_ONCE]
             records = await asyncio.gather(*(store.records.record(message_id) for message_id in some))
-            stages |= {record.message_id: record.row["s"] for record in records if record is not None}
-    return stages
+            standings |= {record.message_id: _standing(record) for record in records if record is not None}
+    return standings
+
+
+def _standing(record: "Record") -> "Standing":
+    """Say where a message is. Due at no time in no lane, nobody will take it up."""
+    from worker.values.records import IN_A_LANE
+    from worker.verify.history import Standing
+
+    stage = record.row["s"]
+    return Standing(stage, record.due_at is not None or stage not in IN_A_LANE)
 
 
 def journals(named: Sequence[Path]) -> Iterable[Path]:

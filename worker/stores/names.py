@@ -13,7 +13,7 @@ _ACCOUNT: Final = (
     "name; call it {known} again"
 )
 _ADDRESS: Final = (
-    "senders.{name}: the store knows it with another address, which is the one people wrote to; "
+    "senders.{name}: the store knows it with another address, and keeps that one's windows and stops under the name; "
     "give the new address a sender of its own"
 )
 _SENDER: Final = (

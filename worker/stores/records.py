@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, worker_script
-from worker.values.records import Record
+from worker.values.records import IN_A_LANE, Record
 
 _DEAD: Final = worker_script("dead")
 _PAGE: Final = 100
-_IN_A_LANE: Final = frozenset({"queued", "waiting", "retrying"})
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress")
 
 
@@ -27,7 +26,7 @@ class RecordStore:
     async def record(self, message_id: str) -> Record | None:
         """One message, whole. A dead letter nobody could read has its bytes as payload."""
         record = (await self._records([message_id]))[0]
-        if record is None or record.row.get("s") not in _IN_A_LANE:
+        if record is None or record.row.get("s") not in IN_A_LANE:
             return record
         keys, pipeline = self._calls.keys, self._calls.redis.pipeline(transaction=False)
         pipeline.zscore(keys.lane(record.row["l"]), message_id)

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+IN_A_LANE: Final = frozenset({"queued", "waiting", "retrying"})
+"""Stages of messages that stand in a lane, or among the suspects, until a worker claims them."""
 
 
 @dataclass(frozen=True, slots=True)

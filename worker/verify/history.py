@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from worker.verify.journals import Evidence, Line
 
@@ -30,6 +31,13 @@ class History:
         ]
 
 
+class Standing(NamedTuple):
+    """Where a store has a message. `is_held`: in a place from which somebody will take it up."""
+
+    stage: str
+    is_held: bool = True
+
+
 @dataclass(slots=True)
 class Book:
     """All histories, and the lines that belong to no message or to a SID.
@@ -38,7 +46,7 @@ class Book:
     `ignored`: those of the latter that it says it did not store, as nobody it sends to wrote them.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
     sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep. `held`: messages
-    that the store, when asked, knew.
+    that the store, when asked, holds: somebody will take them up.
     """
 
     histories: dict[str, History] = field(default_factory=dict)
@@ -61,14 +69,15 @@ class Book:
         """Whether a worker's journal is among the files: then its decisions and intents must be there."""
         return any(self.events.get(event) for event in ("claimed", "decided", "intent"))
 
-    def add_found(self, stages: Mapping[str, str]) -> None:
+    def add_found(self, standings: Mapping[str, Standing]) -> None:
         """Put what the store says of messages known here at the end of their histories."""
-        for message_id, stage in stages.items():
+        for message_id, standing in standings.items():
             if message_id in self.histories:
-                line = {"t": self.last_t, "who": "store", "e": "found", "id": message_id, "stage": stage}
+                line = {"t": self.last_t, "who": "store", "e": "found", "id": message_id, "stage": standing.stage}
                 self.histories[message_id].lines.append(line)
                 self.events["found"] += 1
-                self.held.add(message_id)
+                if standing.is_held:
+                    self.held.add(message_id)
 
 
 def open_book(evidence: Evidence) -> Book:

@@ -10,7 +10,7 @@ from worker.verify.copies import one_copy
 from worker.verify.counts import Counts, count
 from worker.verify.ends import kept
 from worker.verify.fate import fate_of
-from worker.verify.history import Book, open_book
+from worker.verify.history import Book, Standing, open_book
 from worker.verify.journals import Line, read
 from worker.verify.policy import policy, requests
 from worker.verify.report import Promise, Report
@@ -31,8 +31,8 @@ _PROMISES: Final[tuple[tuple[str, str, Check, tuple[str, ...]], ...]] = (
 """Name, title, check, and the events of which at least one must be there to check anything."""
 
 
-Found = Callable[[Collection[str]], Mapping[str, str]]
-"""Asks the store for the stages of messages; answers those it knows."""
+Found = Callable[[Collection[str]], Mapping[str, Standing]]
+"""Asks the store where messages are; answers for those it knows."""
 
 
 def verify(

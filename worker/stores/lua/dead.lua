@@ -4,11 +4,22 @@
 -- 'perhaps_sent' (an attempt may have reached the person, and nobody said that this does not matter).
 local now = clock()
 
+-- A SID that failed has no copy in what goes out now, as little as one that was sent again for that.
+local function make_up_for_failures(id)
+  local callbacks = kept_of(id)
+  for sid, kept in pairs(callbacks) do
+    if kept.failure and not kept.reopened then
+      keep_callback(id, sid, kept, true)
+    end
+  end
+end
+
 local function replay(id, row, expires, even_if_sent)
   if row.s ~= 'dead' then return row.r == 'replayed' and 'replayed' or 'not_dead' end
   if other_standing(id) then return 'sent' end
   if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
   if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
+  make_up_for_failures(id)
   redis.call('ZREM', K.dead, id)
   redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
   count('replayed')

@@ -49,7 +49,8 @@ local function release(person, sender)
   for _, id in ipairs(redis.call('SMEMBERS', key)) do
     local got = redis.call('HMGET', K.row(id), 's', 'l')
     if got[1] == 'waiting' then
-      redis.call('HDEL', K.row(id), 'w')
+      -- Without the reason of the wait: should it wait again for the same, that is a decision of its own.
+      redis.call('HDEL', K.row(id), 'w', 'r')
       note(id, now, 'released')
       to_lane(got[2], id, now, now)
       released = released + 1
