@@ -14,6 +14,7 @@ from sendwindow.exchange import Answer, Entry, Message
 from sendwindow.keys import Keys
 from sendwindow.patience import STORE_ERRORS, Patience
 from sendwindow.scripts import WAIT_MS, Argument, execute
+from sendwindow.store_faults import place_of
 
 
 class Producer:
@@ -29,6 +30,7 @@ class Producer:
         self._timeout = timeout
         # The tries are counted here, not inside redis-py: only so is a repeated call known to be one.
         self._store = connect(url, budget=0, timeout=timeout / 2 + (WAIT_MS / 1000 if self._replicas else 0))
+        self._place = place_of(url)
 
     async def send(self, message: Message) -> Receipt:
         """Queue one message.
@@ -62,7 +64,7 @@ class Producer:
     async def status(self, message_id: str) -> MessageStatus | None:
         """Tell where a message is; None: unknown, or ended more than 72 hours ago. Raises StoreUnavailable."""
         key = self._keys.row(exchange.one_id(message_id))
-        patience = Patience(self._timeout)
+        patience = Patience(self._timeout, self._place)
         while True:
             try:
                 row = await execute(self._store, "HMGET", key, *exchange.STATUS_FIELDS)
@@ -74,7 +76,7 @@ class Producer:
     async def cancel(self, message_id: str) -> CancelAnswer:
         """Cancel a message that has not gone out. Raises StoreUnavailable; asking again is safe."""
         asked = [exchange.one_id(message_id)]
-        patience = Patience(self._timeout)
+        patience = Patience(self._timeout, self._place)
         while True:
             try:
                 reply = await exchange.CANCEL(self._store, self._keys.meta, asked, replicas=self._replicas)
@@ -104,7 +106,7 @@ class Producer:
 
     async def _enqueue(self, entries: Sequence[Entry]) -> list[Answer]:
         arguments = exchange.enqueue_arguments(entries)
-        patience = Patience(self._timeout)
+        patience = Patience(self._timeout, self._place)
         while True:
             try:
                 return await self._enqueue_once(entries, arguments, repeated=patience.failures > 0)

@@ -140,6 +140,10 @@ class Records(Protocol):
         """The messages in `dead`, `unknown` or `unresolved`, oldest first."""
         ...
 
+    async def probe(self) -> None:
+        """Raise unless the store answers and takes a write."""
+        ...
+
     async def counts(self) -> Mapping[str, int]:
         """Store-wide totals."""
         ...

@@ -14,6 +14,7 @@ from policies.policy import due_dates
 from policies.rules import Rules
 from sendwindow.connect import connect, disconnect
 from sendwindow.errors import NotDurable
+from sendwindow.store_faults import fault_of
 from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
@@ -65,8 +66,9 @@ class WorkerService:
             return "the store has not answered yet"
         if (error := self._journal.problem) is not None:
             return f"the journal cannot be written ({error.strerror})"
-        failing = ", ".join(sorted(self._dispatcher.failing))
-        return None if self._dispatcher.ready else f"the store does not answer ({failing})"
+        if self._dispatcher.ready:
+            return None
+        return self._dispatcher.problem or "the store has not answered yet"
 
     async def run(self) -> None:
         """Work until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
@@ -100,7 +102,12 @@ class WorkerService:
             async with twilio:
                 reports = Reports(self._journal, meter, log)
                 self._dispatcher = Dispatcher(
-                    settings, rules, store, twilio, store_url=settings.store.url or "", reports=reports
+                    settings,
+                    rules,
+                    store,
+                    twilio,
+                    store_url=settings.store.url or "",
+                    reports=reports,
                 )
                 _say_started("worker", settings, rules, store, log)
                 keeping = asyncio.create_task(_keep_registered(store, settings), name="register")
@@ -227,10 +234,14 @@ async def _connect_patiently(
             except (RedisError, OSError, NotDurable) as error:
                 # The error's text may hold the URL and its password: only the kind is told.
                 if not told:
-                    remedy = "start Redis, or correct store.url"
-                    if isinstance(error, NotDurable):
-                        remedy = "start the replicas, or lower store.durability"
-                    log.warning("store_unreachable", error=type(error).__name__, remedy=remedy)
+                    fault = fault_of(error)
+                    log.warning(
+                        "store_unreachable",
+                        error=type(error).__name__,
+                        word=fault.word,
+                        store=settings.store_place,
+                        remedy=fault.remedy,
+                    )
                 told = True
             await asyncio.wait({stopped}, timeout=RETRY_SECONDS)
         return None

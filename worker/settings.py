@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from sendwindow.identifiers import name_complaint
+from sendwindow.store_faults import place_of
 from worker import settings_checks as checks
 from worker.settings_reader import ENVIRONMENT, Fault, Reader, ReadFile, SettingsError
 from worker.settings_schema import (
@@ -67,6 +68,7 @@ class Settings:
     """Everything the service is told. Frozen; its repr shows no secret and no address of a person."""
 
     store: StoreSettings = field(default_factory=StoreSettings)
+    store_url_from: str = "store.url"
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     accounts: Mapping[str, Account] = field(default_factory=_nothing)
     senders: Mapping[str, Sender] = field(default_factory=_nothing)
@@ -86,6 +88,11 @@ class Settings:
             if sender.address == address and sender.account == account:
                 return sender
         return None
+
+    @property
+    def store_place(self) -> str:
+        """Host and port of the store, or its socket, and the setting that names it; no password."""
+        return place_of(self.store.url, self.store_url_from)
 
     @property
     def policy_overrides(self) -> Mapping[str, object]:
@@ -210,6 +217,7 @@ def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
     checks.check_guards(reader, guards)
     return Settings(
         store=store,
+        store_url_from=reader.variables.get("store.url", "store.url"),
         gateway=gateway,
         accounts=accounts,
         senders=senders,

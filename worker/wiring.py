@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from redis.exceptions import RedisError
+
 from policies.rules import FILES, Rules, parse_rules
+from sendwindow.errors import NotDurable
 from sendwindow.producer import Producer
+from sendwindow.store_faults import fault_of
 from worker import embedded
 from worker.dispatch.facts import content_sid_of
 from worker.settings import Settings, data_folder, load_settings
 from worker.settings_checks import LEAST_KEY_CHARACTERS, is_private
 from worker.settings_variables import DATA_VARIABLE
 from worker.stores.ledger import Tuning
-from worker.stores.store import Store, StoreRefused
+from worker.stores.store import Store, StoreRefused, StoreTroubleError
 
 COMMAND_BUDGET: Final = timedelta(seconds=1)
 """How long a command tries again: a person waits for its answer."""
@@ -69,7 +73,11 @@ def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) 
     try:
         with _written(folder):
             key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
-        yield replace(settings, store=replace(settings.store, url=store.url, person_key=key))
+        yield replace(
+            settings,
+            store=replace(settings.store, url=store.url, person_key=key),
+            store_url_from="embedded",
+        )
     finally:
         store.stop()
 
@@ -168,13 +176,24 @@ async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterat
     `reading`: for whoever asks, or changes at most what is there already. A wrong person key that was the first to ask
     would otherwise lock the right one out.
     """
-    with store_settings(settings) as complete:
+    with store_settings(settings) as complete, _named(complete):
         store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading)
         try:
             await check_names(store, settings, reading=reading)
             yield store
         finally:
             await store.close()
+
+
+@contextmanager
+def _named(settings: Settings) -> Iterator[None]:
+    """Raise the store's errors as StoreTroubleError, which names the store."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader of the command's output went away
+        raise
+    except (RedisError, NotDurable, ConnectionError, TimeoutError) as error:
+        raise StoreTroubleError(fault_of(error).sentence(settings.store_place)) from error
 
 
 @asynccontextmanager

@@ -80,18 +80,17 @@ def test_another_person_key_fails_the_check(
     assert "person_key" in answer.out
 
 
-def test_a_store_that_does_not_answer_fails_the_check_without_its_url(
+def test_a_store_that_does_not_answer_fails_the_check_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kind of error is told, never the URL, which may hold a password."""
+    """The finding names the store, the setting that its URL came from, and what to check."""
     config = tmp_path / "sendwindow.toml"
     nowhere = StoreUnderTest(f"unix://{tmp_path}/none.sock", "p0")
     command = command_line(nowhere, tmp_path, capsys, monkeypatch)
     config.write_text(SETTINGS.format(url=nowhere.url, partition="p0"))
-    answer = command("doctor")
+    answer = command("doctor", "--json")
     assert answer.code == Exit.FAILED
-    assert "does not answer" in answer.out
-    assert "none.sock" not in answer.out
+    assert f"the store at {tmp_path}/none.sock (store.url) has no socket at this path" in answer.out
 
 
 SID = "AC00000000000000000000000000000001"

@@ -112,8 +112,12 @@ def server(tmp_path: Path) -> Iterator[StoreServer]:
 @pytest.mark.parametrize(
     ("user", "database", "said"),
     [
-        ("nobody:hunter2@", 0, "The store wants another user or password (AuthenticationError): correct store.url."),
-        ("", 99, "The store answered with an error (ResponseError). Check the database number in store.url, "),
+        (
+            "nobody:hunter2@",
+            0,
+            " (store.url) refuses user or password (WRONGPASS); correct user and password in the URL",
+        ),
+        ("", 99, " (store.url) has no database of this number (DBINDEX); correct the number at the end"),
     ],
     ids=["password", "database"],
 )
@@ -131,6 +135,7 @@ def test_what_the_store_says_no_to_is_told(
     monkeypatch.setenv("TEST_URL", f"redis://{user}127.0.0.1:{server.port}/{database}")
     shown, looked = command("show", "one"), command("doctor", "--json")
     assert shown.code == Exit.STORE_UNREACHABLE
+    said = f"the store at 127.0.0.1:{server.port}{said}"
     assert shown.err.startswith(f"error: {said}")
     assert looked.code == Exit.FAILED
     assert any(line["finding"].startswith(said) for line in looked.objects)
@@ -146,7 +151,7 @@ def test_a_file_for_a_store_that_is_away_has_one_remedy(
     server.kill()
     answer = command("send", str(tmp_path / "m.jsonl"))
     assert answer.code == Exit.STORE_UNREACHABLE
-    assert answer.err.startswith("error: The store gave no answer within ")
+    assert answer.err.startswith("error: No answer within ")
     assert answer.err.endswith(
         "then send the file again. Messages with a message_id of their own are not queued twice.\n"
     )

@@ -326,6 +326,7 @@ async def test_memory_pressure_is_published(store: Place, redis_client: Redis) -
             pressure = await world.store.publish_pressure()
         finally:
             await redis_client.config_set("maxmemory", 0)
+        assert pressure is not None
         assert 30 < pressure < 70
         assert int(await redis_client.hget(world.keys.meta, "pressure")) == pressure  # type: ignore[misc]  # as above
 

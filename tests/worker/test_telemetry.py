@@ -106,7 +106,7 @@ def test_the_store_s_totals_are_shown_without_campaigns() -> None:
         "something:else:entirely:new": 7,
     }
     depths = {"shop|bulk|spring": 5, "shop|bulk|autumn": 6, "shop|urgent|": 1, "dead": 2}
-    stored.snapshot = Snapshot(counts, depths)
+    stored.snapshot, stored.is_up = Snapshot(counts, depths), True
     seen = samples(metrics)
     assert seen["sendwindow_store_up",] == 1
     assert seen["sendwindow_store_enqueued_total",] == 9

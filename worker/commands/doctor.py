@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from worker.commands.exits import Exit, store_trouble
+from worker.commands.exits import Exit
 from worker.commands.output import Output, add_json, counted
 
 if TYPE_CHECKING:
@@ -97,11 +97,9 @@ def _policy(settings: "Settings") -> list[Finding]:
 
 
 async def _store(settings: "Settings") -> list[Finding]:
-    from redis.exceptions import RedisError
-
     from sendwindow.errors import BadStoreUrl
     from worker.embedded import EmbeddedStoreError
-    from worker.stores.store import StoreRefused
+    from worker.stores.store import StoreRefused, StoreTroubleError
     from worker.wiring import open_store, profile_of
 
     where = "configured" if settings.store.url else "embedded"
@@ -114,10 +112,8 @@ async def _store(settings: "Settings") -> list[Finding]:
             ]
             findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
             return [*findings, *await _clock(store), *await _switched_off(settings, store), *await _contents(store)]
-    except (StoreRefused, BadStoreUrl, EmbeddedStoreError) as error:
+    except (StoreRefused, StoreTroubleError, BadStoreUrl, EmbeddedStoreError) as error:
         return [Finding(Mark.FAILED, "store", str(error))]
-    except (RedisError, OSError) as error:
-        return [Finding(Mark.FAILED, "store", store_trouble(error))]
 
 
 async def _clock(store: "Store") -> list[Finding]:
@@ -155,6 +151,9 @@ async def _contents(store: "Store") -> list[Finding]:
             words = f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for a person: {remedy}"
             findings.append(Finding(Mark.WARNING, which, words))
     pressure = await store.pressure()
+    if pressure is None:
+        words = "could not be checked: this user may not use INFO; producers then learn only from Redis that it is full"
+        return [*findings, Finding(Mark.WARNING, "memory", f"{words}. Grant +info")]
     words = f"{pressure} % of maxmemory" if pressure else "no maxmemory, or next to nothing of it used"
     mark = Mark.WARNING if pressure >= 70 else Mark.FINE
     return [

@@ -34,20 +34,6 @@ _MEANINGS = {
 }
 
 
-def store_trouble(error: Exception) -> str:
-    """Say why a store could not be used, and what to do. Never the error's own text: it may hold URL and password."""
-    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, ResponseError
-
-    name = type(error).__name__
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-        return f"The store wants another user or password ({name}): correct store.url."
-    if isinstance(error, ResponseError):
-        return (
-            f"The store answered with an error ({name}). Check the database number in store.url, and the store's log."
-        )
-    return f"The store does not answer ({name}). Check store.url and that Redis runs."
-
-
 class CommandError(Exception):
     """Ends a command with one sentence and its remedy; never carries a person's data."""
 

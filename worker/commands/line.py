@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from worker.commands.exits import CommandError, Exit, store_trouble
+from worker.commands.exits import CommandError, Exit
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("service", "gateway and workers together; an embedded store when no URL is given"),
@@ -139,16 +139,17 @@ def _known(error: Exception) -> tuple[str, Exit] | None:
 
     from policies.reading import PolicyDataError
     from sendwindow.errors import BadStoreUrl, StoreUnavailable
+    from sendwindow.store_faults import fault_of
     from worker.embedded import EmbeddedStoreError
     from worker.settings import SettingsError
-    from worker.stores.store import StoreRefused
+    from worker.stores.store import StoreRefused, StoreTroubleError
 
     if isinstance(error, SettingsError | PolicyDataError | BadStoreUrl | StoreRefused):
         return str(error), Exit.USAGE
     if isinstance(error, StoreUnavailable):
         return str(error), Exit.STORE_UNREACHABLE
-    if isinstance(error, EmbeddedStoreError):
+    if isinstance(error, EmbeddedStoreError | StoreTroubleError):
         return str(error), Exit.STORE_UNREACHABLE
     if isinstance(error, RedisError | ConnectionError | TimeoutError):
-        return store_trouble(error), Exit.STORE_UNREACHABLE
+        return fault_of(error).sentence(), Exit.STORE_UNREACHABLE
     return None

@@ -1,22 +1,30 @@
 """Keeps a worker's share of the periodic work going, whatever fails."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
-
-from redis.exceptions import OutOfMemoryError
+from typing import Final
 
 from sendwindow.keys import Keys
+from sendwindow.store_faults import fault_of
 from worker import clock
-from worker.dispatch.periodic import Duty, run_periodic
+from worker.dispatch.periodic import ClockMovedError, Duty, run_periodic
 from worker.dispatch.scribe import Reports
 from worker.dispatch.steady import LAST_SECONDS, Patience
 from worker.tasks import end_tasks
 
+MAX_FAILURES: Final = 3
+
 
 class Duties:
-    """The periodic work of one worker. `store_url`: where arq's worker connects."""
+    """The periodic work of one worker. `store_url`: where arq's worker connects.
+
+    What fails MAX_FAILURES times in a row makes the worker not ready: a blip does not, and a denied right does.
+    """
 
     def __init__(self, store_url: str, keys: Keys, patience: Patience, reports: Reports) -> None:
+        self._health = patience.health
+        self._failures: Counter[str] = Counter()
         self._store_url = store_url
         self._keys = keys
         self._patience = patience
@@ -49,16 +57,33 @@ class Duties:
         while True:
             started = clock.monotonic()
             try:
-                await run_periodic(self._store_url, self._keys, self._duties)
-            except Exception as error:  # noqa: BLE001 -- a store that is away must not end the worker
+                await run_periodic(self._store_url, self._keys, self._duties, lambda: self._works("periodic"))
+            except ClockMovedError:
                 self._meter.failing("periodic")
-                self._log.warning("periodic_restarted", error=type(error).__name__)
-                if isinstance(error, OutOfMemoryError):
+                self._log.warning("periodic_restarted", error="ClockMovedError")
+            except Exception as error:  # noqa: BLE001 -- a store that is away must not end the worker
+                fault = fault_of(error)
+                self._log.warning("periodic_restarted", error=type(error).__name__, word=fault.word)
+                if fault.word != "OOM":
+                    self._failed("periodic", error)
+                else:
+                    self._meter.failing("periodic")
                     # arq needs room of its own in the store. A full one has to drain, so the duties go on without it.
                     for duty in self._duties:
                         await duty.work()
             failures = 1 if clock.monotonic() - started > 10 else failures + 1
             await self._patience.pause(failures)
+
+    def _failed(self, part: str, error: Exception) -> None:
+        self._failures[part] += 1
+        if self._failures[part] >= MAX_FAILURES:
+            self._health.failed(part, error)
+        else:
+            self._meter.failing(part)
+
+    def _works(self, part: str) -> None:
+        del self._failures[part]
+        self._health.works(part)
 
     def _work(self, name: str, turn: Callable[[], Awaitable[int]], full: int) -> Callable[[], Awaitable[None]]:
         """Make a duty of turns: again while a turn was full, never twice at once, no exception to arq."""
@@ -68,8 +93,10 @@ class Duties:
                 while await turn() >= full and not self._is_stopping:
                     pass
             except Exception as error:  # noqa: BLE001 -- the next tick tries again
-                self._meter.failing(name)
                 self._log.warning("duty_failed", duty=name, error=type(error).__name__)
+                self._failed(name, error)
+            else:
+                self._works(name)
 
         async def work() -> None:
             if name in self._under_way and not self._under_way[name].done():

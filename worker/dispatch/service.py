@@ -58,7 +58,7 @@ class OpenStore(Protocol):
         """Attempts without a proven outcome."""
         ...
 
-    async def publish_pressure(self) -> int:
+    async def publish_pressure(self) -> int | None:
         """Tell producers how full the store is."""
         ...
 
@@ -97,7 +97,7 @@ class Dispatcher:
         self._settings = settings
         self._store = store
         self._times = times
-        self._health = Health(reports.log, reports.meter)
+        self._health = Health(reports.log, reports.meter, settings.store_place)
         self._patience = Patience(self._health, chance)
         self._scribe = Scribe(reports)
         self._settlements = Batcher(store.ledger.settle)
@@ -149,6 +149,11 @@ class Dispatcher:
     def ready(self) -> bool:
         """Whether this worker takes messages now: it has claimed, is not stopping, and nothing fails."""
         return self._claimer.has_claimed and not self._stopping.is_set() and not self.failing
+
+    @property
+    def problem(self) -> str | None:
+        """What the store refuses or lacks, and the remedy; None while nothing fails."""
+        return self._health.problem
 
     @property
     def failing(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from sendwindow.store_faults import fault_of
 from worker.dispatch.meter import Meter
 
 Answer = TypeVar("Answer")
@@ -22,39 +23,49 @@ _LONGEST_PAUSE: Final = 1.0
 class Health:
     """Which parts fail at this moment. The first failure and the recovery of a part are logged, not each try."""
 
-    def __init__(self, log: FilteringBoundLogger, meter: Meter) -> None:
+    def __init__(self, log: FilteringBoundLogger, meter: Meter, place: str = "the store") -> None:
         self._log = log
         self._meter = meter
-        self._failing: set[str] = set()
+        self._place = place
+        self._failing: dict[str, str] = {}
 
     @property
     def failing(self) -> frozenset[str]:
         return frozenset(self._failing)
 
+    @property
+    def problem(self) -> str | None:
+        """One sentence with what fails first, of which the others are mostly consequences; None when nothing fails."""
+        part = next(iter(self._failing), None)
+        return None if part is None else f"{self._failing[part]} (part {part})"
+
     def failed(self, part: str, error: Exception) -> None:
-        """Note that a part failed. Texts of errors may hold URLs with secrets: only class and code are logged."""
+        """Note that a part failed. Texts of errors may hold URLs with secrets: what is logged is the table's."""
         self._meter.failing(part)
         if part not in self._failing:
-            self._failing.add(part)
+            fault = fault_of(error)
+            self._failing[part] = fault.sentence(self._place)
             code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
-            self._log.warning("failing", part=part, error=type(error).__name__, code=code)
+            self._log.warning(
+                "failing", part=part, error=type(error).__name__, code=code, word=fault.word, why=self._failing[part]
+            )
 
     def works(self, part: str) -> None:
         """Note that a part works, again or still."""
         if part in self._failing:
-            self._failing.discard(part)
+            del self._failing[part]
             self._log.info("recovered", part=part)
 
     def given_up(self, part: str) -> None:
         """Note that nobody tries a part any more, so that nobody would find that it works again."""
-        self._failing.discard(part)
+        self._failing.pop(part, None)
 
 
 class Patience:
     """Tries calls again until they succeed, with growing pauses and jitter. `chance` draws evenly from 0 to 1."""
 
     def __init__(self, health: Health, chance: Callable[[], float]) -> None:
-        self._health = health
+        self.health = health
         self._chance = chance
 
     async def insist(
@@ -64,7 +75,7 @@ class Patience:
         try:
             return await self._insist(part, call, unless)
         finally:
-            self._health.given_up(part)
+            self.health.given_up(part)
 
     async def _insist(
         self, part: str, call: Callable[[], Awaitable[Answer]], unless: Callable[[], bool]
@@ -74,13 +85,13 @@ class Patience:
             try:
                 answer = await call()
             except Exception as error:  # noqa: BLE001 -- whatever the store's trouble is, a result must not be lost
-                self._health.failed(part, error)
+                self.health.failed(part, error)
                 failures += 1
                 if unless():
                     return None
                 await self.pause(failures)
             else:
-                self._health.works(part)
+                self.health.works(part)
                 return answer
 
     async def pause(self, failures: int) -> None:

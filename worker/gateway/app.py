@@ -57,7 +57,7 @@ def make_app(
         app.router.add_post(prefix + STATUS_PATH, for_status)
         app.router.add_get(prefix + STATUS_PATH, for_status, allow_head=False)
         app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, endpoints.inbound))
-    _add_health(app, late, meter, view)
+    _add_health(app, late, meter, view, settings.store_place)
     app.on_response_prepare.append(_without_banner)
     app.on_shutdown.append(_drain)
 
@@ -137,18 +137,20 @@ def make_health_app(problem: Callable[[], str | None], meter: ProcessMetrics) ->
     return app
 
 
-def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journal: JournalView) -> None:
-    view = StoreView(lambda: store.records)
+def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journal: JournalView, place: str) -> None:
+    view = StoreView(lambda: store.records, place)
     stored = StoredMetrics(meter.registry)
 
     async def look() -> str | None:
         journal.look()
         # a full journal is counted and logged; turning traffic away for it would lose the one STOP that comes meanwhile
-        return None if await view.look() is not None else view.problem
+        await view.look()
+        return view.problem
 
     async def metrics(request: web.Request) -> web.Response:
         problem = "draining" if request.app[DRAINING].is_set() else await look()
-        stored.snapshot = await view.look()
+        stored.snapshot = await view.totals()
+        stored.is_up = view.problem is None
         meter.ready(is_ready=problem is None)
         return web.Response(body=meter.render(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -1,11 +1,13 @@
-"""What the gateway knows of its store and its journal. The store is asked at most once a second, however many probe."""
+"""Whether the gateway can use its store and its journal. Readiness asks the store at most once a second."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
+from sendwindow.store_faults import fault_of
 from worker.clock import monotonic
 from worker.journal import Journal
 from worker.ports import Records
@@ -22,36 +24,62 @@ class StoreNotOpenError(ConnectionError):
 
 
 class StoreView:
-    """Totals and depths of the store, None while it does not answer. `records` raises while it is not open yet."""
+    """Whether the store answers and takes writes, and its totals. `records` raises while it is not open yet.
 
-    def __init__(self, records: Callable[[], Records]) -> None:
+    `place` names the store in `problem`, which is None while the store can be used.
+    """
+
+    def __init__(self, records: Callable[[], Records], place: str = "the store") -> None:
         self._records = records
+        self._place = place
         self._lock = asyncio.Lock()
-        self._seen: Snapshot | None = None
-        self._seen_at = float("-inf")
-        self.problem: str | None = None
+        self._looked_at = float("-inf")
+        self._totals: Snapshot | None = None
+        self._counted_at = float("-inf")
+        self.problem: str | None = "the store has not answered yet"
 
-    async def look(self) -> Snapshot | None:
-        """Ask the store unless it answered within the last second; raises nothing."""
+    async def look(self) -> bool:
+        """Return whether the store can be used. Asks it at most once a second, at a cost that does not grow.
+
+        Raises nothing.
+        """
         async with self._lock:
-            if monotonic() - self._seen_at >= FRESH_SECONDS:
-                self._seen = await self._ask()
-                self._seen_at = monotonic()
-            return self._seen
+            if monotonic() - self._looked_at >= FRESH_SECONDS:
+                self.problem = await self._problem()
+                self._looked_at = monotonic()
+            return self.problem is None
 
-    async def _ask(self) -> Snapshot | None:
+    async def totals(self) -> Snapshot | None:
+        """Return totals and depths, counted at most once a second.
+
+        None when the store cannot be used or takes too long to count.
+        """
+        if not await self.look():
+            return None
+        async with self._lock:
+            if monotonic() - self._counted_at >= FRESH_SECONDS:
+                self._totals = await self._count()
+                self._counted_at = monotonic()
+            return self._totals
+
+    async def _count(self) -> Snapshot | None:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 records = self._records()
-                snapshot = Snapshot(await records.counts(), await records.depths())
+                return Snapshot(await records.counts(), await records.depths())
+        except (RedisError, OSError):
+            # The next look names the cause; a scrape without totals leaves a gap, which is the truth.
+            return None
+
+    async def _problem(self) -> str | None:
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await self._records().probe()
         except StoreNotOpenError:
-            self.problem = "the store has not answered yet"
-            return None
+            return "the store has not answered yet"
         except Exception as error:  # noqa: BLE001  # whatever it is, the store cannot be used now
-            self.problem = f"the store does not answer ({type(error).__name__})"
-            return None
-        self.problem = None
-        return snapshot
+            return fault_of(error).sentence(self._place)
+        return None
 
 
 class JournalView:

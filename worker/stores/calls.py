@@ -10,10 +10,11 @@ from importlib import resources
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from sendwindow.connect import RETRIED
 from sendwindow.keys import Keys
 from sendwindow.scripts import Argument, Script, load_script
+from sendwindow.store_faults import is_passing
 from worker import clock
 
 Answer = TypeVar("Answer")
@@ -66,13 +67,13 @@ class Calls:
         self._unanswered: dict[tuple[Argument, ...], str] = {}
 
     async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Ask again while the connection is lost and the budget lasts. Only for what may be repeated."""
+        """Ask again while the store is away or busy and the budget lasts. Only for what may be repeated."""
         ends_at = clock.monotonic() + self._budget
         while True:
             try:
                 return await ask()
-            except RETRIED:
-                if clock.monotonic() >= ends_at:
+            except (RedisError, OSError) as error:
+                if not is_passing(error) or clock.monotonic() >= ends_at:
                     raise
             await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
 

@@ -12,6 +12,7 @@ from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, worker_script
 from worker.values.records import IN_A_LANE, Record
 
+_PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
 _PAGE: Final = 100
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress")
@@ -43,6 +44,10 @@ class RecordStore:
             for record in await self._records([member.decode() for member in members[start : start + _PAGE]]):
                 if record is not None:
                     yield record
+
+    async def probe(self) -> None:
+        """Raise unless the store answers and takes a write. Costs the same however much it holds; tries once."""
+        await _PROBE(self._calls.redis, self._calls.keys.meta, [])
 
     async def counts(self) -> Mapping[str, int]:
         """Store-wide totals."""

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
 from sendwindow.instants import from_ms
@@ -51,6 +52,10 @@ _OTHER_PROFILE: Final = {
 
 class StoreRefused(Exception):
     """This store must not be used like this. The text says why and what to do."""
+
+
+class StoreTroubleError(Exception):
+    """The store cannot be used now. The text names the store, the server's word and the remedy, and no secret."""
 
 
 class Store:
@@ -148,16 +153,20 @@ class Store:
         """Raise unless the store answers."""
         await self._ask("PING")
 
-    async def pressure(self) -> int:
-        """Measure the store's memory in percent of its limit; 0 without a limit."""
-        memory = await self._ask("INFO", "memory")
+    async def pressure(self) -> int | None:
+        """Measure the store's memory in percent of its limit; 0 without a limit, None where INFO is denied."""
+        try:
+            memory = await self._ask("INFO", "memory")
+        except NoPermissionError:
+            return None
         limit = int(memory.get("maxmemory", 0))
         return min(100, int(memory["used_memory"]) * 100 // limit) if limit else 0
 
-    async def publish_pressure(self) -> int:
-        """Measure the store's memory and tell producers how full it is."""
+    async def publish_pressure(self) -> int | None:
+        """Measure the store's memory and tell producers how full it is; None where INFO is denied."""
         pressure = await self.pressure()
-        await self._ask("HSET", self.keys.meta, "pressure", pressure)
+        if pressure is not None:
+            await self._ask("HSET", self.keys.meta, "pressure", pressure)
         return pressure
 
     async def _ask(self, *command: Argument) -> Any:
@@ -165,23 +174,39 @@ class Store:
 
 
 async def _check_server(redis: Redis) -> tuple[str, ...]:
-    settings: dict[str, str] = {}
-    for name in ("maxmemory-policy", "appendonly"):
-        try:
-            settings |= await redis.config_get(name)
-        except ResponseError:
-            # Managed services keep CONFIG for themselves; NOPERM is a ResponseError too.
-            continue
-    decoded = {_decode(name): _decode(value) for name, value in settings.items()}
-    policy = decoded.get("maxmemory-policy", "noeviction")
-    if policy != "noeviction":
+    """Refuse a store that evicts. Returns warnings: no append-only file, or what this user may not look at."""
+    policy = await _server_setting(redis, "memory", "maxmemory_policy", "maxmemory-policy")
+    if policy not in {None, "noeviction"}:
         raise StoreRefused(
             f"the store evicts keys when it is full (maxmemory-policy {policy}), so messages would be lost; "
             "set maxmemory-policy noeviction"
         )
-    if decoded.get("appendonly", "yes") == "no":
-        return ("the store has no append-only file: a restart loses messages; set appendonly yes",)
-    return ()
+    appends = await _server_setting(redis, "persistence", "aof_enabled", "appendonly")
+    warnings = []
+    if appends in {"no", "0"}:
+        warnings.append("the store has no append-only file: a restart loses messages; set appendonly yes")
+    unseen = [name for name, found in (("maxmemory-policy", policy), ("appendonly", appends)) if found is None]
+    if unseen:
+        warnings.append(
+            f"{' and '.join(unseen)} could not be checked: this user may use neither INFO nor CONFIG GET; "
+            "grant +info, or make sure of noeviction and an append-only file yourself"
+        )
+    return tuple(warnings)
+
+
+async def _server_setting(redis: Redis, section: str, field: str, name: str) -> str | None:
+    """Read a setting of the server from INFO, else by CONFIG GET; None where both are denied or tell nothing.
+
+    Managed services keep CONFIG for themselves, and a renamed command is an error like a denied one.
+    """
+    found: Any = None
+    with suppress(ResponseError):
+        found = (await execute(redis, "INFO", section)).get(field)
+    if found is None:
+        with suppress(ResponseError):
+            kept = await redis.config_get(name)
+            found = next((value for key, value in kept.items() if _decode(key) == name), None)
+    return None if found is None else _decode(found)
 
 
 async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: bool) -> None:

@@ -32,10 +32,11 @@ class Snapshot:
 
 
 class StoredMetrics(Collector):
-    """Shows the last snapshot of the store; without one only that the store is away."""
+    """Shows the last snapshot of the store, and whether the store can be used: `is_up`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.snapshot: Snapshot | None = None
+        self.is_up = False
         registry.register(self)
 
     def describe(self) -> Iterable[Metric]:
@@ -45,7 +46,7 @@ class StoredMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics of the last snapshot."""
         up = GaugeMetricFamily("sendwindow_store_up", "1 when the store answered this scrape, else 0")
-        up.add_metric([], 0 if self.snapshot is None else 1)
+        up.add_metric([], 1 if self.is_up else 0)
         return [up, *([] if self.snapshot is None else _families(self.snapshot))]
 
 

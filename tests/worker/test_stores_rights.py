@@ -1,0 +1,214 @@
+"""A store that denies commands: what is checked all the same, what works without them, and what says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+
+from sendwindow.keys import Keys
+from sendwindow.vocabulary import Stage
+from tests.conftest import StoreUnderTest
+from tests.worker.dispatch_world import HANG_SECONDS, Watch, dispatching
+from tests.worker.stores_world import opened
+from worker.dispatch.duties import MAX_FAILURES, Duties
+from worker.dispatch.scribe import Reports
+from worker.dispatch.steady import Health, Patience
+from worker.gateway.view import StoreView
+from worker.journal import Journal
+from worker.stores.store import StoreRefused
+from worker.tasks import end_tasks
+
+pytestmark = pytest.mark.asyncio
+
+DOCUMENTED = ("+@all", "-@dangerous", "+info")
+"""The rights that docs/reliability.md asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    url: str
+    partition: str
+
+
+@asynccontextmanager
+async def limited(store: StoreUnderTest, redis: Redis, *rights: str) -> AsyncIterator[Place]:
+    """The store under test as a user sees it who may only do so much, with the keys that the documentation names."""
+    name = f"u{store.partition}"
+    rules = ("on", ">x", "resetkeys", "~sw:*", "~arq:*", "&*", *rights)
+    await redis.execute_command("ACL", "SETUSER", name, *rules)  # type: ignore[no-untyped-call]  # redis-py 5
+    path = store.url.removeprefix("unix://").partition("?")[0]
+    try:
+        yield Place(f"unix://{name}:x@{path}?db=0", store.partition)
+    finally:
+        await redis.acl_deluser(name)
+
+
+@asynccontextmanager
+async def evicting(redis: Redis) -> AsyncIterator[None]:
+    await redis.config_set("maxmemory-policy", "volatile-lru")
+    try:
+        yield
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize("denied", [(), ("-config",), ("-info",)], ids=["none", "config", "info"])
+async def test_a_store_that_evicts_is_refused_whichever_way_is_left_to_see_it(
+    store: StoreUnderTest, redis_client: Redis, denied: tuple[str, ...]
+) -> None:
+    """A managed store keeps CONFIG for itself; INFO tells the same, and the other way round."""
+    async with limited(store, redis_client, "+@all", *denied) as place, evicting(redis_client):
+        with pytest.raises(StoreRefused, match="maxmemory-policy volatile-lru"):
+            async with opened(place):
+                pass
+
+
+async def test_an_append_only_file_that_is_off_is_seen_without_config(
+    store: StoreUnderTest, redis_client: Redis
+) -> None:
+    """INFO persistence tells it."""
+    await redis_client.config_set("appendonly", "no")
+    try:
+        async with limited(store, redis_client, "+@all", "-config") as place, opened(place) as world:
+            assert ["no append-only file" in each for each in world.store.warnings] == [True]
+    finally:
+        await redis_client.config_set("appendonly", "yes")
+
+
+async def test_what_can_be_seen_by_neither_way_is_said(store: StoreUnderTest, redis_client: Redis) -> None:
+    """Not seen is not fine: a warning names what the operator has to make sure of."""
+    async with limited(store, redis_client, "+@all", "-config", "-info") as place, opened(place) as world:
+        (warning,) = world.store.warnings
+        assert "maxmemory-policy and appendonly could not be checked" in warning
+        assert await world.store.publish_pressure() is None
+        assert await redis_client.hget(world.keys.meta, "pressure") is None  # type: ignore[misc]  # redis-py
+
+
+async def test_the_documented_rights_suffice(store: StoreUnderTest, redis_client: Redis, tmp_path: Path) -> None:
+    """A worker with these and no others sends, and runs every duty; nothing fails."""
+    async with (
+        limited(store, redis_client, *DOCUMENTED) as place,
+        dispatching(place, tmp_path / "journal.jsonl") as world,
+    ):
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.ACCEPTED)
+        assert await world.store.publish_pressure() == 0
+        view = StoreView(lambda: world.store.records)
+        assert await view.look()
+        assert await view.totals() is not None
+        assert world.watch.parts == []
+    text = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text("utf-8")
+    assert f"ACL SETUSER sendwindow on >PASSWORD ~sw:* ~arq:* &* {' '.join(DOCUMENTED)}" in text
+
+
+def duties_of(place: Place, watch: Watch, health: Health) -> Duties:
+    log = structlog.get_logger().bind()
+    return Duties(
+        place.url, Keys(place.partition), Patience(health, lambda: 0.0), Reports(Journal(None, "w1"), watch, log)
+    )
+
+
+async def idle() -> int:
+    return 0
+
+
+async def test_periodic_work_needs_no_info(store: StoreUnderTest, redis_client: Redis) -> None:
+    """The worker of arq begins with INFO: denied, it would restart forever and no evidence would be looked for."""
+    watch, ticked = Watch(), asyncio.Event()
+    health = Health(structlog.get_logger().bind(), watch)
+
+    async def turn() -> int:
+        ticked.set()
+        return 0
+
+    async with limited(store, redis_client, "+@all", "-@dangerous") as place:
+        duties = duties_of(place, watch, health)
+        duties.add("test", 1, turn, full=1)
+        running = asyncio.create_task(duties.run())
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                await ticked.wait()
+            assert watch.parts == []
+        finally:
+            await end_tasks([running])
+
+
+async def test_a_part_that_keeps_failing_is_a_problem_that_names_the_command(
+    store: StoreUnderTest, redis_client: Redis
+) -> None:
+    """Periodic work that is denied a command is no blip: the worker is not ready, and says which right is missing."""
+    watch = Watch()
+    health = Health(structlog.get_logger().bind(), watch, "the store at redis:6379 (store.url)")
+    async with limited(store, redis_client, "+@all", "-zrangebyscore") as place:
+        duties = duties_of(place, watch, health)
+        duties.add("test", 1, idle, full=1)
+        running = asyncio.create_task(duties.run())
+        try:
+            await watch.until(lambda: watch.parts.count("periodic") >= MAX_FAILURES)
+            problem = health.problem
+        finally:
+            await end_tasks([running])
+    assert problem is not None
+    assert problem.startswith("the store at redis:6379 (store.url) denies this user the command ZRANGEBYSCORE (NOPERM)")
+    assert health.failing == {"periodic"}
+
+
+async def test_one_failure_of_periodic_work_is_no_problem_yet(store: StoreUnderTest) -> None:
+    """A blip of the store passes; readiness would flap with it. A turn that works forgets the failures before it."""
+    watch = Watch()
+    health = Health(structlog.get_logger().bind(), watch)
+    duties = duties_of(Place(store.url, store.partition), watch, health)
+    answers = [ConnectionError(), ConnectionError(), None, ConnectionError(), ConnectionError()]
+
+    async def turn() -> int:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        return 0
+
+    duties.add("test", 1, turn, full=1)
+    [duty] = duties._duties
+    for _ in range(5):
+        await duty.work()
+    assert watch.parts == ["test"] * 4
+    assert health.failing == frozenset()
+    answers.append(ConnectionError())
+    await duty.work()
+    assert health.failing == {"test"}
+
+
+async def test_a_store_that_takes_no_writes_is_not_ready(store: StoreUnderTest, redis_client: Redis) -> None:
+    """Answering reads is not enough: a callback could not be stored."""
+    async with opened(store) as world:
+        assert await StoreView(lambda: world.store.records).look()
+        await redis_client.config_set("min-replicas-to-write", 1)
+        try:
+            view = StoreView(lambda: world.store.records, "the store at redis:6379 (store.url)")
+            assert not await view.look()
+        finally:
+            await redis_client.config_set("min-replicas-to-write", 0)
+        assert view.problem is not None
+        assert "(NOREPLICAS)" in view.problem
+
+
+async def test_readiness_costs_the_same_with_many_lanes(store: StoreUnderTest, redis_client: Redis) -> None:
+    """One script call with one write, however many lanes there are; counting them is for a scrape of the metrics."""
+    async with opened(store) as world:
+        costs = []
+        for campaigns in (1, 200):
+            for number in range(campaigns):
+                await world.enqueue(f"m{campaigns}-{number}", campaign=f"c{number}")
+            await StoreView(lambda: world.store.records).look()
+            await redis_client.config_resetstat()
+            await StoreView(lambda: world.store.records).look()
+            stats = await redis_client.info("commandstats")
+            costs.append({name: one["calls"] for name, one in stats.items() if "config" not in name})
+        assert costs[0] == costs[1]
+        assert costs[0]["cmdstat_evalsha"] == 1
