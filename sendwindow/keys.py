@@ -175,6 +175,15 @@ class Keys:
         return self._key(f"sender:{name}")
 
     @property
+    def processes(self) -> str:
+        """ZSET process id → ms of its last word: the processes that are alive."""
+        return self._key("processes")
+
+    def process(self, process_id: str) -> str:
+        """STRING with TTL 30 s: JSON with a living process's role and the digests of its settings."""
+        return self._key(f"process:{process_id}")
+
+    @property
     def names(self) -> str:
         """HASH, for good: `account|<sid>` → name, `sender|<name>` → address, `address|<account>|<address>` → sender."""
         return self._key("names")

@@ -18,6 +18,7 @@ from sendwindow.store_faults import fault_of
 from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
+from worker.dispatch.steady import LAST_SECONDS
 from worker.gateway.app import make_app, make_health_app
 from worker.gateway.late import LateStore
 from worker.gateway.serving import RunningGateway, serve
@@ -28,7 +29,7 @@ from worker.stores.store import Store, StoreRefused
 from worker.tasks import end_tasks
 from worker.telemetry.metrics import Metrics, WorkerMetrics
 from worker.twilio.client import TwilioClient
-from worker.wiring import connect_store, load_rules, read_settings, register
+from worker.wiring import connect_store, load_rules, read_settings, register, settings_digests
 
 RETRY_SECONDS: Final = 0.5
 """How often a service that starts without its store tries again."""
@@ -110,12 +111,12 @@ class WorkerService:
                     reports=reports,
                 )
                 _say_started("worker", settings, rules, store, log)
-                keeping = asyncio.create_task(_keep_registered(store, settings), name="register")
+                keeping = asyncio.create_task(_keep_registered(store, settings, "worker"), name="register")
                 try:
                     if not self._stopping.is_set():
                         await self._dispatcher.run()
                 finally:
-                    await end_tasks([keeping])
+                    await _forget(store, keeping)
         finally:
             await store.close()
 
@@ -150,7 +151,11 @@ class GatewayService:
             if store is not None:
                 late.open(store)
                 _say_started("gateway", settings, rules, store, log)
-                await self._stopping.wait()
+                keeping = asyncio.create_task(_keep_registered(store, settings, "gateway"), name="register")
+                try:
+                    await self._stopping.wait()
+                finally:
+                    await _forget(store, keeping)
             await running.stop()
         finally:
             if store is not None:
@@ -197,13 +202,28 @@ async def _open_for_service(settings: Settings, role: str) -> Store:
     return store
 
 
-async def _keep_registered(store: Store, settings: Settings) -> None:
-    """Tell the store for as long as this worker lives that it knows these names, and what the store lost of them."""
+async def _keep_registered(store: Store, settings: Settings, role: str) -> None:
+    """Tell the store for as long as this process lives that it does, and with which settings.
+
+    A worker also tells that it knows its names, and so restores those that the store lost.
+    """
+    digests = settings_digests(settings)
     while True:
-        await asyncio.sleep(REGISTER_SECONDS)
         # The dispatch tells that the store, or a replica, is away. A name that a failover lost, another may have taken.
         with suppress(RedisError, OSError, NotDurable, StoreRefused):
-            await register(store, settings, overwrite=False)
+            await store.processes.note(role, digests)
+        await asyncio.sleep(REGISTER_SECONDS)
+        if role == "worker":
+            with suppress(RedisError, OSError, NotDurable, StoreRefused):
+                await register(store, settings, overwrite=False)
+
+
+async def _forget(store: Store, registering: asyncio.Task[None]) -> None:
+    """Tell the store that this process ends; a store that is away forgets it by itself."""
+    await end_tasks([registering])
+    with suppress(RedisError, OSError, TimeoutError):
+        async with asyncio.timeout(LAST_SECONDS):
+            await store.processes.forget()
 
 
 async def _probe(url: str) -> None:

@@ -120,25 +120,27 @@ class Settings:
         return hmac.digest(self.store.person_key.encode(), b"sendwindow log key", hashlib.sha256)
 
 
-def load_settings(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
+def load_settings(path: Path | str | None, environ: Mapping[str, str], *, with_credentials: bool = True) -> Settings:
     """Read the settings from a file and the environment.
+
+    `with_credentials` False: the accounts' secrets need not be there; for commands that never ask Twilio.
 
     `path` None: the file named by `SENDWINDOW_CONFIG`, else `sendwindow.toml` in the current folder, else no file.
     `file:` references are read relative to the folder of the settings file. Where no store is configured, the folder of
     the embedded one is looked at, and nothing is made. Raises SettingsError with every fault.
     """
-    settings = _load(path, environ)
+    settings = _load(path, environ, with_credentials=with_credentials)
     fault = _data_folder_fault(environ) if settings.store.url is None else None
     if fault is not None:
         raise SettingsError([fault])
     return settings
 
 
-def _load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
+def _load(path: Path | str | None, environ: Mapping[str, str], *, with_credentials: bool) -> Settings:
     named = path if path is not None else environ.get(FILE_VARIABLE) or None
     file = Path(named if named is not None else DEFAULT_FILE)
     if named is None and not file.exists():
-        return parse_settings({}, environ, _reading_in(Path()), file=DEFAULT_FILE)
+        return parse_settings({}, environ, _reading_in(Path()), with_credentials=with_credentials)
     try:
         data = tomllib.loads(file.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
@@ -147,7 +149,7 @@ def _load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
         raise SettingsError([Fault(str(file), "file", problem, remedy)]) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([Fault(str(file), "file", f"is not TOML: {error}", "correct that line")]) from error
-    return parse_settings(data, environ, _reading_in(file.parent), file=str(file))
+    return parse_settings(data, environ, _reading_in(file.parent), str(file), with_credentials=with_credentials)
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
@@ -172,13 +174,18 @@ def _reading_in(folder: Path) -> ReadFile:
 
 
 def parse_settings(
-    data: Mapping[str, Any], environ: Mapping[str, str], read_file: ReadFile, file: str = DEFAULT_FILE
+    data: Mapping[str, Any],
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    file: str = DEFAULT_FILE,
+    *,
+    with_credentials: bool = True,
 ) -> Settings:
     """Build the settings from parsed TOML, the environment and a way to read `file:` references. Pure.
 
     Raises SettingsError with every fault, each naming file, key and remedy.
     """
-    reader = Reader(file, without_service_links(environ), read_file)
+    reader = Reader(file, without_service_links(environ), read_file, with_credentials=with_credentials)
     reader.unknown_keys(data, [*FLAT_SECTIONS, *NAMED_SECTIONS])
     check_variables(reader, data)
     settings = _read(reader, data)

@@ -54,6 +54,14 @@ class _UnusableError(Exception):
         self.remedy = remedy
 
 
+class _UnreadableSecretError(_UnusableError):
+    """A reference behind which there is no secret here."""
+
+
+UNREAD: Final = "unread"
+"""Stands for an account's secret that a command without credentials could not read. It opens nothing."""
+
+
 def closest(word: str, known: Iterable[str]) -> str:
     """Say which known word was probably meant, or list the known ones."""
     names = sorted(known)
@@ -69,6 +77,8 @@ class Reader:
 
     `unusable`: keys that were written, and whose values cannot be read. Each is a fault; none is missing.
     `variables`: the keys whose values the environment gave, and by which variable: faults of theirs name that.
+    `with_credentials` False: an account's secret that cannot be read is `UNREAD`. A command that only asks the store
+    runs where no Twilio secret is.
     """
 
     file: str
@@ -77,6 +87,7 @@ class Reader:
     faults: list[Fault] = field(default_factory=list)
     unusable: set[str] = field(default_factory=set)
     variables: dict[str, str] = field(default_factory=dict)
+    with_credentials: bool = True
 
     def fault(self, key: str, problem: str, remedy: str, file: str | None = None) -> None:
         """Note a fault; reading goes on so that all are found at once."""
@@ -130,6 +141,8 @@ class Reader:
             if member.name in table:
                 return _from_file(rule, table[member.name], self)
         except _UnusableError as unusable:
+            if isinstance(unusable, _UnreadableSecretError) and not self._needs(prefix):
+                return (UNREAD,) if rule.kind is Kind.REFERENCES else UNREAD
             self.unusable.add(f"{prefix}.{member.name}")
             self.fault(f"{prefix}.{member.name}", unusable.problem, unusable.remedy)
             return MISSING
@@ -137,24 +150,27 @@ class Reader:
             self.fault(f"{prefix}.{member.name}", "is missing", f"set it to: {rule.shape or rule.description}")
         return MISSING
 
+    def _needs(self, prefix: str) -> bool:
+        return self.with_credentials or not prefix.startswith("accounts.")
+
     def secret(self, text: str) -> str:
         """Resolve an `env:NAME` or `file:PATH` reference. Raises _UnusableError when there is nothing behind it."""
         kind, _, name = text.partition(":")
         if kind == "env" and name:
             value = self.environ.get(name, "")
             if not value.strip():
-                raise _UnusableError(f"the environment variable {name} is not set or empty", f"set {name}")
+                raise _UnreadableSecretError(f"the environment variable {name} is not set or empty", f"set {name}")
             return value.strip()
         if kind == "file" and name:
             try:
                 value = self.read_file(name)
             except (OSError, UnicodeDecodeError) as error:
-                raise _UnusableError(
+                raise _UnreadableSecretError(
                     f"the file {name} cannot be read ({type(error).__name__})",
                     "check its path, permissions and encoding",
                 ) from error
             if not value.strip():
-                raise _UnusableError(f"the file {name} is empty", "write the secret into it")
+                raise _UnreadableSecretError(f"the file {name} is empty", "write the secret into it")
             return value.strip()
         raise _UnusableError(
             "a secret must not be written here", "write env:NAME or file:PATH and keep the secret there"

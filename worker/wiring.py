@@ -1,11 +1,13 @@
 """Opens what the settings name: rules, store, producer. Embedded store and person key where none is configured."""
 
+import hmac
 import os
 import secrets
+import sys
 import tomllib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -35,9 +37,12 @@ _KEY_FILE: Final = "person.key"
 # -- settings and rules --------------------------------------------------------------------------
 
 
-def read_settings(path: str | None) -> Settings:
-    """Read the settings from the file named, or the default one, and the environment. Raises SettingsError."""
-    return load_settings(path, os.environ)
+def read_settings(path: str | None, *, with_credentials: bool = True) -> Settings:
+    """Read the settings from the file named, or the default one, and the environment. Raises SettingsError.
+
+    `with_credentials` False: for commands that never ask Twilio, so that they need no secret of it.
+    """
+    return load_settings(path, os.environ, with_credentials=with_credentials)
 
 
 def load_rules(settings: Settings) -> Rules:
@@ -58,10 +63,14 @@ def load_rules(settings: Settings) -> Rules:
 
 
 @contextmanager
-def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Settings]:
+def store_settings(
+    settings: Settings, environ: Mapping[str, str] = os.environ, announce: Callable[[Path], None] | None = None
+) -> Iterator[Settings]:
     """Give settings with a store URL and a person key: as configured, else of an embedded store, up while this lasts.
 
-    Raises EmbeddedStoreError when there is neither a URL nor a server to start, StoreRefused when there is no place.
+    `announce` is told the folder of an embedded store; by default a line on standard error names it, so that a missing
+    setting never passes for the shared store. Raises EmbeddedStoreError when there is neither a URL nor a server to
+    start, StoreRefused when there is no place.
     """
     if settings.store.url is not None:
         yield settings
@@ -73,6 +82,7 @@ def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) 
     try:
         with _written(folder):
             key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
+        (announce or _announce)(folder)
         yield replace(
             settings,
             store=replace(settings.store, url=store.url, person_key=key),
@@ -80,6 +90,13 @@ def store_settings(settings: Settings, environ: Mapping[str, str] = os.environ) 
         )
     finally:
         store.stop()
+
+
+def _announce(folder: Path) -> None:
+    sys.stderr.write(
+        f"note: no store URL is set, so this uses the embedded store in {folder.resolve()} "
+        "(store.url or REDIS_URL names another)\n"
+    )
 
 
 @contextmanager
@@ -153,6 +170,42 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
         services={sender.name: sender.messaging_service_sid for sender in senders if sender.messaging_service_sid},
         overwrite=overwrite,
     )
+
+
+def settings_digests(settings: Settings) -> dict[str, str]:
+    """Compute a digest of each section that decides what goes out, keyed so that no address can be guessed from it.
+
+    Secrets are left out: a rotated token is no other setting.
+    """
+    key = (settings.store.person_key or "").encode()
+    sections: dict[str, object] = {
+        "accounts": settings.accounts,
+        "senders": settings.senders,
+        "templates": settings.templates,
+        "policy": settings.policy,
+        "guards": settings.guards,
+        "dispatch": settings.dispatch,
+    }
+    return {name: _digest(key, section) for name, section in sections.items()}
+
+
+_SECRETS: Final = frozenset({"password", "webhook_tokens"})
+
+
+def _digest(key: bytes, section: object) -> str:
+    return hmac.new(key, _canonical(section).encode(), "sha256").hexdigest()[:16]
+
+
+def _canonical(value: object) -> str:
+    """Write a value so that equal ones are equal texts, whatever the order of their tables and sets."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_canonical(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, frozenset):
+        return "[" + ",".join(sorted(map(repr, value))) + "]"
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = (member.name for member in fields(value) if member.name not in _SECRETS)
+        return "(" + ",".join(f"{name}={_canonical(getattr(value, name))}" for name in shown) + ")"
+    return repr(value)
 
 
 async def check_names(store: Store, settings: Settings, *, reading: bool = False) -> None:

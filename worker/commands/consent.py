@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Record consent of one person, or of many from standard input; answers FAILED when a line was bad."""
     from worker.wiring import read_settings
 
-    settings, output = read_settings(arguments.config), Output(arguments.json)
+    settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
     names = ("purpose", "account", "sender", "source", "wording", "evidence", "at", "expires")
     options = {name: getattr(arguments, name, None) for name in names}
     # Only a grant can come after a STOP.

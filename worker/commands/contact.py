@@ -28,7 +28,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print windows, standing and ledger of a person."""
     from worker.wiring import read_settings
 
-    return asyncio.run(_contact(read_settings(arguments.config), arguments.address, Output(arguments.json)))
+    return asyncio.run(
+        _contact(read_settings(arguments.config, with_credentials=False), arguments.address, Output(arguments.json))
+    )
 
 
 async def _contact(settings: "Settings", address: str, output: Output) -> int:

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one of the four; answers FAILED when something asked for could not be done."""
     from worker.wiring import read_settings
 
-    settings, output = read_settings(arguments.config), Output(arguments.json)
+    settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
     if arguments.word in {"replay", "drop"} and not (arguments.ids or arguments.all or _filters(arguments)):
         raise CommandError(
             "Nothing says which dead letters are meant.", "Name ids, give a filter, or --all.", Exit.USAGE

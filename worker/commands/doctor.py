@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -111,7 +112,8 @@ async def _store(settings: "Settings") -> list[Finding]:
                 )
             ]
             findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
-            return [*findings, *await _clock(store), *await _switched_off(settings, store), *await _contents(store)]
+            findings += [*await _clock(store), *await _processes(settings, store)]
+            return [*findings, *await _switched_off(settings, store), *await _contents(store)]
     except (StoreRefused, StoreTroubleError, BadStoreUrl, EmbeddedStoreError) as error:
         return [Finding(Mark.FAILED, "store", str(error))]
 
@@ -130,6 +132,17 @@ async def _clock(store: "Store") -> list[Finding]:
             )
         ]
     return [Finding(Mark.FINE, "clock", f"the store's is {seconds}")]
+
+
+async def _processes(settings: "Settings", store: "Store") -> list[Finding]:
+    from worker.commands.running import other_settings
+
+    living = await store.processes.living()
+    words = ", ".join(counted(count, role) for role, count in sorted(Counter(one.role for one in living).items()))
+    other = await other_settings(settings, store)
+    if other is not None:
+        return [Finding(Mark.WARNING, "processes", other)]
+    return [Finding(Mark.FINE, "processes", f"{words}, with these settings" if living else "none is running")]
 
 
 async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:

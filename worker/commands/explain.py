@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from policies.reasons import sentence
 from worker.commands.exits import CommandError, Exit
 from worker.commands.output import Output, add_json
 from worker.commands.reading import open_lines
+from worker.commands.running import other_settings
 from worker.commands.send import Lines
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain each message; answers FAILED when a line was bad."""
     from worker.wiring import read_settings
 
-    settings, output = read_settings(arguments.config), Output(arguments.json)
+    settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
     if arguments.message.lstrip().startswith("{"):
         return asyncio.run(_explain(settings, [os.fsencode(arguments.message)], output))
     with open_lines(arguments.message) as (lines, _):
@@ -50,6 +52,8 @@ async def _explain(settings: "Settings", text: Iterable[bytes], output: Output) 
     rules = load_rules(settings)
     lines = Lines(text)
     async with open_store(settings) as store:
+        if (other := await other_settings(settings, store)) is not None:
+            sys.stderr.write(f"note: {other}; this explains by the file\n")
         for position, message in enumerate(lines.messages()):
             try:
                 await _check(message, store)

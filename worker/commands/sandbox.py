@@ -52,7 +52,9 @@ def run_say(arguments: argparse.Namespace) -> int:
     """Write as a person and print what the gateway answered. Raises CommandError when the settings lack the sender."""
     from worker.wiring import read_settings
 
-    addresses = {name: sender.address for name, sender in read_settings(arguments.config).senders.items()}
+    addresses = {
+        name: sender.address for name, sender in read_settings(arguments.config, with_credentials=False).senders.items()
+    }
     to = addresses.get(arguments.to, arguments.to)
     if to not in addresses.values():
         remedy = f"Give one of: {', '.join(addresses)}." if addresses else "Name one in [senders]."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from worker.commands.exits import CommandError, Exit
+from worker.commands.exits import CommandError, Exit, no_account
 from worker.commands.journals import add_journal, open_journal, write_accepted
 from worker.commands.output import Output, add_json, progress
 from worker.commands.reading import decode, open_lines, refuse_repeated_keys
@@ -36,7 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Send the file; answers FAILED when any line was bad."""
     from worker.wiring import read_settings
 
-    settings = read_settings(arguments.config)
+    settings = read_settings(arguments.config, with_credentials=False)
+    if not settings.accounts:
+        # Otherwise a folder without settings gets a private store, and "queued" would mean that no worker sees it.
+        raise no_account()
     with open_lines(arguments.file) as (lines, total), open_journal(arguments.journal) as journal:
         reading = Lines(lines, keep=journal.is_on)
         return asyncio.run(_send(settings, reading, total, Output(arguments.json), journal))

@@ -66,6 +66,13 @@ def _prepare(config: str | None, role: str) -> "Settings":
     return settings
 
 
+def _log_embedded(folder: Path) -> None:
+    """Log where the embedded store is: a worker that was meant to share a store must not pass unseen."""
+    from worker.logs import get_log
+
+    get_log().warning("embedded_store", folder=str(folder.resolve()), remedy="set store.url to share a store")
+
+
 def run_worker(arguments: argparse.Namespace) -> int:
     """Run a worker until a signal."""
     _stop_is_easy()
@@ -74,7 +81,7 @@ def run_worker(arguments: argparse.Namespace) -> int:
 
     settings = _prepare(arguments.config, "worker")
     _check_journal(arguments.journal, _A_FILE)
-    with store_settings(settings) as complete:
+    with store_settings(settings, announce=_log_embedded) as complete:
         service = WorkerService(complete, arguments.journal)
         return _until_signal(service, settings.dispatch.grace_seconds, with_stdin=arguments.end_with_stdin)
 
@@ -87,7 +94,7 @@ def run_gateway(arguments: argparse.Namespace) -> int:
 
     settings = _prepare(arguments.config, "gateway")
     _check_journal(arguments.journal, _A_FILE)
-    with store_settings(settings) as complete:
+    with store_settings(settings, announce=_log_embedded) as complete:
         service = GatewayService(complete, arguments.journal)
         return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
 
@@ -102,7 +109,7 @@ def run_up(arguments: argparse.Namespace) -> int:
     settings = _prepare(arguments.config, "up")
     if arguments.journal is not None:
         _check_journal(_journal_of("gateway", arguments.journal), _A_FOLDER)
-    with store_settings(settings):
+    with store_settings(settings, announce=_log_embedded):
         service = UpService(settings, arguments.config, arguments.workers, arguments.journal)
         return _until_signal(service, service.grace, with_stdin=arguments.end_with_stdin)
 

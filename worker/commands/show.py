@@ -106,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Show one message; answers FAILED when there is none."""
     from worker.wiring import read_settings
 
-    return asyncio.run(_show(read_settings(arguments.config), arguments.message_id, Output(arguments.json)))
+    return asyncio.run(
+        _show(read_settings(arguments.config, with_credentials=False), arguments.message_id, Output(arguments.json))
+    )
 
 
 async def _show(settings: "Settings", message_id: str, output: Output) -> int:

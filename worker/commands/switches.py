@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(config: str | None, word: str, name: str | None, output: Output) -> int:
     from worker.wiring import open_store, read_settings
 
-    settings = read_settings(config)
+    settings = read_settings(config, with_credentials=False)
     switches = {"tags": tags, "templates": templates, "resume": pauses}[word](settings)
     async with open_store(settings) as store:
         if name is None:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(
             "That is no MessageSid.", "It is SM or MM and 32 hex digits, as the Console shows it.", Exit.USAGE
         )
-    return asyncio.run(_run(read_settings(arguments.config), arguments, Output(arguments.json)))
+    return asyncio.run(_run(read_settings(arguments.config, with_credentials=False), arguments, Output(arguments.json)))
 
 
 async def _run(settings: "Settings", arguments: argparse.Namespace, output: Output) -> int:

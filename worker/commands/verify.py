@@ -86,7 +86,7 @@ def verdict(report: "Report") -> Exit:
 def _asking_store(config: str | None) -> "Found":
     from worker.wiring import read_settings
 
-    settings = read_settings(config)
+    settings = read_settings(config, with_credentials=False)
     return lambda ids: asyncio.run(_standings(settings, ids))
 
 

@@ -20,6 +20,7 @@ from worker.stores.encoding import flat
 from worker.stores.ledger import LedgerStore, Tuning, Worker
 from worker.stores.names import NameStore
 from worker.stores.people import PeopleStore
+from worker.stores.processes import ProcessStore
 from worker.stores.records import RecordStore
 from worker.stores.statuses import StatusStore
 from worker.stores.switches import Switches
@@ -76,6 +77,7 @@ class Store:
         self.records = RecordStore(calls)
         self.switches = Switches(calls)
         self.names = NameStore(calls)
+        self.processes = ProcessStore(calls, worker.name)
         self.warnings: tuple[str, ...] = ()
 
     @classmethod

@@ -110,7 +110,7 @@ async def _play(stage: "Stage", script: "Script", output: Output) -> "tuple[dict
     from worker.wiring import connect_store, store_settings
 
     screen = Console(stderr=True, quiet=True) if output.as_json else console()
-    with store_settings(load_settings(stage.config, stage.environ), stage.environ) as settings:
+    with store_settings(load_settings(stage.config, stage.environ), stage.environ, lambda _folder: None) as settings:
         store = await connect_store(settings, "demo")
         try:
             async with Producer(settings.store.url or "", settings.store.partition) as producer:

@@ -1,0 +1,6 @@
+-- Notes that a process is alive and with which settings. ARGV: process id, how long (ms) it counts as alive, JSON object.
+local now = clock()
+redis.call('SET', K.process(ARGV[1]), ARGV[3], 'PX', ARGV[2])
+redis.call('ZADD', K.processes, int(now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', K.processes, '-inf', int(now - ARGV[2]))
+return 1
