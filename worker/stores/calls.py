@@ -24,7 +24,8 @@ _UNANSWERED: Final = 256
 """Calls whose request ids are remembered; what else raised is asked under a new one, as by another process."""
 _FOLDER: Final = resources.files("worker.stores") / "lua"
 _COMMON: Final = "".join(
-    (_FOLDER / f"_{part}.lua").read_text("utf-8") for part in ("1_rows", "2_facts", "3_effects", "4_kept", "5_proof")
+    (_FOLDER / f"_{part}.lua").read_text("utf-8")
+    for part in ("1_rows", "2_facts", "3_consent", "3_effects", "4_kept", "5_proof")
 )
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
