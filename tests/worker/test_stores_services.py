@@ -7,7 +7,10 @@ from typing import Final
 
 import pytest
 
+from policies.consent import Standing, permission
 from sendwindow.instants import from_ms
+from sendwindow.vocabulary import Purpose
+from tests.worker.shipped import rules
 from tests.worker.stores_world import ACCOUNT, ANNA, REFUSED, SENDER, Place, World, opened
 from worker.values.admissions import Stale
 from worker.values.effects import OptOut
@@ -122,14 +125,20 @@ async def test_a_start_at_one_sender_leaves_what_was_withdrawn_at_another(store:
 
 
 async def test_a_grant_at_one_sender_is_held_against_the_services_stop(store: Place) -> None:
-    """A grant dated after it is refused unless it is meant, and then undoes it."""
+    """A grant dated after it is refused unless it is meant. Then it undoes the stop where it was given, only there."""
     async with in_a_service(store) as world:
         await refused_by_twilio(world)
         await world.later(seconds=5)
         grant = ConsentEntry(True, ACCOUNT, None, "other", "test")
         assert await world.store.people.record_consent(ANNA, grant) == "opted_out"
         assert await world.store.people.record_consent(ANNA, grant, after_stop=True) == "recorded"
-        assert await stopped_at(world) == []
+        standings = []
+        for sender in SENDERS:
+            person = (await world.store.people.facts(ANNA, sender, ACCOUNT, None)).person
+            standings.append(
+                permission(person, Purpose.UTILITY, sender, rules().policy, await world.store.now()).standing
+            )
+        assert standings == [Standing.OPTED_OUT, Standing.GRANTED, Standing.NONE]
 
 
 async def test_a_sender_that_changes_its_service_makes_decisions_stale(store: Place) -> None:

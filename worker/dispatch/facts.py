@@ -1,6 +1,7 @@
 """Joins what the store says with what is configured, so that a decision sees one value. Pure; decides nothing."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from policies.facts import Approval, Draft, Facts, Freeform, SenderFact, TemplateFact, TemplateWish
 from sendwindow.addresses import AddressError, parse_address
@@ -8,6 +9,8 @@ from sendwindow.contract import SendMessage
 from sendwindow.contract import Template as Wish
 from worker.settings import Settings, Template, TemplateLanguage
 from worker.values.facts import StoredFacts, StoredState
+
+_NOT_IN_SIGHT: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def read_draft(message: SendMessage, expires_at: datetime) -> Draft:
@@ -45,8 +48,8 @@ def join_facts(message: SendMessage, stored: StoredFacts, settings: Settings) ->
             account=sender.account,
             channel=sender.channel,
             address=sender.address,
-            paused_until=stored.sender.paused_until,
-            account_paused_until=stored.account.paused_until,
+            paused_until=_paused_until(stored.sender),
+            account_paused_until=_paused_until(stored.account),
             revision=stored.sender.revision,
             account_revision=stored.account.revision,
         ),
@@ -61,6 +64,11 @@ def content_sid_of(wished: str, language: str | None, settings: Settings) -> str
     template = _find(wished, settings)
     configured = _in_language(template, wished, language) if template else None
     return configured.sid if configured else None
+
+
+def _paused_until(stored: StoredState) -> datetime | None:
+    """Say until when a sender or account may not send: without end in a state that only a newer version knows."""
+    return stored.paused_until if stored.state is None else _NOT_IN_SIGHT
 
 
 def _template(wish: Wish | None, stored: StoredFacts, settings: Settings) -> TemplateFact | None:

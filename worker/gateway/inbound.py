@@ -7,8 +7,10 @@ from typing import Final
 
 from aiohttp import web
 
+from policies.consent import is_stopped
 from policies.keywords import Keyword, effect
 from sendwindow.addresses import AddressError, parse_address
+from worker.clock import wall_now
 from worker.gateway.barrier import LONGEST_SECONDS, wait_for_permits
 from worker.gateway.group import Group
 from worker.gateway.inbound_form import InboundForm, read_inbound
@@ -96,9 +98,7 @@ class InboundEndpoint:
 
     async def _is_opted_out(self, address: str, account: str, sender: str) -> bool:
         facts = await self._parts.store.people.facts(address, sender, account, None)
-        return any(
-            not one.granted and one.purpose is None and one.sender in {None, sender} for one in facts.person.consents
-        )
+        return is_stopped(facts.person, sender, wall_now())
 
     async def _hold(self, form: InboundForm, applied: InboundApplied) -> None:
         parts = self._parts

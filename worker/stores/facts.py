@@ -1,16 +1,28 @@
-"""Reads the scripts' arrays of facts into values. Pure."""
+"""Reads the scripts' arrays of facts into values. Pure.
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+Law: what this version cannot read, because a newer one wrote it, permits nothing for the message concerned. It never
+raises: facts come in batches, and the other messages have nothing to do with it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
 from policies.facts import ConsentFact, PersonFact, TagFact, TagState
 from sendwindow.instants import from_ms
-from sendwindow.vocabulary import Purpose
+from sendwindow.vocabulary import OnUnknown, Purpose
 from worker.values.facts import StoredFacts, StoredState
 
 Field = bytes | int
 ANY = "*"
 """Stands for every sender of an account, and for every purpose, in the names of consent fields."""
+
+_PURPOSES: Final[Mapping[str, Purpose | None]] = {ANY: None} | {purpose.value: purpose for purpose in Purpose}
+_GRANT: Final = "1:"
+_FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_MOST_DIGITS: Final = 20
+_UNREADABLE: Final = -1
+"""No revision: an admission that rests on it is always stale."""
 
 
 def parse_facts(reply: Sequence[object]) -> StoredFacts:
@@ -38,61 +50,124 @@ def _fields(value: object) -> Sequence[Field]:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _number(value: object) -> int | None:
+    """Read whole milliseconds or a count; None when it is neither."""
+    text = _text(value)
+    is_number = len(text) < _MOST_DIGITS and text.isascii() and text.removeprefix("-").isdigit()
+    return int(text) if is_number else None
+
+
+def _revision(value: Field) -> int:
+    number = _number(value)
+    return _UNREADABLE if number is None else number
 
 
 def _known(text: str) -> datetime | None:
-    return from_ms(int(text)) if text else None
-
-
-def _instant(value: Field) -> datetime | None:
-    return from_ms(int(value)) if value not in (b"", 0) else None
+    number = _number(text)
+    return None if number is None else from_ms(number)
 
 
 def read_state(fields: Sequence[Field]) -> StoredState:
     """Read what `stored` in `lua/` answers of one sender, account, template or tag."""
     revision, state, until, reason = fields
+    ends = _number(until)
     return StoredState(
-        revision=int(revision),
+        revision=_revision(revision),
         state=_text(state) or None,
-        paused_until=_instant(until),
+        paused_until=from_ms(ends) if ends else None,
         reason=_text(reason) or None,
     )
 
 
+def read_rule(word: bytes) -> OnUnknown:
+    """Read a row's rule for an unknown outcome. By one that only a newer version knows, a person decides."""
+    try:
+        return OnUnknown(word.decode() or OnUnknown.HOLD)
+    except ValueError:
+        return OnUnknown.HOLD
+
+
 def _tag(fields: Sequence[Field]) -> TagFact:
     revision, state, in_flight = fields
-    return TagFact(
-        state=TagState(_text(state) or TagState.UNPROVEN), in_flight=in_flight == b"1", revision=int(revision)
-    )
+    return TagFact(state=_tag_state(_text(state)), in_flight=in_flight == b"1", revision=_revision(revision))
+
+
+def _tag_state(text: str) -> TagState:
+    """Read what is known of a Page's tag. In a state that only a newer version knows, nothing relies on it."""
+    try:
+        return TagState(text or TagState.UNPROVEN)
+    except ValueError:
+        return TagState.DEAD
 
 
 def _person(fields: Sequence[Field]) -> PersonFact:
     revision, last_inbound, closed, suppressed, sent, *consents = fields
+    closed_at, suppressed_until = _until(closed), _until(suppressed)
+    facts = [fact for name, value in zip(consents[::2], consents[1::2], strict=True) for fact in _consents(name, value)]
     return PersonFact(
-        last_inbound_at=_instant(last_inbound),
-        closed_at=_instant(closed),
-        consents=tuple(_consents(consents)),
-        suppressed_until=_instant(suppressed),
-        sent_last_day=int(sent),
-        revision=int(revision),
+        last_inbound_at=_known(_text(last_inbound)),
+        closed_at=closed_at,
+        consents=tuple(fact for fact in facts if fact is not None),
+        suppressed_until=suppressed_until,
+        sent_last_day=_number(sent) or 0,
+        revision=_revision(revision),
+        is_readable=None not in facts,
     )
 
 
-def _consents(fields: Sequence[Field]) -> Iterator[ConsentFact]:
-    """`c:<account>|<purpose>|<sender>` = `<1 or 0>:<at>:<expires or nothing>`; `o:<account>|<sender>` = `<at>`."""
-    for name, value in zip(fields[::2], fields[1::2], strict=True):
-        kind, _, scope = _text(name).partition(":")
-        if kind == "o":
-            sender = scope.split("|")[1]
-            yield ConsentFact(granted=False, at=from_ms(int(value)), sender=None if sender == ANY else sender)
-            continue
-        _, purpose, sender = scope.split("|")
-        granted, at, expires = _text(value).split(":")
+def _until(value: Field) -> datetime | None:
+    """Read an instant up to which something is forbidden. One that this version cannot read never comes."""
+    if value in (b"", 0):
+        return None
+    number = _number(value)
+    return _FOREVER if number is None else from_ms(number)
+
+
+def _consents(name: Field, value: Field) -> Iterator[ConsentFact | None]:
+    """Read one field of the consent projection, as the head of `lua/_3_consent.lua` describes it.
+
+    None stands for what may be a withdrawal that this version cannot read. A grant that it cannot read grants nothing.
+    """
+    kind, _, scope = _text(name).partition(":")
+    places, text = scope.split("|")[1:], _text(value)
+    if kind == "c" and len(places) == 2:
+        for part in text.split(","):
+            yield from _part(part, *places)
+    elif kind == "d" and len(places) == 2:
+        yield _withdrawal(text, *places)
+    elif kind == "o" and len(places) == 1:
+        yield _withdrawal(text, ANY, places[0])
+    elif kind != "c" or not all(part.startswith(_GRANT) for part in text.split(",")):
+        yield None
+
+
+def _part(text: str, purpose: str, sender: str) -> Iterator[ConsentFact | None]:
+    """Read `1:<at>:<expires or nothing>`, a grant, or an older version's `0:<at>:`, a withdrawal."""
+    if not text.startswith(_GRANT):
+        yield _withdrawal(text[2:-1], purpose, sender) if text.startswith("0:") else None
+        return
+    at, colon, ends = text.removeprefix(_GRANT).partition(":")
+    granted_at, ends_at = _number(at), _number(ends)
+    if granted_at is not None and colon and (ends_at is not None or not ends) and purpose in _PURPOSES:
         yield ConsentFact(
-            granted=granted == "1",
-            at=from_ms(int(at)),
-            purpose=None if purpose == ANY else Purpose(purpose),
+            granted=True,
+            at=from_ms(granted_at),
+            purpose=_PURPOSES[purpose],
             sender=None if sender == ANY else sender,
-            expires_at=from_ms(int(expires)) if expires else None,
+            expires_at=None if ends_at is None else from_ms(ends_at),
         )
+
+
+def _withdrawal(at: str, purpose: str, sender: str) -> ConsentFact | None:
+    withdrawn_at = _number(at)
+    if withdrawn_at is None or purpose not in _PURPOSES:
+        return None
+    return ConsentFact(
+        granted=False,
+        at=from_ms(withdrawn_at),
+        purpose=_PURPOSES[purpose],
+        sender=None if sender == ANY else sender,
+    )

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from sendwindow.instants import from_ms
 from sendwindow.scripts import Argument
-from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from sendwindow.vocabulary import Reason, Stage
 from worker import clock
 from worker.stores.adopt import Adoption
 from worker.stores.calls import Calls, new_request, worker_script
 from worker.stores.digests import Digests
 from worker.stores.encoding import admit_arguments, flat, settle_arguments
-from worker.stores.facts import parse_facts
+from worker.stores.facts import parse_facts, read_rule
 from worker.stores.waking import Waker
 from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
 from worker.values.adoptions import Adopted
@@ -157,7 +157,7 @@ def _claimed(fields: Sequence[Any]) -> Claimed:
         payload=payload,
         attempts=int(n),
         expires_at=from_ms(float(expires)),
-        on_unknown=OnUnknown(on_unknown.decode() or OnUnknown.HOLD),
+        on_unknown=read_rule(on_unknown),
         redecided=redecided == b"1",
         crashes=int(crashes),
         cancel_asked=cancel == b"1",

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
-from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from sendwindow.vocabulary import Reason, Stage
 from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
+from worker.stores.facts import read_rule
 from worker.values.statuses import MissingStatus
 from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
@@ -81,7 +82,7 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         attempt=int(n),
         intent_at=from_ms(int(intent)),
         now=now,
-        on_unknown=OnUnknown(on_unknown.decode()),
+        on_unknown=read_rule(on_unknown),
         expires_at=from_ms(int(expires)),
         payload=payload,
         looks=int(looks),

@@ -5,26 +5,56 @@
 local function stored(key, now)
   local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a', 'at')
   local ends = tonumber(got[3] or '0')
-  if ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
+  -- An end that this version cannot read has not come.
+  if not ends then got[3] = int(now + HOUR) elseif ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
   return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6], at = got[7] }
 end
 
+-- The parts of the name of a field that dates a withdrawal of everything: account, scope, and the service that the sender was met in or nil.
+local function withdrawal_of(name)
+  local account, scope = string.match(name, '^o:([^|]*)|(.*)$')
+  local sender, met_in = string.match(scope or '', '^(.-)|(.*)$')
+  return account, sender or scope, met_in
+end
+
+-- Whether a later START undid it. `fields`: the person's, by name. `service`: the messaging service that the scope is in now, or false.
+-- A START to one sender of a service counts for those that were in it then, which opt_in notes, and for those that are in it now.
+local function is_undone(name, fields, service)
+  local account, scope, met_in = withdrawal_of(name)
+  local withdrawn = tonumber(fields[name] or '')
+  for _, place in ipairs({ scope, met_in and scope .. '|' .. met_in or scope, met_in == service and met_in or scope }) do
+    local started = tonumber(fields['s:' .. account .. '|' .. place] or '')
+    if withdrawn and started and started > withdrawn then return true end
+  end
+  return false
+end
+
+local function by_name(key)
+  local listed, fields = redis.call('HGETALL', key), {}
+  for at = 1, #listed, 2 do fields[listed[at]] = listed[at + 1] end
+  return fields
+end
+
 -- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
--- A stop in the sender's messaging service (false: it is in none) is told as the sender's own.
+-- A stop in the sender's messaging service (false: it is in none) is told as the sender's own, a stop that a START undid not at all.
+-- A kind of consent that only a newer version knows is told as it stands: the reader permits nothing then.
 local function person_of(digest, sender, service, account, now)
   local mine = { '0', '', '', '', 0 }
   if digest == '' then return mine end
-  local fields = redis.call('HGETALL', K.person(digest))
-  local consent, stop = 'c:' .. account .. '|', 'o:' .. account .. '|'
-  local in_service = service and stop .. service
-  for at = 1, #fields, 2 do
-    local name, value = fields[at], fields[at + 1]
-    if name == 'r' then mine[1] = value
-    elseif name == 'w:' .. sender then mine[2] = value
-    elseif name == 'wc:' .. sender then mine[3] = value
-    elseif name == 'x' then mine[4] = value
-    elseif string.sub(name, 1, #consent) == consent or string.sub(name, 1, #stop) == stop then
-      mine[#mine + 1] = name == in_service and stop .. sender or name
+  local fields = by_name(K.person(digest))
+  mine[1], mine[2], mine[3] = fields.r or '0', fields['w:' .. sender] or '', fields['wc:' .. sender] or ''
+  mine[4] = fields.x or ''
+  for name, value in pairs(fields) do
+    local kind, of, scope = string.match(name, '^(%a+):([^|]*)|(.*)$')
+    if of == account and kind == 'o' then
+      local _, place = withdrawal_of(name)
+      local is_near = place == '*' or place == sender or place == service
+      if is_near and not is_undone(name, fields, service) then
+        mine[#mine + 1] = place == '*' and name or 'o:' .. account .. '|' .. sender
+        mine[#mine + 1] = value
+      end
+    elseif of == account and kind ~= 's' then
+      mine[#mine + 1] = name
       mine[#mine + 1] = value
     end
   end
@@ -34,7 +64,7 @@ end
 
 local function tag_of(sender, id, now)
   local got = redis.call('HMGET', K.tag_state(sender), 'r', 'state', 'message', 'until')
-  local flying = got[3] and got[3] ~= id and (tonumber(got[4] or '0') > now)
+  local flying = got[3] and got[3] ~= id and (tonumber(got[4] or '0') or math.huge) > now
   return { got[1] or '0', got[2] or '', flying and '1' or '' }
 end
 

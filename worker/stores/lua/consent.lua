@@ -1,4 +1,4 @@
--- Appends to a person's consent ledger and moves its projection. Safe to repeat: the line carries its request id.
+-- Appends to a person's consent ledger and unites its projection with the entry. Safe to repeat: the line carries its request id.
 -- ARGV: person, request id, at (ms or ''), granted ('1' or '0'), account, purpose ('*': all), sender ('*': every), expires (ms or ''), line (JSON object without `at` and `request`),
 -- after stop ('1': a grant may outrank an earlier withdrawal).
 -- Answers 'recorded'; or 'opted_out', and nothing is written.
@@ -7,6 +7,7 @@ local now = clock()
 local person, request = resolve(ARGV[1]), ARGV[2]
 local granted, account, purpose, sender, expires = ARGV[4] == '1', ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local said_at = tonumber(ARGV[3])
+-- Nobody speaks in the future: a date ahead of this clock is that of a clock that runs ahead, or of this one before it was set back.
 local at = said_at and math.floor(math.min(said_at, now)) or heard_now(person, account, granted, now)
 for _, line in ipairs(redis.call('LRANGE', K.consents(person), -RECENT, -1)) do
   local before = decoded(line)
@@ -15,49 +16,57 @@ end
 
 local key = K.person(person)
 
--- What a field of the person says on this account: kind ('o' or 'c'), purpose, sender, granted, at, expires (ms or nil).
-local function said(name, value)
-  local kind, of, rest = string.match(name, '^([oc]):([^|]*)|(.*)$')
-  if of ~= account then return nil end
-  if kind == 'o' then return kind, '*', rest == stop_scope(sender) and sender or rest, false, tonumber(value) end
-  local what, where = string.match(rest, '^(.-)|(.*)$')
-  local yes, when, ends = string.match(value, '^(%d):(%d+):(%d*)$')
-  return kind, what, where, yes == '1', tonumber(when), tonumber(ends)
+-- The latest grant of a `c:` field that has not lapsed; -1 when there is none.
+local function latest_valid(value)
+  local latest = -1
+  for _, grant in ipairs(read_grants(value)) do
+    if now < grant.ends then latest = math.max(latest, grant.at) end
+  end
+  return latest
+end
+
+-- The latest withdrawals that this grant would outrank: of everything, and of its purpose. Those that a START undid are past.
+local function outranked(fields)
+  local of_all, of_purpose = -1, -1
+  local service = stop_scope(sender)
+  for name, value in pairs(fields) do
+    local kind, of, what, where = string.match(name, '^([cd]):([^|]*)|(.-)|(.*)$')
+    local when = tonumber(kind == 'c' and string.match(',' .. value, ',0:(%d+):') or value) or -1
+    if kind and of == account and what == purpose and when < at and (sender == '*' or where == '*' or where == sender) then
+      of_purpose = math.max(of_purpose, when)
+    end
+    local owner, scope = withdrawal_of(name)
+    if owner == account and when < at and (sender == '*' or scope == '*' or scope == sender or scope == service) then
+      if not is_undone(name, fields, stop_scope(scope)) then of_all = math.max(of_all, when) end
+    end
+  end
+  return of_all, of_purpose
 end
 
 -- Whether this grant would bring back what a withdrawal in force forbids. One that an earlier grant undid is past.
 local function outranks_withdrawal()
-  local fields = redis.call('HGETALL', key)
-  local last, undone_to = { o = -1, c = -1 }, { o = -1, c = -1 }
-  for at_field = 1, #fields, 2 do
-    local kind, what, where, yes, when, ends = said(fields[at_field], fields[at_field + 1])
-    local touches = where and (where == '*' or sender == '*' or where == sender)
-    if touches and not yes and (kind == 'o' or what == purpose) and when < at then
-      last[kind] = math.max(last[kind], when)
-    elseif touches and yes and (where == '*' or where == sender) and (not ends or now < ends) then
-      if what == purpose or what == '*' then undone_to.o = math.max(undone_to.o, when) end
-      if what == purpose then undone_to.c = math.max(undone_to.c, when) end
-    end
+  local fields = by_name(key)
+  local of_all, of_purpose = outranked(fields)
+  local undone_by_any, undone_by_name = -1, -1
+  for _, where in ipairs({ '*', sender }) do
+    local scope = '|' .. where
+    local named = latest_valid(fields['c:' .. account .. '|' .. purpose .. scope])
+    undone_by_name = math.max(undone_by_name, named)
+    undone_by_any = math.max(undone_by_any, named, latest_valid(fields['c:' .. account .. '|*' .. scope]))
   end
-  return last.o >= 0 and undone_to.o <= last.o or last.c >= 0 and undone_to.c <= last.c
+  return of_all >= 0 and undone_by_any <= of_all or of_purpose >= 0 and undone_by_name <= of_purpose
 end
 
 if granted and ARGV[10] ~= '1' and outranks_withdrawal() then return 'opted_out' end
 local line = cjson.decode(ARGV[9])
 line.at, line.request = at, request
-
-if purpose == '*' and not granted then
-  -- A withdrawal that changes nothing is still a line of the ledger.
-  if not opt_out(person, account, sender, at, line) then ledger(person, line) end
-  return 'recorded'
-end
 ledger(person, line)
-if purpose == '*' then opt_in(person, account, { sender, stop_scope(sender) }, at) end
-local field = 'c:' .. account .. '|' .. purpose .. '|' .. sender
-local before = redis.call('HGET', key, field)
-local before_at = before and tonumber(string.match(before, '^%d:(%d+)')) or -1
-if before_at <= at then
-  redis.call('HSET', key, field, (granted and '1' or '0') .. ':' .. int(at) .. ':' .. expires)
-  bump(key)
+local scope = account .. '|' .. purpose .. '|' .. sender
+if granted then
+  unite(key, 'c:' .. scope, '1:' .. int(at) .. ':' .. expires)
+elseif purpose == '*' then
+  unite(key, 'o:' .. account .. '|' .. sender, int(at))
+else
+  unite(key, 'd:' .. scope, int(at))
 end
 return 'recorded'
