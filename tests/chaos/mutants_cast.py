@@ -42,7 +42,7 @@ class Kind:
     sender: str = "shop"
     wrote: Literal["never", "before", "today", "now"] = "never"
     then: tuple[str, ...] = ()
-    consents: Literal["yes", "no", "withdrawn", "lapsed"] = "yes"
+    consents: Literal["yes", "no", "withdrawn", "lapsed", "relapsed", "tied", "regranted"] = "yes"
     purpose: Purpose = Purpose.UTILITY
     says: Mapping[str, Any] = field(default_factory=lambda: BOTH)
     expires_in: timedelta | None = None
@@ -60,6 +60,10 @@ KINDS: Final = (
     Kind("reply", "accepted", wrote="now", consents="no", purpose=Purpose.REPLY, says=BODY),
     Kind("lapsed", "refused", consents="lapsed"),
     Kind("withdrawn", "refused", wrote="now", consents="withdrawn"),
+    Kind("relapsed", "refused", consents="relapsed"),
+    Kind("tied", "refused", consents="tied"),
+    Kind("regranted", "accepted", consents="regranted"),
+    Kind("offer-regranted", "refused", consents="regranted", purpose=Purpose.MARKETING, says=_template("offer")),
     Kind("stopped", "refused", wrote="now", then=("STOP",)),
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
     Kind("banned", "refused", says=_template("banned")),

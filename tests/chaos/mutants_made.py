@@ -12,9 +12,10 @@ from aiohttp import web
 
 import sendwindow.exchange
 import worker.stores.ledger
+import worker.stores.people
 import worker.stores.statuses
 import worker.stores.unknowns
-from policies.consent import Permission, permission
+from policies.consent import Permission, _undoes, permission
 from policies.decision import FreeformContent, Refuse, Seen, Send, Wait
 from policies.facts import Approval
 from policies.tag import tag_problem
@@ -39,6 +40,7 @@ Form = list[tuple[str, str]]
 
 ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
 CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
+CONSENT: Final = (worker.stores.people, "_CONSENT")
 STATUS, RESOLVE = (worker.stores.statuses, "_STATUS"), (worker.stores.unknowns, "_RESOLVE")
 
 # -- tools -------------------------------------------------------------------------------------------
@@ -117,6 +119,16 @@ def deaf_to_withdrawals(person: Any, *asked: Any) -> Permission:
 def never_ending(person: Any, *asked: Any) -> Permission:
     """Stands for `permission`, and takes no notice of when consent ends."""
     return permission(replace(person, consents=tuple(replace(one, expires_at=None) for one in person.consents)), *asked)
+
+
+def undoing_at_once(grant: Any, withdrawal: Any, purpose: Any, counted: Any) -> bool:
+    """Stands for `_undoes`, and lets a grant win a tie."""
+    return _undoes(replace(grant, at=grant.at + timedelta(milliseconds=1)), withdrawal, purpose, counted)
+
+
+def reviving_marketing(grant: Any, withdrawal: Any, purpose: Any, _counted: Any) -> bool:
+    """Stands for `_undoes`, and takes a grant of everything for one of marketing."""
+    return _undoes(grant, withdrawal, purpose, {None})
 
 
 def unproven_goes(tag: Any, policy: Any) -> Any:

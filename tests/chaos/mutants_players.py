@@ -44,17 +44,33 @@ class Players:
 
     async def consent(self, name: str, kind: Kind) -> None:
         """Record consent to everything, marketing included, and what became of it."""
-        ends = datetime.now(UTC) + timedelta(hours=1) if kind.consents == "lapsed" else None
-        for purpose in (None, "marketing"):
-            await self._say(name, kind.sender, ConsentEntry(True, "main", purpose, None, "mutants", expires_at=ends))
-        if kind.consents == "withdrawn":
-            await self._say(name, kind.sender, ConsentEntry(False, "main", None, None, "mutants"))
+        now = datetime.now(UTC)
+        soon = now + timedelta(hours=1)
+        ends = soon if kind.consents == "lapsed" else None
+        said = [self._entry(True, purpose, expires_at=ends) for purpose in (None, "marketing")]
+        match kind.consents:
+            case "withdrawn":
+                said += [self._entry(False)]
+            case "relapsed":
+                said += [self._entry(False, "utility"), self._entry(True, "utility", expires_at=soon)]
+            case "tied":
+                said = [self._entry(False, at=now - timedelta(hours=1)), self._entry(True, at=now - timedelta(hours=1))]
+            case "regranted":
+                said += [self._entry(False), self._entry(True)]
+            case _:
+                pass
+        for entry in said:
+            await self._say(name, kind.sender, entry)
+
+    def _entry(self, granted: bool, purpose: str | None = None, **more: Any) -> ConsentEntry:
+        return ConsentEntry(granted, "main", purpose, None, "mutants", **more)
 
     async def _say(self, name: str, sender: str, entry: ConsentEntry) -> None:
         people, asked_at = self._rig.store.people, self._rig.journal.now()
         address = self._address(name, sender)
-        await people.record_consent(address, entry)
-        write_consent(self._rig.journal, entry, people.digest(address), asked_at)
+        after_stop = entry.granted
+        assert await people.record_consent(address, entry, after_stop=after_stop) == "recorded"
+        write_consent(self._rig.journal, entry, people.digest(address), asked_at, after_stop=after_stop)
 
     async def write(self, name: str, *words: str, sender: str = "shop", sid: str | None = None) -> None:
         """Let a person write; comes back when the gateway answered."""

@@ -6,6 +6,7 @@ import policies.decide
 from policies.consent import Permission, Standing
 from tests.chaos.mutants_made import (
     ADMIT,
+    CONSENT,
     ENQUEUE,
     Make,
     always_open,
@@ -19,8 +20,10 @@ from tests.chaos.mutants_made import (
     never_ending,
     post_refused,
     returns,
+    reviving_marketing,
     sets,
     text_instead,
+    undoing_at_once,
     unproven_goes,
     with_more,
     with_other,
@@ -63,6 +66,26 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "what a person withdrew counts on",
         "consent_withdrawn",
         sets("policies.limits.permission", deaf_to_withdrawals),
+    ),
+    (
+        "withdrawal_forgotten",
+        "a grant takes the place of a withdrawal, also when it has lapsed",
+        "consent_withdrawn",
+        lua(
+            "  unite(key, 'c:' .. scope,", "  redis.call('HDEL', key, 'd:' .. scope) unite(key, 'c:' .. scope,", CONSENT
+        ),
+    ),
+    (
+        "tie_granted",
+        "at the same instant a grant outranks a withdrawal",
+        "consent_withdrawn",
+        sets("policies.consent._undoes", undoing_at_once),
+    ),
+    (
+        "marketing_revived",
+        "a grant of everything brings marketing back",
+        "consent_withdrawn",
+        sets("policies.consent._undoes", reviving_marketing),
     ),
     (
         "stop_not_held",

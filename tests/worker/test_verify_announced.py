@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from policies.consent import Standing, permission
+from policies.facts import ConsentFact, PersonFact
+from sendwindow.instants import from_ms
+from sendwindow.vocabulary import Purpose
 from tests.conftest import StoreUnderTest
+from tests.worker import shipped
 from tests.worker.commands_world import command_line
 from tests.worker.stores_world import ANNA
 from tests.worker.test_verify_promises import Run, rules
+from worker.verify.announced import _problem
 from worker.verify.report import to_json
 
 DAY = 86_400_000
@@ -17,6 +25,7 @@ GRANTED = {"granted": True, "purpose": None}
 UTILITY = {"granted": True, "purpose": "utility"}
 REVOKED = {"granted": False, "purpose": None}
 NO_UTILITY = {"granted": False, "purpose": "utility"}
+MARKETING = {"granted": True, "purpose": "marketing"}
 START = {"opted": "start"}
 
 
@@ -73,6 +82,14 @@ def sent(run: Run, purpose: str = "utility", *, form: str = "template", **more: 
         ([GRANTED, NO_UTILITY, START], "utility", "consent_withdrawn"),
         ([START], "utility", "no_consent"),
         ([GRANTED | {"at": 2_000_000}, REVOKED], "utility", None),
+        ([MARKETING, REVOKED, GRANTED], "marketing", "consent_withdrawn"),
+        ([MARKETING, REVOKED, GRANTED, MARKETING], "marketing", None),
+        ([MARKETING, REVOKED, START], "marketing", None),
+        ([GRANTED, NO_UTILITY, UTILITY | {"expires": DAY}], "utility", None),
+        ([GRANTED, NO_UTILITY, UTILITY | {"expires": DAY - 5_001}], "utility", "consent_withdrawn"),
+        ([GRANTED, REVOKED, GRANTED | {"expires": DAY - 5_001}], "utility", "consent_withdrawn"),
+        ([NO_UTILITY | {"at": 2_000_000}, UTILITY | {"at": 2_000_000}], "utility", "consent_withdrawn"),
+        ([UTILITY | {"at": 2_000_000}, REVOKED | {"at": 2_000_000}], "utility", "consent_withdrawn"),
     ],
 )
 def test_every_post_has_the_consent_of_its_person(
@@ -123,6 +140,68 @@ def test_a_grant_recorded_as_after_the_stop_ends_it(run: Run, after_stop: bool) 
     said(run, GRANTED | {"after_stop": after_stop})
     sent(run, violation="opted_out")
     assert rules(run.judge(), "P1") == (set() if after_stop else {"after_stop"})
+
+
+@pytest.mark.parametrize(
+    ("purpose", "grant"),
+    [("utility", GRANTED | {"expires": DAY - 5_001}), ("marketing", GRANTED), ("utility", MARKETING)],
+    ids=["lapsed", "of everything, for marketing", "of another purpose"],
+)
+def test_a_grant_after_the_stop_ends_it_only_for_what_it_covers(run: Run, purpose: str, grant: dict[str, Any]) -> None:
+    """And only as long as it lasts."""
+    said(run, UTILITY, MARKETING)
+    run.stop()
+    said(run, grant | {"after_stop": True})
+    sent(run, purpose, violation="opted_out")
+    assert rules(run.judge(), "P1") >= {"after_stop"}
+
+
+WORDS = st.lists(
+    st.builds(
+        lambda granted, at, purpose, sender, ends: {
+            "e": "consent",
+            "t": 0.0,
+            "granted": granted,
+            "at": at * DAY,
+            "purpose": purpose,
+            "sender": sender,
+            "expires": None if ends is None or not granted else ends * DAY,
+        },
+        st.booleans(),
+        st.integers(1, 5),
+        st.sampled_from([None, "utility", "marketing"]),
+        st.sampled_from([None, "shop", "other"]),
+        st.none() | st.integers(1, 8),
+    ),
+    max_size=8,
+)
+
+
+@given(WORDS, st.sampled_from(["utility", "marketing", "authentication"]), st.integers(0, 9))
+def test_verify_and_the_service_know_the_same_rules(words: list[dict[str, Any]], purpose: str, days: int) -> None:
+    """Two codes that share nothing, over the same ledger. Whole days apart, so that the grace does not matter."""
+    at = days * DAY + DAY // 2
+    known = sorted(words, key=lambda line: (line["at"], not line["granted"]))
+    near = [line for line in known if line["sender"] in {None, "shop"}]
+    found = _problem(near, purpose, {"form": "template", "at": at})
+    facts = tuple(
+        ConsentFact(
+            line["granted"],
+            from_ms(line["at"]),
+            Purpose(line["purpose"]) if line["purpose"] else None,
+            line["sender"],
+            None if line["expires"] is None else from_ms(line["expires"]),
+        )
+        for line in words
+    )
+    policy = shipped.rules().policy
+    standing = permission(PersonFact(consents=facts), Purpose(purpose), "shop", policy, from_ms(at)).standing
+    assert {
+        None: Standing.GRANTED,
+        "consent_withdrawn": Standing.OPTED_OUT,
+        "consent_expired": Standing.EXPIRED,
+        "no_consent": Standing.NONE,
+    }[found] is standing
 
 
 # -- purpose and time --------------------------------------------------------------------------------

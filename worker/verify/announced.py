@@ -68,11 +68,14 @@ def _too_early(case: Case, post: Line, said: Line) -> Iterator[Breach]:
 
 
 def asked_again(book: Book, post: Line, since: float) -> bool:
-    """Tell whether the person asked for messages again after a STOP, as a grant recorded with that remark says."""
+    """Tell whether the person asked for such messages again after a STOP, as a grant recorded with that remark says."""
     history = book.histories.get(post.get("id") or "")
     said = next((line for line in history.of("accepted") if line.get("person")), {}) if history else {}
     return any(
-        line.get("after_stop") and since < line["t"] < post["t"] and line.get("purpose") in {None, said["purpose"]}
+        line.get("after_stop")
+        and since < line["t"] < post["t"]
+        and _covers(line, said["purpose"])
+        and not _has_lapsed(line, post)
         for line in book.consents
         if said and (line.get("account"), line.get("person")) == (said.get("account"), said["person"])
     )
@@ -87,8 +90,22 @@ def _consents(book: Book) -> dict[tuple[object, object], list[Line]]:
     for line in book.consents:
         found[line.get("account"), line.get("person")].append(line)
     for lines in found.values():
-        lines.sort(key=lambda line: line.get("at") or line["t"])
+        lines.sort(key=lambda line: (line.get("at") or line["t"], _is_withdrawal(line)))
     return found
+
+
+def _is_withdrawal(line: Line) -> bool:
+    """Tell withdrawals: said at the same instant as anything else, they count last."""
+    return line["e"] != "inbound" and not line.get("granted")
+
+
+def _covers(line: Line, purpose: str) -> bool:
+    """Tell whether a grant is one for the purpose, by name or, where that is enough, as one for everything."""
+    return line.get("purpose") == purpose or (line.get("purpose") is None and purpose not in _MUST_BE_NAMED)
+
+
+def _has_lapsed(line: Line, post: Line) -> bool:
+    return line.get("expires") is not None and line["expires"] + GRACE_MS < (post.get("at") or 0)
 
 
 def _consent(
@@ -116,21 +133,24 @@ def _consent(
 
 
 def _problem(known: list[Line], purpose: str, post: Line) -> str | None:
-    """Replay what was said. A grant that names the purpose undoes every withdrawal, one for all only its like."""
+    """Replay what was said. A grant that names the purpose undoes every withdrawal.
+
+    One for everything undoes a withdrawal of everything, but not for a purpose that must be named. One that has lapsed
+    undoes nothing, so that the withdrawal before it stands.
+    """
     granted = expired = no_more = not_this = False
     for line in known:
         names = line.get("purpose") == purpose
-        covers = names or (line.get("purpose") is None and purpose not in _MUST_BE_NAMED)
         if line["e"] == "inbound":
             no_more = no_more and line.get("opted") != "start"
-        elif not line.get("granted"):
+        elif _is_withdrawal(line):
             no_more, not_this = no_more or line.get("purpose") is None, not_this or names
-        elif line.get("expires") is not None and line["expires"] + GRACE_MS < (post.get("at") or 0):
-            expired = expired or covers
-        elif names:
-            granted, no_more, not_this = True, False, False
-        elif line.get("purpose") is None:
-            granted, no_more = granted or covers, False
+        elif not _covers(line, purpose):
+            continue
+        elif _has_lapsed(line, post):
+            expired = True
+        else:
+            granted, no_more, not_this = True, False, not_this and not names
     if no_more or not_this:
         return "consent_withdrawn"
     implied = purpose == "reply" and post["form"] == "freeform" and post.get("window") is not False
