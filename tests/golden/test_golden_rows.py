@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from policies.consent import permission
 from policies.facts import ConsentFact
 from sendwindow.instants import from_ms
 from sendwindow.keys import ROW_FIELDS
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.worker.shipped import rules
 from tests.worker.stores_world import ACCOUNT, BERT, SENDER, Place, World, opened
+from worker.values.people import ConsentEntry
 
 pytestmark = pytest.mark.asyncio
 
@@ -70,3 +73,59 @@ async def test_a_golden_person_keeps_consents_and_window(store: Place) -> None:
             ConsentFact(False, from_ms(1795236636481)),
         }
         assert (person.last_inbound_at, person.revision) == (from_ms(1795236636481), 5)
+
+
+SERVICE = "MG" + "1" * 32
+
+
+async def _at(world: World, sender: str, days: int = 0) -> dict[str, str]:
+    """How Bert stands towards purposes at a sender, days after the golden entries."""
+    person = (await world.store.people.facts(BERT, sender, ACCOUNT, None)).person
+    now = from_ms(1795236636500 + days * 86_400_000)
+    return {
+        purpose.value: permission(person, purpose, sender, rules().policy, now).standing.value
+        for purpose in (Purpose.UTILITY, Purpose.REPLY, Purpose.MARKETING)
+    }
+
+
+async def test_a_golden_stop_in_a_service_and_at_its_sender_stands(store: Place) -> None:
+    """As an older version wrote it: the same date at both, after a START that undid an earlier stop of the account."""
+    async with opened(store) as world:
+        await _put(world, world.keys.person(world.store.people.digest(BERT)), _read("people/consents-0.json"))
+        senders = {SENDER: ACCOUNT, "other": ACCOUNT, "alone": ACCOUNT}
+        await world.store.register_senders(senders, services={"other": SERVICE})
+        stopped = dict.fromkeys(("utility", "reply", "marketing"), "opted_out")
+        assert await _at(world, SENDER) == await _at(world, "other") == stopped
+        assert await _at(world, "alone") == {"utility": "opted_out", "reply": "granted", "marketing": "none"}
+
+
+async def test_a_golden_withdrawal_of_a_purpose_is_not_forgotten_by_what_is_written_next(store: Place) -> None:
+    """An older version kept it in the field of the grants: a limited grant joins it there, and lapses before it."""
+    async with opened(store) as world:
+        await _put(world, world.keys.person(world.store.people.digest(BERT)), _read("people/consents-0.json"))
+        at, ends_at = from_ms(1795236636490), from_ms(1795236636500 + 5 * 86_400_000)
+        await world.later(days=9999)
+        entry = ConsentEntry(True, ACCOUNT, "utility", None, "form", at=at, expires_at=ends_at)
+        assert await world.store.people.record_consent(BERT, entry) == "opted_out"
+        assert await world.store.people.record_consent(BERT, entry, after_stop=True) == "recorded"
+        assert (await _at(world, "alone"))["utility"] == "granted"
+        assert (await _at(world, "alone", days=6)) == {"utility": "opted_out", "reply": "granted", "marketing": "none"}
+
+
+async def test_a_golden_projection_keeps_every_kind_of_field(store: Place) -> None:
+    """Two grants of one purpose, a purpose withdrawn, a stop undone by START, and a provider's stop in a service."""
+    async with opened(store) as world:
+        await _put(world, world.keys.person(world.store.people.digest(BERT)), _read("people/consents-2.json"))
+        await world.store.register_senders(
+            {SENDER: ACCOUNT, "other": ACCOUNT, "alone": ACCOUNT}, services={"other": SERVICE}
+        )
+        person = (await world.store.people.facts(BERT, SENDER, ACCOUNT, None)).person
+        assert set(person.consents) == {
+            ConsentFact(True, from_ms(1795150236476)),
+            ConsentFact(True, from_ms(1795236636476), Purpose.MARKETING, SENDER, from_ms(1826772636476)),
+            ConsentFact(True, from_ms(1795150236476), Purpose.MARKETING, SENDER, datetime(2099, 1, 1, tzinfo=UTC)),
+            ConsentFact(False, from_ms(1795236636479), Purpose.UTILITY),
+            ConsentFact(False, from_ms(1795236636482), sender=SENDER),
+        }
+        assert await _at(world, "other") == dict.fromkeys(("utility", "reply", "marketing"), "opted_out")
+        assert await _at(world, "alone") == {"utility": "opted_out", "reply": "granted", "marketing": "none"}

@@ -379,6 +379,9 @@ def test_what_is_not_known_is_refused_with_its_reason() -> None:
     assert decided(draft(None), known).reason is Reason.UNKNOWN_CHANNEL
     assert decided(draft(SMS), known).reason is Reason.CHANNEL_MISMATCH
     assert decided(draft(), facts(None)).reason is Reason.MISSING_FACT
+    unreadable = replace(person(GRANT, wrote=HOUR), is_readable=False)
+    for message in (draft(), draft(is_opt_out_confirmation=True)):
+        assert decided(message, facts(unreadable)).reason is Reason.MISSING_FACT
     assert decided(draft(freeform=None), known).reason is Reason.NO_TEMPLATE
     assert decided(draft(to=FROM[WHATSAPP]), known).reason is Reason.SAME_ADDRESS
     assert decided(draft(template=WISH, freeform=None), replace(known, template=None)).reason is Reason.UNKNOWN_TEMPLATE

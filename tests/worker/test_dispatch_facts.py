@@ -50,6 +50,16 @@ def test_a_sender_is_joined_with_what_the_store_says_of_it_and_its_account() -> 
     assert (sender.paused_until, sender.account_paused_until) == (NOW, NOW)
 
 
+def test_a_sender_or_account_in_a_state_that_only_a_newer_version_knows_waits() -> None:
+    """What is not understood permits nothing. It is looked at again like any pause."""
+    odd = StoredState(3, "half_open")
+    sender = join_facts(message(), replace(STORED, sender=odd, account=odd), settings()).sender
+    assert sender is not None
+    for until in (sender.paused_until, sender.account_paused_until):
+        assert until is not None
+        assert until.year == 9999
+
+
 def test_an_unknown_sender_or_account_is_no_sender() -> None:
     """Nothing is guessed: the decision refuses it by name."""
     assert join_facts(message(sender="gone"), STORED, settings()).sender is None

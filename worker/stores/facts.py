@@ -10,7 +10,7 @@ from typing import Final
 
 from policies.facts import ConsentFact, PersonFact, TagFact, TagState
 from sendwindow.instants import from_ms
-from sendwindow.vocabulary import OnUnknown, Purpose
+from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from worker.values.facts import StoredFacts, StoredState
 
 Field = bytes | int
@@ -88,6 +88,14 @@ def read_rule(word: bytes) -> OnUnknown:
         return OnUnknown(word.decode() or OnUnknown.HOLD)
     except ValueError:
         return OnUnknown.HOLD
+
+
+def read_stage(word: bytes) -> Stage | None:
+    """Read the stage of a row. None: there is no row, or a newer version has it in a stage that only that one knows."""
+    try:
+        return Stage(word.decode())
+    except ValueError:
+        return None
 
 
 def _tag(fields: Sequence[Field]) -> TagFact:

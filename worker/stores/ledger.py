@@ -14,7 +14,7 @@ from worker.stores.adopt import Adoption
 from worker.stores.calls import Calls, new_request, worker_script
 from worker.stores.digests import Digests
 from worker.stores.encoding import admit_arguments, flat, settle_arguments
-from worker.stores.facts import parse_facts, read_rule
+from worker.stores.facts import parse_facts, read_rule, read_stage
 from worker.stores.waking import Waker
 from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
 from worker.values.adoptions import Adopted
@@ -110,10 +110,7 @@ class LedgerStore:
         if not settlements:
             return []
         answers = await self._calls.run_durably(_SETTLE, flat([settle_arguments(one) for one in settlements]))
-        return [
-            Settled(bool(applied), Stage(stage.decode()) if stage else None, bool(has_copy))
-            for applied, stage, has_copy in answers
-        ]
+        return [Settled(bool(applied), read_stage(stage), bool(has_copy)) for applied, stage, has_copy in answers]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
         """Renew the leases of (message id, fence); answers the ids that are no longer ours."""
@@ -125,7 +122,7 @@ class LedgerStore:
     async def release(self, held: Sequence[tuple[str, int]]) -> list[Stage | None]:
         """Give claims (message id, fence) back untouched: no try, no crash. Answers where each went, None: not ours."""
         answers = await self._calls.run(_RELEASE, flat(held)) if held else []
-        return [Stage(stage.decode()) if stage else None for stage in answers]
+        return [read_stage(stage) for stage in answers]
 
     async def reap(self, limit: int) -> list[Reaped]:
         """Move on messages whose lease ran out.

@@ -8,7 +8,7 @@ from sendwindow.instants import from_ms, to_ms
 from sendwindow.vocabulary import Reason, Stage
 from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
-from worker.stores.facts import read_rule
+from worker.stores.facts import read_rule, read_stage
 from worker.values.statuses import MissingStatus
 from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
@@ -54,7 +54,7 @@ class UnknownStore:
         if not resolutions:
             return []
         arguments = flat([resolve_arguments(one) for one in resolutions])
-        return [Stage(stage.decode()) if stage else None for stage in await self._calls.run_once(_RESOLVE, arguments)]
+        return [read_stage(stage) for stage in await self._calls.run_once(_RESOLVE, arguments)]
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
         """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""

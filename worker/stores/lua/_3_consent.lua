@@ -15,6 +15,8 @@
 local MOST_GRANTS = 32
 local MOST_LINES = 512
 local KEPT_LINES = 384
+-- Later than any date that can be read (ms): year 9999.
+local NEVER = 253402300800000
 
 -- What persons and providers can repeat without limit. Such lines leave a long ledger before those that somebody recorded.
 local HEARD = { inbound = true, provider = true }
@@ -109,7 +111,8 @@ end
 local function last_word(digest, account, granted)
   local latest = 0
   local function hears(when)
-    latest = math.max(latest, tonumber(when) or 0)
+    local date = tonumber(when)
+    if date and date < NEVER then latest = math.max(latest, date) end
   end
   local fields = redis.call('HGETALL', K.person(digest))
   for at = 1, #fields, 2 do

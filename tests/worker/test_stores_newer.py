@@ -1,0 +1,179 @@
+"""What a newer version wrote, or what is damaged: it denies the message that it concerns, and no batch raises."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from policies.consent import Standing, permission
+from policies.facts import TagState
+from sendwindow.instants import from_ms
+from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.worker.shipped import rules
+from tests.worker.stores_world import ACCOUNT, ANNA, BERT, ORDER, SENDER, Place, World, accepted, opened, settlement
+from worker.stores.facts import parse_facts, read_rule
+from worker.values.claims import Claimed
+from worker.values.people import ConsentEntry
+
+
+async def _claim_both(world: World) -> tuple[Claimed, Claimed]:
+    """Claim one message to Anna and one to Bert in one batch."""
+    await world.enqueue("anna", to=ANNA, template="order_update")
+    await world.enqueue("bert", to=BERT, sender="other")
+    by_id = {one.message_id: one for one in await world.claim()}
+    return by_id["anna"], by_id["bert"]
+
+
+async def _standing(world: World, claimed: Claimed, purpose: Purpose = Purpose.UTILITY) -> Standing:
+    return permission(claimed.facts.person, purpose, SENDER, rules().policy, await world.store.now()).standing
+
+
+GRANTED, DENIED = Standing.GRANTED, Standing.OPTED_OUT
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "name, value, standing",
+    [
+        ("c:main|survey|*", "1:1700000000000:", GRANTED),
+        ("c:main|survey|*", "0:1700000000000:", DENIED),
+        ("d:main|survey|*", "1700000000000", DENIED),
+        ("d:main|utility|*", "yesterday", DENIED),
+        ("d:main|utility|*|de", "1700000000000", DENIED),
+        ("o:main|*", "yesterday", DENIED),
+        ("o:main|shop", "", DENIED),
+        ("o:main|other", "yesterday", GRANTED),
+        ("c:main|reply|*", "2:1700000000000:", DENIED),
+        ("c:main|reply|*", "1:1700000000000:,2:1", DENIED),
+        ("c:main|reply|*", "1:yesterday:", GRANTED),
+        ("c:main|reply|*|de", "1:1700000000000:", GRANTED),
+        ("c:main|reply|*|de", "0:1700000000000:", DENIED),
+        ("h:main|utility|*", "1:1700000000000:", DENIED),
+        ("h:another|utility|*", "1700000000000", GRANTED),
+        ("s:main|*", "yesterday", GRANTED),
+        ("z", "anything", GRANTED),
+        ("o:main|*", "9" * 400, DENIED),
+    ],
+)
+async def test_what_may_be_a_withdrawal_permits_nothing_and_what_may_be_a_grant_grants_nothing(
+    store: Place, name: str, value: str, standing: Standing
+) -> None:
+    """For this person only. The grant that this version knows counts where nothing speaks against it."""
+    async with opened(store) as world:
+        grant = ConsentEntry(True, ACCOUNT, "utility", None, "form")
+        for address in (ANNA, BERT):
+            await world.store.people.record_consent(address, grant)
+        await world.redis.hset(world.keys.person(world.store.people.digest(ANNA)), name, value)  # type: ignore[misc]  # redis-py types both flavours at once
+        anna, bert = await _claim_both(world)
+        assert await _standing(world, anna) is standing
+        assert await _standing(world, bert) is GRANTED
+        # What is recorded next raises nothing either, and keeps what this version cannot read.
+        await world.store.people.record_consent(ANNA, grant, after_stop=True)
+        await world.writes("SM1", "start")
+        await world.writes("SM2", "stop")
+        assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person.consents
+
+
+@pytest.mark.asyncio
+async def test_a_person_with_an_unreadable_record_is_refused(store: Place) -> None:
+    """By the rule that asks for the person: a fact is missing, and no confirmation of a stop passes it."""
+    async with opened(store) as world:
+        await world.redis.hset(world.keys.person(world.store.people.digest(ANNA)), "o:main|*", "yesterday")  # type: ignore[misc]  # redis-py types both flavours at once
+        anna, _ = await _claim_both(world)
+        assert not anna.facts.person.is_readable
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "name, value, forbids",
+    [
+        ("w:shop", "yesterday", lambda person, now: person.last_inbound_at is None),
+        ("wc:shop", "yesterday", lambda person, now: person.closed_at > now + timedelta(days=999)),
+        ("x", "next year", lambda person, now: person.suppressed_until > now + timedelta(days=999)),
+        ("r", "many", lambda person, now: person.revision == -1),
+    ],
+)
+async def test_a_damaged_fact_of_a_person_forbids(store: Place, name: str, value: str, forbids: object) -> None:
+    """No window, a closed one, a suppression without end, a revision that no admission finds again."""
+    assert callable(forbids)
+    async with opened(store) as world:
+        await world.redis.hset(world.keys.person(world.store.people.digest(ANNA)), name, value)  # type: ignore[misc]  # redis-py types both flavours at once
+        anna, bert = await _claim_both(world)
+        assert forbids(anna.facts.person, await world.store.now())
+        assert bert.facts.person.last_inbound_at is None
+
+
+@pytest.mark.asyncio
+async def test_states_that_only_a_newer_version_knows_raise_nothing(store: Place) -> None:
+    """Of sender, account, template and tag: the batch is claimed, and each state is told or denies."""
+    async with opened(store) as world:
+        keys = world.keys
+        await world.redis.hset(keys.sender(SENDER), mapping={"until": "soon", "reason": "storm"})  # type: ignore[misc]  # redis-py types both flavours at once
+        await world.redis.hset(keys.template(ORDER), mapping={"state": "quarantined"})  # type: ignore[misc]  # redis-py types both flavours at once
+        await world.redis.hset(keys.tag_state(SENDER), mapping={"state": "shadow", "message": "m9", "until": "x"})  # type: ignore[misc]  # redis-py types both flavours at once
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
+        now = await world.store.now()
+        assert facts.sender.paused_until is not None
+        assert facts.sender.paused_until > now
+        assert facts.template.state == "quarantined"
+        assert (facts.tag.state, facts.tag.in_flight) == (TagState.DEAD, True)
+        await world.enqueue("bert", to=BERT, sender="other")
+        await world.enqueue("anna")
+        assert [one.message_id for one in await world.claim()] == ["bert"]
+
+
+@pytest.mark.asyncio
+async def test_a_rule_that_only_a_newer_version_knows_is_a_persons_decision(store: Place) -> None:
+    """The message is claimed with its batch."""
+    async with opened(store) as world:
+        await world.enqueue("anna")
+        await world.enqueue("bert", to=BERT)
+        await world.redis.hset(world.keys.row("anna"), "u", "ask_the_person")  # type: ignore[misc]  # redis-py types both flavours at once
+        rules_by_id = {one.message_id: one.on_unknown for one in await world.claim()}
+        assert rules_by_id == {"anna": OnUnknown.HOLD, "bert": OnUnknown.RESEND_IF_ABSENT}
+    assert read_rule(b"") is OnUnknown.HOLD
+
+
+@pytest.mark.asyncio
+async def test_a_stage_that_only_a_newer_version_knows_raises_for_no_batch(store: Place) -> None:
+    """Two messages are settled in one call; of the one that moved on elsewhere there is nothing to say."""
+    async with opened(store) as world:
+        claimed = [await world.post("anna"), await world.post("bert", to=BERT)]
+        await world.redis.hset(world.keys.row("anna"), "s", "parked")  # type: ignore[misc]  # redis-py types both flavours at once
+        settled = await world.store.ledger.settle([settlement(one, accepted(f"SM{one.message_id}")) for one in claimed])
+        assert [one.stage for one in settled] == [None, Stage.ACCEPTED]
+        assert await world.store.ledger.release([(one.message_id, one.fence) for one in claimed]) == [
+            None,
+            Stage.ACCEPTED,
+        ]
+
+
+VALUES = st.text(max_size=12).map(str.encode) | st.binary(max_size=12) | st.integers(-(2**62), 2**62).map(b"%d".__mod__)
+NAMES = st.sampled_from(
+    [
+        "o:main|*",
+        "o:main|shop",
+        "c:main|utility|*",
+        "c:main|*|shop",
+        "d:main|marketing|*",
+        "c:main|x|*",
+        "q:main|",
+        "d:",
+    ]
+).map(str.encode)
+
+
+@given(st.lists(VALUES, min_size=4, max_size=4), st.lists(st.tuples(NAMES, VALUES), max_size=4), VALUES)
+@example([b"1", b"", b"", b""], [(b"c:main|utility|*", b"1:1:")], b"")
+def test_no_stored_word_makes_reading_raise(
+    person: list[bytes], consents: list[tuple[bytes, bytes]], word: bytes
+) -> None:
+    """Whatever bytes stand in the fields, facts come out of them; unreadable ones grant nothing."""
+    told = [part for pair in consents for part in pair]
+    state = [word, word, word, word]
+    reply = [b"digest", [*person, 0, *told], state, state, state, [word, word, word], b"HX1", b"main", word, word]
+    facts = parse_facts(reply)
+    found = permission(facts.person, Purpose.UTILITY, "shop", rules().policy, from_ms(0))
+    is_granted = any(value.startswith(b"1:") for name, value in consents if name.startswith(b"c:main|"))
+    assert found.standing is not Standing.GRANTED or is_granted
