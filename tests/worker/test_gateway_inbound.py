@@ -1,6 +1,7 @@
 """What persons write, over real sockets and a real store: windows, keywords, and a stop that holds its answer."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from worker.gateway import inbound
 from worker.gateway.barrier import wait_for_permits
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
+from worker.values.people import ConsentEntry
 
 LASTING = Tuning(permit=timedelta(minutes=1))
 """Permits that outlast a test on any machine."""
@@ -130,6 +132,21 @@ async def test_yes_counts_only_from_someone_who_stopped(store: Place) -> None:
             ("start", "start"),
         ]
         assert not (await known_of(scene)).consents
+
+
+@pytest.mark.asyncio
+async def test_yes_from_someone_who_granted_everything_again_is_an_ordinary_answer(store: Place) -> None:
+    """The STOP is past, and what it ended for marketing does not come back with a YES to something else."""
+    async with gateway_at(store) as scene:
+        people, grant = scene.world.store.people, ConsentEntry(True, "main", None, None, "form")
+        await people.record_consent(ANNA, replace(grant, purpose="marketing"))
+        await scene.twilio.inbound("STOP", MessageSid=sid(1))
+        await scene.world.later(seconds=1)
+        assert await people.record_consent(ANNA, grant, after_stop=True) == "recorded"
+        await scene.world.later(seconds=1)
+        await scene.twilio.inbound("Yes", MessageSid=sid(2))
+        lines = [line for line in scene.lines if line["event"] == "inbound"]
+        assert [line["keyword"] for line in lines] == ["stop", None]
 
 
 @pytest.mark.asyncio
