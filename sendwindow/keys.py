@@ -147,11 +147,11 @@ class Keys:
 
     # -- people and limits ---------------------------------------------------------------------
     def person(self, digest: str) -> str:
-        """HASH: revision `r`, windows `w:<sender>`, consent projection `c:…`, suppression `x`."""
+        """HASH: revision `r`, windows `w:<sender>`, consent projection `c: d: o: s:`, suppression `x`."""
         return self._key(f"p:{digest}")
 
     def consents(self, digest: str) -> str:
-        """LIST of JSON objects: the append-only consent ledger of a person."""
+        """LIST of JSON objects: the consent ledger of a person, at most 512 lines."""
         return self._key(f"consents:{digest}")
 
     def waiting(self, digest: str, sender: str) -> str:

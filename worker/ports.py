@@ -72,7 +72,10 @@ class People(Protocol):
     async def record_consent(
         self, address: str, entry: ConsentEntry, *, after_stop: bool = False
     ) -> Literal["recorded", "opted_out"]:
-        """Append to the consent ledger and move its projection; no grant after a withdrawal in force, unless told."""
+        """Append to the consent ledger and unite its projection with the entry.
+
+        No grant after a withdrawal in force, unless told.
+        """
         ...
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:

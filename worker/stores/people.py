@@ -48,8 +48,9 @@ class PeopleStore:
     async def record_consent(
         self, address: str, entry: ConsentEntry, *, after_stop: bool = False
     ) -> Literal["recorded", "opted_out"]:
-        """Append to the consent ledger and move its projection. `at` in the future counts as now.
+        """Append to the consent ledger and unite its projection with the entry. `at` in the future counts as now.
 
+        Entries count by their dates, in whichever order they are recorded; at equal dates a withdrawal wins.
         A grant dated after a withdrawal in force is not recorded (`opted_out`), unless `after_stop` says it is meant.
         """
         line = {

@@ -37,7 +37,7 @@ class InboundApplied:
 class ConsentEntry:
     """One line of the append-only consent ledger.
 
-    `purpose` None: all purposes. `sender` None: every sender of the account.
+    `purpose` None: all purposes. `sender` None: every sender of the account. `at`: when the person said so; None: now.
     """
 
     granted: bool

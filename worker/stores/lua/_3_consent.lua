@@ -91,16 +91,20 @@ local function united_grants(value, more)
   return write_grants(grants, unread)
 end
 
--- Unites a consent field with a value for it: dates by the later one, grants by their front. Answers whether it changed.
+-- What a consent field holds when its value is united with another one: of two dates the later, of grants their front.
 -- A date that this version cannot read stays: it permits nothing.
+local function united(name, before, value)
+  if string.sub(name, 1, 2) == 'c:' then return united_grants(before, value) end
+  if not before then return value end
+  local known, date = tonumber(before), tonumber(value)
+  if not known or (date and date <= known) then return before end
+  return value
+end
+
+-- Unites a field of the projection with a value for it. Answers whether that changed it.
 local function unite(key, name, value)
   local before = redis.call('HGET', key, name)
-  local after = value
-  if string.sub(name, 1, 2) == 'c:' then
-    after = united_grants(before, value)
-  elseif before and (not tonumber(before) or (tonumber(value) or math.huge) <= tonumber(before)) then
-    after = before
-  end
+  local after = united(name, before, value)
   if after == before then return false end
   redis.call('HSET', key, name, after)
   bump(key)
