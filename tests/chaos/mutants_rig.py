@@ -246,7 +246,7 @@ class Rig:
 
         monkeypatch.setattr(owner, name, waiting)
 
-    async def _wait_for_ticks(self, _url: str, _keys: Keys, duties: Sequence[Duty]) -> None:
+    async def _wait_for_ticks(self, _url: str, _keys: Keys, duties: Sequence[Duty], _works: Callable[[], None]) -> None:
         self._duties[OWNER.get()] = duties
         self._notify()
         await asyncio.Event().wait()
