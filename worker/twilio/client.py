@@ -3,26 +3,22 @@
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote_plus
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
 from worker.clock import monotonic
+from worker.twilio.departure import DEPARTURE, Departure, GatedConnector
 from worker.twilio.messages import Listing, MessageRow, is_newest_first, read_message, read_page
 from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_failure
 from worker.values.accounts import Account
 from worker.values.posts import CreateMessage, Reply
-
-KEEPALIVE_SECONDS: Final = 15.0
-"""Shorter than servers keep idle connections (60 s and more): one closed under a POST leaves it unproven."""
 
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_SIZE: Final = 200
@@ -43,23 +39,9 @@ class _Door:
 
     messages: URL
     origin: URL
-    headers: CIMultiDict[str]
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Keeps connections open, but gives none out again on which something came unasked.
-
-    It would be taken for the answer to the next request: that message would count as accepted under another's SID.
-    """
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()
+    headers: CIMultiDict[str] = field(repr=False)
+    proxy: URL | None = None
+    proxy_headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class TwilioClient:
@@ -67,6 +49,8 @@ class TwilioClient:
 
     `slots` bounds the connections for POSTs; lists and fetches have a few of their own, so that a search for evidence
     never holds up a POST. Timeouts in seconds: `read_timeout` of about 30 s, because Twilio has been seen to need 26 s.
+    `keepalive`: seconds for which an idle connection is kept, shorter than servers keep theirs (60 s and more), because
+    one that is closed under a POST leaves the POST unproven; 0: a connection for each request.
     """
 
     def __init__(
@@ -76,6 +60,7 @@ class TwilioClient:
         slots: int = 25,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
+        keepalive: float = 15.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._doors = {name: _door(account) for name, account in accounts.items()}
@@ -83,6 +68,8 @@ class TwilioClient:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._timeout = self._timeout_for(connect_timeout)
+        self._keepalive = keepalive
+        self._sees_writes = False
         self._tls = tls
         self._posts: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
@@ -106,7 +93,7 @@ class TwilioClient:
     async def create(self, message: CreateMessage, *, start_by: float | None = None) -> Reply:
         """POST one message. Never raises for what the network or Twilio does.
 
-        `start_by`, on this process's monotonic clock in seconds: when no connection is there by then, nothing is sent.
+        `start_by`, on this process's monotonic clock in seconds: no first byte leaves from then on.
         """
         door = self._doors[message.account]
         timeout = self._timeout
@@ -118,13 +105,27 @@ class TwilioClient:
                 timeout = self._timeout_for(left)
         # Names of parameters are plain ASCII: only values need encoding, half of what urlencode does.
         body = "&".join([f"{name}={quote_plus(value)}" for name, value in message.form]).encode("ascii")
+        departure = Departure(start_by)
+        mark = DEPARTURE.set(departure)
         try:
             async with _open(self._posts).post(
-                door.messages, data=body, headers=door.headers, timeout=timeout, allow_redirects=False
+                door.messages,
+                data=body,
+                headers=door.headers,
+                timeout=timeout,
+                allow_redirects=False,
+                proxy=door.proxy,
+                proxy_headers=door.proxy_headers,
             ) as response:
                 answer, complete = await _bounded(response, MAX_ANSWER_BYTES)
         except Exception as error:  # noqa: BLE001 -- whatever it was, bytes may have left: it must become a Reply
-            return read_failure(error)
+            departure.end()
+            return departure.conclude(read_failure(error), is_trusted=self._sees_writes)
+        finally:
+            departure.end()
+            DEPARTURE.reset(mark)
+        # Should a release of aiohttp write past the gate, an unseen write proves nothing any more.
+        self._sees_writes = departure.has_left
         to = dict(message.form).get("To", "")
         return read_answer(response.status, response.headers, answer, complete=complete, to=to)
 
@@ -171,7 +172,12 @@ class TwilioClient:
     async def _get(self, door: _Door, url: URL) -> tuple[int, bytes]:
         try:
             async with _open(self._reads).get(
-                url, headers=door.headers, timeout=self._timeout, allow_redirects=False
+                url,
+                headers=door.headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                proxy=door.proxy,
+                proxy_headers=door.proxy_headers,
             ) as response:
                 body, complete = await _bounded(response, _MAX_PAGE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -186,11 +192,9 @@ class TwilioClient:
         )
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
-        connector = _Connector(
-            limit=connections,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            ssl=self._tls if self._tls is not None else True,
-        )
+        # aiohttp refuses a time for connections that are not kept.
+        kept: dict[str, Any] = {"keepalive_timeout": self._keepalive} if self._keepalive else {"force_close": True}
+        connector = GatedConnector(limit=connections, ssl=self._tls if self._tls is not None else True, **kept)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
@@ -213,7 +217,21 @@ def _door(account: Account) -> _Door:
     )
     base = URL(account.base_url)
     messages = URL(account.base_url.rstrip("/")) / "2010-04-01" / "Accounts" / account.account_sid / "Messages.json"
-    return _Door(messages, base.origin(), headers)
+    if account.proxy is None:
+        return _Door(messages, base.origin(), headers)
+    proxy = URL(account.proxy)
+    login = _proxy_login(proxy)
+    if base.scheme == "http":
+        # There is no tunnel: the proxy reads the request itself.
+        headers.update(login)
+    return _Door(messages, base.origin(), headers, proxy.with_user(None), login)
+
+
+def _proxy_login(proxy: URL) -> dict[str, str]:
+    if proxy.user is None:
+        return {}
+    credentials = b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode("ascii")
+    return {"Proxy-Authorization": f"Basic {credentials}"}
 
 
 def _next_page(door: _Door, path: str | None) -> URL | None:

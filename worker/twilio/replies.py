@@ -74,8 +74,9 @@ def read_failure(error: BaseException) -> NotSent | Unproven:
     """Say what a failed exchange proves, by the exception's class alone; texts of exceptions hold addresses and URLs.
 
     aiohttp raises `ClientConnectorError` (refused, unreachable, DNS, TLS handshake, certificate) and
-    `ConnectionTimeoutError` (waiting for the pool, connecting) before it writes a byte; aiohttp 3.14
-    `ClientSession._request`. Everything else may come after the write, also on a connection that was used before.
+    `ConnectionTimeoutError` (waiting for the pool, connecting) before it writes a byte, and `ClientHttpProxyError` when
+    a proxy refused the tunnel; aiohttp 3.14 `ClientSession._request`. Everything else may come after the write, also on
+    a connection that was used before. What the connection itself saw leave counts besides: `departure.py`.
     """
     name = type(error).__name__
     match error:
@@ -85,6 +86,8 @@ def read_failure(error: BaseException) -> NotSent | Unproven:
             return NotSent(f"TLS handshake failed: {name}")
         case aiohttp.ClientConnectorError(os_error=os_error):
             return NotSent(f"connection refused or unreachable: {errorcode.get(os_error.errno or 0, 'no number')}")
+        case aiohttp.ClientHttpProxyError(status=status):
+            return NotSent(f"the proxy made no connection: HTTP {status}")
         case aiohttp.ConnectionTimeoutError():
             return NotSent("no connection in time")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():

@@ -1,0 +1,245 @@
+"""Where the first byte of a POST leaves: the loop stands still at every point, and no byte leaves after the permit.
+
+These tests fail when a release of aiohttp writes requests past the gate.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from aiohttp import TCPConnector
+
+from sendwindow.vocabulary import Reason
+from tests.worker.departure_world import ACCOUNT_SID, CERTIFICATE, LOOPS, MESSAGE, SlowServer, after_turns, run
+from worker.twilio import client as client_module
+from worker.twilio import departure as departure_module
+from worker.twilio.client import TwilioClient
+from worker.twilio.departure import HUNG_UP, Departure, GatedConnector
+from worker.twilio.replies import PERMIT_LAPSED
+from worker.values.accounts import Account
+from worker.values.posts import Accepted, NotSent, Reply, Unproven
+
+TURNS: Final = (*range(12), 20, 40)
+ROUTES: Final = {"plain": (False, False), "tls": (True, False), "tunnel": (True, True)}
+PERMIT_SECONDS: Final = 40.0
+
+each_loop = pytest.mark.parametrize("loop", LOOPS)
+each_route = pytest.mark.parametrize("route", ROUTES)
+pooled_or_new = pytest.mark.parametrize("answered", [pytest.param(1, id="pooled"), pytest.param(0, id="new")])
+
+
+class Clock:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (client_module, departure_module):
+            patch.setattr(module, "monotonic", lambda: self.now)
+
+
+def recorded(patch: pytest.MonkeyPatch) -> list[Departure]:
+    """Keep every departure that the client makes."""
+    made: list[Departure] = []
+
+    class Recorded(Departure):
+        def __init__(self, start_by: float | None) -> None:
+            super().__init__(start_by)
+            made.append(self)
+
+    patch.setattr(client_module, "Departure", Recorded)
+    return made
+
+
+def server_for(route: str, answered: int) -> SlowServer:
+    tls, tunnel = ROUTES[route]
+    return SlowServer(answers=answered, tls=tls, tunnel=tunnel)
+
+
+@asynccontextmanager
+async def client_of(server: SlowServer, route: str) -> AsyncIterator[TwilioClient]:
+    # Behind a tunnel the target is a name that only the proxy could reach.
+    account = Account("main", ACCOUNT_SID, "SKuser", "secret", server.url)
+    if ROUTES[route][1]:
+        account = replace(account, proxy=f"http://user:secret@127.0.0.1:{server.port}")
+    tls = ssl.create_default_context(cafile=str(CERTIFICATE))
+    async with TwilioClient({"main": account}, slots=1, tls=tls) as twilio:
+        yield twilio
+
+
+async def post_while(
+    server: SlowServer, route: str, answered: int, turns: int, stall: Callable[[], None], start_by: float | None
+) -> Reply:
+    async with client_of(server, route) as twilio:
+        for _ in range(answered):
+            assert isinstance(await twilio.create(MESSAGE), Accepted)
+        if answered:
+            assert server.parked.wait(60)
+        # Behind the POST in each turn of the loop: uvloop sends what was written when the turn is over.
+        post = asyncio.ensure_future(twilio.create(MESSAGE, start_by=start_by))
+        after_turns(turns, stall)
+        return await post
+
+
+@each_loop
+@each_route
+@pooled_or_new
+def test_no_byte_leaves_after_the_permit(loop: str, route: str, answered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever the loop stands still, what reaches Twilio was on its way before, and the rest is proven not sent."""
+    clock = Clock(monkeypatch)
+    departures = recorded(monkeypatch)
+    for turns in TURNS:
+        with server_for(route, answered) as server:
+            before: list[bool] = []
+
+            def stall(server: SlowServer = server, before: list[bool] = before) -> None:
+                # A server that is still accepting the connection looks at it before it parks.
+                has_left = len(departures) > answered and departures[-1].has_left and server.parked.wait(60)
+                before.append(has_left and server.has_arrived())
+                clock.now += 2 * PERMIT_SECONDS
+                server.go_on()
+
+            work = post_while(server, route, answered, turns, stall, clock.now + PERMIT_SECONDS)
+            reply = run(loop, work)
+        departures.clear()
+        if len(server.received) > answered and before:
+            assert before == [True], f"a request left after its permit, {turns} turns after it was made"
+            assert isinstance(reply, Accepted)
+        else:
+            assert reply == PERMIT_LAPSED
+
+
+@each_loop
+@each_route
+@pytest.mark.parametrize("size", [10, 70_000])
+def test_of_a_refused_request_no_part_leaves(loop: str, route: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers and body count as one: when the permit is over at the first byte, Twilio reads nothing at all."""
+    clock = Clock(monkeypatch)
+    connect = GatedConnector.connect
+
+    async def late(connector: GatedConnector, *asked: Any, **named: Any) -> Any:
+        connection = await connect(connector, *asked, **named)
+        clock.now += 2 * PERMIT_SECONDS
+        return connection
+
+    monkeypatch.setattr(GatedConnector, "connect", late)
+    message = replace(MESSAGE, form=(("To", "+14155550100"), ("Body", "x" * size)))
+
+    async def post(server: SlowServer) -> Reply:
+        async with client_of(server, route) as twilio:
+            return await twilio.create(message, start_by=clock.now + PERMIT_SECONDS)
+
+    with server_for(route, 9) as server:
+        assert run(loop, post(server)) == PERMIT_LAPSED
+    server.join(60)
+    assert server.received == []
+
+
+@each_loop
+@each_route
+def test_a_connection_that_the_server_closed_is_not_used(loop: str, route: str) -> None:
+    """The loop has not heard of the close yet: the POST goes out on a connection of its own."""
+
+    async def main(server: SlowServer) -> Reply:
+        async with client_of(server, route) as twilio:
+            assert isinstance(await twilio.create(MESSAGE), Accepted)
+            assert server.parked.wait(60)
+            server.hang_up()
+            return await twilio.create(MESSAGE)
+
+    with server_for(route, 1) as server:
+        assert isinstance(run(loop, main(server)), Accepted)
+    assert (server.connections, len(server.received)) == (2, 2)
+
+
+@each_loop
+@each_route
+def test_a_connection_that_closes_before_the_first_byte_proves_that_nothing_left(loop: str, route: str) -> None:
+    """Closed between the choice of the connection and the write, it is seen to be closed where the byte would leave."""
+    replies: list[Reply] = []
+    for turns in TURNS:
+        with server_for(route, 1) as server:
+            work = post_while(server, route, 1, turns, server.hang_up, None)
+            replies.append(run(loop, work))
+            received = len(server.received)
+        if isinstance(replies[-1], NotSent):
+            assert received == 1
+    assert any(isinstance(one, NotSent | Accepted) for one in replies)
+
+
+@each_loop
+def test_closed_at_the_first_byte_nothing_leaves(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last look at the connection is where the first byte leaves."""
+    leave = Departure.leave
+
+    with server_for("plain", 1) as server:
+
+        def closed(departure: Departure, *asked: Any) -> None:
+            if server.parked.is_set():
+                server.hang_up()
+            leave(departure, *asked)
+
+        monkeypatch.setattr(Departure, "leave", closed)
+
+        async def main() -> Reply:
+            async with client_of(server, "plain") as twilio:
+                assert isinstance(await twilio.create(MESSAGE), Accepted)
+                assert server.parked.wait(60)
+                return await twilio.create(MESSAGE)
+
+        assert run(loop, main()) == HUNG_UP
+        assert len(server.received) == 1
+
+
+@each_loop
+@each_route
+def test_every_answered_request_was_seen_to_leave(loop: str, route: str) -> None:
+    """An unseen write would make a message that went out count as not sent, and go out again."""
+
+    async def main(server: SlowServer) -> list[bool]:
+        async with client_of(server, route) as twilio:
+            seen = []
+            for _ in range(3):
+                assert isinstance(await twilio.create(MESSAGE), Accepted)
+                seen.append(twilio._sees_writes)
+            return seen
+
+    with server_for(route, 9) as server:
+        assert run(loop, main(server)) == [True, True, True]
+
+
+@each_loop
+def test_unseen_writes_prove_nothing(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should aiohttp write past the gate, a lost answer leaves the attempt unproven."""
+    monkeypatch.setattr(GatedConnector, "connect", TCPConnector.connect)
+
+    async def main(server: SlowServer) -> Reply:
+        async with client_of(server, "plain") as twilio:
+            assert isinstance(await twilio.create(MESSAGE), Accepted)
+            after_turns(40, server.hang_up)
+            return await twilio.create(MESSAGE)
+
+    with server_for("plain", 1) as server:
+        reply = run(loop, main(server))
+    assert isinstance(reply, Unproven)
+
+
+def test_what_a_departure_proves() -> None:
+    """A byte that left outweighs every exception; without one, only what was seen to work proves anything."""
+    lost = Unproven(Reason.OUTCOME_CONNECTION_LOST, "connection lost: X")
+    refused = NotSent("connection refused")
+    fresh = Departure(None)
+    assert fresh.conclude(lost, is_trusted=True) == lost
+    assert fresh.conclude(refused, is_trusted=False) == refused
+    fresh.is_connecting = True
+    assert isinstance(fresh.conclude(lost, is_trusted=False), NotSent)
+    gated = Departure(None)
+    gated.is_gated = True
+    assert gated.conclude(lost, is_trusted=False) == lost
+    assert isinstance(gated.conclude(lost, is_trusted=True), NotSent)
+    gated.has_left = True
+    assert gated.conclude(lost, is_trusted=True) == lost
+    assert isinstance(gated.conclude(refused, is_trusted=True), Unproven)
