@@ -44,6 +44,19 @@ class ErrorClass(StrEnum):
     """No failure of a message."""
 
 
+class Operation(StrEnum):
+    """What a request asked Twilio for; the same code means another thing in the answer to each."""
+
+    CREATE = "create"
+    FETCH = "fetch"
+    LIST = "list"
+    CANCEL = "cancel"
+
+
+NOT_FOUND: Final = 20404
+"""Twilio: "The requested resource was not found" ("Error 20404", read 2026-11-20)."""
+
+
 class Scope(StrEnum):
     """What an error speaks of. `sender` includes its messaging service; `person` means on this account and channel."""
 
@@ -110,18 +123,22 @@ class ErrorCatalogue:
         http_status: int | None = None,
         message_status: str | None = None,
         asynchronous: bool = False,
+        operation: Operation = Operation.CREATE,
     ) -> ErrorEntry:
         """Answer what an error means; raises nothing, whatever is given.
 
         For the answer to a POST give `http_status`; for a callback or a fetched message set `asynchronous` and give
         `message_status`. The code decides before the status, with two exceptions: a 5xx always leaves the outcome open,
-        and a code beside a status that is no failure is a warning.
+        and a code beside a status that is no failure is a warning. A create whose own resource is not found was sent to
+        an account that is not there (20404); in the answer to any other `operation` only the one message is missing.
         Source: Twilio, "REST API best practices" and the error pages named in each entry (read 2026-11-20).
         """
         if asynchronous:
             return self._reported(code, message_status)
         if code is None:
             return self.defaults["no_code"]
+        if code == NOT_FOUND and operation is not Operation.CREATE:
+            return self._default("missing", code)
         entry = self.entries.get(code)
         if http_status is not None and http_status >= 500:
             return entry if entry is not None and entry.is_possibly_sent else self._default("server_error", code)
@@ -138,7 +155,8 @@ class ErrorCatalogue:
     def _reported(self, code: int | None, message_status: str | None) -> ErrorEntry:
         if message_status is not None and message_status not in FAILURES:
             return self._default("warning", code)
-        entry = None if code is None else self.entries.get(code)
+        # No report answers a create, so that one of 20404 says nothing of the account.
+        entry = None if code is None or code == NOT_FOUND else self.entries.get(code)
         if entry is not None:
             return entry
         return self._default("undelivered" if message_status == "undelivered" else "failed", code)
@@ -148,7 +166,7 @@ class ErrorCatalogue:
         return entry if code is None else replace(entry, code=code)
 
 
-DEFAULTS: Final = ("no_code", "server_error", "throttled", "denied", "rejected", "failed", "undelivered", "warning")
+DEFAULTS: Final = ("no_code", "missing", "server_error", "throttled", "denied", "rejected", "failed", "undelivered", "warning")
 
 
 def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:

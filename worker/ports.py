@@ -66,7 +66,10 @@ class People(Protocol):
         ...
 
     async def permits_left_ms(self, digest: str) -> int:
-        """Milliseconds until the last open permit of a person lapses; 0 when none is open."""
+        """Milliseconds by the store's clock until the last unsettled permit of a person lapses.
+
+        0 when every permit is settled; negative when one is not and has lapsed by that clock.
+        """
         ...
 
     async def record_consent(

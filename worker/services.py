@@ -98,6 +98,7 @@ class WorkerService:
             slots=settings.dispatch.slots,
             connect_timeout=settings.dispatch.connect_timeout,
             read_timeout=settings.dispatch.read_timeout,
+            keepalive=settings.dispatch.keepalive_seconds,
         )
         try:
             async with twilio:

@@ -204,8 +204,13 @@ def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
         gateway = replace(gateway, public_url=f"http://127.0.0.1:{gateway.port}")
     gateway = replace(gateway, public_url=gateway.public_url.rstrip("/"))
     guards = _flat(reader, data, "guards", GuardSettings)
+    dispatch = _flat(reader, data, "dispatch", DispatchSettings)
+    checks.check_proxy(reader, dispatch)
     written = _named(reader, data, "accounts", WrittenAccount)
     accounts = _present({name: checks.account(reader, name, one) for name, one in written.items()})
+    if not reader.faults:
+        proxies = {name: checks.proxy_for(reader, dispatch, one.base_url) for name, one in accounts.items()}
+        accounts = MappingProxyType({name: replace(one, proxy=proxies[name]) for name, one in accounts.items()})
     known = reader.table(data.get("accounts", {}), "accounts")
     senders = _present(
         {
@@ -231,7 +236,7 @@ def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
         templates=_present(templates),
         policy=_flat(reader, data, "policy", PolicySettings),
         guards=guards,
-        dispatch=_flat(reader, data, "dispatch", DispatchSettings),
+        dispatch=dispatch,
         log=_flat(reader, data, "log", LogSettings),
     )
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import proxy_bypass_environment
 
 from policies.facts import Approval
 from sendwindow.addresses import RECIPIENT_FORMS, SENDER_FORMS, AddressError, parse_address, parse_sender_address
@@ -13,6 +14,7 @@ from sendwindow.lengths import VARIABLES, variable_complaints
 from sendwindow.vocabulary import Category, Channel
 from worker.settings_reader import Reader, closest
 from worker.settings_schema import (
+    DispatchSettings,
     GatewaySettings,
     GuardSettings,
     Sender,
@@ -27,6 +29,8 @@ from worker.values.accounts import Account
 
 _CONTENT_SID: Final = re.compile(r"HX[0-9a-fA-F]{32}")
 LEAST_KEY_CHARACTERS: Final = 16
+PROXY_VARIABLE: Final = "HTTPS_PROXY"
+NO_PROXY_VARIABLE: Final = "NO_PROXY"
 _CALLED: Final = re.compile(r"/twilio/(status|inbound)$")
 
 
@@ -212,6 +216,37 @@ def is_private(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return "." not in host
+
+
+def check_proxy(reader: Reader, dispatch: DispatchSettings) -> None:
+    """Check the proxy of the settings, or the one of the environment in its place."""
+    key = "dispatch.proxy" if dispatch.proxy else PROXY_VARIABLE
+    url = dispatch.proxy or _variable(reader, PROXY_VARIABLE)
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        reader.fault(key, "is no URL of an HTTP proxy", "write http://host:port, or env:NAME when it has a password")
+
+
+def proxy_for(reader: Reader, dispatch: DispatchSettings, base_url: str) -> str | None:
+    """Return the proxy that requests to a base URL go through, None for none.
+
+    As other programs read `HTTPS_PROXY` and `NO_PROXY`; `dispatch.proxy` is for `http` too.
+    """
+    parts = urlsplit(base_url)
+    excluded = ",".join(dispatch.no_proxy) if dispatch.no_proxy is not None else _variable(reader, NO_PROXY_VARIABLE)
+    if proxy_bypass_environment(parts.netloc, {"no": excluded}):
+        return None
+    return dispatch.proxy or (_variable(reader, PROXY_VARIABLE) if parts.scheme == "https" else "") or None
+
+
+def _variable(reader: Reader, name: str) -> str:
+    return reader.environ.get(name.lower()) or reader.environ.get(name) or ""
 
 
 def is_twilio(base_url: str) -> bool:

@@ -169,6 +169,23 @@ class DispatchSettings:
     read_timeout: float = _setting(
         Kind.NUMBER, "Seconds for Twilio's answer; beyond that the outcome is unknown", 30.0, least=0.1, most=120
     )
+    keepalive_seconds: float = _setting(
+        Kind.NUMBER,
+        "How long an idle connection to Twilio is kept; longer than Twilio or a proxy keeps it makes unknowns. "
+        "0: a connection for each request",
+        15.0,
+        least=0,
+        most=300,
+    )
+    proxy: str | None = _setting(
+        Kind.URL,
+        "`http://host:port` of the proxy to Twilio; with a password only as `env:` or `file:`. "
+        "Absent: `HTTPS_PROXY`, for `https` alone",
+        None,
+    )
+    no_proxy: tuple[str, ...] | None = _setting(
+        Kind.ADDRESSES, "Hosts and domains that are reached without the proxy. Absent: `NO_PROXY`", None
+    )
     grace_seconds: float = _setting(
         Kind.NUMBER,
         "How long a stopping worker finishes what is under way; less than `connect_timeout` and `read_timeout` "

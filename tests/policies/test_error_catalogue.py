@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.errors import ErrorClass, Scope, parse_errors
+from policies.errors import ErrorClass, Operation, Scope, parse_errors
 from policies.reading import PolicyDataError
 from tests.policies.given import ERRORS, shipped
 
@@ -19,7 +19,7 @@ SYNCHRONOUS = {
     20005: PAUSE_ACCOUNT,
     20006: PAUSE_ACCOUNT,
     20008: CONFIG,
-    20404: CONFIG,
+    20404: PAUSE_ACCOUNT,
     20422: FAIL,
     20429: THROTTLE,
     20500: RECONCILE,
@@ -402,3 +402,22 @@ def test_a_missing_default_is_a_fault() -> None:
     del data["errors.toml"]["default"]["failed"]
     with pytest.raises(PolicyDataError, match=r"errors\.toml: default\.failed: expected a table"):
         parse_errors(data)
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_a_missing_resource_speaks_of_the_account_only_where_a_message_was_created(operation: Operation) -> None:
+    """20404 to a create proves that nothing was sent, and pauses the account; to a read only that message is missing."""
+    entry = ERRORS.lookup(20404, http_status=404, operation=operation)
+    if operation is Operation.CREATE:
+        assert (entry.error_class, entry.scope) == (ErrorClass.PAUSE_ACCOUNT, Scope.ACCOUNT)
+        assert entry.may_go_again
+        assert entry.wait == ERRORS.lookup(20003, http_status=401).wait
+        assert entry.max_tries == 0
+    else:
+        assert (entry.error_class, entry.scope) == (ErrorClass.IGNORE, Scope.MESSAGE)
+    assert ERRORS.lookup(20003, http_status=401, operation=operation).error_class is ErrorClass.PAUSE_ACCOUNT
+
+
+def test_a_report_with_20404_pauses_no_account() -> None:
+    """A callback answers no create."""
+    assert ERRORS.lookup(20404, message_status="failed", asynchronous=True).scope is Scope.MESSAGE

@@ -21,7 +21,7 @@ from tests.worker.gateway_world import (
     journal_lines,
 )
 from tests.worker.stores_world import WAITS, Place, accepted
-from worker.gateway import inbound
+from worker.gateway import barrier, inbound
 from worker.gateway.barrier import wait_for_permits
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
@@ -228,7 +228,59 @@ async def test_a_stop_waits_for_a_permit_to_lapse(store: Place) -> None:
     async with gateway_at(store) as scene:
         claimed = await scene.world.post()
         assert await asyncio.wait_for(scene.twilio.inbound("STOP"), 60) == (200, EMPTY)
-        assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
+        assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) < 0
+        assert "opt_out_overlap" not in scene.logged_events()
+
+
+@pytest.mark.asyncio
+async def test_a_stop_waits_though_the_stores_clock_says_that_the_permit_lapsed(
+    store: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's clock jumped ahead: the permit is open until it is settled, or its time is over by our own clock."""
+    monkeypatch.setattr(barrier, "PERMIT_SECONDS", 3600.0)
+    monkeypatch.setattr(inbound, "LONGEST_SECONDS", 3600.0)
+    async with gateway_at(store) as scene:
+        claimed = await scene.world.post()
+        await scene.world.later(hours=1)
+        stop = asyncio.create_task(scene.twilio.inbound("STOP"))
+        await stop_is_stored(scene)
+        repeated = asyncio.create_task(scene.twilio.inbound("STOP"))
+        asked = scene.world.store.people.permits_left_ms
+        assert await asked(claimed.facts.person_digest) < 0
+        assert not stop.done()
+        assert not repeated.done()
+        await scene.world.settle(claimed, accepted())
+        assert await asyncio.wait_for(stop, 60) == (200, EMPTY)
+        assert await asyncio.wait_for(repeated, 60) == (200, EMPTY)
+
+
+@pytest.mark.parametrize(
+    "left_ms, ends_at, answer",
+    [
+        pytest.param(-3_600_000, 2.0, 0, id="the store's clock jumped ahead"),
+        pytest.param(1, 2.0, 0, id="and while it waited"),
+        pytest.param(3_600_000, 5.0, 3_600_000, id="the store's clock stepped back"),
+        pytest.param(0, 0.0, 0, id="settled"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_permits_time_is_waited_for_by_the_gateways_own_clock(
+    left_ms: int, ends_at: float, answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seconds after the stop was stored no older permit is open, whatever the store's clock does."""
+    now = 0.0
+    monkeypatch.setattr(barrier, "monotonic", lambda: now)
+
+    class Unsettled:
+        async def permits_left_ms(self, digest: str) -> int:
+            return left_ms if left_ms != 1 else -3_600_000
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    left = await wait_for_permits(Unsettled(), "digest", left_ms, longest=5.0, sleep=sleep)  # type: ignore[arg-type]  # the one call it makes
+    assert (left, round(now, 3)) == (answer, ends_at)
 
 
 @pytest.mark.asyncio

@@ -386,7 +386,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         keys, redis = self.world.keys, self.world.redis
         now = self.do(self.stores[0].now()).timestamp() * 1000
         digest = self.stores[0].people.digest(ANNA)
-        open_ones = self.do(redis.zrangebyscore(keys.permits(digest), now, "+inf"))
+        open_ones = self.do(redis.zrangebyscore(keys.permits(digest), now + 1, "+inf"))
         names = [member.decode().partition(":")[2] for member in open_ones]
         assert len(names) == len(set(names))
         assert all(self.model[name].stage == "posting" for name in names)

@@ -243,11 +243,11 @@ async def test_open_permits_are_counted_until_they_are_settled(store: Place) -> 
 
 
 async def test_a_permit_nobody_settles_lapses(store: Place) -> None:
-    """A killed worker's permit is over when its time is."""
+    """A killed worker's permit is over when its time is; the store says that it was never settled."""
     async with opened(store) as world:
         claimed = await world.post()
         await world.later(seconds=3)
-        assert await world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
+        assert await world.store.people.permits_left_ms(claimed.facts.person_digest) < 0
 
 
 async def test_consent_is_kept_with_its_proof(store: Place) -> None:

@@ -42,7 +42,10 @@ class PeopleStore:
         ]
 
     async def permits_left_ms(self, digest: str) -> int:
-        """Milliseconds until the last open permit of a person lapses; 0 when none is open."""
+        """Milliseconds by the store's clock until the last unsettled permit of a person lapses.
+
+        0 when every permit is settled; negative when one is not and has lapsed by that clock.
+        """
         return int(await self._calls.run(_PERMITS, [digest]))
 
     async def record_consent(

@@ -4,7 +4,6 @@ aiohttp writes a request a turn of the loop after it was asked to, in a task of 
 connection. Any look at the permit before that can be seconds old when the loop stands still in between.
 """
 
-import gc
 import select
 from asyncio import Transport
 from collections.abc import Iterable
@@ -133,7 +132,6 @@ class GatedConnector(aiohttp.TCPConnector):
                     connection.close()
                     continue
             if transport is not None:
-                _write_at_once(transport)
                 protocol.transport = _Gate(protocol, transport, departure)
                 departure.is_gated = True
             departure.is_connecting = False
@@ -154,22 +152,3 @@ def has_hung_up(transport: Transport) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), _HANG_UP if is_tls else _HANG_UP | select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _write_at_once(transport: Transport) -> None:
-    """Make uvloop send what is written in the same call.
-
-    It collects writes and sends them when the turn of the loop ends, after every other callback of that turn, unless
-    more is waiting than its high-water mark. asyncio sends at once.
-    """
-    if type(transport).__module__.partition(".")[0] != "uvloop":
-        return
-    layer = transport.get_extra_info("uvloop.sslproto")
-    # TLS hides the transport that owns the socket, and offers no other way to it.
-    owners = [transport] if layer is None else [one for one in gc.get_referents(layer) if _owns_socket(one)]
-    for owner in owners:
-        owner.set_write_buffer_limits(0)
-
-
-def _owns_socket(candidate: object) -> bool:
-    return type(candidate).__name__ in {"TCPTransport", "UnixTransport"}

@@ -23,7 +23,7 @@ class Inbound:
 class InboundApplied:
     """`first`: not a repetition. `opted`: stop, start or None. `released`: messages that waited for it.
 
-    `open_permits_ms`: until the person's last open permit lapses.
+    `open_permits_ms`: until the person's last unsettled permit lapses, by the store's clock; 0: every one is settled.
     """
 
     first: bool

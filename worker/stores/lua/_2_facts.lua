@@ -84,3 +84,22 @@ local function facts_of(id, digest, sender, account, template, now, cache)
     content, tag_of(sender, id, now), template, from.account or '', from.at or '', content.at or '',
   }
 end
+
+-- Milliseconds by the store's clock until the last permit of a person that is not settled lapses; negative when it has lapsed by that
+-- clock, which may have jumped; 0 when every one is settled. A settled permit whose attempt is unproven stays listed, with a half.
+local function permits_left(person, now)
+  local latest
+  local entries = redis.call('ZRANGE', K.permits(person), 0, -1, 'WITHSCORES')
+  for at = 2, #entries, 2 do
+    local ends = tonumber(entries[at])
+    if ends % 1 == 0 then latest = math.max(latest or ends, ends) end
+  end
+  if not latest then return 0 end
+  local left = math.ceil(latest - now)
+  return left == 0 and -1 or left
+end
+
+-- Marks a permit as used up whose attempt stays listed.
+local function mark_settled(person, attempt, now)
+  redis.call('ZADD', K.permits(person), 'XX', int(now) .. '.5', attempt)
+end

@@ -1,6 +1,6 @@
 -- A person wrote: moves the window, applies STOP and START, releases what waited. Once for each MessageSid.
 -- ARGV: request id, then a JSON object for each: sid, sender, account, person, keyword, at (ms).
--- Answers for each: first (1 or 0), 'stop' | 'start' | '', released, person, ms until the last open permit lapses.
+-- Answers for each: first (1 or 0), 'stop' | 'start' | '', released, person, ms until the last unsettled permit lapses (0: none).
 local SEEN_FOR = 48 * 3600 * 1000
 local REMEMBERED = 32
 local MARK = 12
@@ -60,11 +60,6 @@ local function release(person, sender)
   return released
 end
 
-local function open_permits(person)
-  local last = redis.call('ZRANGE', K.permits(person), -1, -1, 'WITHSCORES')
-  return last[2] and math.max(0, math.ceil(tonumber(last[2]) - now)) or 0
-end
-
 local function apply(inbound)
   local person = resolve(inbound.person)
   inbound.person = person
@@ -73,16 +68,16 @@ local function apply(inbound)
   if seen then
     local asked, opted, released = string.match(seen, '^(.-)|(.-)|(%d+)$')
     -- The same call again after a lost reply is still the first; whoever repeats a STOP waits for open permits too.
-    return { asked == request and 1 or 0, opted, tonumber(released), person, open_permits(person) }
+    return { asked == request and 1 or 0, opted, tonumber(released), person, permits_left(person, now) }
   end
-  if not remember(key, inbound.sid) then return { 0, '', 0, person, open_permits(person) } end
+  if not remember(key, inbound.sid) then return { 0, '', 0, person, permits_left(person, now) } end
   local at = math.min(inbound.at or now, now)
   move_window(key, inbound.sender, at)
   local opted = apply_keyword(inbound, at)
   local released = release(person, inbound.sender)
   count('inbound')
   redis.call('SET', K.inbound_seen(inbound.sid), request .. '|' .. opted .. '|' .. released, 'PX', SEEN_FOR)
-  return { 1, opted, released, person, open_permits(person) }
+  return { 1, opted, released, person, permits_left(person, now) }
 end
 
 local answers = {}

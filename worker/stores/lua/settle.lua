@@ -11,7 +11,7 @@ local now = clock()
 local function close_permit(id, row, settlement)
   local attempt = row.n .. ':' .. id
   if settlement.kind == 'unknown' then
-    redis.call('ZADD', K.permits(row.p), 'XX', int(now), attempt)
+    mark_settled(row.p, attempt, now)
   else
     redis.call('ZREM', K.permits(row.p), attempt)
   end
