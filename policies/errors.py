@@ -144,13 +144,10 @@ class ErrorCatalogue:
             return entry if entry is not None and entry.is_possibly_sent else self._default("server_error", code)
         if entry is not None:
             return entry
-        if http_status == 429:
-            return self._default("throttled", code)
-        if http_status in (401, 403):
-            return self._default("denied", code)
-        if http_status is not None and 400 <= http_status < 500:
-            return self._default("rejected", code)
-        return self._default("no_code", code)
+        if http_status is None or not 400 <= http_status < 500:
+            return self._default("no_code", code)
+        name = {429: "throttled", 401: "denied", 403: "denied"}.get(http_status, "rejected")
+        return self._default(name, code)
 
     def _reported(self, code: int | None, message_status: str | None) -> ErrorEntry:
         if message_status is not None and message_status not in FAILURES:
@@ -166,7 +163,17 @@ class ErrorCatalogue:
         return entry if code is None else replace(entry, code=code)
 
 
-DEFAULTS: Final = ("no_code", "missing", "server_error", "throttled", "denied", "rejected", "failed", "undelivered", "warning")
+DEFAULTS: Final = (
+    "no_code",
+    "missing",
+    "server_error",
+    "throttled",
+    "denied",
+    "rejected",
+    "failed",
+    "undelivered",
+    "warning",
+)
 
 
 def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:

@@ -105,5 +105,18 @@ class StoreUnavailable(_QueueError):
     """
 
 
+class OtherLoop(SendwindowError):
+    """An asynchronous producer was used in another event loop or process than before; nothing was asked of the store.
+
+    Its connections belong to the loop of its first call.
+    """
+
+    def __str__(self) -> str:
+        return (
+            "this Producer belongs to another event loop or process, where it was used first; make one in each loop "
+            "and after each fork, or use sendwindow.sync.Producer, which works in all of them"
+        )
+
+
 class NotDurable(StoreUnavailable):
     """The store has the message, but too few replicas acknowledged it in time. Send the same object again."""

@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+from redis.exceptions import ResponseError
+
 from sendwindow import codec
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt
 from sendwindow.checks import LANGUAGE
 from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage, Template
 from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
 from sendwindow.instants import from_ms, now_ms, to_ms
+from sendwindow.keys import SCHEMA, Keys
 from sendwindow.lengths import WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.patience import FULL, PRESSURE_LIMIT
 from sendwindow.scripts import Argument, load_script
@@ -164,8 +167,16 @@ def to_receipt(entry: Entry, answer: Answer) -> Receipt:
     return Receipt(entry.message.message_id, answer.word == "duplicate", from_ms(answer.enqueued_ms))
 
 
-def read_status(message_id: str, values: Sequence[bytes | None]) -> MessageStatus | None:
-    """Read a ledger row's `STATUS_FIELDS`; None when there is no row."""
+def status_commands(keys: Keys, message_id: str) -> tuple[tuple[Argument, ...], ...]:
+    """Return the commands that ask for a message's status, to be sent together, for `read_status`."""
+    return ("HGET", keys.meta, "schema"), ("HMGET", keys.row(one_id(message_id)), *STATUS_FIELDS)
+
+
+def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None:
+    """Read the answers to `status_commands`; None when there is no row. Raises ResponseError for a newer layout."""
+    schema, values = answers
+    if schema is not None and int(schema) > SCHEMA:
+        raise ResponseError("SCHEMA the layout is newer")
     row = {name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value}
     if "s" not in row:
         return None

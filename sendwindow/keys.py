@@ -55,7 +55,9 @@ class Keys:
 
         schema, profile (`live` or `sandbox`), person_key (fingerprint), offset_ms (sandbox only), pressure (0..100),
         full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects), reap_at (last asked),
-        reap_from (not before), reap_grace (ms it was put off by), reap_graces (how often in a row).
+        reap_from (not before), reap_grace (ms it was put off by), reap_graces (how often in a row), clock_at (the last
+        claim's turn), lead_ms (how far due times run ahead of a clock that was set back), look:<lane> (where the
+        search of a paused lane for expired messages goes on).
         """
         return self._key("meta")
 
@@ -260,7 +262,12 @@ def lua_prelude() -> str:
     Generated from `Keys`, so that no key is spelled twice. `KEYS[1]` is always the partition's `meta` key.
     """
     keys = Keys(_MARK)
-    lines = [f"local KEEP_ENDED = {KEEP_ENDED_MS}", "local TAG = string.match(KEYS[1], '{.-}')", "local K = {}"]
+    lines = [
+        f"local SCHEMA = {SCHEMA}",
+        f"local KEEP_ENDED = {KEEP_ENDED_MS}",
+        "local TAG = string.match(KEYS[1], '{.-}')",
+    ]
+    lines.append("local K = {}")
     for name, member in vars(Keys).items():
         if name.startswith("_") or name in {"partition", "tag"}:
             continue

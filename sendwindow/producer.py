@@ -1,6 +1,7 @@
 """The producer for asyncio backends: queues messages, asks for their status, cancels them. `sync.py` is its twin."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self
@@ -9,17 +10,18 @@ from sendwindow import exchange
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt, SendSummary
 from sendwindow.bulk import Bulk, Progress
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
-from sendwindow.errors import FULL_AFTER_SILENCE, QueueFull, StoreUnavailable
+from sendwindow.errors import FULL_AFTER_SILENCE, OtherLoop, QueueFull, StoreUnavailable
 from sendwindow.exchange import Answer, Entry, Message
 from sendwindow.keys import Keys
 from sendwindow.patience import STORE_ERRORS, Patience
-from sendwindow.scripts import WAIT_MS, Argument, execute
+from sendwindow.scripts import WAIT_MS, Argument, execute, execute_together
 from sendwindow.store_faults import place_of
 
 
 class Producer:
     """Puts messages on the queue of one partition. Keep one for the whole process; close it at the end.
 
+    It belongs to the event loop of its first call: every call in another loop, or after a fork, raises OtherLoop.
     `durability`: `none`, or `wait:N` to answer only after N replicas have it. `timeout`: seconds after which no call
     tries again; a try already under way may take as long once more.
     """
@@ -31,6 +33,7 @@ class Producer:
         # The tries are counted here, not inside redis-py: only so is a repeated call known to be one.
         self._store = connect(url, budget=0, timeout=timeout / 2 + (WAIT_MS / 1000 if self._replicas else 0))
         self._place = place_of(url)
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
 
     async def send(self, message: Message) -> Receipt:
         """Queue one message.
@@ -38,6 +41,7 @@ class Producer:
         A repeated id with the same content gives the first receipt, marked duplicate. Raises InvalidMessage,
         IdConflict, QueueFull (nothing queued) and StoreUnavailable (perhaps queued: send the same object again).
         """
+        self._stay_home()
         entry = exchange.prepare(message)
         [answer] = await self._enqueue([entry])
         return exchange.to_receipt(entry, answer)
@@ -54,6 +58,7 @@ class Producer:
         Invalid and conflicting messages are listed in the summary and stop nothing. Raises QueueFull and
         StoreUnavailable, whose `summary` tells what was done and `unproven` which messages may or may not be queued.
         """
+        self._stay_home()
         bulk = Bulk(batch, on_progress)
         async for message in _each(exchange.many(messages)):
             if bulk.add(message):
@@ -63,18 +68,19 @@ class Producer:
 
     async def status(self, message_id: str) -> MessageStatus | None:
         """Tell where a message is; None: unknown, or ended more than 72 hours ago. Raises StoreUnavailable."""
-        key = self._keys.row(exchange.one_id(message_id))
+        self._stay_home()
+        commands = exchange.status_commands(self._keys, message_id)
         patience = Patience(self._timeout, self._place)
         while True:
             try:
-                row = await execute(self._store, "HMGET", key, *exchange.STATUS_FIELDS)
-                return exchange.read_status(message_id, row)
+                return exchange.read_status(message_id, await execute_together(self._store, commands))
             except STORE_ERRORS as error:
                 failure = error
             await asyncio.sleep(patience.after(failure))
 
     async def cancel(self, message_id: str) -> CancelAnswer:
         """Cancel a message that has not gone out. Raises StoreUnavailable; asking again is safe."""
+        self._stay_home()
         asked = [exchange.one_id(message_id)]
         patience = Patience(self._timeout, self._place)
         while True:
@@ -87,6 +93,7 @@ class Producer:
 
     async def close(self) -> None:
         """Close the connections to the store."""
+        self._stay_home()
         await disconnect(self._store)
 
     async def __aenter__(self) -> Self:
@@ -96,6 +103,12 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _stay_home(self) -> None:
+        here = os.getpid(), asyncio.get_running_loop()
+        self._home = self._home or here
+        if self._home != here:
+            raise OtherLoop
 
     async def _flush(self, bulk: Bulk) -> None:
         try:

@@ -29,6 +29,24 @@ def execute(store: Any, *command: Argument) -> Any:
     return store.execute_command(*command)
 
 
+async def execute_together(store: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:
+    """Run several commands in one round trip."""
+    pipeline: Any = store.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    answers: list[Any] = await pipeline.execute()
+    return answers
+
+
+def execute_together_sync(store: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """Do the same with a blocking connection."""
+    pipeline: Any = store.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    answers: list[Any] = pipeline.execute()
+    return answers
+
+
 class Script:
     """One Lua script. `KEYS[1]` is always the partition's meta key; every other key is derived from its hash tag."""
 

@@ -80,6 +80,11 @@ _ROWS: Final = (
         "is in protected mode and takes no connection from here",
         "set a password for it, or bind it as needed",
     ),
+    StoreFault(
+        "SCHEMA",
+        "has a layout newer than this release of sendwindow knows",
+        "install the release of sendwindow that the workers run",
+    ),
     StoreFault("DBINDEX", "has no database of this number", "correct the number at the end of the URL"),
     StoreFault(
         "COMMAND",

@@ -13,7 +13,7 @@ from sendwindow.errors import FULL_AFTER_SILENCE, QueueFull, StoreUnavailable
 from sendwindow.exchange import Answer, Entry, Message
 from sendwindow.keys import Keys
 from sendwindow.patience import STORE_ERRORS, Patience
-from sendwindow.scripts import WAIT_MS, Argument, execute
+from sendwindow.scripts import WAIT_MS, Argument, execute, execute_together_sync
 from sendwindow.store_faults import place_of
 
 
@@ -64,12 +64,11 @@ class Producer:
 
     def status(self, message_id: str) -> MessageStatus | None:
         """Tell where a message is; None: unknown, or ended more than 72 hours ago. Raises StoreUnavailable."""
-        key = self._keys.row(exchange.one_id(message_id))
+        commands = exchange.status_commands(self._keys, message_id)
         patience = Patience(self._timeout, self._place)
         while True:
             try:
-                row = execute(self._store, "HMGET", key, *exchange.STATUS_FIELDS)
-                return exchange.read_status(message_id, row)
+                return exchange.read_status(message_id, execute_together_sync(self._store, commands))
             except STORE_ERRORS as error:
                 failure = error
             time.sleep(patience.after(failure))

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
-from urllib.request import proxy_bypass_environment
 
 from policies.facts import Approval
 from sendwindow.addresses import RECIPIENT_FORMS, SENDER_FORMS, AddressError, parse_address, parse_sender_address
@@ -240,9 +239,26 @@ def proxy_for(reader: Reader, dispatch: DispatchSettings, base_url: str) -> str 
     """
     parts = urlsplit(base_url)
     excluded = ",".join(dispatch.no_proxy) if dispatch.no_proxy is not None else _variable(reader, NO_PROXY_VARIABLE)
-    if proxy_bypass_environment(parts.netloc, {"no": excluded}):
+    if _is_excluded(parts, excluded):
         return None
     return dispatch.proxy or (_variable(reader, PROXY_VARIABLE) if parts.scheme == "https" else "") or None
+
+
+def _is_excluded(parts: SplitResult, excluded: str) -> bool:
+    """Return whether a list such as NO_PROXY holds a host: itself, its domain, its network, or `*`."""
+    host = (parts.hostname or "").lower()
+    for entry in (one.strip().lower() for one in excluded.split(",")):
+        domain = entry.removeprefix("*").lstrip(".")
+        if entry == "*" or domain in (host, f"{host}:{parts.port}"):
+            return True
+        if domain and host.endswith(f".{domain}"):
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def _variable(reader: Reader, name: str) -> str:

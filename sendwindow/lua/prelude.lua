@@ -3,12 +3,21 @@
 
 local WAKE_CAP = 64
 
+-- How far due times, leases and searches run ahead of the store's clock, because that clock was set back once: what was due
+-- stays due, and what waits waits no longer than it was to. 0 on a store whose clock never was.
+local lead = 0
+
 -- Milliseconds with a fraction (microseconds); the fraction keeps first come, first served inside one millisecond.
 -- Only a sandbox store has an offset: the writer of `offset_ms` checks the profile.
+-- Every script asks first, so this is where a store of a newer layout is refused: nothing was written yet.
 local function clock()
   local time = redis.call('TIME')
-  local offset = redis.call('HGET', K.meta, 'offset_ms')
-  return time[1] * 1000 + time[2] / 1000 + (tonumber(offset or '0') or 0)
+  local kept = redis.call('HMGET', K.meta, 'offset_ms', 'schema', 'lead_ms')
+  if (tonumber(kept[2] or '0') or 0) > SCHEMA then
+    error(redis.error_reply('SCHEMA the layout is number ' .. kept[2] .. ', known is ' .. SCHEMA))
+  end
+  lead = tonumber(kept[3] or '0') or 0
+  return time[1] * 1000 + time[2] / 1000 + (tonumber(kept[1] or '0') or 0)
 end
 
 -- A number as a decimal string without exponent: `..` would round above 14 digits.
@@ -43,13 +52,13 @@ end
 
 -- Puts a message into its lane. `due` in ms; a lane is in `ready` while its first message is due, else in `timers`.
 local function to_lane(lane, id, due, now)
-  redis.call('ZADD', K.lane(lane), string.format('%.17g', due), id)
+  redis.call('ZADD', K.lane(lane), string.format('%.17g', due + lead), id)
   if due <= now then
     make_ready(lane)
   elseif not redis.call('ZSCORE', K.ready, lane) then
     local timer = redis.call('ZSCORE', K.timers, lane)
-    if not timer or due < tonumber(timer) then
-      redis.call('ZADD', K.timers, int(due), lane)
+    if not timer or due + lead < tonumber(timer) then
+      redis.call('ZADD', K.timers, int(due + lead), lane)
       wake()
     end
   end

@@ -406,7 +406,7 @@ def test_a_missing_default_is_a_fault() -> None:
 
 @pytest.mark.parametrize("operation", Operation)
 def test_a_missing_resource_speaks_of_the_account_only_where_a_message_was_created(operation: Operation) -> None:
-    """20404 to a create proves that nothing was sent, and pauses the account; to a read only that message is missing."""
+    """20404 to a create proves that nothing was sent and pauses the account; to a read one message is missing."""
     entry = ERRORS.lookup(20404, http_status=404, operation=operation)
     if operation is Operation.CREATE:
         assert (entry.error_class, entry.scope) == (ErrorClass.PAUSE_ACCOUNT, Scope.ACCOUNT)

@@ -12,9 +12,10 @@ from redis.asyncio import Redis
 from sendwindow import sync
 from sendwindow.answers import CancelAnswer, Receipt
 from sendwindow.codec import decode_job
-from sendwindow.errors import BadStoreUrl, IdConflict, InvalidMessage, QueueFull
-from sendwindow.keys import Keys
+from sendwindow.errors import BadStoreUrl, IdConflict, InvalidMessage, QueueFull, StoreUnavailable
+from sendwindow.keys import SCHEMA, Keys
 from sendwindow.producer import Producer
+from sendwindow.scripts import execute
 from sendwindow.vocabulary import Stage
 from tests.sendwindow.rig import Open, a_message
 
@@ -393,3 +394,35 @@ async def test_a_job_can_be_read_by_any_json_reader(
         await producer.send(a_message(message_id="m1"))
     job = json.loads(await redis_client.get(Keys(store.partition).job("m1")))
     assert job.keys() == {"t", "f", "a", "k", "et"}
+
+
+async def test_a_store_of_a_newer_layout_is_refused(
+    open_here: Open, store: "StoreUnderTest", redis_client: Redis
+) -> None:
+    """A package that knows an older layout neither writes nor reads there, and says what to install."""
+    meta = Keys(store.partition).meta
+    async with open_here() as producer:
+        await producer.send(a_message(message_id="m1"))
+        await execute(redis_client, "HSET", meta, "schema", SCHEMA + 98)
+        before = await redis_client.dbsize()
+        for ask in (
+            lambda: producer.send(a_message(message_id="m2")),
+            lambda: producer.send_many([a_message(message_id="m3")]),
+            lambda: producer.status("m1"),
+            lambda: producer.cancel("m1"),
+        ):
+            with pytest.raises(StoreUnavailable, match=r"layout newer .* install the release"):
+                await ask()
+        assert await redis_client.dbsize() == before
+        await execute(redis_client, "HSET", meta, "schema", SCHEMA)
+        assert not (await producer.send(a_message(message_id="m2"))).duplicate
+
+
+async def test_the_layout_is_checked_without_a_round_trip(open_here: Open, redis_client: Redis) -> None:
+    """Each message costs one call to the store, as before."""
+    async with open_here() as producer:
+        await producer.send(a_message())
+        before = (await redis_client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        for _ in range(5):
+            await producer.send(a_message())
+        assert (await redis_client.info("commandstats"))["cmdstat_evalsha"]["calls"] == before + 5

@@ -48,6 +48,7 @@ CASES = [
     (exceptions.MovedError("3999 127.0.0.1:6381"), "MOVED", False),  # type: ignore[no-untyped-call]  # redis-py 5
     (exceptions.ClusterCrossSlotError("Keys in request don't hash to the same slot"), "CROSSSLOT", False),
     (exceptions.ResponseError("DENIED Redis is running in protected mode"), "DENIED", False),
+    (exceptions.ResponseError("SCHEMA the layout is number 99, known is 1 script: 0"), "SCHEMA", False),
     (exceptions.ResponseError("DB index is out of range"), "DBINDEX", False),
     (exceptions.ResponseError(f"unknown command 'EVALSHA', with args beginning with: '{ADDRESS}'"), "COMMAND", False),
     (caused(ConnectionRefusedError(errno.ECONNREFUSED, "refused")), "refused", True),

@@ -1,5 +1,6 @@
 """Plain arq producers: their jobs are taken over once, whatever their form, and nothing of them is dropped silently."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ from sendwindow.codec import arq_deserializer, arq_serializer, decode_job
 from sendwindow.exchange import ENQUEUE, row_arguments
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
 from sendwindow.producer import Producer
-from tests.worker.stores_world import ANNA, DEAD, REFUSED, SENDER, Place, World, opened
+from tests.worker.stores_world import ANNA, DEAD, PERSON_KEY, REFUSED, SENDER, Place, World, opened
+from worker.stores.digests import Digests
 from worker.values.adoptions import Adopted, Unreadable
 
 pytestmark = pytest.mark.asyncio
@@ -320,7 +322,7 @@ async def test_an_aborted_job_cannot_be_claimed_before_its_cancel(store: Place) 
                 await world.store.ledger.adopt(10)
             assert await world.claim() == ()
             await world.redis.delete(world.keys.timeline("m1"))
-            assert (await world.store.ledger.adopt(10)).taken == 1
+            await world.store.ledger.adopt(10)
             assert (await world.row())["s"] == "cancelled"
             assert await world.redis.zcard(ARQ_ABORT) == 0
         finally:
@@ -355,3 +357,32 @@ async def test_aborts_of_other_partitions_do_not_hide_ours(store: Place) -> None
             assert await world.redis.zcard(ARQ_ABORT) == len(foreign)
         finally:
             await world.redis.delete(ARQ_ABORT)
+
+
+async def test_jobs_are_taken_over_by_one_script_for_up_to_64(store: Place) -> None:
+    """Behind thousands of bulk jobs an urgent one waits for scripts, not for each job."""
+    async with opened(store) as world:
+        for number in range(150):
+            await _queue(world, f"m{number:03}", _job())
+        before = (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        await world.store.ledger.adopt(0)
+        idle = (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before
+        assert (await world.store.ledger.adopt(150)).taken == 150
+        scripts = (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] - before - idle
+        assert scripts <= 3 + 1, "one for each 64, and one for the time"
+        assert await world.redis.zcard(world.keys.ingress) == 0
+        claimed = [one.message_id for _ in range(5) for one in await world.claim(32)]
+        assert claimed == [f"m{number:03}" for number in range(150)]
+
+
+async def test_an_unusable_job_id_is_named_by_a_keyed_digest(store: Place) -> None:
+    """A job id may be a phone number: without the store's key its digest could be found by trying every number."""
+    async with opened(store) as world:
+        await _queue(world, "+14155550123", _job())
+        assert (await world.store.ledger.adopt(10)).taken == 1
+        [name] = [one.message_id for one in await world.claim()]
+        job_id = world.keys.job_id("+14155550123").encode()
+        assert name.startswith("arq-")
+        assert hashlib.sha256(job_id).hexdigest()[:24] not in name
+        assert name == f"arq-{Digests(PERSON_KEY).name(job_id)}"
+        assert Digests(b"k" * 16).name(job_id) not in name

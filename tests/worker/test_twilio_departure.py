@@ -241,3 +241,96 @@ def test_what_a_departure_proves() -> None:
     gated.has_left = True
     assert gated.conclude(lost, is_trusted=True) == lost
     assert isinstance(gated.conclude(refused, is_trusted=True), Unproven)
+
+
+@each_loop
+def test_requests_go_through_a_tunnel_with_its_login_and_none_of_ours(loop: str) -> None:
+    """The proxy sees its own credentials and the target; the request inside the tunnel sees neither."""
+
+    async def main(server: SlowServer) -> Reply:
+        async with client_of(server, "tunnel") as twilio:
+            return await twilio.create(MESSAGE)
+
+    with server_for("tunnel", 9) as server:
+        assert isinstance(run(loop, main(server)), Accepted)
+    [tunnel], [request] = server.tunnels, server.received
+    assert tunnel.startswith(b"CONNECT 127.0.0.1:")
+    assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in tunnel
+    assert b"U0t1c2VyOnNlY3JldA==" not in tunnel
+    assert b"Proxy-Authorization" not in request
+
+
+@each_loop
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
+        b"",
+        b"nonsense\r\n\r\n",
+    ],
+    ids=["407", "502", "closed", "nonsense"],
+)
+def test_a_tunnel_that_is_refused_proves_that_nothing_was_sent(loop: str, answer: bytes) -> None:
+    """Whatever the proxy does instead of opening the tunnel, Twilio heard nothing, and nothing shows the login."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def main() -> Reply:
+        proxy = await asyncio.start_server(handle, "127.0.0.1", 0)
+        port = proxy.sockets[0].getsockname()[1]
+        account = Account("main", ACCOUNT_SID, "SKuser", "secret", "https://127.0.0.1:9")
+        account = replace(account, proxy=f"http://user:secret@127.0.0.1:{port}")
+        try:
+            async with TwilioClient({"main": account}) as twilio:
+                return await twilio.create(MESSAGE)
+        finally:
+            proxy.close()
+
+    reply = run(loop, main())
+    assert isinstance(reply, NotSent)
+    assert "secret" not in repr(reply)
+
+
+@each_loop
+def test_without_keepalive_each_request_has_a_connection_of_its_own(loop: str) -> None:
+    """`keepalive_seconds = 0`, for a network that drops idle connections at once."""
+
+    async def main(server: SlowServer) -> None:
+        account = Account("main", ACCOUNT_SID, "SKuser", "secret", server.url)
+        async with TwilioClient({"main": account}, keepalive=0) as twilio:
+            for _ in range(3):
+                assert isinstance(await twilio.create(MESSAGE), Accepted)
+
+    with server_for("plain", 9) as server:
+        run(loop, main(server))
+    assert server.connections == 3
+
+
+@each_loop
+def test_the_sweep_finds_a_client_that_does_not_look_at_the_first_byte(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant: the permit is looked at before aiohttp is asked, and nowhere else."""
+
+    def leave(departure: Departure, *_asked: object) -> None:
+        departure.has_left = True
+
+    monkeypatch.setattr(Departure, "leave", leave)
+    clock = Clock(monkeypatch)
+    late = 0
+    for turns in TURNS:
+        with server_for("plain", 1) as server:
+            before: list[bool] = []
+
+            def stall(server: SlowServer = server, before: list[bool] = before) -> None:
+                before.append(server.has_arrived())
+                clock.now += 2 * PERMIT_SECONDS
+                server.go_on()
+
+            run(loop, post_while(server, "plain", 1, turns, stall, clock.now + PERMIT_SECONDS))
+            late += len(server.received) > 1 and before == [False]
+    assert late > 0

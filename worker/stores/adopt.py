@@ -5,7 +5,7 @@ Every step may be repeated after an interruption: a message is queued by its id,
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,15 +14,20 @@ from redis.exceptions import OutOfMemoryError
 from sendwindow.codec import arq_deserializer, decode_job
 from sendwindow.contract import SendMessage
 from sendwindow.errors import Fault, InvalidMessage, UnreadableJob
-from sendwindow.exchange import CANCEL, ENQUEUE, check_times, row_arguments
+from sendwindow.exchange import CANCEL, check_times, row_arguments
 from sendwindow.identifiers import message_id_complaint
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
-from worker.stores.calls import Calls, rest_of_note, worker_script
+from worker.stores.calls import Calls, adopt_script, rest_of_note, worker_script
+from worker.stores.digests import Digests
 from worker.values.adoptions import Adopted, Unreadable
 
 _UNREADABLE: Final = worker_script("unreadable")
+_ADOPT: Final = adopt_script()
 _ADOPTED: Final = worker_script("adopted")
 _NOW: Final = worker_script("now")
+JOBS_AT_ONCE: Final = 64
+"""No call to the store lasts long."""
+
 _ABORTS_AT_ONCE: Final = 250
 _NOT_BEFORE: Final = 4
 _HELD_BACK_MS: Final = 3_600_000
@@ -48,8 +53,9 @@ class _Readable:
 class Adoption:
     """Moves jobs from arq's queue into lanes, and arq's aborts into cancels."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, digests: Digests) -> None:
         self._calls = calls
+        self._digests = digests
         self._abort_cursor = 0
         self._untold: dict[str, Unreadable] = {}
 
@@ -62,12 +68,12 @@ class Adoption:
         entries = await self._entries(limit) if limit > 0 else []
         now = int(await self._calls.run(_NOW, [])) if entries else 0
         taken = 0
-        for entry in entries:
+        for some in _batched(entries, JOBS_AT_ONCE):
             try:
-                await self._take(entry, now)
+                await self._take(some, now)
             except OutOfMemoryError:
                 break
-            taken += 1
+            taken += len(some)
         await self._abort()
         unreadable, self._untold = tuple(self._untold.values()), {}
         return Adopted(taken, unreadable)
@@ -77,53 +83,78 @@ class Adoption:
         if not queued:
             return []
         jobs = await self._calls.redis.mget([_job_key(job_id) for job_id, _ in queued])
+        # By itself: arq's list of aborts has no hash tag, so on a cluster it is elsewhere.
         aborts = await self._calls.redis.zmscore(ARQ_ABORT, [job_id for job_id, _ in queued])
         return [
             _Entry(job_id, score, job, abort is not None)
             for (job_id, score), job, abort in zip(queued, jobs, aborts, strict=True)
         ]
 
-    async def _take(self, entry: _Entry, now: int) -> None:
-        message_id = self._message_id(entry)
-        if entry.job is None:
-            # Adopted before and interrupted, or arq let the job expire: the entry alone says nothing.
-            await self._remove(entry, message_id)
+    async def _take(self, entries: Sequence[_Entry], now: int) -> None:
+        """Take over some entries with one script. A job that cannot be queued is kept by itself."""
+        queued: list[tuple[_Entry, _Readable]] = []
+        gone: list[tuple[_Entry, str]] = []
+        for entry in entries:
+            message_id = self._message_id(entry)
+            if entry.job is None:
+                # Adopted before and interrupted, or arq let the job expire: the entry alone says nothing.
+                gone.append((entry, message_id))
+                continue
+            try:
+                readable = _read(entry, entry.job, message_id, now)
+            except UnreadableJob as error:
+                await self._keep(entry, entry.job, Unreadable(message_id, error.reason), str(error))
+                continue
+            if entry.is_aborted:
+                readable.arguments[_NOT_BEFORE] = now + _HELD_BACK_MS
+            queued.append((entry, readable))
+        await self._queue(queued)
+        await self._remove(gone)
+
+    async def _queue(self, queued: Sequence[tuple[_Entry, _Readable]]) -> None:
+        if not queued:
             return
-        try:
-            readable = _read(entry, entry.job, message_id, now)
-        except UnreadableJob as error:
-            await self._keep(entry, entry.job, Unreadable(message_id, error.reason), str(error))
-            return
-        if entry.is_aborted:
-            readable.arguments[_NOT_BEFORE] = now + _HELD_BACK_MS
-        reply = await self._calls.run_durably(ENQUEUE, [0, *readable.arguments])
-        if reply[0][0] == b"conflict":
-            conflict = Unreadable(message_id, "id_conflict")
-            await self._keep(entry, entry.job, conflict, "its message id already belongs to another message")
-            return
-        if entry.is_aborted:
-            await self._calls.run_durably(CANCEL, [message_id])
-        await self._remove(entry, message_id)
-        if entry.is_aborted:
-            await self._calls.redis.zrem(ARQ_ABORT, entry.job_id)
+        arguments = [argument for entry, one in queued for argument in (entry.job_id, *one.arguments)]
+        words = await self._calls.run_durably(_ADOPT, arguments)
+        taken = [(*pair, word) for pair, word in zip(queued, words, strict=True)]
+        for entry, one, word in taken:
+            if word == b"conflict":
+                conflict = Unreadable(one.message.message_id, "id_conflict")
+                text = "its message id already belongs to another message"
+                await self._keep(entry, entry.job or b"", conflict, text)
+        done = [(entry, one.message.message_id) for entry, one, word in taken if word != b"conflict"]
+        await self._drop_jobs(done)
+        aborted = [(entry.job_id, message_id) for entry, message_id in done if entry.is_aborted]
+        if aborted:
+            # Until then each is held back, and its abort, which stays listed, cancels it as well.
+            await self._calls.run_durably(CANCEL, [message_id for _, message_id in aborted])
+            await self._calls.redis.zrem(ARQ_ABORT, *[job_id for job_id, _ in aborted])
 
     async def _keep(self, entry: _Entry, job: bytes, found: Unreadable, text: str) -> None:
         """As a dead letter, bytes whole. An id that is taken is replaced by one made of the bytes."""
         digest = hashlib.sha256(job).hexdigest()[:24]
         note = rest_of_note({"reason": "unreadable", "text": text})
-        for one in (found, replace(found, message_id=f"job-{digest}")):
+        for one in (found, replace(found, message_id=f"job-{self._digests.name(job)}")):
             answer = await self._calls.run_once(_UNREADABLE, [one.message_id, job, digest, note])
             if answer == b"kept":
                 self._untold[one.message_id] = one
             if answer != b"taken":
                 break
-        await self._remove(entry, found.message_id)
+        await self._remove([(entry, found.message_id)])
 
-    async def _remove(self, entry: _Entry, message_id: str) -> None:
-        await self._calls.run_durably(_ADOPTED, [entry.job_id, message_id])
-        key = _job_key(entry.job_id)
-        if key != self._calls.keys.job(message_id).encode():
-            await self._calls.redis.delete(key)
+    async def _remove(self, entries: Sequence[tuple[_Entry, str]]) -> None:
+        if not entries:
+            return
+        arguments = [argument for entry, message_id in entries for argument in (entry.job_id, message_id)]
+        await self._calls.run_durably(_ADOPTED, arguments)
+        await self._drop_jobs(entries)
+
+    async def _drop_jobs(self, entries: Sequence[tuple[_Entry, str]]) -> None:
+        """Delete the jobs whose messages are kept under another id; one by one, as they may be in several slots."""
+        for entry, message_id in entries:
+            key = _job_key(entry.job_id)
+            if entry.job is not None and key != self._calls.keys.job(message_id).encode():
+                await self._calls.redis.delete(key)
 
     async def _abort(self) -> None:
         """Look through some of the aborts, going on where the last call ended: most may be other applications'.
@@ -151,7 +182,13 @@ class Adoption:
 
     def _untagged(self, job_id: bytes) -> str:
         text = job_id.decode(errors="replace").removeprefix(self._calls.keys.tag)
-        return text if message_id_complaint(text) is None else f"arq-{hashlib.sha256(job_id).hexdigest()[:24]}"
+        return text if message_id_complaint(text) is None else f"arq-{self._digests.name(job_id)}"
+
+
+def _batched(entries: Sequence[_Entry], size: int) -> Iterator[Sequence[_Entry]]:
+    """Yield the entries in order, at most `size` at a time."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
 
 
 def _job_key(job_id: bytes) -> bytes:

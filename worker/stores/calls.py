@@ -36,6 +36,13 @@ def worker_script(name: str) -> Script:
     return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=_COMMON)
 
 
+def adopt_script() -> Script:
+    """Load the script that takes over arq's jobs. Like a producer's own, it writes nothing to a full store."""
+    enqueue = (resources.files("sendwindow") / "lua" / "enqueue.lua").read_text("utf-8")
+    queueing = f"local function enqueue(ARGV)\n{enqueue}\nend\n"
+    return load_script("adopt", package="worker.stores", prelude=_COMMON + queueing)
+
+
 def new_request() -> str:
     """Make the id of a call, kept over its repetitions, so that a script can tell them."""
     return secrets.token_hex(8)

@@ -6,6 +6,7 @@ from typing import Final
 
 _BLOCK: Final = 64
 _LENGTH: Final = 32
+_NAMED: Final = b"sendwindow name of "
 _FINGERPRINT: Final = b"sendwindow person key"
 
 
@@ -29,6 +30,10 @@ class Digests:
     def digest(self, address: str) -> str:
         """Digest an address in its canonical form: 32 hexadecimal digits."""
         return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:_LENGTH]
+
+    def name(self, text: bytes) -> str:
+        """Return 24 hexadecimal digits that stand for bytes that may hold an address, such as an unusable job id."""
+        return hmac.new(self._key, _NAMED + text, hashlib.sha256).hexdigest()[:24]
 
     @property
     def fingerprint(self) -> str:

@@ -64,7 +64,7 @@ class LedgerStore:
         self._waker = waker
         self._worker = worker
         self._tuning = worker.tuning
-        self._adoption = Adoption(calls)
+        self._adoption = Adoption(calls, digests)
         self._claiming = asyncio.Lock()
         self._claim_request: str | None = None
 

@@ -58,6 +58,11 @@ local function content_of(message)
   return redis.call('HGET', K.contents, template.name .. '|' .. language) or ''
 end
 
+-- Field of the meta key: where the search of a paused lane for expired messages goes on. It ends with the pause, and with the lane.
+local function look_at(lane)
+  return 'look:' .. lane
+end
+
 local function sender_of(lane)
   return string.match(lane, '^(.-)|')
 end
@@ -103,4 +108,15 @@ local function requeue(id, row, stage, reason, due, now)
   redis.call('HSET', K.row(id), 's', stage, 'r', reason)
   row.s = stage
   to_lane(row.l, id, due, now)
+end
+
+local DROPS_JOB = { refused = true, failed = true, expired = true, cancelled = true }
+
+-- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of an ended message is nobody's any more; an
+-- unreadable one is kept elsewhere.
+local function drop_entry(job_id, id)
+  local row = redis.call('HMGET', K.row(id), 's', 'r')
+  redis.call('ZREM', K.ingress, job_id)
+  if not row[1] then count('adopted_without_job') end
+  if DROPS_JOB[row[1]] or row[2] == 'unreadable' then redis.call('DEL', K.job(id)) end
 end

@@ -85,6 +85,13 @@ local function facts_of(id, digest, sender, account, template, now, cache)
   }
 end
 
+-- Takes out a permit whose message is gone: nothing asks about it any more. Answers whether it is.
+local function forget_gone(person, entry)
+  if redis.call('EXISTS', K.row(string.match(entry, '^%d+:(.*)$'))) == 1 then return false end
+  redis.call('ZREM', K.permits(person), entry)
+  return true
+end
+
 -- Milliseconds by the store's clock until the last permit of a person that is not settled lapses; negative when it has lapsed by that
 -- clock, which may have jumped; 0 when every one is settled. A settled permit whose attempt is unproven stays listed, with a half.
 local function permits_left(person, now)
@@ -92,7 +99,7 @@ local function permits_left(person, now)
   local entries = redis.call('ZRANGE', K.permits(person), 0, -1, 'WITHSCORES')
   for at = 2, #entries, 2 do
     local ends = tonumber(entries[at])
-    if ends % 1 == 0 then latest = math.max(latest or ends, ends) end
+    if not forget_gone(person, entries[at - 1]) and ends % 1 == 0 then latest = math.max(latest or ends, ends) end
   end
   if not latest then return 0 end
   local left = math.ceil(latest - now)

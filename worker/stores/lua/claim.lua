@@ -11,6 +11,8 @@ local MOVES = 256
 local RECHECK = 60000
 local LOOKED_AT = 256
 local GO_ON = 50
+-- A step back of the clock below this makes nothing wait that long.
+local STEP = 1000
 local WEIGHTS = { urgent = 16, normal = 4, bulk = 1 }
 local worker, request, limit, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local inner, outer, suspects = ARGV[5], ARGV[6], ARGV[7]
@@ -25,7 +27,7 @@ local function account_of(sender)
   return accounts[sender]
 end
 
-local WANTED = { 's', 'n', 'e', 'u', 'rd', 'k', 'x', 'q', 'f', 'w', 'l', 'fa' }
+local WANTED = { 's', 'n', 'e', 'u', 'rd', 'k', 'x', 'q', 'f', 'w', 'l', 'fa', 'nb' }
 
 local function fetch(id)
   local got = redis.call('HMGET', K.row(id), unpack(WANTED))
@@ -65,7 +67,7 @@ local function take(id, row)
   row.f = fence
   local facts = hand_out(id, row)
   redis.call('HSET', K.row(id), 's', 'claimed', 'f', fence, 'pr', facts[2][1])
-  redis.call('ZADD', K.leases, int(now + lease), id)
+  redis.call('ZADD', K.leases, int(now + lead + lease), id)
 end
 
 -- Milliseconds until which neither the sender nor its account may send; 0 when both may.
@@ -84,12 +86,33 @@ local function to_timers(lane, due)
   redis.call('ZADD', K.timers, int(math.ceil(due)), lane)
 end
 
+local function set_lead(ms)
+  lead = ms
+  redis.call('HSET', K.meta, 'lead_ms', int(ms))
+end
+
+-- Turns never go back: after the store's clock was set back they go on from where the last claim was.
+local function keep_pace()
+  local last = tonumber(redis.call('HGET', K.meta, 'clock_at') or '0')
+  if now + lead < last - STEP then set_lead(last - now) end
+  redis.call('HSET', K.meta, 'clock_at', int(now + lead))
+end
+
+-- Whether a message that is not due was queued in the future: the store's clock was set back since, before any claim was there to see it.
+local function shows_step(id, due)
+  local row = fetch(id)
+  local queued = row and tonumber(row.q or '0')
+  if not queued or queued <= now + lead or (tonumber(row.nb or '0') or 0) > queued then return false end
+  set_lead(math.ceil(math.max(queued, due) - now))
+  return true
+end
+
 -- What a lane is once its due messages were taken: still ready, on a timer, or gone.
 local function settle_lane(lane, vtime)
   local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
   if not first[1] then
     redis.call('ZREM', K.ready, lane)
-  elseif tonumber(first[2]) <= now then
+  elseif tonumber(first[2]) <= now + lead or shows_step(first[1], tonumber(first[2])) then
     if vtime then redis.call('ZADD', K.ready, string.format('%.17g', vtime), lane) end
   else
     to_timers(lane, tonumber(first[2]))
@@ -111,10 +134,13 @@ end
 -- Answers how many were taken from a lane.
 local function serve(lane, room)
   local taken = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now), 'LIMIT', 0, room)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now + lead), 'LIMIT', 0, room)) do
     local row = fetch(id)
     if not row or not OPEN[row.s] then
       redis.call('ZREM', K.lane(lane), id)
+    elseif (tonumber(row.nb or '0') or 0) > now and tonumber(row.e or '0') > now then
+      -- Queued before the clock was set back, or by a producer that knows nothing of that.
+      to_lane(lane, id, tonumber(row.nb), now)
     elseif is_suspect(row) then
       set_apart(id, row)
     else
@@ -128,9 +154,9 @@ end
 -- While a lane is paused nothing is sent from it, but what expires meanwhile still ends: each look goes on where the last
 -- one ended, and the next comes at once until the whole lane was looked through. Answers whether it was.
 local function serve_expired(lane, room)
-  local place = 'look:' .. lane
+  local place = look_at(lane)
   local from = tonumber(redis.call('HGET', K.meta, place) or '0')
-  local ids = redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now), 'LIMIT', from, LOOKED_AT)
+  local ids = redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now + lead), 'LIMIT', from, LOOKED_AT)
   local taken, gone = 0, 0
   for at, id in ipairs(ids) do
     if taken == room then
@@ -157,7 +183,7 @@ local function serve_expired(lane, room)
 end
 
 local function wake_due_lanes()
-  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', K.timers, '-inf', int(now), 'LIMIT', 0, MOVES)) do
+  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', K.timers, '-inf', int(now + lead), 'LIMIT', 0, MOVES)) do
     redis.call('ZREM', K.timers, lane)
     enter_ready(lane)
   end
@@ -175,10 +201,11 @@ local function pick()
     if paused > 0 then
       -- On a timer until the pause ends, so that waiting costs next to nothing.
       local is_through = serve_expired(lane, limit - #claimed)
-      to_timers(lane, math.min(paused, now + (is_through and RECHECK or GO_ON)))
+      to_timers(lane, lead + math.min(paused, now + (is_through and RECHECK or GO_ON)))
     else
       local taken = serve(lane, math.min(QUANTUM, limit - #claimed))
       redis.call('HSET', K.meta, 'vtime', first[2])
+      redis.call('HDEL', K.meta, look_at(lane))
       settle_lane(lane, vtime + taken / (WEIGHTS[priority] or 1))
     end
   end
@@ -219,7 +246,7 @@ local function next_due()
   -- Somebody may have empty hands: woken once for each, and again by whoever took one of several.
   if (found_suspect or suspects ~= 'never') and redis.call('ZCARD', K.suspects) > 0 then wake() end
   local first = redis.call('ZRANGE', K.timers, 0, 0, 'WITHSCORES')
-  return first[2] and int(tonumber(first[2])) or '-1'
+  return first[2] and int(math.max(0, tonumber(first[2]) - lead)) or '-1'
 end
 
 local before = redis.call('GET', K.last_claim(worker))
@@ -230,6 +257,7 @@ if last and last.request == request then
     if row and row.s == 'claimed' and row.f == last.fence then hand_out(id, row) end
   end
 else
+  keep_pace()
   wake_due_lanes()
   if suspects == 'first' then pick_suspect() end
   if #claimed == 0 then pick() end

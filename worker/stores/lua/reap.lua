@@ -38,7 +38,7 @@ local function posting(id, row)
   redis.call('HSET', K.row(id), 's', 'unknown', 'r', 'outcome_crash')
   -- It kills whoever posts it: unless evidence ends it, it is a dead letter instead of being sent again.
   if is_poison(crashes) then redis.call('HSET', K.row(id), 'po', '1') end
-  redis.call('ZADD', K.unknown, int(now + tonumber(ARGV[3])), id)
+  redis.call('ZADD', K.unknown, int(now + lead + tonumber(ARGV[3])), id)
   count('unknown')
   note(id, now, 'unknown', '"n":' .. row.n .. ',"reason":"outcome_crash","crashes":' .. crashes)
   row.s = 'unknown'
@@ -67,15 +67,15 @@ end
 -- A lease further ahead than any worker's lasts was written before the store's clock was set back: it would last for as long as that.
 local function shorten_leases_ahead()
   local lease = tonumber(ARGV[4])
-  local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + FARTHEST), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))
-  for _, id in ipairs(ahead) do redis.call('ZADD', K.leases, int(now + lease), id) end
+  local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + lead + FARTHEST), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))
+  for _, id in ipairs(ahead) do redis.call('ZADD', K.leases, int(now + lead + lease), id) end
 end
 
 return once(ARGV[1], HOUR, function()
   local reaped = {}
   shorten_leases_ahead()
   if holders_come_first() then return reaped end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now), 'LIMIT', 0, tonumber(ARGV[2]))) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.leases, '-inf', int(now + lead), 'LIMIT', 0, tonumber(ARGV[2]))) do
     local row = load(id)
     if row and (row.s == 'claimed' or row.s == 'posting') then
       redis.call('HSET', K.row(id), 'f', '0')

@@ -20,7 +20,7 @@ local KINDS = {
   end,
   unknown = function(id, row, r, rest)
     leave(id, row)
-    redis.call('ZADD', K.unknown, int(now + r.look), id)
+    redis.call('ZADD', K.unknown, int(now + lead + r.look), id)
     redis.call('HSET', K.row(id), 's', 'unknown', 'r', r.reason)
     row.s = 'unknown'
     -- Every look would fill the timeline: only a changed reason is worth a line.

@@ -10,6 +10,7 @@ for _, entry in ipairs(entries) do
   local attempt, id = string.match(entry, '^(%d+):(.*)$')
   if id ~= ARGV[2] then
     local row = load(id)
+    if not row then forget_gone(resolve(ARGV[1]), entry) end
     if row then rivals[#rivals + 1] = { id, attempt, row.i or row.q, redis.call('GET', K.job(id)), row.fm or '' } end
   end
 end

@@ -54,7 +54,7 @@ local KINDS = {
     leave(id, row)
     redis.call('HSET', K.row(id), 's', 'unknown', 'r', s.reason)
     if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
-    redis.call('ZADD', K.unknown, int(now + s.look), id)
+    redis.call('ZADD', K.unknown, int(now + lead + s.look), id)
     count('unknown')
     note(id, now, 'unknown', rest)
     row.s = 'unknown'

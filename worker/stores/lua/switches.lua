@@ -8,7 +8,12 @@ local key = K[kind](name)
 local function look_again()
   for _, lane in ipairs(redis.call('ZRANGE', K.timers, 0, -1)) do
     local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
-    if first[2] and tonumber(first[2]) <= now then make_ready(lane) end
+    if not first[2] then
+      redis.call('ZREM', K.timers, lane)
+      redis.call('HDEL', K.meta, look_at(lane))
+    elseif tonumber(first[2]) <= now + lead then
+      make_ready(lane)
+    end
   end
 end
 

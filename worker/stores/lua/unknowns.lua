@@ -4,10 +4,10 @@
 -- how many of its attempts are in doubt, for each.
 local now = clock()
 local taken = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now), 'LIMIT', 0, tonumber(ARGV[1]))) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now + lead), 'LIMIT', 0, tonumber(ARGV[1]))) do
   local row = load(id)
   if row and row.s == 'unknown' then
-    redis.call('ZADD', K.unknown, int(now + tonumber(ARGV[2])), id)
+    redis.call('ZADD', K.unknown, int(now + lead + tonumber(ARGV[2])), id)
     local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
     taken[#taken + 1] = {
       id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks, row.r or '', row.p or '', row.fm or '',

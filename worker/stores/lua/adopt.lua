@@ -1,0 +1,16 @@
+-- Takes over jobs of plain arq producers: queues them as enqueue.lua does, whose text is the function `enqueue`, and removes arq's entries.
+-- Safe to repeat: a message that is there is a duplicate, and its entry goes.
+-- ARGV: for each job id, then the nine arguments of enqueue.lua. Answers its word for each; the entry of a 'conflict' stays.
+local OWN = 1
+local WIDTH = 9 + OWN
+local asked = { '0' }
+for at = 1, #ARGV, WIDTH do
+  for index = at + OWN, at + WIDTH - 1 do asked[#asked + 1] = ARGV[index] end
+end
+local words = {}
+for index, reply in ipairs(enqueue(asked)) do
+  local at = (index - 1) * WIDTH + 1
+  words[index] = reply[1]
+  if reply[1] ~= 'conflict' then drop_entry(ARGV[at], ARGV[at + OWN]) end
+end
+return words
