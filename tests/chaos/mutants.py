@@ -92,7 +92,7 @@ P3: Final = _table(
         "duplicate",
         both(
             sets("worker.twilio.client.read_answer", optimistic),
-            sets("worker.twilio.client.read_failure", returns(NotSent("no answer, so nothing was sent"))),
+            sets("worker.twilio.departure.Departure.conclude", returns(NotSent("no answer, so nothing was sent"))),
         ),
     ),
     ("absent_without_proof", "every list is trusted", "duplicate", examines(is_proven=True)),
