@@ -1,13 +1,13 @@
 """All policy data as one value: policy, error catalogue, keywords. The worker reads the files and passes them in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from policies import errors, keywords, policy
+from policies import errors, keywords, phrases, policy
 from policies.reading import PolicyDataError
 
-FILES: Final = (*policy.FILES, *errors.FILES, *keywords.FILES)
+FILES: Final = (*policy.FILES, *errors.FILES, *phrases.FILES)
 """The files of `policies/data/` that `parse_rules` wants, by name."""
 
 
@@ -20,8 +20,14 @@ class Rules:
     keywords: keywords.Keywords
 
 
-def parse_rules(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None = None) -> Rules:
-    """Build all rules from parsed TOML, one entry for each name of `FILES`; `overrides` as in `parse_policy`.
+def parse_rules(
+    data: Mapping[str, Mapping[str, object]],
+    overrides: Mapping[str, object] | None = None,
+    words: Mapping[str, Sequence[str]] | None = None,
+) -> Rules:
+    """Build all rules from parsed TOML, one entry for each name of `FILES`.
+
+    `overrides` as in `parse_policy`, `words` as in `parse_keywords`.
 
     Raises `PolicyDataError` that lists the faults of every file.
     """
@@ -36,7 +42,7 @@ def parse_rules(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str
     except PolicyDataError as error:
         faults.extend(error.faults)
     try:
-        parsed_keywords = keywords.parse_keywords(data)
+        parsed_keywords = phrases.parse_keywords(data, words)
     except PolicyDataError as error:
         faults.extend(error.faults)
     if parsed_policy is None or parsed_errors is None or parsed_keywords is None:

@@ -27,6 +27,7 @@ from worker.settings_schema import (
     StoreSettings,
     Template,
     TemplateLanguage,
+    WordSettings,
     WrittenAccount,
     WrittenSender,
     WrittenTemplate,
@@ -47,6 +48,7 @@ __all__ = [
     "StoreSettings",
     "Template",
     "TemplateLanguage",
+    "WordSettings",
     "load_settings",
     "parse_settings",
     "settings_table",
@@ -74,6 +76,7 @@ class Settings:
     senders: Mapping[str, Sender] = field(default_factory=_nothing)
     templates: Mapping[str, Template] = field(default_factory=_nothing)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    words: WordSettings = field(default_factory=WordSettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
     dispatch: DispatchSettings = field(default_factory=DispatchSettings)
     log: LogSettings = field(default_factory=LogSettings)
@@ -104,6 +107,12 @@ class Settings:
             "per_person_per_day": self.guards.per_person_per_day or None,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def extra_words(self) -> Mapping[str, tuple[str, ...]]:
+        """What adds to the phrases in the policy data, by the labels `policies.phrases.parse_keywords` takes."""
+        labels = {one.name: getattr(self.words, one.name) for one in fields(self.words)}
+        return {label: texts for label, texts in labels.items() if texts}
 
     @property
     def at_twilio(self) -> bool:
@@ -235,13 +244,16 @@ def _read(reader: Reader, data: Mapping[str, Any]) -> Settings:
         senders=senders,
         templates=_present(templates),
         policy=_flat(reader, data, "policy", PolicySettings),
+        words=_flat(reader, data, "words", WordSettings),
         guards=guards,
         dispatch=dispatch,
         log=_flat(reader, data, "log", LogSettings),
     )
 
 
-F = TypeVar("F", StoreSettings, GatewaySettings, PolicySettings, GuardSettings, DispatchSettings, LogSettings)
+F = TypeVar(
+    "F", StoreSettings, GatewaySettings, PolicySettings, WordSettings, GuardSettings, DispatchSettings, LogSettings
+)
 
 
 def _flat(reader: Reader, data: Mapping[str, Any], name: str, shape: type[F]) -> F:

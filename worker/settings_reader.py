@@ -185,7 +185,7 @@ def _from_file(rule: Rule, value: object, reader: Reader) -> Any:
             return _store_url(_text(value), reader)
         case Kind.REFERENCES:
             return tuple(reader.secret(item) for item in _texts(value))
-        case Kind.TEXTS | Kind.ADDRESSES:
+        case Kind.TEXTS | Kind.ADDRESSES | Kind.PHRASES:
             return _texts(value)
         case Kind.TABLE:
             return _instance(value, Mapping, "is not a table", rule.description)
@@ -207,8 +207,8 @@ def _from_text(rule: Rule, value: str, reader: Reader) -> Any:
             return reader.secret(text) if text.startswith(("env:", "file:")) else text
         case Kind.URL:
             return reader.secret(text) if text.startswith(("env:", "file:")) else text or None
-        case Kind.ADDRESSES:
-            if not text:
+        case Kind.ADDRESSES | Kind.PHRASES:
+            if not text and rule.kind is Kind.ADDRESSES:
                 raise _UnusableError("is empty", "list addresses between commas, or unset the variable")
             return tuple(item.strip() for item in text.split(",") if item.strip())
         case Kind.INTEGER | Kind.NUMBER:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     CHOICE = "one of"
     TEXTS = "list of texts"
+    PHRASES = "list of phrases"
     ADDRESSES = "list of addresses"
     REFERENCES = "list of secrets"
     FLAG = "true or false"
@@ -144,6 +145,22 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WordSettings:
+    """[words]: what persons write, beyond the phrases in `policies/data/`. Nothing that ships is taken away."""
+
+    stop: tuple[str, ...] = _setting(Kind.PHRASES, "More words that are a stop as a whole message or sentence", ())
+    start: tuple[str, ...] = _setting(Kind.PHRASES, "More words that undo a stop, as a whole message", ())
+    suspected: tuple[str, ...] = _setting(
+        Kind.PHRASES,
+        "More phrases inside a sentence that may mean stop: marketing is held until a person has looked",
+        (),
+    )
+    ignored: tuple[str, ...] = _setting(
+        Kind.PHRASES, "More phrases inside a sentence that never mean stop, whatever stop word is in them", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GuardSettings:
     """[guards]: limits of your own. `allow_recipients` None: everyone."""
 
@@ -219,6 +236,7 @@ FLAT_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
         "store": StoreSettings,
         "gateway": GatewaySettings,
         "policy": PolicySettings,
+        "words": WordSettings,
         "guards": GuardSettings,
         "dispatch": DispatchSettings,
         "log": LogSettings,

@@ -46,7 +46,7 @@ def read_settings(path: str | None, *, with_credentials: bool = True) -> Setting
 
 
 def load_rules(settings: Settings) -> Rules:
-    """Read the policy data and apply the overrides of the settings. Raises PolicyDataError."""
+    """Read the policy data, apply the overrides of the settings and add their words. Raises PolicyDataError."""
     folder = resources.files("policies") / "data"
     data = {name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES}
     overrides: dict[str, object] = {
@@ -56,7 +56,7 @@ def load_rules(settings: Settings) -> Rules:
     }
     if settings.guards.allow_recipients:
         overrides["allow_recipients"] = list(settings.guards.allow_recipients)
-    return parse_rules(data, overrides)
+    return parse_rules(data, overrides, settings.extra_words)
 
 
 # -- the store -----------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from policies.facts import (
     TemplateFact,
     TemplateWish,
 )
-from policies.keywords import Keywords, parse_keywords
+from policies.keywords import Keywords
+from policies.phrases import parse_keywords
 from policies.policy import Policy, parse_policy
 from policies.rules import FILES
 from sendwindow.vocabulary import Category, Channel, Purpose

@@ -477,11 +477,19 @@ def test_only_what_was_set_overrides_the_policy_data() -> None:
     """What nobody set keeps the dated data's own value, and the policy's version stays that of the data."""
     files = {name: tomllib.loads((POLICY_DATA / name).read_text("utf-8")) for name in FILES}
     assert parse({}).policy_overrides == {}
+    assert parse({}).extra_words == {}
     overrides = parse(changed("policy", "messenger_account_update", to="refuse")).policy_overrides
     assert overrides == {"messenger_account_update": "refuse", "allow_recipients": ("whatsapp:+14155550123",)}
     policy = parse_policy(files, overrides)
     assert policy.account_update is AccountUpdate.REFUSE
     assert policy.allow_recipients == frozenset({"whatsapp:+14155550123"})
+
+
+def test_words_add_to_the_policy_data() -> None:
+    """Written in the file as a list, in the environment between commas; only the labels that have some are told."""
+    assert parse(changed("words", "stop", to=["klaar", "basta cosi"])).extra_words == {"stop": ("klaar", "basta cosi")}
+    settings = parse_settings({}, {"SENDWINDOW_WORDS_SUSPECTED": "het is goed geweest, , nu niet"}, no_file)
+    assert settings.extra_words == {"suspected": ("het is goed geweest", "nu niet")}
 
 
 def test_a_file_and_its_secrets_are_read_from_its_own_folder(tmp_path: Path) -> None:
