@@ -4,6 +4,7 @@ Laws, each held by a test in tests/policies:
 
 * Deny by default: whatever no rule permits is refused; a fact that is not known permits nothing.
 * Nobody who opted out gets a message; only the one confirmation of a stop passes, for five minutes.
+* No marketing goes to somebody who may have meant stop, until a person has looked.
 * Without consent nothing goes, save a freeform reply inside the window the person opened.
 * Outside the window only a usable template goes on WhatsApp, only ACCOUNT_UPDATE on Messenger.
 * Nothing is sent at or after expiry, and no wait outlasts it.
@@ -32,6 +33,7 @@ from policies.limits import (
     check_person_cap,
     check_sender,
     check_suppression,
+    check_suspected_stop,
 )
 from policies.policy import Policy
 from sendwindow.vocabulary import Reason
@@ -51,6 +53,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_suppression,
     check_person_cap,
     check_consent,
+    check_suspected_stop,
     choose_content,
 )
 """Every rule, in the order asked. The first that answers decides; later ones rely on what earlier ones found."""

@@ -97,6 +97,7 @@ class PersonFact:
     `last_inbound_at`: last time the person wrote to this sender. `closed_at`: when the provider told us that
     the window is closed although our record said open; it outranks every inbound at or before it.
     `is_readable`: False when a newer version recorded what may be a withdrawal and this one cannot read it.
+    `suspected_at`: since when a sentence of theirs, which may mean stop, waits for an operator to look at it.
     """
 
     last_inbound_at: datetime | None = None
@@ -106,6 +107,7 @@ class PersonFact:
     sent_last_day: int = 0
     revision: int = 0
     is_readable: bool = True
+    suspected_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

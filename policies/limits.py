@@ -4,7 +4,7 @@ from policies.case import Case
 from policies.consent import Standing, permission
 from policies.decision import Decision
 from policies.window import session_window
-from sendwindow.vocabulary import Reason
+from sendwindow.vocabulary import Purpose, Reason
 
 
 def check_expiry(case: Case) -> Decision | None:
@@ -81,6 +81,21 @@ def check_opt_out(case: Case) -> Decision | None:
     case.is_confirmation = True
     case.passes("opt_out", "confirmation")
     return None
+
+
+def check_suspected_stop(case: Case) -> Decision | None:
+    """Hold marketing while a sentence that may mean stop waits for somebody to look at it; other purposes go on.
+
+    It waits and is not refused: should it have been no stop, nothing is lost. No time ends the wait but the message's
+    own expiry. Only marketing's trace names the rule.
+    Source: 47 CFR 64.1200(a)(10), revocation by "any reasonable means" (read 2026-11-30).
+    """
+    if case.draft.purpose is not Purpose.MARKETING:
+        return None
+    if case.person.suspected_at is None:
+        case.passes("suspected_stop")
+        return None
+    return case.wait("suspected_stop", Reason.STOP_SUSPECTED, case.draft.expires_at, on_inbound=True)
 
 
 def check_not_before(case: Case) -> Decision | None:

@@ -53,6 +53,7 @@ WAITING: Final[Mapping[Reason, str]] = {
     Reason.SENDER_PAUSED: "The sender is paused after an error of the provider.",
     Reason.ACCOUNT_PAUSED: "The account is paused after an error of the provider.",
     Reason.ACCOUNT_UPDATE_UNPROVEN: "Another message tests whether ACCOUNT_UPDATE works on this Page; one at a time.",
+    Reason.STOP_SUSPECTED: "Marketing to somebody who may have meant stop waits for a person: `consent suspected`.",
     Reason.PERMIT_LAPSED: "Its POST could not start in time, so nothing was sent; decided again.",
     Reason.FACTS_CHANGED: "Something changed between decision and permit; decided again.",
     Reason.WORKER_STOPPED: "Its worker stopped in order and gave it back untouched.",

@@ -122,6 +122,13 @@ GUARDS: Final[Sequence[Scenario]] = (
         _draft(Channel.SMS, is_opt_out_confirmation=True),
         _facts(Channel.SMS, STOPPED),
     ),
+    Scenario(
+        "given, but may have meant stop",
+        "any",
+        "purpose marketing",
+        _draft(Channel.SMS, Purpose.MARKETING),
+        _facts(Channel.SMS, replace(MARKETING_GRANTED, suspected_at=NOW - _HOUR)),
+    ),
 )
 """What holds for every channel, in the order asked."""
 

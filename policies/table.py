@@ -48,6 +48,8 @@ def _outcome(decision: Decision) -> str:
             return f"{'expires' if decision.reason is Reason.EXPIRED else 'refuse'}, `{decision.reason.value}`"
         case Wait():
             until = "for the next inbound" if decision.on_inbound else "until then"
+            if decision.reason is Reason.STOP_SUSPECTED:
+                until = "until a person has looked"
             return f"wait {until}, `{decision.reason.value}`"
         case Send():
             return f"{_form(decision)}, `{decision.reason.value}`"

@@ -149,7 +149,10 @@ class Keys:
 
     # -- people and limits ---------------------------------------------------------------------
     def person(self, digest: str) -> str:
-        """HASH: revision `r`, windows `w:<sender>`, consent projection `c: d: o: s:`, suppression `x`."""
+        """HASH: revision `r`, windows `w:<sender>`, consent projection `c: d: o: s:`, suppression `x`.
+
+        Suspected stop `h:<account>`: `<since (ms)>|<MessageSid>|<sender>`.
+        """
         return self._key(f"p:{digest}")
 
     def consents(self, digest: str) -> str:
@@ -159,6 +162,11 @@ class Keys:
     def waiting(self, digest: str, sender: str) -> str:
         """SET of message ids that wait for this person's next inbound to this sender."""
         return self._key(f"wait:{digest}:{sender}")
+
+    @property
+    def suspected_stops(self) -> str:
+        """ZSET `<person digest>|<account>` → since (ms): suspected stops, one a person and account, until decided."""
+        return self._key("suspected_stops")
 
     def permits(self, digest: str) -> str:
         """ZSET `<attempt>:<message_id>` → permit end (ms): attempts to this person that are open or not proven."""

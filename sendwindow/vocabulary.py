@@ -128,6 +128,7 @@ class Reason(StrEnum):
     SENDER_PAUSED = "sender_paused"
     ACCOUNT_PAUSED = "account_paused"
     ACCOUNT_UPDATE_UNPROVEN = "account_update_unproven"
+    STOP_SUSPECTED = "stop_suspected"
     PERMIT_LAPSED = "permit_lapsed"
     FACTS_CHANGED = "facts_changed"
     WORKER_STOPPED = "worker_stopped"

@@ -4,7 +4,7 @@ Every call is safe to repeat after a lost reply: by message id, request id or fe
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from sendwindow.vocabulary import Stage
@@ -156,4 +156,8 @@ class Records(Protocol):
 
     async def depths(self) -> Mapping[str, int]:
         """Messages in each lane, and in each list."""
+        ...
+
+    async def suspected_for(self) -> timedelta | None:
+        """How long the oldest suspected stop has waited for somebody, None when there is none."""
         ...

@@ -465,6 +465,26 @@ def test_a_message_waits_for_its_own_time(not_before: datetime, reason: Reason) 
             assert reason is Reason.SMS_CONSENT
 
 
+@pytest.mark.parametrize("channel", Channel)
+def test_marketing_waits_while_a_stop_is_suspected(channel: Channel) -> None:
+    """It waits for a person and its own expiry, whatever window is open; other purposes go on."""
+    marketing = replace(GRANT, purpose=Purpose.MARKETING)
+    someone = person(GRANT, marketing, wrote=HOUR, suspected_at=NOW - 30 * DAY)
+    decision = decided(draft(channel, Purpose.MARKETING), facts(someone, channel))
+    assert isinstance(decision, Wait)
+    assert (decision.reason, decision.on_inbound) == (Reason.STOP_SUSPECTED, True)
+    assert decision.until == NOW + 2 * DAY
+    for purpose in (Purpose.REPLY, Purpose.UTILITY, Purpose.AUTHENTICATION, Purpose.ACCOUNT_UPDATE):
+        assert isinstance(decided(draft(channel, purpose), facts(someone, channel)), Send)
+
+
+def test_what_may_not_go_anyhow_does_not_wait_for_a_suspected_stop() -> None:
+    """A stop, or no consent to marketing, refuses at once: a person's decision would not change it."""
+    for consents, reason in (((GRANT, STOP), Reason.OPTED_OUT), ((GRANT,), Reason.NO_MARKETING_CONSENT)):
+        someone = person(*consents, suspected_at=NOW)
+        assert decided(draft(SMS, Purpose.MARKETING), facts(someone, SMS)).reason is reason
+
+
 def test_a_suppressed_address_gets_nothing_for_its_term() -> None:
     """The term's end is exclusive."""
     for left, reason in ((TICK, Reason.ADDRESS_SUPPRESSED), (timedelta(0), Reason.SMS_CONSENT)):

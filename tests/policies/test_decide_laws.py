@@ -128,6 +128,7 @@ def hindered(draw: st.DrawFn, message: Draft, known: Facts, policy: Policy) -> t
     assert known.person is not None
     sender = replace(known.sender, paused_until=draw(pause), account_paused_until=draw(pause))
     someone = replace(known.person, suppressed_until=draw(pause), sent_last_day=draw(st.integers(0, 4)))
+    someone = replace(someone, suspected_at=draw(pause))
     known = replace(
         known,
         sender=draw(st.sampled_from([sender, sender, None])),

@@ -90,7 +90,6 @@ def test_an_inbound_message_is_read_whole() -> None:
     )
     assert form.media == (Media("https://api.twilio.com/1", "image/png"), Media("https://api.twilio.com/2", ""))
     assert form.tap == Tap("REPLY", "Yes", "confirm-7")
-    assert form.words == "Yes"
     assert form.location == Location("52.5", "13.4", "", "Office")
     assert (form.external_user_id, form.parent_external_user_id) == ("US.1a2b", "US.ENT.3c")
     assert form.referral == {"ReferralHeadline": "Sale"}
@@ -102,7 +101,29 @@ def test_an_inbound_message_is_read_whole() -> None:
 
 def test_a_list_choice_is_a_tap() -> None:
     """A row chosen from a list is something the person did, like a button."""
-    assert read_inbound(dict(inbound_form("", ListId="row-1", ListTitle="Stop"))).words == "Stop"
+    assert read_inbound(dict(inbound_form("", ListId="row-1", ListTitle="Stop"))).tap == Tap("LIST", "Stop", "row-1")
+    assert read_inbound(dict(inbound_form("Stop", ListId="row-1"))).tap == Tap("LIST", "Stop", "row-1")
+
+
+@pytest.mark.parametrize(
+    "extras", [{"ButtonText": "Stop"}, {"ListTitle": "Stop"}, {"ButtonText": "Stop", "ButtonPayload": ""}]
+)
+def test_text_without_a_payload_was_typed(extras: dict[str, str]) -> None:
+    """Only a payload tells that it was a button or a row."""
+    form = read_inbound(dict(inbound_form("", **extras)))
+    assert form.tap is None
+    assert form.typed == "Stop"
+    assert read_inbound(dict(inbound_form("Hello", **extras))).typed == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("address", "read"),
+    [("rcs:+14155550123", "+14155550123"), ("RCS:+14155550123", "+14155550123"), ("rcs:agent_1", "rcs:agent_1")],
+)
+def test_a_phone_in_rcs_is_the_person_of_its_text_messages(address: str, read: str) -> None:
+    """Opt-outs of RCS and SMS are one; an agent of RCS is nobody."""
+    assert read_inbound(dict(inbound_form(From=address, To=address))).address == read
+    assert read_inbound(dict(inbound_form(From=address, To=address))).sender_address == read
 
 
 def test_no_repr_shows_what_a_person_said() -> None:

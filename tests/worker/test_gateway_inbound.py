@@ -99,11 +99,12 @@ async def test_a_waiting_message_is_released(store: Place) -> None:
         {"body": " stop. "},
         {"body": "Unsubscribe"},
         {"body": "please end this", "OptOutType": "STOP"},
-        {"body": "", "ButtonText": "Stop", "ButtonPayload": "x"},
+        {"body": "", "ButtonText": "Stop"},
+        {"body": "Arrêt"},
     ],
 )
 async def test_a_stop_is_recorded_however_it_is_said(store: Place, words: dict[str, str]) -> None:
-    """A whole message that is a stop word, Twilio's own verdict, or a tapped button withdraws consent."""
+    """A whole message that is a stop word, or Twilio's own verdict, withdraws consent."""
     async with gateway_at(store) as scene:
         await scene.twilio.inbound(**words)
         assert [one.granted for one in (await known_of(scene)).consents] == [False]

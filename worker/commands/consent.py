@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sendwindow.lengths import text_complaint
 from sendwindow.vocabulary import Purpose
+from worker.commands import suspected
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal, write_consent
 from worker.commands.output import Output, add_json, progress
@@ -31,7 +32,9 @@ _PURPOSES: Final = (ALL, *(purpose.value for purpose in Purpose))
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
-    words = parser.add_subparsers(dest="word", metavar="grant|revoke", required=True)
+    words = parser.add_subparsers(dest="word", metavar="grant|revoke|suspected", required=True)
+    listed = "what may mean stop and waits for a person: list, confirm, dismiss"
+    suspected.configure(words.add_parser("suspected", help=listed, description=listed[0].upper() + listed[1:] + "."))
     for word, help_text in (
         ("grant", "record that a person gave consent"),
         ("revoke", "record that a person withdrew it"),

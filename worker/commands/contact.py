@@ -51,7 +51,9 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
         output.object({"person": digest, "channel": channel.value, "senders": senders, "consents": lines})
         return Exit.DONE
     output.say(f"person {digest} on {channel.value}")
-    output.table(("sender", "last_inbound", "window", *Purpose, "suppressed"), senders, "At each sender")
+    output.table(
+        ("sender", "last_inbound", "window", *Purpose, "suppressed", "suspected_stop"), senders, "At each sender"
+    )
     output.table(
         ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
         [
@@ -79,6 +81,7 @@ def _at_sender(sender: "Sender", facts: "StoredFacts", rules: "Rules", now: date
         "window": f"open until {_plain(window.closes_at)}" if window.is_open else "closed",
         **standing,
         "suppressed": _plain(suppressed),
+        "suspected_stop": _plain(person.suspected_at),
     }
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CLOCK_SKEW: Final = timedelta(seconds=2)
 """Beyond this, logs of several machines no longer line up; decisions rest on the store's clock alone."""
 
+LONGEST_SUSPECTED: Final = timedelta(days=1)
+"""A suspected stop that has waited longer is a failed check: somebody asked for something and nobody looked."""
+
 LIVE_SECONDS: Final = 5.0
 """Who asks whether Twilio answers does not wait as long as a message would, for the connection or for the answer."""
 
@@ -163,6 +166,7 @@ async def _contents(store: "Store") -> list[Finding]:
         if depth := depths.get(which):
             words = f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for a person: {remedy}"
             findings.append(Finding(Mark.WARNING, which, words))
+    findings += await _suspected(store, depths.get("suspected_stops", 0))
     pressure = await store.pressure()
     if pressure is None:
         words = "could not be checked: this user may not use INFO; producers then learn only from Redis that it is full"
@@ -173,6 +177,18 @@ async def _contents(store: "Store") -> list[Finding]:
         *findings,
         Finding(mark, "memory", words + (": producers are refused from 80 %" if mark is Mark.WARNING else "")),
     ]
+
+
+async def _suspected(store: "Store", many: int) -> list[Finding]:
+    waited = await store.records.suspected_for()
+    if waited is None:
+        return []
+    hours = int(waited.total_seconds() // 3600)
+    mark = Mark.FAILED if waited > LONGEST_SUSPECTED else Mark.WARNING
+    words = (
+        f"{counted(many, 'text')} may mean stop, the oldest for {counted(hours, 'hour')}, and marketing to them is held"
+    )
+    return [Finding(mark, "suspected stops", f"{words}: `consent suspected` lists them")]
 
 
 async def _credentials(account: "Account", dispatch: "DispatchSettings") -> Finding:

@@ -20,7 +20,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "show": ("show", "one message: where it is and everything that happened to it"),
     "explain": ("explain", "what would happen to a message now, and why; writes nothing"),
     "contact": ("contact", "what is known about a person"),
-    "consent": ("consent", "grant or revoke a person's consent"),
+    "consent": ("consent", "grant or revoke a person's consent; decide what may have meant stop"),
     "dead": ("dead", "dead letters: list, show, replay, drop"),
     "unknown": ("unknown", "messages whose outcome is not proven: list, resolve"),
     "tags": ("switches", "ACCOUNT_UPDATE on each Page: list, reset"),

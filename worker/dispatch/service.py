@@ -22,8 +22,9 @@ from worker.dispatch.pipe import Pipe, Poster
 from worker.dispatch.reconcile import Patterns, Reconciler
 from worker.dispatch.scribe import Reports, Scribe
 from worker.dispatch.steady import LAST_SECONDS, Health, Patience
+from worker.dispatch.suspected import SuspectedAlarm
 from worker.dispatch.unknown import Search
-from worker.ports import Ledger, Statuses, Unknowns
+from worker.ports import Ledger, Records, Statuses, Unknowns
 from worker.settings import Settings
 from worker.tasks import end_tasks
 
@@ -58,6 +59,11 @@ class OpenStore(Protocol):
         """Attempts without a proven outcome."""
         ...
 
+    @property
+    def records(self) -> Records:
+        """Totals and depths."""
+        ...
+
     async def publish_pressure(self) -> int | None:
         """Tell producers how full the store is."""
         ...
@@ -67,13 +73,15 @@ class OpenStore(Protocol):
 class Times:
     """How often things are done, in seconds, beyond what the settings say.
 
-    `search`, `fetch` and `pressure` divide 60. `requests_per_second`, `requests_at_once`: the budget of reads.
+    `search`, `fetch`, `pressure` and `suspected` divide 60.
+    `requests_per_second`, `requests_at_once`: the budget of reads.
     """
 
     adopt: float = 0.25
     search: int = 2
     fetch: int = 30
     pressure: int = 5
+    suspected: int = 60
     requests_per_second: float = 10.0
     requests_at_once: int = 60
     patterns: Patterns = Patterns()
@@ -143,6 +151,7 @@ class Dispatcher:
         )
         self._duties.add("search", times.search, search.turn, full=unknown.BATCH)
         self._duties.add("fetch", times.fetch, reconciler.turn, full=reconcile.BATCH)
+        self._duties.add("suspected", times.suspected, SuspectedAlarm(store.records, reports.log).turn, full=1)
         self._duties.add("pressure", times.pressure, self._publish_pressure, full=1)
 
     @property

@@ -8,8 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from policies.consent import is_stopped
-from policies.keywords import Keyword, effect
+from policies.keywords import STOPS, Keyword, effect
 from sendwindow.addresses import AddressError, parse_address
+from sendwindow.vocabulary import Channel
 from worker.clock import wall_now
 from worker.gateway.barrier import LONGEST_SECONDS, wait_for_permits
 from worker.gateway.group import Group
@@ -43,8 +44,9 @@ class InboundEndpoint:
         account and is stored; a log line and a metric tell the operator what to configure.
         """
         form = read_inbound(signed.params)
-        if _is_person(form.address):
-            await self._apply(form, signed)
+        channel = _channel_of(form.address)
+        if channel is not None:
+            await self._apply(form, channel, signed)
         else:
             self._ignore(form, signed.account.name)
         return web.Response(body=_TWIML, content_type="text/xml")
@@ -59,10 +61,10 @@ class InboundEndpoint:
         self._parts.meter.inbound(None, _NOT_A_PERSON)
         self._parts.log.warning("inbound_not_a_person", sid=form.message_sid, account=account)
 
-    async def _apply(self, form: InboundForm, signed: SignedRequest) -> None:
+    async def _apply(self, form: InboundForm, channel: Channel, signed: SignedRequest) -> None:
         account = signed.account.name
         sender = self._senders.get((account, form.sender_address))
-        keyword = await self._keyword(form, account, sender)
+        keyword = await self._keyword(form, channel, account, sender)
         inbound = Inbound(
             message_sid=form.message_sid,
             sender=sender.name if sender is not None else UNKNOWN_SENDER,
@@ -84,15 +86,19 @@ class InboundEndpoint:
             t=asked_at,
         )
         self._note(form, inbound, applied)
-        if Keyword.STOP in {keyword, applied.opted}:
+        if not STOPS.isdisjoint({keyword, applied.opted}):
             await self._hold(form, applied)
 
-    async def _keyword(self, form: InboundForm, account: str, sender: Sender | None) -> str | None:
-        found = self._parts.rules.keywords.match(form.words, form.opt_out_type)
+    async def _keyword(self, form: InboundForm, channel: Channel, account: str, sender: Sender | None) -> str | None:
+        keywords = self._parts.rules.keywords
+        if form.tap is not None:
+            found = keywords.match_tap(form.tap.text, form.tap.payload, form.opt_out_type)
+        else:
+            found = keywords.match(form.typed, form.opt_out_type, channel)
         if found is Keyword.YES:
             is_opted_out = sender is not None and await self._is_opted_out(form.address, account, sender.name)
             found = effect(found, is_opted_out=is_opted_out)
-        if sender is None and found is not Keyword.STOP:
+        if sender is None and found not in STOPS:
             return None
         return None if found is None else found.value
 
@@ -134,9 +140,9 @@ class InboundEndpoint:
             )
 
 
-def _is_person(address: str) -> bool:
+def _channel_of(address: str) -> Channel | None:
+    """Return the channel of a person's address; None for a short code, or a channel this service never sends to."""
     try:
-        parse_address(address)
+        return parse_address(address).channel
     except AddressError:
-        return False
-    return True
+        return None

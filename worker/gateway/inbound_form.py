@@ -46,7 +46,10 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class InboundForm:
-    """An inbound message. `sender_address` is ours, `address` the person's."""
+    """An inbound message. `sender_address` is ours, `address` the person's.
+
+    Written by RCS, the person is the one of that phone number: a stop in RCS and one by SMS are one.
+    """
 
     message_sid: str
     sender_address: str
@@ -58,6 +61,7 @@ class InboundForm:
     segments: int = 0
     media: tuple[Media, ...] = ()
     tap: Tap | None = None
+    label: str = field(default="", repr=False)
     location: Location | None = None
     profile_name: str = field(default="", repr=False)
     wa_id: str = field(default="", repr=False)
@@ -72,9 +76,9 @@ class InboundForm:
     referral: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def words(self) -> str:
-        """What the person said: the text, or the text of the button tapped."""
-        return self.body or (self.tap.text if self.tap else "")
+    def typed(self) -> str:
+        """What the person typed: the text, or what came in its place without the payload of a button or a list."""
+        return self.body or self.label
 
 
 def read_inbound(params: Mapping[str, str]) -> InboundForm:
@@ -84,8 +88,8 @@ def read_inbound(params: Mapping[str, str]) -> InboundForm:
     """
     return InboundForm(
         message_sid=read_sid(params),
-        sender_address=_needed(params, "To"),
-        address=_needed(params, "From"),
+        sender_address=_as_sms(_needed(params, "To")),
+        address=_as_sms(_needed(params, "From")),
         body=params.get("Body", ""),
         message_type=params.get("MessageType", ""),
         opt_out_type=params.get("OptOutType") or None,
@@ -93,6 +97,7 @@ def read_inbound(params: Mapping[str, str]) -> InboundForm:
         segments=_number(params, "NumSegments"),
         media=_media(params),
         tap=_tap(params),
+        label=params.get("ButtonText") or params.get("ListTitle", ""),
         location=_location(params),
         profile_name=params.get("ProfileName", ""),
         wa_id=params.get("WaId", ""),
@@ -115,6 +120,12 @@ def _needed(params: Mapping[str, str], name: str) -> str:
     return value
 
 
+def _as_sms(address: str) -> str:
+    """Read a phone number of RCS as the SMS address it is: "Unified Opt-Outs across RCS, SMS, MMS" (2026-03-15)."""
+    prefix, _, rest = address.partition(":")
+    return rest if prefix.lower() == "rcs" and rest.startswith("+") else address
+
+
 def _number(params: Mapping[str, str], name: str) -> int:
     text = params.get(name, "")
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
@@ -130,11 +141,12 @@ def _media(params: Mapping[str, str]) -> tuple[Media, ...]:
 
 
 def _tap(params: Mapping[str, str]) -> Tap | None:
-    if params.get("ButtonText") or params.get("ButtonPayload"):
+    """Read a tap: only a payload makes one. A text without it is what the person typed, whatever it is called."""
+    if params.get("ButtonPayload"):
         kind = params.get("ButtonType") or "REPLY"
-        return Tap(kind, params.get("ButtonText", ""), params.get("ButtonPayload", ""))
-    if params.get("ListId") or params.get("ListTitle"):
-        return Tap("LIST", params.get("ListTitle", ""), params.get("ListId", ""))
+        return Tap(kind, params.get("ButtonText") or params.get("Body", ""), params["ButtonPayload"])
+    if params.get("ListId"):
+        return Tap("LIST", params.get("ListTitle") or params.get("Body", ""), params["ListId"])
     return None
 
 

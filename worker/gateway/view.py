@@ -66,7 +66,8 @@ class StoreView:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
                 records = self._records()
-                return Snapshot(await records.counts(), await records.depths())
+                counts, depths = await records.counts(), await records.depths()
+                return Snapshot(counts, depths, await records.suspected_for())
         except (RedisError, OSError):
             # The next look names the cause; a scrape without totals leaves a gap, which is the truth.
             return None

@@ -31,9 +31,13 @@ _COMMON: Final = "".join(
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
-def worker_script(name: str) -> Script:
-    """Load one of the service's scripts. All may write to a full store, so that it drains."""
-    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=_COMMON)
+def worker_script(name: str, *more: str) -> Script:
+    """Load one of the service's scripts, with `more` parts than all of them have.
+
+    All may write to a full store, so that it drains.
+    """
+    parts = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
+    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=_COMMON + parts)
 
 
 def adopt_script() -> Script:

@@ -19,10 +19,14 @@ ANY = "*"
 
 _PURPOSES: Final[Mapping[str, Purpose | None]] = {ANY: None} | {purpose.value: purpose for purpose in Purpose}
 _GRANT: Final = "1:"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _MOST_DIGITS: Final = 20
 _UNREADABLE: Final = -1
 """No revision: an admission that rests on it is always stale."""
+
+SUSPECTED: Final = "h:"
+"""Begins the name of the field that holds a suspected stop."""
 
 
 def parse_facts(reply: Sequence[object]) -> StoredFacts:
@@ -114,7 +118,10 @@ def _tag_state(text: str) -> TagState:
 def _person(fields: Sequence[Field]) -> PersonFact:
     revision, last_inbound, closed, suppressed, sent, *consents = fields
     closed_at, suppressed_until = _until(closed), _until(suppressed)
-    facts = [fact for name, value in zip(consents[::2], consents[1::2], strict=True) for fact in _consents(name, value)]
+    pairs = list(zip(consents[::2], consents[1::2], strict=True))
+    suspected = [value for name, value in pairs if _text(name).startswith(SUSPECTED)]
+    said = [pair for pair in pairs if not _text(pair[0]).startswith(SUSPECTED)]
+    facts = [fact for name, value in said for fact in _consents(name, value)]
     return PersonFact(
         last_inbound_at=_known(_text(last_inbound)),
         closed_at=closed_at,
@@ -123,7 +130,14 @@ def _person(fields: Sequence[Field]) -> PersonFact:
         sent_last_day=_number(sent) or 0,
         revision=_revision(revision),
         is_readable=None not in facts,
+        suspected_at=_suspected_at(suspected[0]) if suspected else None,
     )
+
+
+def _suspected_at(value: Field) -> datetime:
+    """Read since when a stop is suspected. One that this version cannot read counts as well."""
+    since = _number(_text(value).partition("|")[0])
+    return _EPOCH if since is None else from_ms(since)
 
 
 def _until(value: Field) -> datetime | None:

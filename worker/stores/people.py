@@ -1,17 +1,20 @@
 """What is known about persons: windows, consent, open permits. Addresses become digests here and go no further."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, compact, new_request, worker_script
 from worker.stores.digests import Digests
-from worker.stores.facts import ANY, parse_facts
+from worker.stores.encoding import flat
+from worker.stores.facts import ANY, SUSPECTED, parse_facts
 from worker.values.facts import StoredFacts
-from worker.values.people import ConsentEntry, Inbound, InboundApplied
+from worker.values.people import ConsentEntry, Inbound, InboundApplied, SuspectedStop
 
-_INBOUND: Final = worker_script("inbound")
+_INBOUND: Final = worker_script("inbound", "words")
+_SUSPECTED: Final = worker_script("suspected", "words")
+_PAGE: Final = 100
 _CONSENT: Final = worker_script("consent")
 _FACTS: Final = worker_script("facts")
 _PERMITS: Final = worker_script("permits")
@@ -82,6 +85,32 @@ class PeopleStore:
             ],
         )
         return "recorded" if answer == b"recorded" else "opted_out"
+
+    async def suspected(self) -> AsyncIterator[SuspectedStop]:
+        """The suspected stops that nobody has decided, oldest first."""
+        keys, redis = self._calls.keys, self._calls.redis
+        start = 0
+        while members := await redis.zrange(keys.suspected_stops, start, start + _PAGE - 1):
+            start += len(members)
+            pairs = [member.decode().partition("|")[::2] for member in members]
+            pipeline = redis.pipeline(transaction=False)
+            for digest, account in pairs:
+                pipeline.hget(keys.person(digest), SUSPECTED + account)
+            for (digest, account), held in zip(pairs, await pipeline.execute(), strict=True):
+                if held is not None:
+                    since, sid, sender = held.decode().split("|", 2)
+                    yield SuspectedStop(digest, account, from_ms(int(since)), sid, sender)
+
+    async def decide_suspected(
+        self, stops: Sequence[SuspectedStop], decision: Literal["marketing", "all", "dismiss"], senders: Sequence[str]
+    ) -> list[int | None]:
+        """Withdraw what was suspected, or dismiss it; what waited at `senders` is decided again.
+
+        Answers for each how many messages that were, None when it was decided meanwhile.
+        """
+        people = flat([(stop.person_digest, stop.account) for stop in stops])
+        answers = await self._calls.run_once(_SUSPECTED, [decision, len(senders), *senders, *people])
+        return [None if int(released) < 0 else int(released) for released in answers]
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:
         """The consent ledger of a person, oldest first. `at` and `expires_at` are aware datetimes."""

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
@@ -14,8 +14,9 @@ from worker.values.records import IN_A_LANE, Record
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
+_NOW: Final = worker_script("now")
 _PAGE: Final = 100
-_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress")
+_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
 
 
 class RecordStore:
@@ -64,6 +65,13 @@ class RecordStore:
             pipeline.zcard(key)
         depths = dict(zip([*names, *_LISTS], await pipeline.execute(), strict=True))
         return {name: int(depth) for name, depth in depths.items() if depth or name in _LISTS}
+
+    async def suspected_for(self) -> timedelta | None:
+        """How long the oldest suspected stop has waited for somebody, None when there is none."""
+        oldest = await self._calls.redis.zrange(self._calls.keys.suspected_stops, 0, 0, withscores=True)
+        if not oldest:
+            return None
+        return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - oldest[0][1]))
 
     async def replay(
         self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False

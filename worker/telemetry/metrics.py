@@ -13,6 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from policies.keywords import Keyword
 from policies.status import RANKS
 from sendwindow.vocabulary import Reason, Stage
 
@@ -23,7 +24,7 @@ _WAIT_BUCKETS: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.125, 0.
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
 
 _STATUSES: Final = frozenset(RANKS)
-_KEYWORDS: Final = frozenset({"stop", "start", "help"})
+_KEYWORDS: Final = frozenset(keyword.value for keyword in Keyword)
 
 
 def known_status(status: str) -> str:

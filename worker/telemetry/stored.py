@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,18 +18,26 @@ _TOTALS: Final = {
     "duplicates": "Second copies that Twilio took of one message",
     "late_evidence": "Proofs of an attempt that came when its message had gone on or ended",
     "unbound": "Attempts taken for accepted by Twilio's list, until a callback named another message",
+    "suspected": "Texts of persons that may mean stop",
     "reopened": "Accepted messages that failed afterwards and are sent again",
     "status_never_final": "Accepted messages whose final status nobody will tell",
 }
 """What the store counts without a label, by its own names."""
 
+_SUSPECTED: Final = "suspected_stops"
+"""The one list of persons among those of messages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the store said: totals by name, and how many messages are in each lane and list."""
+    """What the store said: totals by name, and how many messages are in each lane and list.
+
+    `suspected_for`: how long the oldest suspected stop has waited for a person to decide.
+    """
 
     counts: Mapping[str, int]
     depths: Mapping[str, int]
+    suspected_for: timedelta | None = None
 
 
 class StoredMetrics(Collector):
@@ -78,7 +87,8 @@ def _families(snapshot: Snapshot) -> list[Metric]:
         statuses.add_metric([status], count)
     # a lane is <sender>|<priority>|<campaign>; campaigns are without number and no label
     by_lane: Counter[tuple[str, str]] = Counter()
-    for name, count in snapshot.depths.items():
+    messages = {name: count for name, count in snapshot.depths.items() if name != _SUSPECTED}
+    for name, count in messages.items():
         sender, bar, rest = name.partition("|")
         if bar:
             by_lane[sender, rest.partition("|")[0]] += count
@@ -86,4 +96,14 @@ def _families(snapshot: Snapshot) -> list[Metric]:
             lists.add_metric([name], count)
     for (sender, priority), count in by_lane.items():
         lanes.add_metric([sender, priority], count)
-    return [*totals, ended, resolved, statuses, lanes, lists]
+    return [*totals, ended, resolved, statuses, lanes, lists, *_suspected(snapshot)]
+
+
+def _suspected(snapshot: Snapshot) -> list[Metric]:
+    many = GaugeMetricFamily("sendwindow_suspected_stops", "Suspected stops that wait for a person to decide")
+    many.add_metric([], snapshot.depths.get(_SUSPECTED, 0))
+    waited = GaugeMetricFamily(
+        "sendwindow_suspected_stop_oldest_seconds", "How long the oldest suspected stop has waited; 0: there is none"
+    )
+    waited.add_metric([], (snapshot.suspected_for or timedelta()).total_seconds())
+    return [many, waited]

@@ -8,7 +8,7 @@ from datetime import datetime
 class Inbound:
     """A person wrote to us.
 
-    `keyword`: what `policies.keywords` made of the whole text. `received_at` None: the store's now.
+    `keyword`: what `policies.keywords` made of the text or the tap. `received_at` None: the store's now.
     """
 
     message_sid: str
@@ -21,7 +21,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class InboundApplied:
-    """`first`: not a repetition. `opted`: stop, start or None. `released`: messages that waited for it.
+    """`first`: not a repetition. `opted`: the keyword where it changed something. `released`: what waited for it.
 
     `open_permits_ms`: until the person's last unsettled permit lapses, by the store's clock; 0: every one is settled.
     """
@@ -31,6 +31,17 @@ class InboundApplied:
     released: int
     person_digest: str
     open_permits_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectedStop:
+    """Something a person wrote that may mean stop, until somebody decides. Twilio has its text as `message_sid`."""
+
+    person_digest: str
+    account: str
+    since: datetime
+    message_sid: str
+    sender: str
 
 
 @dataclass(frozen=True, slots=True)

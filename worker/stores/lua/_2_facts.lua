@@ -36,6 +36,7 @@ local function by_name(key)
 end
 
 -- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
+-- So is a suspected stop (`h:`).
 -- A stop in the sender's messaging service (false: it is in none) is told as the sender's own, a stop that a START undid not at all.
 -- A kind of consent that only a newer version knows is told as it stands: the reader permits nothing then.
 local function person_of(digest, sender, service, account, now)
@@ -53,7 +54,7 @@ local function person_of(digest, sender, service, account, now)
         mine[#mine + 1] = place == '*' and name or 'o:' .. account .. '|' .. sender
         mine[#mine + 1] = value
       end
-    elseif of == account and kind ~= 's' then
+    elseif of == account and kind ~= 's' or name == 'h:' .. account then
       mine[#mine + 1] = name
       mine[#mine + 1] = value
     end

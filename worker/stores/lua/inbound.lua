@@ -1,6 +1,7 @@
--- A person wrote: moves the window, applies STOP and START, releases what waited. Once for each MessageSid.
+-- A person wrote: moves the window, applies the keyword, releases what waited. Once for each MessageSid.
 -- ARGV: request id, then a JSON object for each: sid, sender, account, person, keyword, at (ms).
--- Answers for each: first (1 or 0), 'stop' | 'start' | '', released, person, ms until the last unsettled permit lapses (0: none).
+-- Answers for each: first (1 or 0), the keyword where it changed something, released, person,
+-- ms until the last unsettled permit lapses (0: none).
 local SEEN_FOR = 48 * 3600 * 1000
 local REMEMBERED = 32
 local MARK = 12
@@ -25,39 +26,48 @@ local function move_window(key, sender, at)
   bump(key)
 end
 
-local function apply_keyword(inbound, at)
-  if inbound.keyword ~= 'stop' and inbound.keyword ~= 'start' then return '' end
-  local person, account = inbound.person, inbound.account
-  at = inbound.at and math.floor(at) or heard_now(person, account, inbound.keyword == 'start', now)
-  local line = { at = at, account = account, source = 'inbound', evidence = inbound.sid }
-  if inbound.keyword == 'stop' then
-    line.granted = false
-    if opt_out(person, account, '*', at, line) then count('opted_out:inbound') end
-    return 'stop'
-  elseif opt_in(person, account, { '*', inbound.sender, stop_scope(inbound.sender) }, at) then
-    line.granted = true
+-- What each keyword does: person, account, sender, the instant it was said or nil, line of the ledger. Answers whether anything changed.
+local WORDS = {
+  stop = function(person, account, sender, said_at, line)
+    line.at, line.granted, line.account = said_at or heard_now(person, account, false, now), false, account
+    unsuspect(person, account)
+    if opt_out(person, account, '*', line.at, line) then count('opted_out:inbound') end
+    return true
+  end,
+  start = function(person, account, sender, said_at, line)
+    line.at, line.granted, line.account = said_at or heard_now(person, account, true, now), true, account
+    unsuspect(person, account)
+    if not opt_in(person, account, { '*', sender, stop_scope(sender) }, line.at) then return false end
     ledger(person, line)
     count('opted_in:inbound')
-    return 'start'
-  end
-  return ''
-end
+    return true
+  end,
+  stop_marketing = function(person, account, sender, said_at, line)
+    local at = said_at or heard_now(person, account, false, now)
+    unsuspect(person, account)
+    say_purpose(person, account, 'marketing', '*', false, at, nil, line)
+    count('opted_out:marketing')
+    return true
+  end,
+  start_marketing = function(person, account, sender, said_at, line)
+    local at = said_at or heard_now(person, account, true, now)
+    unsuspect(person, account)
+    if not resume_purpose(person, account, 'marketing', at, line) then return false end
+    count('opted_in:marketing')
+    return true
+  end,
+  suspected = function(person, account, sender, said_at, line)
+    suspect(person, account, sender, said_at or now, line.evidence)
+    return true
+  end,
+}
 
-local function release(person, sender)
-  local key = K.waiting(person, sender)
-  local released = 0
-  for _, id in ipairs(redis.call('SMEMBERS', key)) do
-    local got = redis.call('HMGET', K.row(id), 's', 'l')
-    if got[1] == 'waiting' then
-      -- Without the reason of the wait: should it wait again for the same, that is a decision of its own.
-      redis.call('HDEL', K.row(id), 'w', 'r')
-      note(id, now, 'released')
-      to_lane(got[2], id, now, now)
-      released = released + 1
-    end
-  end
-  redis.call('DEL', key)
-  return released
+local function apply_keyword(inbound, at)
+  local apply_word = WORDS[inbound.keyword]
+  if not apply_word then return '' end
+  local line = { source = 'inbound', evidence = inbound.sid }
+  local said_at = inbound.at and math.floor(at) or nil
+  return apply_word(inbound.person, inbound.account, inbound.sender, said_at, line) and inbound.keyword or ''
 end
 
 local function apply(inbound)
@@ -74,7 +84,7 @@ local function apply(inbound)
   local at = math.min(inbound.at or now, now)
   move_window(key, inbound.sender, at)
   local opted = apply_keyword(inbound, at)
-  local released = release(person, inbound.sender)
+  local released = release(person, inbound.sender, now)
   count('inbound')
   redis.call('SET', K.inbound_seen(inbound.sid), request .. '|' .. opted .. '|' .. released, 'PX', SEEN_FOR)
   return { 1, opted, released, person, permits_left(person, now) }

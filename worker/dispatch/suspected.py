@@ -1,0 +1,42 @@
+"""Says aloud that a suspected stop has waited for a person too long. It never ends by itself."""
+
+from datetime import timedelta
+from typing import Final, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from worker import clock
+
+LONGEST: Final = timedelta(days=1)
+AGAIN_SECONDS: Final = 3600.0
+
+
+class Waits(Protocol):
+    """What is asked of the store's records."""
+
+    async def suspected_for(self) -> timedelta | None:
+        """How long the oldest suspected stop has waited for somebody, None when there is none."""
+        ...
+
+
+class SuspectedAlarm:
+    """Logs an error once an hour while a suspected stop is older than a day."""
+
+    def __init__(self, waits: Waits, log: FilteringBoundLogger) -> None:
+        self._waits = waits
+        self._log = log
+        self._told_at = float("-inf")
+
+    async def turn(self) -> int:
+        """Look once. Returns 0: there is never more to do at once."""
+        if clock.monotonic() - self._told_at < AGAIN_SECONDS:
+            return 0
+        waited = await self._waits.suspected_for()
+        if waited is not None and waited > LONGEST:
+            self._told_at = clock.monotonic()
+            self._log.error(
+                "suspected_stop_waits",
+                hours=int(waited.total_seconds() // 3600),
+                remedy="decide it: `consent suspected` lists what may mean stop; marketing to them is held",
+            )
+        return 0
