@@ -109,6 +109,13 @@ async def _suspected(world: World, message_id: str) -> None:
     await world.store.ledger.release([(one.message_id, one.fence) for one in (*others, suspect)])
 
 
+async def _is_suspected(world: World) -> None:
+    """Anna writes what may mean stop, and an operator decides that it does not."""
+    await world.writes("SM92", keyword="suspected")
+    stops = [stop async for stop in world.store.people.suspected()]
+    await world.store.people.decide_suspected(stops, "dismiss", ["shop"])
+
+
 async def _life(world: World) -> dict[str, str]:
     """A history that uses every script; answers the stage in which each message ends up."""
     store = world.store
@@ -139,6 +146,7 @@ async def _life(world: World) -> dict[str, str]:
     await _suspected(world, "m7")
     await world.writes("SM90", keyword="stop")
     await world.writes("SM91", keyword="start")
+    await _is_suspected(world)
     await store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
     await store.people.facts(ANNA, "shop", ACCOUNT, None)
     await store.people.permits_left_ms(held["m0"].facts.person_digest)

@@ -119,8 +119,8 @@ def _person(fields: Sequence[Field]) -> PersonFact:
     revision, last_inbound, closed, suppressed, sent, *consents = fields
     closed_at, suppressed_until = _until(closed), _until(suppressed)
     pairs = list(zip(consents[::2], consents[1::2], strict=True))
-    suspected = [value for name, value in pairs if _text(name).startswith(SUSPECTED)]
-    said = [pair for pair in pairs if not _text(pair[0]).startswith(SUSPECTED)]
+    suspected = [value for name, value in pairs if _is_suspected(name)]
+    said = [pair for pair in pairs if not _is_suspected(pair[0])]
     facts = [fact for name, value in said for fact in _consents(name, value)]
     return PersonFact(
         last_inbound_at=_known(_text(last_inbound)),
@@ -132,6 +132,11 @@ def _person(fields: Sequence[Field]) -> PersonFact:
         is_readable=None not in facts,
         suspected_at=_suspected_at(suspected[0]) if suspected else None,
     )
+
+
+def _is_suspected(name: Field) -> bool:
+    text = _text(name)
+    return text.startswith(SUSPECTED) and "|" not in text
 
 
 def _suspected_at(value: Field) -> datetime:
