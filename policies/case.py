@@ -21,10 +21,12 @@ def _verdict(rule: str, word: str, detail: str) -> Verdict:
 class Case:
     """Collects verdicts in order. `sender`, `person`, `permission`, `window`: set by the rules that establish them.
 
+    `answer_by`: until when an answer passes a block of the provider's, None where there is none.
     `is_implied`: consent follows from the open window. `is_confirmation`: the one answer to a stop, past the opt-out.
     """
 
     __slots__ = (
+        "answer_by",
         "draft",
         "facts",
         "is_confirmation",
@@ -48,6 +50,7 @@ class Case:
         self.facts = facts
         self.policy = policy
         self.now = now
+        self.answer_by: datetime | None = None
         self.is_implied = False
         self.is_confirmation = False
         self.verdicts: list[Verdict] = []
@@ -82,7 +85,7 @@ class Case:
     ) -> Send:
         """End with a send. `ends_at`: when the content stops being allowed; `start_by`: when another is preferred."""
         self.verdicts.append(_verdict(rule, "choose", reason.value))
-        last = earliest(self.draft.expires_at, ends_at, self.permission.until) or self.draft.expires_at
+        last = earliest(self.draft.expires_at, ends_at, self.permission.until, self.answer_by) or self.draft.expires_at
         template = self.facts.template if isinstance(content, TemplateContent) else None
         seen = Seen(
             person=self.person.revision,

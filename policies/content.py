@@ -11,7 +11,7 @@ from policies.decision import Decision, FreeformContent, TemplateContent
 from policies.facts import Freeform
 from policies.tag import tag_problem
 from policies.templates import pick_template
-from sendwindow.vocabulary import Channel, Purpose, Reason, WhenClosed
+from sendwindow.vocabulary import Channel, MediaKind, Purpose, Reason, WhenClosed
 
 
 def check_consent(case: Case) -> Decision | None:
@@ -84,7 +84,7 @@ def _confirm(case: Case) -> Decision:
 
 
 def _carry_whatsapp(case: Case) -> Decision:
-    freeform, window = case.draft.freeform, case.window
+    freeform, window = _whole_freeform(case), case.window
     if case.is_implied and freeform is not None:
         return case.send("whatsapp.reply_implied", Reason.REPLY_IMPLIED, _freeform(freeform), ends_at=window.closes_at)
     template = _template(case)
@@ -100,7 +100,20 @@ def _carry_whatsapp(case: Case) -> Decision:
         return case.send("whatsapp.closed.template", Reason.TEMPLATE_WINDOW_CLOSED, template)
     if freeform is not None and case.draft.when_closed is WhenClosed.WAIT:
         return _await_inbound(case, "whatsapp.closed.nothing")
-    return case.refuse("whatsapp.open.nothing" if window.is_open else "whatsapp.closed.nothing", template)
+    reason = template if freeform is case.draft.freeform else Reason.BODY_LOST_WITH_MEDIA
+    return case.refuse("whatsapp.open.nothing" if window.is_open else "whatsapp.closed.nothing", reason)
+
+
+def _whole_freeform(case: Case) -> Freeform | None:
+    """Return the freeform content, or None where WhatsApp would not carry all of it.
+
+    Only an image keeps the text that goes with it (Twilio, "Guidance on WhatsApp media messages", read 2026-11-20).
+    """
+    freeform = case.draft.freeform
+    if freeform is None or not freeform.body or freeform.media_kind in (None, MediaKind.IMAGE):
+        return freeform
+    case.skips("freeform", Reason.BODY_LOST_WITH_MEDIA.value)
+    return None
 
 
 def _whatsapp_freeform(case: Case, freeform: Freeform, start_by: datetime | None) -> Decision:

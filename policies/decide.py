@@ -5,6 +5,7 @@ Laws, each held by a test in tests/policies:
 * Deny by default: whatever no rule permits is refused; a fact that is not known permits nothing.
 * Nobody who opted out gets a message; only the one confirmation of a stop passes, for five minutes.
 * No marketing goes to somebody who may have meant stop, until a person has looked.
+* What an error of the provider holds back does not go, and what the person did since ends it.
 * Without consent nothing goes, save a freeform reply inside the window the person opened.
 * Outside the window only a usable template goes on WhatsApp, only ACCOUNT_UPDATE on Messenger.
 * Nothing is sent at or after expiry, and no wait outlasts it.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from policies.blocks import check_blocks
 from policies.case import Case
 from policies.content import check_consent, choose_content
 from policies.decision import Decision
@@ -51,6 +53,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_not_before,
     check_pauses,
     check_suppression,
+    check_blocks,
     check_person_cap,
     check_consent,
     check_suspected_stop,

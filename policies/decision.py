@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sendwindow.vocabulary import Reason
+from sendwindow.vocabulary import Category, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,12 @@ class FreeformContent:
 
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
-    """Goes out as `ContentSid` and `ContentVariables`. `name` is the configured template's."""
+    """Goes out as `ContentSid` and `ContentVariables`. `name` and `category` are the configured template's."""
 
     name: str
     content_sid: str
     variables: Mapping[str, str]
+    category: Category = Category.UTILITY
 
 
 Content = FreeformContent | TemplateContent

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from policies.facts import Holds
 from policies.reading import Table, raise_faults
 from policies.status import FAILURES
 
@@ -30,6 +31,8 @@ class ErrorClass(StrEnum):
     """This message ends and its address is suppressed on this channel for a term."""
     OPTOUT = "OPTOUT"
     """This message ends and an opt-out is recorded in the scope."""
+    HOLD = "HOLD"
+    """This message ends and some messages to its person are held back; what the person wished is not touched."""
     TEMPLATE = "TEMPLATE"
     """The session window is closed: close our record and decide once more."""
     PAUSE_SENDER = "PAUSE_SENDER"
@@ -67,6 +70,15 @@ class Scope(StrEnum):
     TEMPLATE = "template"
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a HOLD holds back, and what instead when the message that failed was a marketing template."""
+
+    holds: Holds
+    after_marketing: Holds
+    until_inbound: bool
+
+
 _GO_AGAIN: Final = frozenset({ErrorClass.RETRY, ErrorClass.THROTTLE, ErrorClass.PAUSE_SENDER, ErrorClass.PAUSE_ACCOUNT})
 
 
@@ -74,8 +86,10 @@ _GO_AGAIN: Final = frozenset({ErrorClass.RETRY, ErrorClass.THROTTLE, ErrorClass.
 class ErrorEntry:
     """What one code means. `code` None: there was none.
 
-    `wait`: never again sooner (RETRY, THROTTLE), or how long the scope stays stopped (zero: until a person resets it).
-    `max_tries`: attempts of the message in all; 0: only expiry ends them. `is_known`: the code is in the catalogue.
+    `wait`: never again sooner (RETRY, THROTTLE), or how long the scope stays stopped (zero: until a person resets it),
+    or how long a HOLD lasts (zero: no term). `max_tries`: attempts of the message in all; 0: only expiry ends them.
+    `is_known`: the code is in the catalogue. `hold`: what a HOLD holds back. `for_user_id`: what the code means for a
+    WhatsApp user id, None: the same. `only_undelivered`: the code never comes with another status.
     """
 
     code: int | None
@@ -87,6 +101,9 @@ class ErrorEntry:
     source: str
     needs_alert: bool
     is_known: bool
+    hold: Hold | None = None
+    for_user_id: "ErrorEntry | None" = None
+    only_undelivered: bool = False
 
     @property
     def may_go_again(self) -> bool:
@@ -111,10 +128,14 @@ class ErrorEntry:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCatalogue:
-    """All entries by code, and the defaults for what nobody knows yet."""
+    """All entries by code, and the defaults for codes that are not known yet.
+
+    `marketing_stopped`: Meta's own codes which say that the person stopped marketing messages.
+    """
 
     entries: Mapping[int, ErrorEntry]
     defaults: Mapping[str, ErrorEntry]
+    marketing_stopped: frozenset[int] = frozenset()
 
     def lookup(
         self,
@@ -124,8 +145,11 @@ class ErrorCatalogue:
         message_status: str | None = None,
         asynchronous: bool = False,
         operation: Operation = Operation.CREATE,
+        to_user_id: bool = False,
     ) -> ErrorEntry:
-        """Answer what an error means; raises nothing, whatever is given.
+        """Return what an error means; raises nothing, whatever is given.
+
+        `to_user_id`: the message was addressed to a WhatsApp user id, for which some codes mean something else.
 
         For the answer to a POST give `http_status`; for a callback or a fetched message set `asynchronous` and give
         `message_status`. The code decides before the status, with two exceptions: a 5xx always leaves the outcome open,
@@ -133,8 +157,10 @@ class ErrorCatalogue:
         an account that is not there (20404); in the answer to any other `operation` only the one message is missing.
         Source: Twilio, "REST API best practices" and the error pages named in each entry (read 2026-11-20).
         """
-        if asynchronous:
-            return self._reported(code, message_status)
+        entry = self._reported(code, message_status) if asynchronous else self._answered(code, http_status, operation)
+        return entry.for_user_id if to_user_id and entry.for_user_id is not None else entry
+
+    def _answered(self, code: int | None, http_status: int | None, operation: Operation) -> ErrorEntry:
         if code is None:
             return self.defaults["no_code"]
         if code == NOT_FOUND and operation is not Operation.CREATE:
@@ -181,6 +207,7 @@ def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
     faults: list[str] = []
     file = Table("errors.toml", "", data.get("errors.toml"), faults)
     file.date("read")
+    stopped = frozenset(item for item in file.items("marketing_stopped") if isinstance(item, int))
     named = file.table("sources")
     sources = {name: named.text(name) for name in named.keys}
     defaults_table = file.table("default")
@@ -195,28 +222,48 @@ def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
         table.done()
     file.done()
     raise_faults(faults)
-    return ErrorCatalogue(MappingProxyType(entries), MappingProxyType(defaults))
+    return ErrorCatalogue(MappingProxyType(entries), MappingProxyType(defaults), stopped)
 
 
 def _entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorEntry:
+    entry = _read_entry(table, code, sources)
+    if code is None:
+        table.done()
+        return entry
+    entry = replace(entry, only_undelivered=table.truth("only_undelivered"))
+    if entry.only_undelivered and entry.may_go_again:
+        table.fault("class", "a class that sends nothing again, because `undelivered` never does")
+    if not table.has("user_id"):
+        return entry
+    other = table.table("user_id")
+    for_user_id = _read_entry(other, code, sources)
+    other.done()
+    return replace(entry, for_user_id=for_user_id)
+
+
+def _read_entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorEntry:
     error_class = table.choice("class", ErrorClass)
     source = table.text("source")
     if source not in sources:
         table.fault("source", "a name from [sources]: " + ", ".join(sources))
-    entry = ErrorEntry(
+    dated = table.date_or_none("dated")
+    return ErrorEntry(
         code=code,
         error_class=error_class,
         scope=table.choice("scope", Scope, default=Scope.MESSAGE),
         wait=table.seconds("wait", least=0, default=0),
         max_tries=table.whole("max_tries", least=0, most=20, default=0 if error_class in _GO_AGAIN else 1),
         sentence=table.text("sentence"),
-        source=sources.get(source, "").replace("{code}", str(code)),
+        source=sources.get(source, "").replace("{code}", str(code)) + (f", page of {dated}" if dated else ""),
         needs_alert=table.truth("alert"),
         is_known=code is not None,
+        hold=_hold(table) if error_class is ErrorClass.HOLD else None,
     )
-    if code is None:
-        table.done()
-    return entry
+
+
+def _hold(table: Table) -> Hold:
+    holds = table.choice("holds", Holds)
+    return Hold(holds, table.choice("after_marketing", Holds, default=holds), table.truth("until_inbound"))
 
 
 def _codes(table: Table) -> tuple[int, ...]:

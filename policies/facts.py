@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sendwindow.vocabulary import Category, Channel, Purpose, WhenClosed
+from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, WhenClosed
 
 
 class Approval(StrEnum):
@@ -31,12 +31,23 @@ class TagState(StrEnum):
     DEAD = "dead"
 
 
+class Holds(StrEnum):
+    """Which messages an error of the provider holds back from a person."""
+
+    MARKETING = "marketing"
+    ALL_BUT_REPLIES = "all_but_replies"
+    """Everything but an answer inside the open session window: the provider says that the person blocked us."""
+    GRANTS = "grants"
+    """What rests on a grant: the number may have a new owner, who granted nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freeform:
-    """Text of one's own, with at most one media URL."""
+    """Text of one's own, with at most one media URL. `media_kind`: None where the URL does not say it for certain."""
 
     body: str
     media_url: str | None = None
+    media_kind: MediaKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,22 @@ class ConsentFact:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockFact:
+    """What an error of the provider holds back from a person, apart from what the person consented to.
+
+    `at`: the instant of the attempt that failed. `sender` None: at every sender of the account. `ends_at` None: no
+    term. `until_inbound`: the person's own act ends it; writing ends it in the store, and a grant given since counts.
+    """
+
+    holds: Holds
+    at: datetime
+    code: int
+    sender: str | None = None
+    ends_at: datetime | None = None
+    until_inbound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PersonFact:
     """What is known about the recipient towards this sender and account.
 
@@ -98,12 +125,15 @@ class PersonFact:
     the window is closed although our record said open; it outranks every inbound at or before it.
     `is_readable`: False when a newer version recorded what may be a withdrawal and this one cannot read it.
     `suspected_at`: since when a sentence of theirs, which may mean stop, waits for an operator to look at it.
+    `suppressed_for`: the reason of the suppression, such as `code 63024`.
     """
 
     last_inbound_at: datetime | None = None
     closed_at: datetime | None = None
     consents: tuple[ConsentFact, ...] = ()
     suppressed_until: datetime | None = None
+    suppressed_for: str = ""
+    blocks: tuple[BlockFact, ...] = ()
     sent_last_day: int = 0
     revision: int = 0
     is_readable: bool = True

@@ -53,6 +53,18 @@ class PurposeRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorGuard:
+    """When errors about persons are too many to be believed: more than `most_errors`, and more than `most_percent`.
+
+    Both are counted over the last `attempts` of one sender.
+    """
+
+    attempts: int
+    most_percent: int
+    most_errors: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything a decision compares with. `version` is a hash of all of it and changes with any value.
 
@@ -76,6 +88,7 @@ class Policy:
     most_resends: int
     absent_after: timedelta
     hold_after: timedelta
+    error_guard: ErrorGuard
     allow_recipients: frozenset[str] | None = None
     person_cap: int = 0
 
@@ -157,6 +170,7 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
         most_resends=unknown.whole("most_resends", least=0, most=100),
         absent_after=unknown.seconds("absent_seconds"),
         hold_after=unknown.seconds("hold_seconds"),
+        error_guard=_error_guard(policy.table("error_guard")),
         allow_recipients=frozenset(settings.texts("allow_recipients")) if settings.has("allow_recipients") else None,
         person_cap=settings.whole("per_person_per_day", least=0, most=1_000_000, default=0),
     )
@@ -169,6 +183,16 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
 def _margin(settings: Table, default: timedelta, window: timedelta) -> timedelta:
     seconds = int(default.total_seconds())
     return settings.seconds("margin_seconds", least=0, most=int(window.total_seconds()), default=seconds)
+
+
+def _error_guard(table: Table) -> ErrorGuard:
+    guard = ErrorGuard(
+        attempts=table.whole("attempts", least=1, most=10_000),
+        most_percent=table.whole("most_percent", least=0, most=100),
+        most_errors=table.whole("most_errors", least=0, most=10_000),
+    )
+    table.done()
+    return guard
 
 
 def _row(table: Table) -> Row:

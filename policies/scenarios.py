@@ -9,10 +9,12 @@ from policies.decide import decide
 from policies.decision import Decision
 from policies.facts import (
     Approval,
+    BlockFact,
     ConsentFact,
     Draft,
     Facts,
     Freeform,
+    Holds,
     PersonFact,
     SenderFact,
     TagFact,
@@ -21,7 +23,7 @@ from policies.facts import (
     TemplateWish,
 )
 from policies.policy import AccountUpdate, Policy
-from sendwindow.vocabulary import Category, Channel, Purpose, WhenClosed
+from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, WhenClosed
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 """Scenarios have their own instant; the table does not depend on when it is printed."""
@@ -30,6 +32,7 @@ _HOUR: Final = timedelta(hours=1)
 _CANADIAN: Final = "+14165550100"
 _AMERICAN: Final = "+14155550100"
 _FREEFORM: Final = Freeform("text")
+_FILM: Final = Freeform("text", "https://example.com/film.mp4", MediaKind.VIDEO)
 _WISH: Final = TemplateWish("order_update", "en", {"1": "x"})
 
 ANYONE: Final = PersonFact()
@@ -78,6 +81,10 @@ def _wrote(person: PersonFact, hours: float) -> PersonFact:
     return replace(person, last_inbound_at=NOW - hours * _HOUR)
 
 
+def _blocked(holds: Holds) -> PersonFact:
+    return replace(GRANTED, blocks=(BlockFact(holds, NOW - timedelta(minutes=1), 63014, until_inbound=True),))
+
+
 def _paused(**changes: Any) -> Facts:
     facts = _facts(Channel.SMS, GRANTED)
     sender = facts.sender
@@ -106,6 +113,27 @@ GUARDS: Final[Sequence[Scenario]] = (
         "an address the provider called unusable",
         _draft(Channel.SMS),
         _facts(Channel.SMS, replace(GRANTED, suppressed_until=NOW + _HOUR)),
+    ),
+    Scenario(
+        "any",
+        "any",
+        "anything but an answer in the open window, the person blocked us",
+        _draft(Channel.WHATSAPP),
+        _facts(Channel.WHATSAPP, _blocked(Holds.ALL_BUT_REPLIES)),
+    ),
+    Scenario(
+        "any",
+        "any",
+        "purpose marketing, held back by the provider's word",
+        _draft(Channel.WHATSAPP, Purpose.MARKETING),
+        _facts(Channel.WHATSAPP, _blocked(Holds.MARKETING)),
+    ),
+    Scenario(
+        "given",
+        "any",
+        "anything but an answer in the open window, the number may have a new owner",
+        _draft(Channel.SMS),
+        _facts(Channel.SMS, _blocked(Holds.GRANTS)),
     ),
     Scenario(
         "any",
@@ -140,7 +168,7 @@ def _whatsapp() -> tuple[Scenario, ...]:
     waits: dict[str, Any] = {"when_closed": WhenClosed.WAIT}
     closed, is_open = _facts(channel, GRANTED), _facts(channel, _wrote(GRANTED, 1))
     marketing = _facts(channel, MARKETING_GRANTED, template=_template(Category.MARKETING))
-    code = _facts(channel, GRANTED, template=_template(Category.AUTHENTICATION, needs_phone=True))
+    code = _facts(channel, GRANTED, template=_template(Category.AUTHENTICATION))
     reply, written = Purpose.REPLY, _facts(channel, _wrote(ANYONE, 1))
     american = {**only, "to": "whatsapp:" + _AMERICAN}
     user_id = {**only, "to": "whatsapp:CA.1a2b", "to_is_phone": False}
@@ -179,6 +207,7 @@ def _whatsapp() -> tuple[Scenario, ...]:
             _draft(channel, **only),
             replace(closed, template=_template(Category.UTILITY, approval=Approval.PENDING)),
         ),
+        Scenario("given", "open", "a text with a file that is no image", _draft(channel, freeform=_FILM), is_open),
         Scenario(
             "given",
             "any",
@@ -196,7 +225,7 @@ def _whatsapp() -> tuple[Scenario, ...]:
         Scenario(
             "given",
             "any",
-            "an authentication template that needs a phone, to a user id",
+            "an authentication template, to a user id",
             _draft(channel, Purpose.AUTHENTICATION, **user_id),
             code,
         ),

@@ -14,7 +14,7 @@ _NOT_USABLE: Final = {
 
 
 def pick_template(draft: Draft, fact: TemplateFact | None, policy: Policy) -> TemplateContent | Reason:
-    """Answer the template's content, or the first reason against it.
+    """Return the template's content, or the first reason against it.
 
     Variables must be exactly those declared: a missing one would show its sample value, a surplus one is refused.
     Source: Twilio, "Template approvals and statuses", "Using variables", errors 63028, 63040 to 63042, read 2026-11-20.
@@ -34,7 +34,7 @@ def pick_template(draft: Draft, fact: TemplateFact | None, policy: Policy) -> Te
         return Reason.TEMPLATE_VARIABLES
     if draft.channel is Channel.WHATSAPP and (problem := _whatsapp_problem(draft, fact, policy)) is not None:
         return problem
-    return _content(fact.name, fact.content_sid, wish)
+    return _content(fact, fact.content_sid, wish)
 
 
 def is_us_number(to: str, policy: Policy) -> bool:
@@ -48,12 +48,14 @@ def is_us_number(to: str, policy: Policy) -> bool:
 def _whatsapp_problem(draft: Draft, fact: TemplateFact, policy: Policy) -> Reason | None:
     if fact.approval is not Approval.APPROVED:
         return _NOT_USABLE.get(fact.approval, Reason.TEMPLATE_NOT_APPROVED)
-    if fact.needs_phone and not draft.to_is_phone:
+    # Each kind of authentication template has a button that works with a phone number only, so the category decides;
+    # `needs_phone` can only add other templates (Meta, "Direct Send", updated 2026-07-31, read 2026-11-30).
+    if (fact.needs_phone or fact.category is Category.AUTHENTICATION) and not draft.to_is_phone:
         return Reason.AUTHENTICATION_NEEDS_PHONE
     if fact.category is Category.MARKETING and policy.us_marketing_paused and is_us_number(draft.to, policy):
         return Reason.US_MARKETING_PAUSED
     return None
 
 
-def _content(name: str, content_sid: str, wish: TemplateWish) -> TemplateContent:
-    return TemplateContent(name=name, content_sid=content_sid, variables=wish.variables)
+def _content(fact: TemplateFact, content_sid: str, wish: TemplateWish) -> TemplateContent:
+    return TemplateContent(fact.name, content_sid, wish.variables, fact.category)

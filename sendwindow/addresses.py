@@ -66,6 +66,7 @@ SENDER_FORMS: Final = "whatsapp:+<E.164>, messenger:<page id digits>, or for SMS
 _PREFIX: Final = re.compile(r"(?:whatsapp|messenger|sms|tel|rcs):", re.IGNORECASE)
 _SEPARATORS: Final = str.maketrans("", "", " +-._:()/")
 _DIGITS: Final = re.compile(r"[0-9]{7,20}")
+_USER_ID: Final = re.compile(f"whatsapp:(?:{_BSUID}|{_PARENT_BSUID})")
 _ANY_BSUID: Final = re.compile(f"{_BSUID}|{_PARENT_BSUID}")
 
 
@@ -83,6 +84,11 @@ def parse_sender_address(text: str) -> Address:
     Raises AddressError, which names the forms expected and never the text.
     """
     return _parse(text, _SENDER_FORMS, SENDER_FORMS)
+
+
+def is_user_id(text: str) -> bool:
+    """Return whether a text is the address of a WhatsApp user by id instead of phone number."""
+    return bool(_USER_ID.fullmatch(text))
 
 
 def looks_like_address(text: str) -> bool:

@@ -11,11 +11,12 @@ from redis.exceptions import ResponseError
 from sendwindow import codec
 from sendwindow.answers import CancelAnswer, MessageStatus, Receipt
 from sendwindow.checks import LANGUAGE
-from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage, Template
+from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage
 from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
 from sendwindow.instants import from_ms, now_ms, to_ms
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.lengths import WHATSAPP_TEMPLATE_UNITS, utf16_units
+from sendwindow.media import lost_body_complaint, type_complaint
 from sendwindow.patience import FULL, PRESSURE_LIMIT
 from sendwindow.scripts import Argument, load_script
 from sendwindow.vocabulary import Channel, Stage
@@ -60,7 +61,7 @@ def prepare(message: Message) -> Entry:
     """
     if not isinstance(message, SendMessage):
         message = SendMessage.model_validate(message)
-    if message.template and (faults := list(_template_faults(message.template, message.address.channel))):
+    if faults := [*_template_faults(message), *_media_faults(message)]:
         raise InvalidMessage(faults)
     now = now_ms()
     check_times(message, to_ms(message.not_before) if message.not_before else now, now)
@@ -92,11 +93,25 @@ def check_times(message: SendMessage, start: int, now: int) -> None:
         )
 
 
-def _template_faults(template: Template, channel: Channel) -> Iterator[Fault]:
+def _media_faults(message: SendMessage) -> Iterator[Fault]:
+    """Yield what certainly goes wrong with media. The contract itself still reads it, as with `_template_faults`."""
+    freeform, channel = message.freeform, message.address.channel
+    if freeform is None:
+        return
+    if complaint := lost_body_complaint(channel, freeform.body, freeform.media_url):
+        yield Fault("freeform.body", *complaint)
+    if complaint := type_complaint(channel, freeform.media_url):
+        yield Fault("freeform.media_url", *complaint)
+
+
+def _template_faults(message: SendMessage) -> Iterator[Fault]:
     """Yield what no template can go with. The contract itself still reads it: jobs queued long ago may hold it."""
+    template = message.template
+    if template is None:
+        return
     if template.language is not None and not LANGUAGE.fullmatch(template.language):
         yield Fault("template.language", "is not written as WhatsApp does", "use one such as en or pt_BR")
-    if channel is not Channel.WHATSAPP:
+    if message.address.channel is not Channel.WHATSAPP:
         return
     for key, value in template.variables.items():
         if (units := utf16_units(value)) > WHATSAPP_TEMPLATE_UNITS:

@@ -149,8 +149,11 @@ class Keys:
 
     # -- people and limits ---------------------------------------------------------------------
     def person(self, digest: str) -> str:
-        """HASH: revision `r`, windows `w:<sender>`, consent projection `c: d: o: s:`, suppression `x`.
+        """HASH: revision `r`, windows `w:<sender>`, consent projection `c: d: o: s:`, suppression `x`, blocks `b:…`.
 
+        `xr`: why the address is suppressed; `xt`: `<at>:<attempt>:<message_id>` that taught it. A block is
+        `b:<account>|<sender or *>|<holds>|<code>` = `<at>:<ends>:<1: until inbound>:<attempt>:<message_id>`. `al`: when
+        an operator allowed the person again; what attempts before it teach later counts no more.
         Suspected stop `h:<account>`: `<since (ms)>|<MessageSid>|<sender>`.
         """
         return self._key(f"p:{digest}")

@@ -22,6 +22,16 @@ class Purpose(StrEnum):
     ACCOUNT_UPDATE = "account_update"
 
 
+class MediaKind(StrEnum):
+    """What a media file is, as far as its name says it for certain."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    DOCUMENT = "document"
+    CONTACT = "contact"
+
+
 class Priority(StrEnum):
     """Which lanes are served first. Bulk is never starved."""
 
@@ -114,6 +124,10 @@ class Reason(StrEnum):
     ACCOUNT_UPDATE_REFUSED = "account_update_refused"
     ACCOUNT_UPDATE_DEAD = "account_update_dead"
     ADDRESS_SUPPRESSED = "address_suppressed"
+    PROVIDER_BLOCK = "provider_block"
+    MARKETING_HELD = "marketing_held"
+    GRANTS_SUSPENDED = "grants_suspended"
+    BODY_LOST_WITH_MEDIA = "body_lost_with_media"
     UNKNOWN_SENDER = "unknown_sender"
     UNKNOWN_CHANNEL = "unknown_channel"
     CHANNEL_MISMATCH = "channel_mismatch"

@@ -1,18 +1,24 @@
 """What an error of Twilio's teaches about person, sender, account and template, whichever way it came. Pure."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from policies.errors import ErrorClass, ErrorEntry, Scope
+from policies.errors import ErrorClass, ErrorEntry, Hold, Scope
 from policies.facts import Approval
+from policies.policy import ErrorGuard
+from policies.rules import Rules
+from sendwindow.vocabulary import Channel
 from worker.values.effects import (
     CloseWindow,
     Effect,
+    HoldBack,
     OptOut,
     PauseAccount,
     PauseSender,
     SetTemplate,
     SuppressAddress,
+    WithdrawMarketing,
 )
 
 _UNTIL_RESET: Final = int(timedelta(days=3650).total_seconds())
@@ -20,18 +26,42 @@ _UNTIL_RESET: Final = int(timedelta(days=3650).total_seconds())
 
 _TEMPLATE_STATES: Final = {63027: Approval.REJECTED, 63040: Approval.REJECTED, 63041: Approval.PAUSED}
 
+_OF_PERSON: Final = frozenset({ErrorClass.OPTOUT, ErrorClass.HOLD, ErrorClass.BADADDR})
 
-def effects_of(entry: ErrorEntry, retry_after: float | None = None) -> tuple[Effect, ...]:
-    """Say what a catalogue entry teaches, come with the answer or with a callback. `retry_after` in seconds."""
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How an error came: its `Retry-After` (seconds), the channel, and codes of the channel's own."""
+
+    retry_after: float | None = None
+    channel: Channel | None = None
+    channel_codes: frozenset[int] = frozenset()
+
+
+_PLAINLY: Final = Heard()
+
+
+def effects_of(entry: ErrorEntry, rules: Rules, heard: Heard = _PLAINLY) -> tuple[Effect, ...]:
+    """Return what a catalogue entry teaches, come with the answer or with a callback.
+
+    What the attempt was, the store knows best: an effect that depends on it says so, and the store looks.
+    """
+    if entry.error_class is ErrorClass.IGNORE or not heard.channel_codes & rules.errors.marketing_stopped:
+        return _taught(entry, rules.policy.error_guard, heard)
+    # The channel's own word is more exact than the code that Twilio put over it.
+    withdrawal = WithdrawMarketing(f"twilio code {entry.code}, the channel says that marketing was stopped")
+    rest = () if entry.error_class in _OF_PERSON else _taught(entry, rules.policy.error_guard, heard)
+    return (withdrawal, *rest)
+
+
+def _taught(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect, ...]:
+    if entry.error_class in _OF_PERSON:
+        return _taught_of_person(entry, guard, heard)
     reason = f"code {entry.code}"
     seconds = int(entry.wait.total_seconds())
     match entry.error_class:
         case ErrorClass.TEMPLATE:
             return (CloseWindow(),)
-        case ErrorClass.OPTOUT:
-            return (OptOut(sender_only=entry.scope is Scope.SENDER, evidence=f"twilio {reason}"),)
-        case ErrorClass.BADADDR:
-            return (SuppressAddress(seconds or _UNTIL_RESET, reason),)
         case ErrorClass.PAUSE_SENDER:
             return (PauseSender(seconds or _UNTIL_RESET, reason),)
         case ErrorClass.PAUSE_ACCOUNT:
@@ -40,9 +70,33 @@ def effects_of(entry: ErrorEntry, retry_after: float | None = None) -> tuple[Eff
             state = _TEMPLATE_STATES.get(entry.code or 0, Approval.DISABLED)
             return (SetTemplate(state, reason, seconds),)
         case ErrorClass.THROTTLE:
-            return _slow_down(entry, max(seconds, min(int(retry_after or 0), 3600)), reason)
+            return _slow_down(entry, max(seconds, min(int(heard.retry_after or 0), 3600)), reason)
         case _:
             return ()
+
+
+def _taught_of_person(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect, ...]:
+    reason = f"code {entry.code}"
+    seconds = int(entry.wait.total_seconds())
+    if entry.hold is not None:
+        return (_hold_back(entry, entry.hold, guard),)
+    if entry.error_class is ErrorClass.OPTOUT:
+        is_sms = heard.channel is Channel.SMS
+        return (OptOut(entry.scope is Scope.SENDER, f"twilio {reason}", suspends_grants=is_sms, guard=guard),)
+    return (SuppressAddress(seconds or _UNTIL_RESET, reason, entry.for_user_id is not None, guard),)
+
+
+def _hold_back(entry: ErrorEntry, hold: Hold, guard: ErrorGuard) -> HoldBack:
+    return HoldBack(
+        holds=hold.holds,
+        after_marketing=hold.after_marketing,
+        seconds=int(entry.wait.total_seconds()),
+        until_inbound=hold.until_inbound,
+        sender_only=entry.scope is Scope.SENDER,
+        code=entry.code or 0,
+        # A cap of the provider's own is no sign that it is out of order, however many persons meet it.
+        guard=guard if hold.until_inbound else None,
+    )
 
 
 def _slow_down(entry: ErrorEntry, seconds: int, reason: str) -> tuple[Effect, ...]:

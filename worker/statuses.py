@@ -10,7 +10,7 @@ from policies.rules import Rules
 from policies.status import describe
 from policies.tag import tag_after
 from sendwindow.vocabulary import Channel
-from worker.effects import effects_of
+from worker.effects import Heard, effects_of
 from worker.values.effects import Effect, SetTag
 from worker.values.statuses import StatusUpdate
 
@@ -23,7 +23,8 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 class StatusReport:
     """A status as Twilio reports it. `status` is verbatim. `message_id` and `attempt`: None for messages of others.
 
-    `life`: when that message was enqueued (ms), None when the report does not say.
+    `life`: when that message was enqueued (ms), None when the report does not say. `to_user_id`: it says that the
+    recipient is a WhatsApp user id. `channel_codes`: numbers in the channel's own words that may be its error codes.
     """
 
     message_sid: str
@@ -33,6 +34,8 @@ class StatusReport:
     message_id: str | None
     attempt: int | None
     life: int | None = None
+    to_user_id: bool = False
+    channel_codes: frozenset[int] = frozenset()
 
 
 def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate:
@@ -43,7 +46,9 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
     """
     step = describe(report.status, report.channel)
     # a code beside a status that is no failure is a warning, and the catalogue says so
-    entry = rules.errors.lookup(report.code, message_status=report.status, asynchronous=True)
+    entry = rules.errors.lookup(
+        report.code, message_status=report.status, asynchronous=True, to_user_id=report.to_user_id
+    )
     is_window = entry.error_class is ErrorClass.TEMPLATE
     return StatusUpdate(
         message_sid=report.message_sid,
@@ -63,7 +68,7 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
 
 
 def _effects(report: StatusReport, entry: ErrorEntry, rules: Rules, *, is_failure: bool) -> tuple[Effect, ...]:
-    found = effects_of(entry)
+    found = effects_of(entry, rules, Heard(channel=report.channel, channel_codes=report.channel_codes))
     if report.channel is not Channel.MESSENGER or not is_failure:
         return found
     # that a status proves the tag is the store's to say: only it knows whether the message relied on it

@@ -537,6 +537,7 @@ def test_every_decision_tells_each_rule_it_looked_at_in_order() -> None:
         "not_before:skip",
         "pauses:pass",
         "suppression:pass",
+        "blocks:pass",
         "person_cap:skip",
         "consent:pass",
         "window:pass",

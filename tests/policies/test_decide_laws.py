@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from policies.decision import FreeformContent, Refuse, Send, TemplateContent, Wait
 from policies.facts import (
     Approval,
+    BlockFact,
     ConsentFact,
     Draft,
     Facts,
     Freeform,
+    Holds,
     PersonFact,
     SenderFact,
     TagFact,
@@ -25,7 +27,7 @@ from policies.facts import (
 )
 from policies.policy import AccountUpdate, Policy
 from policies.reasons import SENT
-from sendwindow.vocabulary import Category, Channel, Purpose, Reason, WhenClosed
+from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, Reason, WhenClosed
 from tests.policies.given import (
     DAY,
     FROM,
@@ -67,11 +69,22 @@ CONSENTS = st.builds(
     sender=st.sampled_from([None, None, "shop", "other"]),
     expires_at=st.none() | INSTANTS,
 )
+FILM = Freeform("text", "https://example.com/a.mp4", MediaKind.VIDEO)
+BLOCKS = st.builds(
+    BlockFact,
+    holds=st.sampled_from(Holds),
+    at=INSTANTS,
+    code=st.just(63014),
+    sender=st.sampled_from([None, "shop", "other"]),
+    ends_at=st.none() | INSTANTS,
+    until_inbound=st.booleans(),
+)
 PEOPLE = st.builds(
     PersonFact,
     last_inbound_at=st.none() | INSTANTS,
     closed_at=st.one_of(st.none(), st.none(), INSTANTS),
     consents=st.lists(CONSENTS, max_size=4).map(tuple),
+    blocks=st.one_of(st.just(()), st.just(()), st.lists(BLOCKS, max_size=2).map(tuple)),
 )
 TEMPLATES = st.builds(
     TemplateFact,
@@ -96,7 +109,7 @@ def situations(draw: st.DrawFn) -> tuple[Draft, Facts, Policy]:
         to=TO[channel],
         to_is_phone=True,
         purpose=draw(PURPOSES),
-        freeform=draw(st.sampled_from([None, Freeform("text"), Freeform("text", "https://example.com/a.png")])),
+        freeform=draw(st.sampled_from([None, Freeform("text"), Freeform("text", "https://example.com/a.png"), FILM])),
         template=draw(st.sampled_from(wishes)),
         expires_at=NOW + 2 * DAY,
         when_closed=draw(st.sampled_from(WhenClosed)),
@@ -205,6 +218,8 @@ def check_send(message: Draft, known: Facts, policy: Policy, decision: Send, now
         assert message.purpose is Purpose.REPLY
         assert end is not None
         assert isinstance(decision.content, FreeformContent)
+    for block in someone.blocks:
+        check_block(message, block, someone.consents, decision, end)
     # the form fits the window
     content = decision.content
     if isinstance(content, FreeformContent):
@@ -213,6 +228,28 @@ def check_send(message: Draft, known: Facts, policy: Policy, decision: Send, now
         check_template(message, known, content)
     limit = min(message.expires_at, NOW + timedelta(hours=10))
     assert timedelta(seconds=1) <= decision.validity_period <= max(limit - now, timedelta(seconds=1))
+
+
+def check_block(
+    message: Draft, block: BlockFact, consents: Sequence[ConsentFact], decision: Send, end: datetime | None
+) -> None:
+    """What an error holds back goes only after its end, after a newer grant, or as an answer in the open window."""
+    if message.is_opt_out_confirmation or block.sender == "other":
+        return
+    if block.ends_at is not None and block.ends_at <= NOW:
+        return
+    wanted = (message.purpose,) if message.purpose is Purpose.MARKETING else (message.purpose, None)
+    if block.until_inbound and any(
+        fact.granted and fact.purpose in wanted and fact.sender in (None, "shop") and block.at < fact.at <= NOW
+        for fact in consents
+    ):
+        return
+    if block.holds is Holds.MARKETING:
+        assert message.purpose is not Purpose.MARKETING
+    else:
+        assert message.purpose is Purpose.REPLY
+        assert end is not None
+        assert decision.valid_until <= end
 
 
 def check_freeform(message: Draft, known: Facts, policy: Policy, decision: Send, end: datetime | None) -> None:
@@ -229,6 +266,7 @@ def check_freeform(message: Draft, known: Facts, policy: Policy, decision: Send,
         assert known.tag.state is not TagState.DEAD
         assert known.tag.state is TagState.PROVEN or not known.tag.in_flight
     elif message.channel is not Channel.SMS:
+        assert message.channel is not Channel.WHATSAPP or message.freeform.media_kind is not MediaKind.VIDEO
         assert end is not None
         assert decision.valid_until <= end
         assert decision.validity_period <= max(end - NOW, timedelta(seconds=1))
@@ -245,7 +283,7 @@ def check_template(message: Draft, known: Facts, content: TemplateContent) -> No
     assert message.channel in fact.channels
     if message.channel is Channel.WHATSAPP:
         assert fact.approval is Approval.APPROVED
-        assert message.to_is_phone or not fact.needs_phone
+        assert message.to_is_phone or not (fact.needs_phone or fact.category is Category.AUTHENTICATION)
         if fact.category is Category.MARKETING:
             assert message.to not in ("whatsapp:+14155550100", "whatsapp:US.1a2b")
 

@@ -44,7 +44,7 @@ def test_every_rule_that_can_decide_is_a_row_of_the_table() -> None:
     folder = Path(reasons.__file__).parent
     written: set[str] = set()
     endings = ("send", "wait", "refuse")
-    for name in ("limits.py", "content.py"):
+    for name in ("limits.py", "blocks.py", "content.py"):
         for node in ast.walk(ast.parse((folder / name).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in endings:
                 rule = node.args[0]

@@ -6,13 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.errors import ErrorClass, Operation, Scope, parse_errors
+from policies.errors import ErrorClass, Hold, Operation, Scope, parse_errors
+from policies.facts import Holds
 from policies.reading import PolicyDataError
 from tests.policies.given import ERRORS, shipped
 
-RETRY, THROTTLE, RECONCILE, FAIL, BADADDR, OPTOUT, TEMPLATE, PAUSE_SENDER, PAUSE_ACCOUNT, DISABLE, CONFIG, IGNORE = (
-    ErrorClass
-)
+(
+    RETRY,
+    THROTTLE,
+    RECONCILE,
+    FAIL,
+    BADADDR,
+    OPTOUT,
+    HOLD,
+    TEMPLATE,
+    PAUSE_SENDER,
+    PAUSE_ACCOUNT,
+    DISABLE,
+    CONFIG,
+    IGNORE,
+) = ErrorClass
 
 SYNCHRONOUS = {
     20003: PAUSE_ACCOUNT,
@@ -89,18 +102,21 @@ SYNCHRONOUS = {
     63031: FAIL,
     63038: PAUSE_ACCOUNT,
     90009: IGNORE,
+    **dict.fromkeys([90007, 14102, 14103, 14108, 20010, 20403, 20409, 20413, 520051], FAIL),
+    **dict.fromkeys([21626, 21627, 21628, 92001, 92002, 92003, 92004, 92006, 92007, 92008], FAIL),
+    **dict.fromkeys(range(21713, 21729), FAIL),
     572006: CONFIG,
 }
 
 REPORTED_LATER = {
     30001: THROTTLE,
     30002: PAUSE_ACCOUNT,
-    30003: RETRY,
+    30003: FAIL,
     30004: FAIL,
     30005: BADADDR,
     30006: BADADDR,
     30007: FAIL,
-    30008: RETRY,
+    30008: FAIL,
     30009: IGNORE,
     30010: FAIL,
     30011: FAIL,
@@ -109,7 +125,7 @@ REPORTED_LATER = {
     30014: CONFIG,
     30015: CONFIG,
     30016: CONFIG,
-    30017: RETRY,
+    30017: FAIL,
     30018: CONFIG,
     30019: FAIL,
     30020: RETRY,
@@ -132,7 +148,13 @@ REPORTED_LATER = {
     30037: FAIL,
     30038: FAIL,
     30039: FAIL,
+    30047: RETRY,
+    30103: IGNORE,
+    30106: IGNORE,
+    30111: IGNORE,
     30110: FAIL,
+    30610: RETRY,
+    30640: HOLD,
     30410: RECONCILE,
     30450: RETRY,
     30500: RETRY,
@@ -151,7 +173,7 @@ CHANNELS = {
     63011: FAIL,
     63012: RETRY,
     63013: FAIL,
-    63014: OPTOUT,
+    63014: HOLD,
     63015: FAIL,
     63016: TEMPLATE,
     63019: RETRY,
@@ -167,7 +189,7 @@ CHANNELS = {
     63029: RETRY,
     63030: CONFIG,
     63032: FAIL,
-    63033: OPTOUT,
+    63033: HOLD,
     63034: FAIL,
     63035: FAIL,
     63036: FAIL,
@@ -182,7 +204,7 @@ CHANNELS = {
     63046: IGNORE,
     63047: IGNORE,
     63048: FAIL,
-    63049: FAIL,
+    63049: HOLD,
     63050: FAIL,
     63051: PAUSE_SENDER,
     63052: IGNORE,
@@ -228,7 +250,8 @@ def test_each_code_has_its_class_sentence_and_source(code: int) -> None:
         (PAUSE_ACCOUNT, {Scope.ACCOUNT}),
         (PAUSE_SENDER, {Scope.SENDER}),
         (BADADDR, {Scope.PERSON}),
-        (OPTOUT, {Scope.PERSON, Scope.SENDER}),
+        (OPTOUT, {Scope.SENDER}),
+        (HOLD, {Scope.PERSON, Scope.SENDER}),
         (DISABLE, {Scope.TEMPLATE}),
         (TEMPLATE, {Scope.PERSON}),
         (RECONCILE, {Scope.MESSAGE}),
@@ -241,11 +264,62 @@ def test_each_class_speaks_of_what_it_stops(error_class: ErrorClass, scope: set[
     assert found == scope
 
 
-def test_an_opt_out_covers_the_sender_or_the_whole_channel() -> None:
-    """21610 blocks one sender or messaging service; 63014 and 63033 are the person's word to the business."""
+def test_a_provider_block_is_no_opt_out() -> None:
+    """21610 stops one sender or messaging service; 63014 and 63033 hold back, and only what the catalogue names."""
     assert ERRORS.entries[21610].scope is Scope.SENDER
-    assert ERRORS.entries[63014].scope is Scope.PERSON
-    assert ERRORS.entries[63033].scope is Scope.PERSON
+    for code in (63014, 63033):
+        entry = ERRORS.entries[code]
+        assert entry.scope is Scope.PERSON
+        assert entry.hold == Hold(Holds.ALL_BUT_REPLIES, Holds.MARKETING, until_inbound=True)
+        assert entry.wait == timedelta(0)
+    cap = ERRORS.entries[63049]
+    assert cap.scope is Scope.SENDER
+    assert cap.hold == Hold(Holds.MARKETING, Holds.MARKETING, until_inbound=False)
+    assert cap.wait == timedelta(hours=24)
+    assert {code for code, entry in ERRORS.entries.items() if entry.hold} == {30640, 63014, 63033, 63049}
+    assert ERRORS.marketing_stopped == {131050}
+
+
+@pytest.mark.parametrize("to_user_id, error_class", [(False, BADADDR), (True, CONFIG)])
+def test_an_invalid_user_id_is_a_fault_of_the_sender(to_user_id: bool, error_class: ErrorClass) -> None:
+    """21211 for a WhatsApp user id: Twilio took it for a phone number, as the sender may not send to user ids."""
+    for asynchronous in (False, True):
+        entry = ERRORS.lookup(
+            21211, http_status=400, message_status="failed", asynchronous=asynchronous, to_user_id=to_user_id
+        )
+        assert (entry.code, entry.error_class, entry.is_known) == (21211, error_class, True)
+        assert entry.needs_alert is to_user_id
+
+
+@given(code=st.sampled_from(sorted(set(KNOWN) - {21211})))
+def test_other_codes_mean_the_same_for_user_ids(code: int) -> None:
+    """Only what was seen to differ differs."""
+    assert ERRORS.lookup(code, http_status=400, to_user_id=True) == ERRORS.lookup(code, http_status=400)
+
+
+def test_what_only_arrives_undelivered_is_never_tried_again() -> None:
+    """`undelivered` sends nothing again, so a retry class on such a code would be dead configuration."""
+    only = {code: entry for code, entry in ERRORS.entries.items() if entry.only_undelivered}
+    assert set(only) == {30003, 30004, 30005, 30006, 30008, 30017}
+    assert not any(entry.may_go_again or entry.reopens("undelivered") for entry in only.values())
+
+
+def test_night_hours_are_waited_out() -> None:
+    """Eleven hours after any instant from 21:00 to 08:00 it is day, wherever the recipient is."""
+    for code in (30047, 30610):
+        wait = ERRORS.entries[code].wait
+        for minute in range(21 * 60, 32 * 60):
+            assert 8 * 60 <= (minute + wait // timedelta(minutes=1)) % (24 * 60) <= 21 * 60
+
+
+@pytest.mark.parametrize(
+    "code",
+    [30002, 30036, 30038, 30047, 63014, 63016, 63017, 63062, 90007, 21660, 21664, 21666, 21667, 21711, 63101],
+)
+def test_codes_whose_dated_pages_can_be_read_name_them(code: int) -> None:
+    """The page that Twilio serves today outranks a dictionary of 2023."""
+    assert ERRORS.entries[code].source.startswith(f"https://www.twilio.com/docs/api/errors/{code}.md, read 2026-11-30")
+    assert ERRORS.entries[63017].source.endswith("page of 2026-03-26")
 
 
 def test_what_stops_something_says_for_how_long() -> None:
@@ -385,6 +459,10 @@ def test_every_error_has_a_meaning(
         ({"source": "hearsay"}, "source: expected a name from [sources]"),
         ({"wait": -1}, "wait: expected a whole number"),
         ({"colour": "red"}, "colour: unknown key"),
+        ({"class": "HOLD"}, "holds: expected one of marketing, all_but_replies, grants"),
+        ({"class": "RETRY", "only_undelivered": True}, "class: expected a class that sends nothing again"),
+        ({"user_id": {"class": "FAIL", "sentence": "A.", "source": "page", "colour": "red"}}, "colour: unknown key"),
+        ({"holds": "marketing"}, "holds: unknown key"),
     ],
 )
 def test_a_wrong_entry_is_named(change: dict[str, object], fault: str) -> None:

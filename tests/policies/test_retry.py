@@ -12,7 +12,7 @@ from policies.retry import FIRST_SPREAD, LONGEST_RETRY_AFTER, WIDEST_SPREAD, nex
 from tests.policies.given import DAY, ERRORS, HOUR, MINUTE, NOW, SECOND, TICK
 
 SLOW_DOWN = ERRORS.entries[20429]
-ONCE_MORE = ERRORS.entries[30003]
+ONCE_MORE = ERRORS.entries[30450]
 ENTRIES = st.sampled_from(sorted(ERRORS.entries)).map(ERRORS.entries.__getitem__)
 
 
@@ -58,7 +58,7 @@ def test_retry_after_is_honoured_up_to_an_hour(retry_after: float | None, least:
 
 
 def test_an_entry_with_a_number_of_tries_ends_after_them() -> None:
-    """30003 may be tried once more, half an hour later."""
+    """30450 may be tried once more, half an hour later."""
     assert tried(1, ONCE_MORE) == NOW + 30 * MINUTE
     assert tried(2, ONCE_MORE) is None
 

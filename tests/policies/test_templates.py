@@ -96,10 +96,19 @@ def test_a_template_may_be_named_by_its_content_sid() -> None:
     assert isinstance(pick_template(by_sid, template(), POLICY), TemplateContent)
 
 
-def test_an_authentication_template_without_such_a_button_reaches_a_user_id() -> None:
-    """Only one-tap, zero-tap and copy-code templates need a phone number."""
-    message = wishing(Purpose.AUTHENTICATION, to="whatsapp:CA.1a2b", to_is_phone=False)
-    assert isinstance(pick_template(message, template(Category.AUTHENTICATION), POLICY), TemplateContent)
+@pytest.mark.parametrize("to", ["whatsapp:CA.1a2b", "whatsapp:CA.ENT.1a2b"])
+@pytest.mark.parametrize("needs_phone", [True, False])
+@pytest.mark.parametrize("category", Category)
+def test_no_authentication_template_goes_to_a_user_id(category: Category, needs_phone: bool, to: str) -> None:
+    """The category decides; the setting can keep other templates from user ids, and permit nothing."""
+    purpose = {Category.AUTHENTICATION: Purpose.AUTHENTICATION, Category.MARKETING: Purpose.MARKETING}.get(category)
+    message = wishing(purpose or Purpose.UTILITY, to=to, to_is_phone=False)
+    picked = pick_template(message, template(category, needs_phone=needs_phone), POLICY)
+    if needs_phone or category is Category.AUTHENTICATION:
+        assert picked is Reason.AUTHENTICATION_NEEDS_PHONE
+    else:
+        assert isinstance(picked, TemplateContent)
+        assert picked.category is category
 
 
 @pytest.mark.parametrize(

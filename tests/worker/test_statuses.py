@@ -6,7 +6,16 @@ from policies.status import RANKS
 from sendwindow.vocabulary import Channel
 from tests.worker.shipped import rules
 from worker.statuses import StatusReport, update_of
-from worker.values.effects import CloseWindow, Effect, OptOut, PauseSender, SetTag, SetTemplate, SuppressAddress
+from worker.values.effects import (
+    CloseWindow,
+    Effect,
+    HoldBack,
+    OptOut,
+    PauseSender,
+    SetTag,
+    SetTemplate,
+    SuppressAddress,
+)
 from worker.values.statuses import StatusUpdate
 
 SID = "SM" + "a" * 32
@@ -31,8 +40,9 @@ def test_a_status_is_kept_verbatim_with_its_rank(status: str) -> None:
     ("code", "effect"),
     [
         (21610, OptOut),
-        (63014, OptOut),
-        (63033, OptOut),
+        (63014, HoldBack),
+        (63033, HoldBack),
+        (63049, HoldBack),
         (63016, CloseWindow),
         (63003, SuppressAddress),
         (63001, PauseSender),

@@ -7,6 +7,7 @@ from policies.facts import Approval, Draft, Facts, Freeform, SenderFact, Templat
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.contract import SendMessage
 from sendwindow.contract import Template as Wish
+from sendwindow.media import media_kind
 from worker.settings import Settings, Template, TemplateLanguage
 from worker.values.facts import StoredFacts, StoredState
 
@@ -26,12 +27,16 @@ def read_draft(message: SendMessage, expires_at: datetime) -> Draft:
         to=message.to,
         to_is_phone=address.is_phone if address else False,
         purpose=message.purpose,
-        freeform=Freeform(freeform.body or "", freeform.media_url) if freeform else None,
+        freeform=_freeform(freeform.body or "", freeform.media_url) if freeform else None,
         template=TemplateWish(template.name, template.language, template.variables) if template else None,
         expires_at=expires_at,
         not_before=message.not_before,
         when_closed=message.when_closed,
     )
+
+
+def _freeform(body: str, media_url: str | None) -> Freeform:
+    return Freeform(body, media_url, media_kind(media_url) if media_url else None)
 
 
 def join_facts(message: SendMessage, stored: StoredFacts, settings: Settings) -> Facts:

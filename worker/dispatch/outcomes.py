@@ -15,8 +15,8 @@ from policies.facts import TagState
 from policies.retry import next_try_at
 from policies.rules import Rules
 from policies.tag import tag_after
-from sendwindow.vocabulary import Reason, Stage
-from worker.effects import effects_of
+from sendwindow.vocabulary import Channel, Reason, Stage
+from worker.effects import Heard, effects_of
 from worker.twilio.replies import PERMIT_LAPSED
 from worker.values.effects import Effect, SetTag
 from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
@@ -44,7 +44,8 @@ _NOT_SENT: Final = ErrorEntry(
 class Tried:
     """An attempt that ended. `attempt`: its number. `tries`: POSTs so far, this one included.
 
-    `redecided`: once already, after 63016. `now`: the store's clock as this worker knows it.
+    `redecided`: once already, after 63016. `now`: the store's clock as this worker knows it. `to_user_id`: to a
+    WhatsApp user id instead of a phone number.
     """
 
     send: Send
@@ -53,6 +54,8 @@ class Tried:
     redecided: bool
     now: datetime
     expires_at: datetime
+    channel: Channel | None = None
+    to_user_id: bool = False
 
     @property
     def relies_on_tag(self) -> bool:
@@ -104,7 +107,7 @@ class Outcomes:
         return Outcome(again, entry=_NOT_SENT, posted=False)
 
     def _rejected(self, reply: Rejected, tried: Tried) -> Outcome:
-        entry = self.rules.errors.lookup(reply.code, http_status=reply.http_status)
+        entry = self.rules.errors.lookup(reply.code, http_status=reply.http_status, to_user_id=tried.to_user_id)
         return Outcome(self._result(entry, reply, tried), self.effects(entry, tried, reply.retry_after), entry)
 
     def _result(self, entry: ErrorEntry, reply: Rejected, tried: Tried) -> Result:
@@ -125,6 +128,7 @@ class Outcomes:
                 ErrorClass.FAIL
                 | ErrorClass.BADADDR
                 | ErrorClass.OPTOUT
+                | ErrorClass.HOLD
                 | ErrorClass.DISABLE_TEMPLATE
                 | ErrorClass.CONFIG
                 | ErrorClass.IGNORE
@@ -157,7 +161,7 @@ class Outcomes:
 
     def effects(self, entry: ErrorEntry, tried: Tried, retry_after: float | None = None) -> tuple[Effect, ...]:
         """Say what an error teaches about person, sender, account, template and tag."""
-        found = effects_of(entry, retry_after)
+        found = effects_of(entry, self.rules, Heard(retry_after, tried.channel))
         if tried.relies_on_tag and tag_after(self.rules.policy, code=entry.code) is TagState.DEAD:
             return (*found, SetTag(TagState.DEAD, f"code {entry.code}"))
         return found

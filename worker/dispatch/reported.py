@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from policies.rules import Rules
+from sendwindow.addresses import is_user_id
 from sendwindow.vocabulary import Channel, Reason
 from worker.ports import Statuses
 from worker.statuses import StatusReport, update_of
@@ -32,6 +33,7 @@ def read_reported(reported: Reported, rules: Rules) -> StatusUpdate:
         channel=reported.channel,
         message_id=reported.message_id,
         attempt=reported.attempt,
+        to_user_id=is_user_id(reported.row.to),
     )
     return replace(update_of(report, rules, _NO_SPREAD), evidence=reported.evidence)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from policies.decision import Decision, FreeformContent, Send, TemplateContent
 from sendwindow.contract import SendMessage
-from sendwindow.vocabulary import Reason
+from sendwindow.vocabulary import Category, Channel, Reason
 from worker.dispatch.held import Held
 from worker.dispatch.outcomes import Outcome, Tried
 from worker.settings import Sender
@@ -52,6 +52,12 @@ class Run:
         return self._is_recent(self.facts.sender_known_at)
 
     @property
+    def is_to_user_id(self) -> bool:
+        """Whether it goes to a WhatsApp user id instead of a phone number."""
+        address = self.message.address
+        return address.channel is Channel.WHATSAPP and not address.is_phone
+
+    @property
     def is_expired(self) -> bool:
         """Whether its time was over when the facts were read."""
         return self.now >= self.held.claimed.expires_at
@@ -74,6 +80,8 @@ class Run:
             person_cap=person_cap,
             relies_on_tag=isinstance(content, FreeformContent) and content.relies_on_tag,
             listing=listing,
+            is_marketing=isinstance(content, TemplateContent) and content.category is Category.MARKETING,
+            to_user_id=self.is_to_user_id,
         )
 
     def configured_elsewhere(self, decision: Decision) -> Reason | None:
@@ -126,6 +134,8 @@ class Run:
             redecided=claimed.redecided,
             now=now,
             expires_at=claimed.expires_at,
+            channel=self.message.address.channel,
+            to_user_id=self.is_to_user_id,
         )
 
     def settlement(self, outcome: Outcome, attempt: int, decision: Decision | None) -> Settlement:

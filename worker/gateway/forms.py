@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
+from sendwindow.addresses import is_user_id
 from sendwindow.vocabulary import Channel
 from worker.statuses import StatusReport
-from worker.twilio.fields import is_status, read_code
+from worker.twilio.fields import is_status, read_channel_codes, read_code
 
 MAX_FIELDS: Final = 500
 """Twilio sends a few dozen."""
@@ -78,6 +79,8 @@ def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusRe
         message_id=message_id,
         attempt=attempt,
         life=_life(query) if message_id is not None else None,
+        to_user_id=is_user_id(params.get("To", "")),
+        channel_codes=read_channel_codes(params.get("ChannelStatusMessage", "")),
     )
 
 

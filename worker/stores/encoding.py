@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from policies.decision import Trace
+from policies.policy import ErrorGuard
 from policies.status import describe
 from sendwindow.instants import to_ms
 from sendwindow.scripts import Argument
@@ -13,12 +14,14 @@ from worker.values.admissions import AdmitRequest
 from worker.values.effects import (
     CloseWindow,
     Effect,
+    HoldBack,
     OptOut,
     PauseAccount,
     PauseSender,
     SetTag,
     SetTemplate,
     SuppressAddress,
+    WithdrawMarketing,
 )
 from worker.values.settlements import Result, SettleAccepted, SettleAgain, SettleEnd, Settlement, SettleUnknown
 from worker.values.statuses import StatusUpdate
@@ -32,10 +35,13 @@ def _due(instant: datetime | None) -> int | None:
 def encode_effect(effect: Effect) -> dict[str, object]:
     """Write an effect as `apply_effects` in `lua/` reads it."""
     match effect:
+        case OptOut() | HoldBack() | SuppressAddress():
+            fields = _of_person(effect)
+            return fields if effect.guard is None else {**fields, "guard": _guard(effect.guard)}
         case CloseWindow():
             return {"t": "close_window"}
-        case OptOut():
-            return {"t": "opt_out", "sender_only": effect.sender_only, "evidence": effect.evidence}
+        case WithdrawMarketing():
+            return {"t": "withdraw", "evidence": effect.evidence}
         case PauseSender():
             return {"t": "pause_sender", "ms": effect.seconds * 1000, "reason": effect.reason}
         case PauseAccount():
@@ -44,10 +50,42 @@ def encode_effect(effect: Effect) -> dict[str, object]:
             return {"t": "template", "state": effect.state, "reason": effect.reason, "ms": effect.seconds * 1000}
         case SetTag():
             return {"t": "tag", "state": effect.state, "reason": effect.reason}
-        case SuppressAddress():
-            return {"t": "suppress", "ms": effect.seconds * 1000, "reason": effect.reason}
         case _:
             assert_never(effect)
+
+
+def _of_person(effect: OptOut | HoldBack | SuppressAddress) -> dict[str, object]:
+    match effect:
+        case OptOut():
+            return {
+                "t": "opt_out",
+                "sender_only": effect.sender_only,
+                "evidence": effect.evidence,
+                "suspends": effect.suspends_grants,
+            }
+        case HoldBack():
+            return {
+                "t": "hold",
+                "holds": effect.holds,
+                "after_marketing": effect.after_marketing,
+                "ms": effect.seconds * 1000,
+                "until_inbound": effect.until_inbound,
+                "sender_only": effect.sender_only,
+                "code": effect.code,
+            }
+        case SuppressAddress():
+            return {
+                "t": "suppress",
+                "ms": effect.seconds * 1000,
+                "reason": effect.reason,
+                "phones_only": effect.phones_only,
+            }
+        case _:
+            assert_never(effect)
+
+
+def _guard(guard: ErrorGuard) -> list[int]:
+    return [guard.attempts, guard.most_percent, guard.most_errors]
 
 
 def _trace(trace: Trace | None) -> dict[str, object]:
@@ -81,7 +119,15 @@ def admit_arguments(request: AdmitRequest) -> list[Argument]:
         request.person_cap,
         "1" if request.relies_on_tag else "",
         request.listing,
-        rest_of_note({"reason": request.reason, "template": request.template, **_trace(request.trace)}),
+        rest_of_note(
+            {
+                "reason": request.reason,
+                "template": request.template,
+                "marketing": request.is_marketing or None,
+                "user_id": request.to_user_id or None,
+                **_trace(request.trace),
+            }
+        ),
     ]
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from policies.facts import ConsentFact, PersonFact, TagFact, TagState
+from policies.facts import BlockFact, ConsentFact, Holds, PersonFact, TagFact, TagState
 from sendwindow.instants import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from worker.values.facts import StoredFacts, StoredState
 
 Field = bytes | int
+_BLOCK: Final = "b:"
+_WHY: Final = "xr"
 ANY = "*"
 """Stands for every sender of an account, and for every purpose, in the names of consent fields."""
 
@@ -116,27 +118,34 @@ def _tag_state(text: str) -> TagState:
 
 
 def _person(fields: Sequence[Field]) -> PersonFact:
-    revision, last_inbound, closed, suppressed, sent, *consents = fields
+    revision, last_inbound, closed, suppressed, sent, *named = fields
     closed_at, suppressed_until = _until(closed), _until(suppressed)
-    pairs = list(zip(consents[::2], consents[1::2], strict=True))
+    pairs = [(_text(name), value) for name, value in zip(named[::2], named[1::2], strict=True)]
     suspected = [value for name, value in pairs if _is_suspected(name)]
-    said = [pair for pair in pairs if not _is_suspected(pair[0])]
-    facts = [fact for name, value in said for fact in _consents(name, value)]
+    consents = [pair for pair in pairs if not _is_other(pair[0])]
+    facts = [fact for name, value in consents for fact in _consents(name, value)]
+    blocks = [_block(name, _text(value)) for name, value in pairs if name.startswith(_BLOCK)]
     return PersonFact(
         last_inbound_at=_known(_text(last_inbound)),
         closed_at=closed_at,
         consents=tuple(fact for fact in facts if fact is not None),
         suppressed_until=suppressed_until,
+        suppressed_for=next((_text(value) for name, value in pairs if name == _WHY), ""),
+        blocks=tuple(block for block in blocks if block is not None),
         sent_last_day=_number(sent) or 0,
         revision=_revision(revision),
-        is_readable=None not in facts,
+        is_readable=None not in facts and None not in blocks,
         suspected_at=_suspected_at(suspected[0]) if suspected else None,
     )
 
 
-def _is_suspected(name: Field) -> bool:
-    text = _text(name)
-    return text.startswith(SUSPECTED) and "|" not in text
+def _is_suspected(name: str) -> bool:
+    return name.startswith(SUSPECTED) and "|" not in name
+
+
+def _is_other(name: str) -> bool:
+    """Return whether a field is known, and says nothing of consent."""
+    return name == _WHY or name.startswith(_BLOCK) or _is_suspected(name)
 
 
 def _suspected_at(value: Field) -> datetime:
@@ -153,12 +162,33 @@ def _until(value: Field) -> datetime | None:
     return _FOREVER if number is None else from_ms(number)
 
 
-def _consents(name: Field, value: Field) -> Iterator[ConsentFact | None]:
+def _block(name: str, value: str) -> BlockFact | None:
+    """Read `b:<account>|<sender or *>|<holds>|<code>` = `<at>:<ends or nothing>:<1: until inbound>:<attempt>:<id>`.
+
+    None stands for one that this version cannot read: it may hold anything back.
+    """
+    places, parts = name.removeprefix(_BLOCK).split("|"), value.split(":", 3)
+    if len(places) != 4 or len(parts) != 4 or places[2] not in tuple(Holds):
+        return None
+    at, ends, code = _number(parts[0]), _number(parts[1]), _number(places[3])
+    if at is None or code is None or (ends is None and parts[1]) or parts[2] not in {"0", "1"}:
+        return None
+    return BlockFact(
+        holds=Holds(places[2]),
+        at=from_ms(at),
+        code=code,
+        sender=None if places[1] == ANY else places[1],
+        ends_at=None if ends is None else from_ms(ends),
+        until_inbound=parts[2] == "1",
+    )
+
+
+def _consents(name: str, value: Field) -> Iterator[ConsentFact | None]:
     """Read one field of the consent projection, as the head of `lua/_3_consent.lua` describes it.
 
     None stands for what may be a withdrawal that this version cannot read. A grant that it cannot read grants nothing.
     """
-    kind, _, scope = _text(name).partition(":")
+    kind, _, scope = name.partition(":")
     places, text = scope.split("|")[1:], _text(value)
     if kind == "c" and len(places) == 2:
         for part in text.split(","):

@@ -10,6 +10,9 @@ _STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
 _HIGHEST_CODE: Final = 999_999_999
 
+_CHANNEL_CODE: Final = re.compile(r"(?<![0-9])1[0-9]{5}(?![0-9])")
+_LONGEST_WORDS: Final = 4000
+
 
 def is_status(text: str) -> bool:
     """Whether a text can be kept as a status: a word of up to 40 characters."""
@@ -28,3 +31,11 @@ def read_code(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value <= _HIGHEST_CODE else None
+
+
+def read_channel_codes(text: str) -> frozenset[int]:
+    """Return the numbers in a `ChannelStatusMessage` that have the form of Meta's error codes, such as 131050.
+
+    The text itself may name a person, so nothing else of it is kept; numbers of six digits are no phone numbers.
+    """
+    return frozenset(int(found) for found in _CHANNEL_CODE.findall(text[:_LONGEST_WORDS]))

@@ -13,7 +13,8 @@ class AdmitRequest:
     """Asks for a permit. `template`: the ContentSid that would be sent. `person_cap` 0: none.
 
     `relies_on_tag`: the POST relies on an unproven ACCOUNT_UPDATE tag. `listing`: names the list at Twilio that will
-    show the message.
+    show the message. `is_marketing`, `to_user_id`: it sends a marketing template, it goes to a WhatsApp user id; kept
+    with the attempt, because some errors mean something else then.
     """
 
     message_id: str
@@ -30,6 +31,8 @@ class AdmitRequest:
     person_cap: int = 0
     relies_on_tag: bool = False
     listing: str = ""
+    is_marketing: bool = False
+    to_user_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)

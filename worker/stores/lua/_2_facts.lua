@@ -35,8 +35,8 @@ local function by_name(key)
   return fields
 end
 
--- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then consent fields with their values.
--- So is a suspected stop (`h:`).
+-- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then fields with their values: consent, what errors hold
+-- back on the account (`b:`), a suspected stop (`h:`), and why the address is suppressed.
 -- A stop in the sender's messaging service (false: it is in none) is told as the sender's own, a stop that a START undid not at all.
 -- A kind of consent that only a newer version knows is told as it stands: the reader permits nothing then.
 local function person_of(digest, sender, service, account, now)
@@ -45,6 +45,7 @@ local function person_of(digest, sender, service, account, now)
   local fields = by_name(K.person(digest))
   mine[1], mine[2], mine[3] = fields.r or '0', fields['w:' .. sender] or '', fields['wc:' .. sender] or ''
   mine[4] = fields.x or ''
+  if fields.xr then mine[6], mine[7] = 'xr', fields.xr end
   for name, value in pairs(fields) do
     local kind, of, scope = string.match(name, '^(%a+):([^|]*)|(.*)$')
     if of == account and kind == 'o' then

@@ -1,6 +1,114 @@
 -- What changes the facts: what a provider's word says about person, sender, account, template and tag.
 -- Every change bumps the revision of the thing it changes, so that no decision made before is admitted after.
 
+-- Withdraws consent for marketing on an account. A grant given since the attempt outranks it. Answers whether that changed anything.
+local function withdraw_marketing(who, at, evidence)
+  if not unite(K.person(who.digest), 'd:' .. who.account .. '|marketing|*', int(at)) then return false end
+  local line = { at = at, granted = false, account = who.account, purpose = 'marketing', source = 'provider', evidence = evidence }
+  ledger(who.digest, line)
+  return true
+end
+
+-- Which attempt taught something of a person, so that a later proof against it can take it back.
+local function taught_by(who)
+  return int(who.attempt or 0) .. ':' .. (who.id or '')
+end
+
+-- What the timeline says of an attempt's intent; nothing when a failed primary took it along.
+local function intent_note(id, attempt)
+  for _, line in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
+    local one = decoded(line)
+    if one and one.e == 'intent' and one.n == attempt then return one end
+  end
+  return {}
+end
+
+
+-- Whether what an attempt of that instant taught is over: the person wrote since, to a sender of the account (nil: to any), or an
+-- operator allowed them since.
+local function is_outlived(digest, account, at, ends_by_inbound)
+  local fields = redis.call('HGETALL', K.person(digest))
+  for index = 1, #fields, 2 do
+    local name, when = fields[index], tonumber(fields[index + 1]) or -1
+    if name == 'al' and when >= at then return true end
+    local sender = ends_by_inbound and string.match(name, '^w:(.*)$')
+    if sender and when >= at then
+      local of = sender ~= '?' and redis.call('HGET', K.sender(sender), 'a')
+      -- Which account the unknown sender `?` was of is not known, so that it counts for each.
+      if not account or not of or of == account then return true end
+    end
+  end
+  return false
+end
+
+-- Holds messages to a person back. `holds`: which; `sender` '*': at every sender of the account; `ends` nil: no term.
+-- One field for each code, so that what one error taught does not end with another's term.
+local function hold_back(who, block)
+  local key = K.person(who.digest)
+  local field = 'b:' .. who.account .. '|' .. block.sender .. '|' .. block.holds .. '|' .. int(block.code)
+  local before = redis.call('HGET', key, field)
+  if before and tonumber(string.match(before, '^(%d+)')) >= block.at then return false end
+  local ends = block.ends and int(block.ends) or ''
+  local flag = block.until_inbound and '1' or '0'
+  redis.call('HSET', key, field, int(block.at) .. ':' .. ends .. ':' .. flag .. ':' .. taught_by(who))
+  bump(key)
+  count('held_back:' .. block.holds)
+  return true
+end
+
+-- Ends what errors taught of a person until `at`: the suppression of the address, and what is held back on an account (nil: on each).
+-- `only_inbound`: only what ends when the person writes. Answers how much ended; the caller bumps the person.
+local function lift(digest, account, at, only_inbound)
+  local key, lifted = K.person(digest), 0
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    if name == 'x' then
+      local taught = string.match(redis.call('HGET', key, 'xt') or '', '^(%d+):')
+      if not taught or tonumber(taught) <= at then
+        redis.call('HDEL', key, 'x', 'xr', 'xt')
+        lifted = lifted + 1
+      end
+    else
+      local of = string.match(name, '^b:([^|]*)|')
+      local taught, flag = nil, nil
+      if of and (not account or of == account) then
+        taught, flag = string.match(redis.call('HGET', key, name), '^(%d+):%d*:([01]):')
+      end
+      if taught and tonumber(taught) <= at and (flag == '1' or not only_inbound) then
+        redis.call('HDEL', key, name)
+        lifted = lifted + 1
+      end
+    end
+  end
+  return lifted
+end
+
+-- Takes back what one attempt taught of a person: it did arrive. What other attempts taught stays. Answers how much was taken back.
+local function undo_effects(digest, id, attempt)
+  local key, mark, undone = K.person(digest), int(attempt) .. ':' .. id, 0
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    if name == 'xt' and string.match(redis.call('HGET', key, 'xt'), '^%d+:(.*)$') == mark then
+      redis.call('HDEL', key, 'x', 'xr', 'xt')
+      undone = undone + 1
+    elseif string.sub(name, 1, 2) == 'b:' and string.match(redis.call('HGET', key, name), '^%d+:%d*:[01]:(.*)$') == mark then
+      redis.call('HDEL', key, name)
+      undone = undone + 1
+    end
+  end
+  if undone > 0 then bump(key) end
+  return undone
+end
+
+-- Whether a stop is in force at this sender that somebody said to us, or that is known from its messaging service.
+local function is_stopped(digest, account, sender)
+  local fields, service = by_name(K.person(digest)), stop_scope(sender)
+  for name in pairs(fields) do
+    local of, scope = withdrawal_of(name)
+    local is_near = scope == '*' or scope == sender or scope == service
+    if of == account and is_near and not is_undone(name, fields, service) then return true end
+  end
+  return false
+end
+
 local function pause(key, until_ms, reason)
   if tonumber(redis.call('HGET', key, 'until') or '0') >= until_ms then return end
   redis.call('HSET', key, 'until', int(until_ms), 'reason', reason)
@@ -25,7 +133,8 @@ local function land_tag(sender, id)
   bump(key)
 end
 
-local EFFECTS = {
+local EFFECTS
+EFFECTS = {
   -- What the person did after the POST counts: the window is closed as of the attempt's intent.
   close_window = function(effect, who, now)
     local key = K.person(who.digest)
@@ -35,7 +144,32 @@ local EFFECTS = {
     redis.call('HSET', key, 'wc:' .. who.sender, int(at))
     bump(key)
   end,
-  opt_out = opt_out_by_provider,
+  opt_out = function(effect, who, now)
+    local is_known = is_stopped(who.digest, who.account, who.sender)
+    opt_out_by_provider(effect, who, now)
+    -- Nobody said stop here: perhaps the number has a new owner, who granted nothing.
+    if effect.suspends and not is_known then
+      EFFECTS.hold({ holds = 'grants', ms = 0, until_inbound = true, code = 21610 }, who, now)
+    end
+  end,
+  -- After a marketing template perhaps marketing alone was refused: which template the attempt sent, its intent says.
+  hold = function(effect, who, now)
+    local at = math.floor(who.intent or now)
+    if is_outlived(who.digest, who.account, at, effect.until_inbound) then return end
+    local holds = effect.holds
+    if effect.after_marketing and effect.after_marketing ~= holds and intent_note(who.id, who.attempt).marketing then
+      holds = effect.after_marketing
+    end
+    local ends = effect.ms > 0 and at + effect.ms or nil
+    if ends and ends <= now then return end
+    hold_back(who, {
+      holds = holds, at = at, ends = ends, until_inbound = effect.until_inbound, code = effect.code,
+      sender = effect.sender_only and who.sender or '*',
+    })
+  end,
+  withdraw = function(effect, who, now)
+    if withdraw_marketing(who, math.floor(who.intent or now), effect.evidence) then count('opted_out:channel') end
+  end,
   pause_sender = function(effect, who, now)
     pause(K.sender(who.sender), now + effect.ms, effect.reason)
   end,
@@ -55,22 +189,23 @@ local EFFECTS = {
     set_tag(who.sender, effect.state, effect.reason)
   end,
   suppress = function(effect, who, now)
-    local key = K.person(who.digest)
-    local ends = (who.intent or now) + effect.ms
-    if tonumber(redis.call('HGET', key, 'x') or '0') >= ends then return end
-    redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason)
+    local key, at = K.person(who.digest), math.floor(who.intent or now)
+    local ends = at + effect.ms
+    if tonumber(redis.call('HGET', key, 'x') or '0') >= ends or is_outlived(who.digest, nil, at, true) then return end
+    if effect.phones_only and intent_note(who.id, who.attempt).user_id then return end
+    redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason, 'xt', int(at) .. ':' .. taught_by(who))
     bump(key)
   end,
 }
 
 -- Effects on a person need a digest.
-local NEEDS_PERSON = { close_window = true, opt_out = true, suppress = true }
+local NEEDS_PERSON = { close_window = true, opt_out = true, hold = true, withdraw = true, suppress = true }
 
 -- What is said of a person or a Page holds since the attempt's intent: said again, or late, it changes nothing that came after.
 -- A pause and a template's state speak of the moment they are heard at.
-local LASTING = { close_window = true, opt_out = true, suppress = true, tag = true }
+local LASTING = { close_window = true, opt_out = true, hold = true, withdraw = true, suppress = true, tag = true }
 
--- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag). `only`: kinds of effects, nil for all.
+-- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt. `only`: kinds of effects, nil for all.
 local function apply_effects(effects, who, now, only)
   for _, effect in ipairs(effects or {}) do
     local is_meant = not only or only[effect.t]

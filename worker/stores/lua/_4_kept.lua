@@ -29,15 +29,6 @@ local function land_attempt(id, row, attempt)
   end
 end
 
--- What the timeline says of an attempt's intent; nothing when a failed primary took it along.
-local function intent_note(id, attempt)
-  for _, line in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
-    local one = decoded(line)
-    if one and one.e == 'intent' and one.n == attempt then return one end
-  end
-  return {}
-end
-
 -- When an attempt's intent was written. An earlier one's is only in the timeline.
 local function intent_of(id, row, attempt)
   return attempt ~= row.n and intent_note(id, attempt).at or tonumber(row.i)
@@ -56,6 +47,7 @@ local function teach(id, row, attempt, effects, now, only)
   who.template = template_sent(id, attempt, effects)
   who.tg = relied_on_tag(row, attempt)
   who.intent = intent_of(id, row, attempt)
+  who.id, who.attempt = id, attempt
   apply_effects(effects, who, now, only)
   return who
 end

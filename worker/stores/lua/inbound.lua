@@ -1,4 +1,4 @@
--- A person wrote: moves the window, applies the keyword, releases what waited. Once for each MessageSid.
+-- A person wrote: moves the window, ends what errors taught of them, applies the keyword, releases what waited. Once for each MessageSid.
 -- ARGV: request id, then a JSON object for each: sid, sender, account, person, keyword, at (ms).
 -- Answers for each: first (1 or 0), the keyword where it changed something, released, person,
 -- ms until the last unsettled permit lapses (0: none).
@@ -83,6 +83,7 @@ local function apply(inbound)
   if not remember(key, inbound.sid) then return { 0, '', 0, person, permits_left(person, now) } end
   local at = math.min(inbound.at or now, now)
   move_window(key, inbound.sender, at)
+  lift(person, inbound.account, at, true)
   local opted = apply_keyword(inbound, at)
   local released = release(person, inbound.sender, now)
   count('inbound')

@@ -75,7 +75,7 @@ local function apply(id, row, s, rest)
   if row.s ~= 'claimed' then close_permit(id, row, s) end
   local who = {
     digest = s.person, sender = s.sender, account = s.account, template = s.template, intent = tonumber(row.i),
-    tg = row.s ~= 'claimed' and relied_on_tag(row, row.n),
+    tg = row.s ~= 'claimed' and relied_on_tag(row, row.n), id = id, attempt = s.n,
   }
   apply_effects(s.effects, who, now)
   local proven = row.ev and tonumber(string.match(row.ev, '^%d+'))
@@ -107,7 +107,7 @@ end
 -- ended by hand since, and would hold back the messages of others: the next POST hears it anew.
 local function late(id, row, s)
   if s.kind == 'accepted' then prove(id, row, s.n, s.sid, s.status, 'evidence_late_reply', now, s.rank) end
-  local who = { digest = s.person, sender = s.sender, account = s.account, tg = relied_on_tag(row, s.n) }
+  local who = { digest = s.person, sender = s.sender, account = s.account, tg = relied_on_tag(row, s.n), id = id, attempt = s.n }
   if #s.effects > 0 then who.intent = intent_of(id, row, s.n) end
   apply_effects(s.effects, who, now, LASTING)
   -- Proven not processed: the Page need not wait for it.

@@ -2,7 +2,7 @@
 -- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, life, effects, reopen, tries, redecides, evidence.
 -- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
 -- that a list had wrongly been taken to show under this SID ('' and 0: none), and whether the SID is a second copy (1 or 0).
-local STOPS = { opt_out = true }
+local STOPS = { opt_out = true, withdraw = true }
 local now = clock()
 
 -- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
