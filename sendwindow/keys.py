@@ -184,8 +184,22 @@ class Keys:
         return self._key(f"in:{message_sid}")
 
     def sender(self, name: str) -> str:
-        """HASH: revision `r`, account `a`, service `mg`, last known by a worker `at`, `until` (ms), `reason`."""
+        """HASH: revision `r`, account `a`, service `mg`, last known by a worker `at`, `until` (ms), `reason`.
+
+        `n`: how many attempts were admitted.
+        """
         return self._key(f"sender:{name}")
+
+    def errors_of(self, sender: str) -> str:
+        """ZSET `<attempt>:<message_id>` → number of the sender's attempt it was heard at: errors about persons.
+
+        As many of the newest as `[error_guard]` of the policy has to count.
+        """
+        return self._key(f"errors:{sender}")
+
+    def held(self, sender: str) -> str:
+        """LIST of JSON objects, at most 10,000: what such errors would change, kept aside for an operator."""
+        return self._key(f"held:{sender}")
 
     @property
     def processes(self) -> str:

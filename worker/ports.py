@@ -81,6 +81,10 @@ class People(Protocol):
         """
         ...
 
+    async def allow(self, address: str) -> int:
+        """End the suppression of an address and what errors hold back from its person; how much ended."""
+        ...
+
     async def consents(self, address: str) -> list[Mapping[str, object]]:
         """The consent ledger of a person, oldest first."""
         ...
@@ -132,6 +136,14 @@ class Unknowns(Protocol):
 
         None is handed out again before `again_after_ms`.
         """
+        ...
+
+
+class Held(Protocol):
+    """What errors would change in what is known of persons, kept aside until an operator decides (`Store.held`)."""
+
+    async def waiting(self, senders: Sequence[str]) -> Mapping[str, int]:
+        """How many effects are kept aside for each sender, those without any left out."""
         ...
 
 

@@ -1,12 +1,13 @@
-"""`contact`: what is known about a person. Prints a digest, never the address back."""
+"""`contact`: what is known about a person, and what errors taught of them. Prints a digest, never the address back."""
 
 import argparse
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sendwindow.vocabulary import Purpose
-from worker.commands.exits import Exit
+from worker.commands.exits import CommandError, Exit
+from worker.commands.held import Wish, decide_held
 from worker.commands.output import Output, add_json
 from worker.commands.reading import channel_of
 
@@ -15,22 +16,55 @@ if TYPE_CHECKING:
     from worker.settings import Sender, Settings
     from worker.values.facts import StoredFacts
 
+_WORDS: Final = ("show", "allow", "held")
+USAGE: Final = "%(prog)s [ADDRESS | allow ADDRESS | held [apply | discard] [--sender NAME] [--yes]] [--json]"
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
-    """Describe the arguments."""
+    """Describe the arguments. No address reads like one of the words."""
     del name
-    parser.add_argument("address", metavar="ADDRESS", help="whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…")
+    parser.usage = USAGE
+    parser.add_argument(
+        "words",
+        metavar="ADDRESS",
+        nargs="+",
+        help="whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…; allow: end what errors taught of the person; "
+        "held: what a jump of errors would have taught, kept aside for an operator to apply or discard",
+    )
+    parser.add_argument("--sender", help="held: only what errors of this sender would change")
+    parser.add_argument("--yes", action="store_true", help="held apply, held discard: do it; without, only say what")
     add_json(parser)
     parser.set_defaults(command_function=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print windows, standing and ledger of a person."""
+    """Print what is known about a person, let messages go to them again, or decide about what is kept aside."""
     from worker.wiring import read_settings
 
-    return asyncio.run(
-        _contact(read_settings(arguments.config, with_credentials=False), arguments.address, Output(arguments.json))
-    )
+    settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
+    match arguments.words:
+        case ["held", *rest] if rest in ([], ["apply"], ["discard"]):
+            wish = Wish(rest[0] if rest else "list", arguments.sender, is_meant=arguments.yes)
+            return asyncio.run(decide_held(settings, wish, output))
+        case ["allow", address]:
+            return asyncio.run(_allow(settings, address, output))
+        case ["show", address] | [address] if address not in _WORDS:
+            return asyncio.run(_contact(settings, address, output))
+        case _:
+            raise CommandError("These words say nothing together.", "`contact --help` shows what goes.", Exit.USAGE)
+
+
+async def _allow(settings: "Settings", address: str, output: Output) -> int:
+    from worker.wiring import open_store
+
+    channel_of(address)
+    async with open_store(settings, reading=False) as store:
+        lifted = await store.people.allow(address)
+        digest = store.people.digest(address)
+    if output.as_json:
+        output.object({"person": digest, "lifted": lifted})
+    output.say(f"person {digest} is allowed again: suppressions and blocks ended: {lifted}; opt-outs stay as they are")
+    return Exit.DONE
 
 
 async def _contact(settings: "Settings", address: str, output: Output) -> int:
@@ -40,20 +74,25 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
     async with open_store(settings) as store:
         now = await store.now()
         ledger = await store.people.consents(address)
-        senders = [
-            _at_sender(sender, await store.people.facts(address, name, sender.account, None), rules, now)
+        known = [
+            (sender, await store.people.facts(address, name, sender.account, None))
             for name, sender in settings.senders.items()
             if sender.channel is channel
         ]
         digest = store.people.digest(address)
+    senders = [_at_sender(sender, facts, rules, now) for sender, facts in known]
+    blocks = [block for sender, facts in known for block in _blocks(sender, facts, now)]
     lines = [{key: _plain(value) for key, value in line.items()} for line in ledger]
     if output.as_json:
-        output.object({"person": digest, "channel": channel.value, "senders": senders, "consents": lines})
+        output.object(
+            {"person": digest, "channel": channel.value, "senders": senders, "blocks": blocks, "consents": lines}
+        )
         return Exit.DONE
     output.say(f"person {digest} on {channel.value}")
-    output.table(
-        ("sender", "last_inbound", "window", *Purpose, "suppressed", "suspected_stop"), senders, "At each sender"
-    )
+    columns = ("sender", "last_inbound", "window", *Purpose, "suppressed", "code", "suspected_stop")
+    output.table(columns, senders, "At each sender")
+    if blocks:
+        output.table(("sender", "held", "code", "since", "until"), blocks, "Held back after errors of the provider")
     output.table(
         ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
         [
@@ -81,8 +120,23 @@ def _at_sender(sender: "Sender", facts: "StoredFacts", rules: "Rules", now: date
         "window": f"open until {_plain(window.closes_at)}" if window.is_open else "closed",
         **standing,
         "suppressed": _plain(suppressed),
+        "code": person.suppressed_for.removeprefix("code ") if suppressed else None,
         "suspected_stop": _plain(person.suspected_at),
     }
+
+
+def _blocks(sender: "Sender", facts: "StoredFacts", now: datetime) -> list[dict[str, object]]:
+    return [
+        {
+            "sender": sender.name,
+            "held": block.holds.value,
+            "code": block.code,
+            "since": _plain(block.at),
+            "until": _plain(block.ends_at) or ("the person writes" if block.until_inbound else "an operator allows it"),
+        }
+        for block in facts.person.blocks
+        if block.sender in (None, sender.name) and (block.ends_at is None or now < block.ends_at)
+    ]
 
 
 def _plain(value: object) -> object:

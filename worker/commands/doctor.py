@@ -116,7 +116,8 @@ async def _store(settings: "Settings") -> list[Finding]:
             ]
             findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
             findings += [*await _clock(store), *await _processes(settings, store)]
-            return [*findings, *await _switched_off(settings, store), *await _contents(store)]
+            findings += [*await _switched_off(settings, store), *await _held(settings, store)]
+            return [*findings, *await _contents(store)]
     except (StoreRefused, StoreTroubleError, BadStoreUrl, EmbeddedStoreError) as error:
         return [Finding(Mark.FAILED, "store", str(error))]
 
@@ -157,6 +158,18 @@ async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
         sentence = f"{said.state or 'paused'}{until} ({said.reason}): once the cause is gone, `{switch.remedy}`"
         findings.append(Finding(Mark.WARNING, switch.title, sentence))
     return findings
+
+
+async def _held(settings: "Settings", store: "Store") -> list[Finding]:
+    return [
+        Finding(
+            Mark.WARNING,
+            f"errors of {sender}",
+            f"so many of its attempts failed with errors about persons that {counted(many, 'effect')} "
+            f"{'waits' if many == 1 else 'wait'} for an operator: find the cause, then `contact held`",
+        )
+        for sender, many in (await store.held.waiting(list(settings.senders))).items()
+    ]
 
 
 async def _contents(store: "Store") -> list[Finding]:

@@ -12,6 +12,7 @@ from sendwindow.keys import Keys
 from worker import clock
 from worker.batcher import Batcher
 from worker.dispatch import reconcile, unknown
+from worker.dispatch.aside import AsideWatch
 from worker.dispatch.budget import Budget
 from worker.dispatch.claiming import Claimer
 from worker.dispatch.duties import Duties
@@ -24,7 +25,7 @@ from worker.dispatch.scribe import Reports, Scribe
 from worker.dispatch.steady import LAST_SECONDS, Health, Patience
 from worker.dispatch.suspected import SuspectedAlarm
 from worker.dispatch.unknown import Search
-from worker.ports import Ledger, Records, Statuses, Unknowns
+from worker.ports import Held, Ledger, Records, Statuses, Unknowns
 from worker.settings import Settings
 from worker.tasks import end_tasks
 
@@ -62,6 +63,11 @@ class OpenStore(Protocol):
     @property
     def records(self) -> Records:
         """Totals and depths."""
+        ...
+
+    @property
+    def held(self) -> Held:
+        """What a jump of errors would have taught."""
         ...
 
     async def publish_pressure(self) -> int | None:
@@ -152,6 +158,8 @@ class Dispatcher:
         self._duties.add("search", times.search, search.turn, full=unknown.BATCH)
         self._duties.add("fetch", times.fetch, reconciler.turn, full=reconcile.BATCH)
         self._duties.add("suspected", times.suspected, SuspectedAlarm(store.records, reports.log).turn, full=1)
+        watch = AsideWatch(store.held, list(settings.senders), reports.log)
+        self._duties.add("held", times.pressure, watch.turn, full=1)
         self._duties.add("pressure", times.pressure, self._publish_pressure, full=1)
 
     @property

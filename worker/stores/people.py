@@ -16,6 +16,7 @@ _INBOUND: Final = worker_script("inbound", "words")
 _SUSPECTED: Final = worker_script("suspected", "words")
 _PAGE: Final = 100
 _CONSENT: Final = worker_script("consent")
+_ALLOW: Final = worker_script("allow")
 _FACTS: Final = worker_script("facts")
 _PERMITS: Final = worker_script("permits")
 
@@ -111,6 +112,13 @@ class PeopleStore:
         people = flat([(stop.person_digest, stop.account) for stop in stops])
         answers = await self._calls.run_once(_SUSPECTED, [decision, len(senders), *senders, *people])
         return [None if int(released) < 0 else int(released) for released in answers]
+
+    async def allow(self, address: str) -> int:
+        """End the suppression of an address and what errors hold back from its person. Returns how much ended.
+
+        What attempts until now teach later counts no more. Consent and opt-outs stay as they are.
+        """
+        return int(await self._calls.run_durably(_ALLOW, [self.digest(address)]))
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:
         """The consent ledger of a person, oldest first. `at` and `expires_at` are aware datetimes."""

@@ -17,6 +17,7 @@ from sendwindow.scripts import Argument, execute
 from worker.stores.calls import Calls, worker_script
 from worker.stores.digests import Digests
 from worker.stores.encoding import flat
+from worker.stores.held import HeldStore
 from worker.stores.ledger import LedgerStore, Tuning, Worker
 from worker.stores.names import NameStore
 from worker.stores.people import PeopleStore
@@ -76,6 +77,7 @@ class Store:
         self.unknowns = UnknownStore(calls)
         self.records = RecordStore(calls)
         self.switches = Switches(calls)
+        self.held = HeldStore(calls)
         self.names = NameStore(calls)
         self.processes = ProcessStore(calls, worker.name)
         self.warnings: tuple[str, ...] = ()

@@ -20,6 +20,8 @@ _TOTALS: Final = {
     "unbound": "Attempts taken for accepted by Twilio's list, until a callback named another message",
     "suspected": "Texts of persons that may mean stop",
     "reopened": "Accepted messages that failed afterwards and are sent again",
+    "effects_held": "What a jump of errors would have taught of persons, kept aside for an operator",
+    "effects_dropped": "Such effects that found no room in the list",
     "status_never_final": "Accepted messages whose final status nobody will tell",
 }
 """What the store counts without a label, by its own names."""

@@ -24,6 +24,11 @@ local function intent_note(id, attempt)
 end
 
 
+-- What an attempt sent, as far as it matters to an effect: said with what was kept aside, else by its intent.
+local function sent_by(who)
+  return who.sent or intent_note(who.id, who.attempt)
+end
+
 -- Whether what an attempt of that instant taught is over: the person wrote since, to a sender of the account (nil: to any), or an
 -- operator allowed them since.
 local function is_outlived(digest, account, at, ends_by_inbound)
@@ -157,7 +162,7 @@ EFFECTS = {
     local at = math.floor(who.intent or now)
     if is_outlived(who.digest, who.account, at, effect.until_inbound) then return end
     local holds = effect.holds
-    if effect.after_marketing and effect.after_marketing ~= holds and intent_note(who.id, who.attempt).marketing then
+    if effect.after_marketing and effect.after_marketing ~= holds and sent_by(who).marketing then
       holds = effect.after_marketing
     end
     local ends = effect.ms > 0 and at + effect.ms or nil
@@ -192,7 +197,7 @@ EFFECTS = {
     local key, at = K.person(who.digest), math.floor(who.intent or now)
     local ends = at + effect.ms
     if tonumber(redis.call('HGET', key, 'x') or '0') >= ends or is_outlived(who.digest, nil, at, true) then return end
-    if effect.phones_only and intent_note(who.id, who.attempt).user_id then return end
+    if effect.phones_only and sent_by(who).user_id then return end
     redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason, 'xt', int(at) .. ':' .. taught_by(who))
     bump(key)
   end,
@@ -205,11 +210,53 @@ local NEEDS_PERSON = { close_window = true, opt_out = true, hold = true, withdra
 -- A pause and a template's state speak of the moment they are heard at.
 local LASTING = { close_window = true, opt_out = true, hold = true, withdraw = true, suppress = true, tag = true }
 
--- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt. `only`: kinds of effects, nil for all.
+-- Whether errors like this one are too many to be believed: more than so many, and more than such a share, of the sender's last attempts.
+-- Each attempt counts once, at the sender's attempt at which it is heard. `guard`: attempts, percent, errors.
+local function is_jump(who, guard)
+  local key = K.errors_of(who.sender)
+  local span, percent, most = guard[1], guard[2], guard[3]
+  local made = tonumber(redis.call('HGET', K.sender(who.sender), 'n') or '0')
+  local is_new = redis.call('ZADD', key, 'NX', int(made), taught_by(who)) == 1
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(made - span))
+  -- With so many both bounds are passed, however many attempts there were: more need not be counted.
+  local enough = math.max(most, math.floor(span * percent / 100)) + 1
+  redis.call('ZREMRANGEBYRANK', key, 0, -(enough + 1))
+  local errors = redis.call('ZCARD', key)
+  return errors > most and errors * 100 > percent * math.min(math.max(made, 1), span), is_new
+end
+
+local MOST_HELD = 10000
+
+-- Keeps an effect aside with all that it takes to apply it later, dated as it is. Heard again, it is kept once.
+local function keep_aside(effect, who, now)
+  local key, sent = K.held(who.sender), intent_note(who.id, who.attempt)
+  if redis.call('LLEN', key) >= MOST_HELD then
+    count('effects_dropped')
+    return
+  end
+  local kept = {
+    at = math.floor(now), effect = effect, digest = who.digest, sender = who.sender, account = who.account,
+    intent = math.floor(who.intent or now), id = who.id, attempt = who.attempt,
+    sent = { marketing = sent.marketing, user_id = sent.user_id },
+  }
+  redis.call('RPUSH', key, cjson.encode(kept))
+  count('effects_held')
+end
+
+-- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt.
+-- `only`: kinds of effects, nil for all.
 local function apply_effects(effects, who, now, only)
   for _, effect in ipairs(effects or {}) do
     local is_meant = not only or only[effect.t]
-    if is_meant and not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then EFFECTS[effect.t](effect, who, now) end
+    if is_meant and not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then
+      local is_many, is_new = false, true
+      if effect.guard then is_many, is_new = is_jump(who, effect.guard) end
+      if not is_many then
+        EFFECTS[effect.t](effect, who, now)
+      elseif is_new then
+        keep_aside(effect, who, now)
+      end
+    end
   end
 end
 

@@ -76,6 +76,7 @@ local function grant(ask)
       bump(page)
     end
   end
+  redis.call('HINCRBY', K.sender(ask.sender), 'n', 1)
   note(ask.id, now, 'intent', '"n":' .. ask.attempt .. (ask.note ~= '' and ',' .. ask.note or ''))
 end
 

@@ -1,0 +1,292 @@
+"""A jump of errors about persons on one sender: what they teach is kept aside, and an operator decides."""
+
+import asyncio
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+import structlog
+
+from policies.facts import Holds, PersonFact
+from policies.policy import ErrorGuard
+from sendwindow.scripts import execute
+from sendwindow.vocabulary import Reason, Stage
+from tests.conftest import StoreUnderTest
+from tests.worker.commands_world import CommandLine, command_line
+from tests.worker.shipped import rules
+from tests.worker.stores_world import ACCOUNT, ANNA, SENDER, Place, World, accepted, opened
+from worker.commands.exits import Exit
+from worker.dispatch.aside import AsideWatch
+from worker.values.effects import Effect, HoldBack, SuppressAddress
+from worker.values.settlements import SettleEnd
+
+FAILED: Final = SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, 63024)
+GUARD: Final = ErrorGuard(attempts=20, most_percent=50, most_errors=2)
+SUPPRESSED: Final = SuppressAddress(3600, "code 63024", guard=GUARD)
+BLOCK: Final = HoldBack(
+    Holds.ALL_BUT_REPLIES, Holds.MARKETING, 0, until_inbound=True, sender_only=False, code=63014, guard=GUARD
+)
+
+
+def number(index: int) -> str:
+    return f"whatsapp:+1415555{index:04}"
+
+
+async def attempt(world: World, index: int, *effects: Effect, sender: str = SENDER, late: bool = False) -> None:
+    """One attempt to a person of its own; with effects it fails."""
+    name = f"{sender}-{index}"
+    await world.enqueue(name, to=number(index), sender=sender)
+    claimed = await world.claim_one()
+    await world.admit(claimed, sender=sender)
+    if late or not effects:
+        await world.settle(claimed, accepted(f"SM{name}"), sender=sender)
+    if effects and late:
+        await world.callback("failed", f"SM{name}", message_id=name, effects=effects)
+    elif effects:
+        await world.settle(claimed, FAILED, sender=sender, effects=effects)
+
+
+async def person(world: World, index: int, sender: str = SENDER) -> PersonFact:
+    return (await world.store.people.facts(number(index), sender, ACCOUNT, None)).person
+
+
+async def suppressed(world: World, many: int, sender: str = SENDER) -> list[bool]:
+    return [(await person(world, index, sender)).suppressed_until is not None for index in range(many)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("late", [False, True], ids=["by-reply", "by-callback"])
+async def test_a_jump_of_errors_is_kept_aside_and_others_go_on(store: Place, late: bool) -> None:
+    """More than two, and more than half of the last attempts: the third error is the first kept aside."""
+    async with opened(store) as world:
+        for index in range(5):
+            await attempt(world, index, SUPPRESSED, late=late)
+        assert await suppressed(world, 5) == [True, True, False, False, False]
+        assert await world.store.held.waiting([SENDER, "other"]) == {SENDER: 3}
+        for index in range(5, 7):
+            await attempt(world, index, SUPPRESSED, sender="other", late=late)
+        assert (await person(world, 5)).suppressed_until is not None
+        assert await world.store.held.waiting([SENDER, "other"]) == {SENDER: 3}
+        assert await world.count("effects_held") == 3
+        row = await world.row(f"{SENDER}-4")
+        assert row["s"] == ("accepted" if late else "failed")
+
+
+@pytest.mark.asyncio
+async def test_few_errors_among_many_attempts_are_believed(store: Place) -> None:
+    """Four errors are more than two, but not more than half of ten attempts."""
+    async with opened(store) as world:
+        for index in range(6):
+            await attempt(world, 10 + index)
+        for index in range(4):
+            await attempt(world, index, SUPPRESSED)
+        assert await suppressed(world, 4) == [True] * 4
+
+
+@pytest.mark.asyncio
+async def test_what_lies_back_further_than_the_last_attempts_counts_no_more(store: Place) -> None:
+    """The guard opens again by itself when the sender's attempts go well."""
+    async with opened(store) as world:
+        for index in range(4):
+            await attempt(world, index, SUPPRESSED)
+        assert await suppressed(world, 4) == [True, True, False, False]
+        for index in range(10, 30):
+            await attempt(world, index)
+        await attempt(world, 5, SUPPRESSED)
+        assert (await person(world, 5)).suppressed_until is not None
+
+
+@pytest.mark.asyncio
+async def test_what_the_guard_counts_stays_bounded(store: Place) -> None:
+    """However many errors there are, the store keeps as many as it takes to see that they are too many."""
+    async with opened(store) as world:
+        for index in range(30):
+            await attempt(world, index, SUPPRESSED)
+        assert await world.redis.zcard(world.keys.errors_of(SENDER)) <= 11
+        assert await world.store.held.waiting([SENDER]) == {SENDER: 28}
+
+
+@pytest.mark.asyncio
+async def test_an_error_heard_twice_is_kept_once(store: Place) -> None:
+    """A callback that comes again, and a settlement that is repeated, add nothing."""
+    async with opened(store) as world:
+        for index in range(4):
+            await attempt(world, index, SUPPRESSED, late=True)
+        for _ in range(2):
+            await world.callback("undelivered", f"SM{SENDER}-3", message_id=f"{SENDER}-3", effects=(SUPPRESSED,))
+        assert await world.store.held.waiting([SENDER]) == {SENDER: 2}
+
+
+@pytest.mark.asyncio
+async def test_applied_it_counts_from_its_attempt_and_the_persons_act_since_outranks_it(store: Place) -> None:
+    """An operator applies what was kept aside: who wrote meanwhile stays reachable."""
+    async with opened(store) as world:
+        for index in range(5):
+            await attempt(world, index, BLOCK)
+        await world.later(seconds=1)
+        await world.writes(address=number(4))
+        assert await world.store.held.decide("apply", SENDER, 2) == 2
+        assert await world.store.held.waiting([SENDER]) == {SENDER: 1}
+        assert await world.store.held.decide("apply", SENDER, 100) == 1
+        assert [len((await person(world, index)).blocks) for index in range(5)] == [1, 1, 1, 1, 0]
+        assert await world.store.held.waiting([SENDER]) == {}
+
+
+@pytest.mark.asyncio
+async def test_discarded_it_teaches_nothing(store: Place) -> None:
+    """A fault of the provider becomes nobody's suppression."""
+    async with opened(store) as world:
+        for index in range(5):
+            await attempt(world, index, SUPPRESSED)
+        assert await world.store.held.decide("discard", SENDER, 100) == 3
+        assert await suppressed(world, 5) == [True, True, False, False, False]
+
+
+@pytest.mark.asyncio
+async def test_what_holds_no_room_is_counted(store: Place) -> None:
+    """The list is bounded; what finds no room is told by a total."""
+    async with opened(store) as world:
+        await execute(world.redis, "RPUSH", world.keys.held(SENDER), *["{}"] * 10_000)
+        for index in range(4):
+            await attempt(world, index, SUPPRESSED)
+        assert await execute(world.redis, "LLEN", world.keys.held(SENDER)) == 10_000
+        assert await world.count("effects_dropped") == 2
+
+
+@pytest.mark.asyncio
+async def test_a_worker_says_loudly_what_waits_and_once(store: Place) -> None:
+    """An error in the log names the sender, how many wait, and the command; again only when more wait."""
+    out = io.StringIO()
+    log = structlog.wrap_logger(
+        structlog.PrintLogger(out), processors=[structlog.processors.add_log_level, lambda _l, _m, e: json.dumps(e)]
+    )
+    async with opened(store) as world:
+        watch = AsideWatch(world.store.held, [SENDER, "other"], log)
+        await watch.turn()
+        for index in range(4):
+            await attempt(world, index, SUPPRESSED)
+            await watch.turn()
+        await watch.turn()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(line["event"], line["level"], line["sender"], line["waiting"]) for line in lines] == [
+        ("effects_held", "error", SENDER, 1),
+        ("effects_held", "error", SENDER, 2),
+    ]
+    assert "contact held" in lines[0]["remedy"]
+
+
+@pytest.mark.asyncio
+async def test_allowed_a_person_is_reached_again_and_older_errors_teach_no_more(store: Place) -> None:
+    """An operator's word ends all that errors taught, caps with a term too; what the person wished it leaves alone."""
+    cap = HoldBack(Holds.MARKETING, Holds.MARKETING, 86_400, until_inbound=False, sender_only=True, code=63049)
+    plain = replace(SUPPRESSED, guard=None)
+    async with opened(store) as world:
+        await attempt(world, 0, plain, replace(BLOCK, guard=None), cap)
+        await world.accept("late", "SMlate", to=number(0))
+        await world.writes(keyword="stop", address=ANNA)
+        assert await world.store.people.allow(number(0)) == 3
+        someone = await person(world, 0)
+        assert (someone.suppressed_until, someone.blocks) == (None, ())
+        await world.callback("failed", "SMlate", message_id="late", effects=(plain, cap))
+        someone = await person(world, 0)
+        assert (someone.suppressed_until, someone.blocks) == (None, ())
+        await world.store.people.allow(ANNA)
+        stopped = (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person
+        assert any(not one.granted for one in stopped.consents)
+
+
+def test_the_shipped_guard_is_a_thousand_attempts_five_percent_and_fifty() -> None:
+    """As the policy says."""
+    assert rules().policy.error_guard == ErrorGuard(1000, 5, 50)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(
+    store: StoreUnderTest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    return command_line(store, tmp_path, capsys, monkeypatch)
+
+
+def fail(store: StoreUnderTest, many: int, *effects: Effect) -> None:
+    """Let so many attempts fail."""
+
+    async def run() -> None:
+        async with opened(store) as world:
+            for index in range(many):
+                await attempt(world, index, *effects)
+
+    asyncio.run(run())
+
+
+def test_what_is_kept_aside_is_shown_and_decided_only_when_meant(command: CommandLine, store: StoreUnderTest) -> None:
+    """Without --yes nothing changes; `doctor` names the sender until it is decided."""
+    fail(store, 5, SUPPRESSED)
+    [row] = command("contact", "held", "--json").objects
+    assert (row["sender"], row["waiting"], row["reasons"]) == (SENDER, 3, {"code 63024": 3})
+    dry = command("contact", "held", "apply")
+    assert dry.code == Exit.DONE
+    assert "--yes" in dry.out
+    assert number(4) not in dry.out
+    warnings = {line["what"]: line["finding"] for line in command("doctor", "--json").objects if line["mark"] != "ok"}
+    assert "contact held" in warnings[f"errors of {SENDER}"]
+    assert "applied: 3 effects" in command("contact", "held", "apply", "--sender", SENDER, "--yes").out
+    assert command("contact", "held", "--json").objects == []
+    [shop] = [one for one in command("contact", number(4), "--json").objects[0]["senders"] if one["sender"] == SENDER]
+    assert shop["code"] == "63024"
+
+
+def test_what_is_kept_aside_can_be_discarded(command: CommandLine, store: StoreUnderTest) -> None:
+    """The answer for programs is one object."""
+    fail(store, 3, SUPPRESSED)
+    answer = command("contact", "held", "discard", "--yes", "--json")
+    assert answer.objects[-1] == {"discarded": 1}
+    assert command("contact", "held", "discard", "--yes").out.endswith("discarded: 0 effects\n")
+
+
+def test_a_suppression_and_a_block_are_shown_with_code_and_end_and_lifted(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
+    """`contact` says why and until when; `contact allow` ends it; the address is not repeated."""
+    fail(store, 1, SUPPRESSED, BLOCK)
+    told = command("contact", "show", number(0), "--json").objects[0]
+    [block] = [one for one in told["blocks"] if one["sender"] == SENDER]
+    assert (block["held"], block["code"], block["until"]) == ("all_but_replies", 63014, "the person writes")
+    shop = told["senders"][0]
+    assert shop["code"] == "63024"
+    assert shop["suppressed"]
+    shown = command("contact", number(0)).out
+    assert "Held back after errors" in shown
+    assert number(0) not in shown
+    answer = command("contact", "allow", number(0))
+    assert (answer.code, number(0) in answer.out + answer.err) == (Exit.DONE, False)
+    assert "ended: 2" in answer.out
+    after = command("contact", number(0), "--json").objects[0]
+    assert after["blocks"] == []
+    assert (after["senders"][0]["suppressed"], after["senders"][0]["code"]) == (None, None)
+    assert command("contact", "allow", number(0), "--json").objects == [{"person": after["person"], "lifted": 0}]
+
+
+@pytest.mark.parametrize(
+    "line", ["contact allow", "contact held maybe", "contact held apply now", "contact held --sender nobody"]
+)
+def test_words_that_say_nothing_are_refused(command: CommandLine, line: str) -> None:
+    """With a sentence that names what goes."""
+    answer = command(*line.split())
+    assert answer.code == Exit.USAGE
+    assert answer.err
+
+
+def test_an_end_of_a_block_is_told_in_words(command: CommandLine, store: StoreUnderTest) -> None:
+    """A term by its instant, one without either by who ends it."""
+    cap = HoldBack(Holds.MARKETING, Holds.MARKETING, 86_400, until_inbound=False, sender_only=True, code=63049)
+    endless = replace(cap, seconds=0, code=30640, sender_only=False)
+    fail(store, 1, cap, endless)
+    ends = {one["code"]: one["until"] for one in command("contact", number(0), "--json").objects[0]["blocks"]}
+    assert ends[30640] == "an operator allows it"
+    assert "T" in ends[63049]

@@ -1,0 +1,65 @@
+"""`contact held`: what a jump of errors would have taught of persons, for an operator to apply or to discard."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worker.commands.exits import CommandError, Exit
+from worker.commands.output import Output, counted
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+    from worker.stores.held import HeldEffects
+    from worker.stores.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked: `list`, `apply` or `discard`; of one sender or all. `is_meant`: not only to be shown."""
+
+    action: str
+    sender: str | None
+    is_meant: bool
+
+
+async def decide_held(settings: "Settings", wish: Wish, output: Output) -> int:
+    """Print what is kept aside for each sender, then apply or discard it if that is meant."""
+    from worker.wiring import open_store
+
+    if wish.sender is not None and wish.sender not in settings.senders:
+        raise CommandError(
+            "There is no such sender in the settings.", f"Use one of {', '.join(settings.senders)}.", Exit.USAGE
+        )
+    async with open_store(settings, reading=wish.action == "list") as store:
+        names = [wish.sender] if wish.sender else list(settings.senders)
+        found = [await store.held.examine(name) for name in await store.held.waiting(names)]
+        output.table(("sender", "waiting", "since", "reasons"), [_row(held, as_json=output.as_json) for held in found])
+        if wish.action == "list":
+            return Exit.DONE
+        if not wish.is_meant:
+            output.say(f"nothing was changed: repeat with --yes to {wish.action} these")
+            return Exit.DONE
+        done = await _decide(store, wish.action, found)
+    word = "applied" if wish.action == "apply" else "discarded"
+    if output.as_json:
+        output.object({word: done})
+    output.say(f"{word}: {counted(done, 'effect')}")
+    return Exit.DONE
+
+
+async def _decide(store: "Store", action: str, found: "list[HeldEffects]") -> int:
+    done = 0
+    for held in found:
+        # No more than was shown: what came since is looked at before it is decided.
+        done += await store.held.decide("apply" if action == "apply" else "discard", held.sender, held.waiting)
+    return done
+
+
+def _row(held: "HeldEffects", *, as_json: bool) -> dict[str, object]:
+    reasons = dict(sorted(held.reasons.items()))
+    words = ", ".join(f"{many} x {reason}" for reason, many in reasons.items())
+    return {
+        "sender": held.sender,
+        "waiting": held.waiting,
+        "since": held.since.isoformat(timespec="seconds") if held.since else None,
+        "reasons": reasons if as_json else words,
+    }

@@ -1,0 +1,16 @@
+-- What errors would change and an operator decides about. ARGV: request id, 'apply' or 'discard', sender, how many at most.
+-- Answers how many were taken, and how many are left. Applied, each is dated by its attempt: what the person did since outranks it.
+local now = clock()
+local action, sender, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+return once(ARGV[1], HOUR, function()
+  local key, taken = K.held(sender), 0
+  while taken < limit do
+    local line = redis.call('LPOP', key)
+    if not line then break end
+    taken = taken + 1
+    local kept = decoded(line)
+    if kept and action == 'apply' then EFFECTS[kept.effect.t](kept.effect, kept, now) end
+  end
+  return { taken, redis.call('LLEN', key) }
+end)
