@@ -290,7 +290,9 @@ class WrittenTemplate:
         Kind.TABLE, 'Language to ContentSid: `en = "HX…"` (approved), or `{ sid = "HX…", approval = "paused" }`'
     )
     variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all its variables", ())
-    needs_phone: bool = _setting(Kind.FLAG, "One-tap, zero-tap or copy-code authentication: not for a BSUID", False)
+    needs_phone: bool = _setting(
+        Kind.FLAG, "Not for a BSUID; no authentication template is, whatever stands here", False
+    )
     channels: tuple[str, ...] = _setting(Kind.TEXTS, "Channels it may go out on", ("whatsapp",))
 
 

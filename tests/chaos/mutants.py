@@ -8,6 +8,7 @@ from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_made import (
     CLAIM,
     ENQUEUE,
+    INBOUND,
     REAP,
     RESOLVE,
     SETTLE,
@@ -80,6 +81,18 @@ P2: Final = _table(
         "a settlement is applied whoever holds the message",
         "denied",
         lua("if row.f == s.fence then return", "if true then return", SETTLE),
+    ),
+    (
+        "suppression_outlives",
+        "an inbound ends nothing that an error taught",
+        "shut_out",
+        lua("  lift(person, inbound.account, at, true)\n", "", INBOUND),
+    ),
+    (
+        "marketing_stops_all",
+        "a block after a marketing template holds everything back",
+        "shut_out",
+        lua("      holds = effect.after_marketing\n", "", SETTLE, STATUS),
     ),
     ("first_come", "a row that may be another attempt's is taken", "phantom", examines(rivals=())),
 )

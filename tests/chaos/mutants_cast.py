@@ -26,6 +26,7 @@ def _template(name: str, *values: str) -> dict[str, object]:
 
 BODY: Final[dict[str, object]] = {"freeform": {"body": "Your order has left the warehouse."}}
 TEMPLATE: Final = _template("order_update", "4711")
+OFFER_WORDS: Final = _template("offer")
 BOTH: Final = BODY | TEMPLATE
 
 
@@ -68,11 +69,12 @@ KINDS: Final = (
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
     Kind("banned", "refused", says=_template("banned")),
     Kind("gaps", "refused", says=_template("order_update")),
-    Kind("code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
+    Kind("phone-code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
     Kind("offer", "accepted", purpose=Purpose.MARKETING, says=_template("offer")),
     Kind("misfit", "refused", says=_template("offer")),
     Kind("us-offer", "refused", purpose=Purpose.MARKETING, says=_template("offer")),
     Kind("id-tap", "refused", purpose=Purpose.AUTHENTICATION, says=_template("tap", "042")),
+    Kind("id-code", "refused", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
     Kind("phone-tap", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("tap", "042")),
     Kind("sms", "accepted", sender="text", says=BODY),
     Kind("sms-stranger", "refused", sender="text", consents="no", says=BODY),

@@ -39,6 +39,7 @@ Make = Callable[[Patch], None]
 Form = list[tuple[str, str]]
 
 ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
+INBOUND: Final = (worker.stores.people, "_INBOUND")
 CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
 CONSENT: Final = (worker.stores.people, "_CONSENT")
 STATUS, RESOLVE = (worker.stores.statuses, "_STATUS"), (worker.stores.unknowns, "_RESOLVE")
@@ -109,6 +110,11 @@ def fitting(**instead: Any) -> Callable[..., Any]:
         return pick_template(draft, fact and replace(fact, **facts), policy)
 
     return pick
+
+
+def phones_only(draft: Any, fact: Any, policy: Any) -> Any:
+    """Stands for `pick_template`, and takes every user id for a phone."""
+    return pick_template(replace(draft, to_is_phone=True), fact, policy)
 
 
 def deaf_to_withdrawals(person: Any, *asked: Any) -> Permission:

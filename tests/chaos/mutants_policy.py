@@ -3,6 +3,7 @@
 from typing import Final
 
 import policies.decide
+from policies.blocks import _is_in_force
 from policies.consent import Permission, Standing
 from tests.chaos.mutants_made import (
     ADMIT,
@@ -18,6 +19,7 @@ from tests.chaos.mutants_made import (
     fitting,
     lua,
     never_ending,
+    phones_only,
     post_refused,
     returns,
     reviving_marketing,
@@ -125,6 +127,13 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         ),
     ),
     ("suppression_ignored", "unusable addresses are tried again", "told_unusable", without_rule("check_suppression")),
+    ("blocks_ignored", "what an error holds back goes out", "held_back", without_rule("check_blocks")),
+    (
+        "cap_ignored",
+        "marketing goes on after 63049",
+        "held_back",
+        sets("policies.blocks._is_in_force", lambda block, case: block.until_inbound and _is_in_force(block, case)),
+    ),
     (
         "refusal_sent",
         "what was refused goes out",
@@ -177,9 +186,9 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
     ),
     (
         "phone_unneeded",
-        "templates that need a phone go to user ids",
+        "authentication templates go to user ids",
         "needs_phone",
-        sets("policies.content.pick_template", fitting(needs_phone=False)),
+        sets("policies.content.pick_template", phones_only),
     ),
     (
         "us_marketing_on",

@@ -5,15 +5,16 @@ a scenario in which something no longer happens is noticed before a mutant is ju
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from sendwindow.vocabulary import OnUnknown, Purpose
-from tests.chaos.mutants_cast import BODY, KINDS, Kind, sandbox_for, settings_for
+from tests.chaos.mutants_cast import BODY, KINDS, TEMPLATE, Kind, sandbox_for, settings_for
+from tests.chaos.mutants_cast import OFFER_WORDS as OFFER
 from tests.chaos.mutants_players import ORDINARY, Players
 from tests.chaos.mutants_rig import Rig, Runaway, rigged
 from tests.worker.stores_world import Place
@@ -53,6 +54,8 @@ class Scenario:
             self._tag_dies,
             self._not_yet,
             self._address_unusable,
+            self._blocked,
+            self._marketing_refused,
             self._stop_before_admission,
             self._stop_before_post,
             self._worker_killed,
@@ -135,7 +138,48 @@ class Scenario:
         await self._rig.rest()
         await self._rig.later(seconds=10)
         self._players.share_address("gone", "gone-again")
-        await self._players.meet("gone-again", "refused")
+        await self._players.send("gone-again", ORDINARY, "refused")
+        await self._rig.rest()
+        await self._rig.later(seconds=10)
+        self._players.share_address("gone", "gone-back")
+        await self._players.write("gone-back", "Hello again")
+        await self._players.send("gone-back", ORDINARY, "accepted")
+        await self._rig.rest()
+
+    async def _blocked(self) -> None:
+        """The provider says that a person blocked us; the person writes, and gets messages again."""
+        await self._one_after_the_other(
+            Kind("blocked", "accepted", says=TEMPLATE),
+            Kind("blocked-still", "refused", says=TEMPLATE),
+            code=63014,
+            status="undelivered",
+        )
+        await self._players.write("blocked", "Hello again")
+        self._players.share_address("blocked", "blocked-back")
+        await self._players.send("blocked-back", Kind("back", "accepted", says=TEMPLATE))
+        await self._rig.rest()
+
+    async def _marketing_refused(self) -> None:
+        """After a marketing template that was refused, or capped, no other goes; what is no marketing does."""
+        offer = Kind("", "", purpose=Purpose.MARKETING, says=OFFER)
+        for name, code in (("unwanted", 63033), ("capped", 63049)):
+            await self._one_after_the_other(
+                replace(offer, name=name, end="accepted"),
+                replace(offer, name=f"{name}-offer", end="refused"),
+                code=code,
+            )
+            self._players.share_address(name, f"{name}-order")
+            await self._players.send(f"{name}-order", Kind("order", "accepted", says=TEMPLATE))
+            await self._rig.rest()
+
+    async def _one_after_the_other(self, first: Kind, second: Kind, **failure: Any) -> None:
+        """A message that fails after it was accepted, and ten seconds later another to the same person."""
+        self._players.trouble("fail", first.name, **failure)
+        await self._players.meet(first.name, first.end, first)
+        await self._rig.rest()
+        await self._rig.later(seconds=10)
+        self._players.share_address(first.name, second.name)
+        await self._players.send(second.name, second)
         await self._rig.rest()
 
     async def _tag_dies(self) -> None:

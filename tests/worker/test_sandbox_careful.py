@@ -73,6 +73,81 @@ async def test_marketing_to_the_united_states_is_flagged_and_fails(tmp_path: Pat
     assert (post["violation"], post["code"], post["category"]) == (flag, 63049 if flag else None, "MARKETING")
 
 
+@pytest.mark.parametrize(("category", "flag"), [("AUTHENTICATION", "needs_phone"), ("UTILITY", None)])
+async def test_no_authentication_template_goes_to_a_user_id(tmp_path: Path, category: str, flag: str | None) -> None:
+    """Every kind of them has a button that needs a phone."""
+    async with desk(tmp_path) as d:
+        know(d, category=category)
+        await d.send(To=USER_ID, From=SHOP, ContentSid=HX)
+        assert flags(d) == [flag]
+
+
+@pytest.mark.parametrize(
+    ("url", "flag"),
+    [
+        ("https://example.com/a.MP4?x=1", "body_lost_with_media"),
+        ("https://example.com/a.pdf", "body_lost_with_media"),
+        ("https://example.com/a.jpg", None),
+        ("https://example.com/a", None),
+    ],
+)
+async def test_a_text_beside_a_file_that_is_no_picture_is_lost(tmp_path: Path, url: str, flag: str | None) -> None:
+    """The person gets the file alone, and the list shows no text."""
+    async with desk(tmp_path) as d:
+        await d.wrote(GERMAN, SHOP)
+        await d.send(To=GERMAN, From=SHOP, Body="text", MediaUrl=url)
+        assert flags(d) == [flag]
+        [held] = d.state.messages.newest_first(to=GERMAN)
+        assert held.body == ("" if flag else "text")
+
+
+@pytest.mark.parametrize(
+    ("code", "category", "words", "held"),
+    [
+        (63014, "UTILITY", None, "all"),
+        (63033, "MARKETING", None, "marketing"),
+        (63049, "MARKETING", None, "marketing"),
+        (63033, "UTILITY", "(#131050) the user stopped marketing", "marketing"),
+        (63033, "UTILITY", "1310501", "all"),
+        (30007, "UTILITY", None, None),
+    ],
+)
+@pytest.mark.parametrize("writes", [False, True])
+async def test_what_an_error_told_is_remembered_until_it_ends(
+    tmp_path: Path, code: int, category: str, words: str | None, held: str | None, writes: bool
+) -> None:
+    """A block ends when the person writes; a cap after a day, and a stop of marketing neither way."""
+    async with scene(tmp_path) as s:
+        s.state.templates[HX] = SandboxTemplate(name="order", category=category)  # type: ignore[arg-type]  # a table
+        await s.fault("fail", code=code, times=1, **({"channel_status": words} if words else {}))
+        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await s.drained()
+        s.state.outbox.offset_ms = 6_000
+        if writes:
+            s.state.people.at(GERMAN).speak(GERMAN, s.state.config.accounts[0].sid)
+        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        s.state.outbox.offset_ms = 24 * HOUR + 7_000
+        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await s.drained()
+    ends_by_word = code in (63014, 63033) and not (words and "(#131050)" in words)
+    after = None if writes and ends_by_word else held
+    assert [line["held"] for line in lines(tmp_path, "post")] == [None, after, None if code == 63049 else after]
+
+
+async def test_who_writes_proves_the_address(tmp_path: Path) -> None:
+    """An inbound ends what an error said of the address; an error of a message before it says nothing any more."""
+    async with desk(tmp_path) as d:
+        await d.fault("reject", code=63024, times=1)
+        await d.send(To=GERMAN, From=SHOP, Body="text")
+        person = d.state.people.at(GERMAN)
+        assert GERMAN in person.unusable
+        person.speak(GERMAN, d.state.config.accounts[0].sid)
+        assert person.unusable == {}
+        await d.fault("reject", code=21211, times=1)
+        await d.send(To=USER_ID, From=SHOP, Body="text")
+        assert d.state.people.at(USER_ID).unusable == {}
+
+
 @pytest.mark.parametrize(("to", "flag"), [(USER_ID, "needs_phone"), (GERMAN, None)])
 async def test_a_template_that_needs_a_phone_is_flagged_for_a_user_id(
     tmp_path: Path, to: str, flag: str | None

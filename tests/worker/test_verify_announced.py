@@ -233,6 +233,99 @@ def test_nothing_goes_before_its_time(run: Run, early_ms: int, broken: bool) -> 
     assert rules(run.judge(), "P1") == ({"too_early"} if broken else set())
 
 
+# -- what errors taught ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("purpose", "window", "held", "broken"),
+    [
+        ("utility", False, None, False),
+        ("utility", False, "all", True),
+        ("utility", True, "all", True),
+        ("reply", True, "all", False),
+        ("reply", False, "all", True),
+        ("utility", False, "marketing", False),
+        ("marketing", True, "marketing", True),
+        ("marketing", False, "all", True),
+    ],
+)
+def test_what_an_error_told_to_hold_back_does_not_go(
+    run: Run, purpose: str, window: bool, held: str | None, broken: bool
+) -> None:
+    """The sandbox says what it told before; only the producer knows the purpose."""
+    said(run, GRANTED, {"granted": True, "purpose": "marketing"})
+    told = run.lines[-1]["t"]
+    sent(run, purpose, window=window, held=held, held_t=told)
+    assert ("held_back" in rules(run.judge(), "P1")) is broken
+
+
+def test_a_grant_given_since_ends_what_an_error_held_back(run: Run) -> None:
+    """It is the person's own act."""
+    said(run, GRANTED)
+    sent(run, held="all", held_t=run.lines[-1]["t"] - 1)
+    assert "held_back" not in rules(run.judge(), "P1")
+
+
+def test_what_is_held_back_is_not_judged_without_a_purpose(run: Run) -> None:
+    """Nobody but the producer can say what a message was for."""
+    run.claim("m1")
+    run.post("m1", held="all", held_t=0, category=None)
+    assert "held_back" in run.judge().not_judged
+
+
+def failed(run: Run, code: int = 63014, category: str = "UTILITY", purpose: str = "utility") -> None:
+    """A message to Anna that fails, as the sandbox and the producer tell it."""
+    person = {"purpose": purpose, "person": "digest-1", "account": "main", "sender": "shop", "not_before": None}
+    run.add("producer", "accepted", id="m0", duplicate=False, expires=None, **person)
+    run.claim("m0")
+    run.post("m0", person="anna", code=code, category=category, window=False, at=DAY)
+    run.settle("m0", 1, "failed")
+
+
+def wrote(run: Run) -> None:
+    """Anna writes, and the gateway answers."""
+    run.add("sandbox", "said", sid="SMsaid", person="anna", account="AC", channel="whatsapp", sender="shop")
+    run.add("sandbox", "said_acked", sid="SMsaid", http=200)
+    run.add("gateway", "inbound", sid="SMsaid")
+
+
+def refused(run: Run, reason: str, purpose: str = "utility") -> None:
+    """The next message to her is refused."""
+    person = {"purpose": purpose, "person": "digest-1", "account": "main", "sender": "shop", "not_before": None}
+    run.add("producer", "accepted", id="m1", duplicate=False, expires=None, **person)
+    run.add("worker", "decided", id="m1", decision="refuse", reason=reason)
+    run.settle("m1", 0, "refused")
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "category", "has_written", "is_shut_out"),
+    [
+        ("address_suppressed", 63024, "UTILITY", False, False),
+        ("address_suppressed", 63024, "UTILITY", True, True),
+        ("provider_block", 63014, "UTILITY", False, False),
+        ("provider_block", 63014, "UTILITY", True, True),
+        ("provider_block", 63033, "MARKETING", False, True),
+        ("opted_out", 63014, "UTILITY", True, False),
+        ("address_suppressed", 30007, "UTILITY", True, False),
+    ],
+)
+def test_nobody_stays_shut_out_for_what_their_own_act_ended(
+    run: Run, reason: str, code: int, category: str, has_written: bool, is_shut_out: bool
+) -> None:
+    """Refused after the person wrote, or for a block that was about marketing: that message was lost."""
+    failed(run, code, category)
+    if has_written:
+        wrote(run)
+    refused(run, reason)
+    assert ("shut_out" in rules(run.judge(), "P2")) is is_shut_out
+
+
+def test_a_refusal_of_a_person_the_sandbox_never_saw_is_not_called_wrong(run: Run) -> None:
+    """What no line bears witness to is left alone."""
+    refused(run, "provider_block")
+    assert "shut_out" not in rules(run.judge(), "P2")
+
+
 # -- what cannot be judged ---------------------------------------------------------------------------
 
 
@@ -243,7 +336,7 @@ def test_what_no_line_bears_witness_to_is_called_not_judged(run: Run) -> None:
     assert report.ok
     assert set(report.not_judged) == {
         *("consent", "too_early", "after_expiry", "validity_beyond_window", "second_unproven_tag", "needs_phone"),
-        *("us_marketing", "told_unusable", "never_wrote"),
+        *("us_marketing", "told_unusable", "never_wrote", "held_back"),
     }
     assert report.not_judged["consent"] == "1 of 1 POSTs: `accepted` names no person"
 

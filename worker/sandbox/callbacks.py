@@ -203,7 +203,8 @@ def status_form(held: Held, step: Step, outbox: Outbox) -> list[tuple[str, str]]
     if step.status in {"delivered", "undelivered", "read"}:
         form.append(("EventType", step.status.upper()))
     if step.code is not None:
-        form.append(("ChannelStatusMessage", f"the channel refused the message ({step.code})"))
+        words = held.channel_words or f"the channel refused the message ({step.code})"
+        form.append(("ChannelStatusMessage", words))
     user_id = outbox.user_id(held.to)
     if user_id is not None and step.status in {"delivered", "read"}:
         form.append(("ExternalUserId", user_id))

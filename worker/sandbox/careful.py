@@ -7,15 +7,10 @@ Meta's page on per-user marketing limits, cnac.ca/npa_codes (area codes), read 2
 import re
 from typing import Final
 
+from worker.sandbox.blocks import GRACE_MS
 from worker.sandbox.parameters import MAX_VALIDITY, Form
 from worker.sandbox.people import Person
 from worker.sandbox.rules import Ruling, View
-
-GRACE_MS: Final = 5_000
-"""A POST may be under way while the answer before it is told, and the clocks of store and provider differ a little."""
-
-UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
-"""Codes that call the address itself unusable."""
 
 _UNUSABLE_FOR_MS: Final = 30 * 24 * 3600 * 1000
 _OUTSIDE_US: Final = re.compile(
@@ -46,7 +41,8 @@ def _template(form: Form, to: str, ruling: Ruling, view: View) -> None:
     if template is None or ruling.channel != "whatsapp":
         return
     number = to.partition(":")[2]
-    if template.needs_phone and not number.startswith("+"):
+    # Every kind of authentication template has a button that needs a phone.
+    if (template.needs_phone or template.category == "AUTHENTICATION") and not number.startswith("+"):
         ruling.violations.append("needs_phone")
     is_us = number.startswith("US.") or (number.startswith("+1") and not _OUTSIDE_US.match(number))
     if template.category == "MARKETING" and is_us:

@@ -66,7 +66,7 @@ class Match(BaseModel):
 
 
 class Rule(BaseModel):
-    """One rule. `times`: how often it hits at most; None: always."""
+    """One rule. `times`: how often it hits at most; None: always. `channel_status`: the callback's own words for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,6 +79,7 @@ class Rule(BaseModel):
     http: int | None = Field(default=None, ge=400, le=599)
     retry_after: float | None = Field(default=None, ge=0)
     status: Literal["failed", "undelivered"] = "failed"
+    channel_status: str | None = Field(default=None, max_length=400)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 class Held:
     """One message as the provider has it. `message_id` and `attempt` come from its StatusCallback. Instants in ms.
 
+    `category`: of the template it was sent as. `channel_words`: what the channel says of its failure.
     `heard`: the status its sender was told last, or is being told.
     """
 
@@ -34,6 +35,8 @@ class Held:
     attempt: int | None = None
     tag: str | None = None
     error_code: int | None = None
+    category: str | None = None
+    channel_words: str = ""
     heard: str | None = None
     sent_ms: int | None = None
     updated_ms: int = 0

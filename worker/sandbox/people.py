@@ -11,6 +11,22 @@ START_WORDS: Final = frozenset({"START", "YES", "UNSTOP"})
 """Default words, as the whole message (twilio.com/docs/messaging/tutorials/advanced-opt-out, read 2026-11-20)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the provider told by an error. `what`: `all` but answers, or `marketing`. `sender` None: on the account.
+
+    `at_ms`, `at_t`: when, by the sandbox's clock and by the journal's.
+    """
+
+    what: str
+    account: str
+    sender: str | None
+    at_ms: int
+    at_t: float
+    ends_by_inbound: bool
+    ends_ms: int | None = None
+
+
 @dataclass(slots=True)
 class Person:
     """One person. `name`: the first address seen. `stopped`: (account, channel) whose STOP the gateway acknowledged.
@@ -18,7 +34,7 @@ class Person:
     `phone` and `user_id`: addresses known to be one person's.
 
     `wrote`: sender → last inbound (ms). `blocked`: senders the provider itself refuses since a STOP.
-    `unusable`: address → when the sender was told (ms) that it takes no messages.
+    `unusable`: address → when the sender was told (ms) that it takes no messages. `told`: what else errors told.
     """
 
     name: str
@@ -28,10 +44,16 @@ class Person:
     blocked: set[str] = field(default_factory=set)
     stopped: set[tuple[str, Channel]] = field(default_factory=set)
     unusable: dict[str, int] = field(default_factory=dict)
+    told: list[Told] = field(default_factory=list)
 
     def write(self, sender: str, at_ms: int) -> None:
         """Open this sender's window; it never moves back."""
         self.wrote[sender] = max(at_ms, self.wrote.get(sender, at_ms))
+
+    def speak(self, address: str, account: str) -> None:
+        """End what the person's own word ends: the address takes messages, and no block towards this account stands."""
+        self.unusable.pop(address, None)
+        self.told = [one for one in self.told if not one.ends_by_inbound or one.account != account]
 
     def window_is_open(self, sender: str, now_ms: int) -> bool:
         """Tell whether the person wrote to this sender less than 24 h ago."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from worker.sandbox.addresses import channel_of
 from worker.sandbox.config import Channel, SandboxAccount, SandboxSettings, SandboxTemplate
@@ -19,6 +20,9 @@ TAG: Final = "ACCOUNT_UPDATE"
 MAX_RENDERED: Final = 1024
 _NOT_APPROVED: Final = {"rejected": 63040, "paused": 63041, "disabled": 63042}
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w{1,16})\}\}")
+_NO_PICTURE: Final = re.compile(
+    r"\.(mp4|mov|3gp|avi|webm|mp3|ogg|opus|amr|aac|m4a|wav|pdf|docx?|xlsx?|pptx?|txt|csv|vcf)$", re.IGNORECASE
+)
 _FORBIDDEN_RUN: Final = re.compile(r"[\n\r\t]| {5,}")
 
 
@@ -74,9 +78,19 @@ def judge(form: Form, person: Person, view: View) -> Ruling:
     if template is not None:
         _template(form, template, ruling, view)
     _window(template, ruling, person, view)
-    if ruling.channel == "whatsapp" and len(form.all("MediaUrl")) > 1:
-        ruling.violations.append("extra_media")
+    if ruling.channel == "whatsapp":
+        _media(form, ruling)
     return ruling
+
+
+def _media(form: Form, ruling: Ruling) -> None:
+    """WhatsApp takes one file, and only a picture keeps its text: with any other Twilio sends the file alone."""
+    urls = form.all("MediaUrl")
+    if len(urls) > 1:
+        ruling.violations.append("extra_media")
+    if ruling.text and any(_NO_PICTURE.search(urlsplit(url).path) for url in urls):
+        ruling.violations.append("body_lost_with_media")
+        ruling.text = ""
 
 
 def _sender(form: Form, ruling: Ruling, view: View) -> None:

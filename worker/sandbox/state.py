@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from worker.journal import Journal
 from worker.sandbox.addresses import channel_of, person_label
+from worker.sandbox.blocks import Failure, held_back, note_failure
 from worker.sandbox.callbacks import Callbacks
-from worker.sandbox.careful import UNUSABLE, flag_careless
+from worker.sandbox.careful import flag_careless
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
 from worker.sandbox.errors import ApiError, api_error
 from worker.sandbox.faults import Action, Drawn, Faults, Seen
@@ -50,6 +51,7 @@ class Taken:
     steps: list[Step] = field(default_factory=list)
     message_id: str | None = None
     attempt: int | None = None
+    category: str | None = None
 
 
 class Sandbox:
@@ -103,6 +105,7 @@ class Sandbox:
         message_id, attempt = named_in(form.one("StatusCallback"))
         seen = Seen("create", number, form.one("From") or "", form.one("To") or "", message_id, attempt)
         taken = Taken(number, self.faults.draw(seen), account, seen.to, message_id=message_id, attempt=attempt)
+        taken.category = self._category(form)
         violations = oddities(form)
         taken.error = shape_error(form)
         if taken.error is not None:
@@ -152,6 +155,8 @@ class Sandbox:
             message_id=taken.message_id,
             attempt=taken.attempt,
             tag=TAG if ruling.form == "tag" else None,
+            category=taken.category,
+            channel_words=(taken.drawn.answer.channel_status or "") if taken.drawn.answer else "",
         )
         self.messages.add(held)
         if held.tag is not None:
@@ -196,7 +201,8 @@ class Sandbox:
                 sender=form.one("From") or form.one("MessagingServiceSid"),
                 form=ruling.form if ruling else None,
                 window=self._window(taken),
-                category=self._category(form),
+                category=taken.category,
+                **self._held(taken, form),
                 sid=held.sid if held else None,
                 http=http_of(taken),
                 code=failing.code if failing else (taken.error.code if taken.error else None),
@@ -210,6 +216,13 @@ class Sandbox:
         if taken.ruling is None or taken.ruling.sender is None:
             return None
         return self.people.at(taken.to).window_is_open(taken.ruling.sender, self.outbox.now_ms())
+
+    def _held(self, taken: Taken, form: Form) -> dict[str, object]:
+        """What an error told this sender about this person before: `all` but answers, or `marketing`; and when."""
+        if taken.account is None or not taken.to:
+            return {"held": None}
+        told = held_back(self.people.at(taken.to), taken.account.sid, form.one("From"), self.outbox.now_ms())
+        return {"held": None} if told is None else {"held": told.what, "held_t": told.at_t}
 
     def _category(self, form: Form) -> str | None:
         template = self.templates.get(form.one("ContentSid") or "")
@@ -234,16 +247,20 @@ class Sandbox:
 
     def told_sync(self, taken: Taken) -> None:
         """Remember that the answer told this Page that its tag is dead, or that this address is unusable."""
-        if taken.error is not None and taken.error.code in UNUSABLE:
-            self.people.at(taken.to).unusable.setdefault(taken.to, self.outbox.now_ms())
+        if taken.error is not None and taken.account is not None and taken.ruling is not None:
+            now_ms, sender = self.outbox.now_ms(), taken.ruling.sender or ""
+            failure = Failure(taken.to, sender, taken.account.sid, taken.error.code, taken.category, now_ms)
+            note_failure(self.people.at(taken.to), failure, now_ms, self.journal.now())
         if taken.ruling and taken.ruling.form == "tag" and taken.ruling.code is not None and taken.error is not None:
             self.told_dead |= {taken.ruling.sender or ""}
 
     def _told(self, held: Held, status: str) -> None:
         if status == "failed" and held.tag is not None and held.error_code == self.settings.account_update_code:
             self.told_dead |= {held.sender or ""}
-        if status in {"failed", "undelivered"} and held.error_code in UNUSABLE:
-            self.people.at(held.to).unusable.setdefault(held.to, self.outbox.now_ms())
+        if status in {"failed", "undelivered"} and held.error_code is not None:
+            code, category, words = held.error_code, held.category, held.channel_words
+            failure = Failure(held.to, held.sender or "", held.account, code, category, held.created_ms, words)
+            note_failure(self.people.at(held.to), failure, self.outbox.now_ms(), self.journal.now())
 
 
 def http_of(taken: Taken) -> int | None:

@@ -24,6 +24,7 @@ _MUST_BE_NAMED: Final = frozenset({"marketing"})
 
 _SEEN_AT_POST: Final = (
     *("validity_beyond_window", "second_unproven_tag", "needs_phone", "us_marketing", "told_unusable", "never_wrote"),
+    "held_back",
 )
 WITNESSES: Final = {
     "consent": "`accepted` names no person",
@@ -47,6 +48,7 @@ def announced(case: Case) -> Iterator[Breach]:
         yield from _category(case, post, said)
         yield from _consent(case, post, said, consents, history)
         yield from _too_early(case, post, said)
+        yield from _held_back(case, post, said)
 
 
 def _category(case: Case, post: Line, said: Line) -> Iterator[Breach]:
@@ -65,6 +67,31 @@ def _too_early(case: Case, post: Line, said: Line) -> Iterator[Breach]:
     elif said["not_before"] is not None and said["not_before"] - post["at"] > GRACE_MS:
         early_ms = said["not_before"] - post["at"]
         yield Breach("too_early", post.get("id"), f"POST {post.get('n')} came {early_ms} ms before it was to go")
+
+
+def _held_back(case: Case, post: Line, said: Line) -> Iterator[Breach]:
+    """Find what an error told the sender to hold back: marketing, or all but answers while the window is open."""
+    if post.get("held") is None:
+        return
+    if not said:
+        case.unjudged["held_back"] += 1
+        return
+    is_answer = said["purpose"] == "reply" and post.get("window") is not False
+    is_about = (post["held"] == "all" and not is_answer) or (
+        post["held"] == "marketing" and said["purpose"] == "marketing"
+    )
+    if is_about and not _granted_since(case.book, post, said):
+        yield Breach(
+            "held_back", post.get("id"), f"POST {post.get('n')} ({said['purpose']}) after an error held it back"
+        )
+
+
+def _granted_since(book: Book, post: Line, said: Line) -> bool:
+    return any(
+        line.get("granted") and line.get("person") == said.get("person") and line["t"] > (post.get("held_t") or 0)
+        for line in book.consents
+        if line["t"] < post["t"]
+    )
 
 
 def asked_again(book: Book, post: Line, since: float) -> bool:

@@ -7,13 +7,15 @@ from worker.verify.case import Breach, Case
 from worker.verify.copies import never_arrived
 from worker.verify.fate import Fate
 from worker.verify.history import History
+from worker.verify.shut_out import shut_out
 
 _NOT_SENT: Final = frozenset({"refused", "expired", "cancelled"})
 """Ends that tell whoever asks that the person got nothing."""
 
 
 def kept(case: Case) -> Iterator[Breach]:
-    """P2: every message reaches one end that is known here, or is open where that is allowed."""
+    """P2: every message reaches one end that is known here, or is open where that is allowed; none is shut out."""
+    yield from shut_out(case)
     for message_id, history in case.book.histories.items():
         fate = case.fates[message_id]
         for stage in fate.strange:

@@ -27,6 +27,7 @@ POLICY: Final = frozenset(
         "needs_phone",
         "us_marketing",
         "told_unusable",
+        "body_lost_with_media",
     }
 )
 """What the sandbox flags as a breach of policy; its other flags are faults of the request itself."""

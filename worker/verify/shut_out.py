@@ -1,0 +1,68 @@
+"""P2 for what an error taught: a message refused for it, although the person's own act had ended it, was lost.
+
+Judged from the worker's `decided`, the producer's `accepted` with purpose and person, and what the sandbox saw of that
+person: POSTs that failed, and what the person wrote. Where one of them is missing, nothing is said.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from worker.verify.case import Breach, Case
+from worker.verify.history import Book
+from worker.verify.journals import Line
+
+_UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
+_BLOCKED: Final = frozenset({63014, 63033})
+_TAUGHT_BY: Final = {"address_suppressed": _UNUSABLE, "provider_block": _BLOCKED}
+"""Reason of a refusal → the codes that teach it. 63049 has a term, which no word of the person ends."""
+
+
+def shut_out(case: Case) -> Iterator[Breach]:
+    """Find messages refused for an error that came before what the person last wrote, or that was about marketing."""
+    seen = _Seen(case.book)
+    for history in case.book.histories.values():
+        said = next((line for line in history.of("accepted") if line.get("person")), None)
+        refusals = [line for line in history.of("decided") if line.get("reason") in _TAUGHT_BY]
+        if said is None or not refusals or refusals[-1].get("decision") != "refuse":
+            continue
+        refusal = refusals[-1]
+        problem = seen.problem(said, refusal)
+        if problem is not None:
+            yield Breach("shut_out", history.message_id, f"refused ({refusal['reason']}) although {problem}")
+
+
+class _Seen:
+    """What the sandbox saw of each person, under the producer's name for them."""
+
+    def __init__(self, book: Book) -> None:
+        self._failed: dict[str, list[Line]] = defaultdict(list)
+        self._labels: dict[str, str] = {}
+        for post in book.posts:
+            label, history = post.get("person"), book.histories.get(post.get("id") or "")
+            if label is None or history is None:
+                continue
+            self._failed[label].append(post)
+            for line in history.of("accepted"):
+                if line.get("person"):
+                    self._labels[line["person"]] = label
+        self._wrote: dict[str, list[float]] = defaultdict(list)
+        for sid, said in book.said.items():
+            if sid in book.said_acked:
+                self._wrote[said.get("person") or ""].append(book.said_acked[sid])
+
+    def problem(self, said: Line, refusal: Line) -> str | None:
+        """Return why the refusal is wrong, None where it is right or cannot be judged."""
+        label = self._labels.get(said["person"])
+        if label is None:
+            return None
+        wrote_t = max((t for t in self._wrote[label] if t < refusal["t"]), default=float("-inf"))
+        errors = [post for post in self._failed[label] if post.get("code") in _TAUGHT_BY[refusal["reason"]]]
+        since = [post for post in errors if wrote_t < post["t"] < refusal["t"]]
+        if errors and not since:
+            return "the person wrote after the error"
+        if refusal["reason"] == "provider_block" and said.get("purpose") != "marketing":
+            marketing = [post for post in since if post.get("category") == "MARKETING"]
+            if since and len(marketing) == len(since):
+                return "the error was about marketing"
+        return None
