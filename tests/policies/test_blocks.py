@@ -7,7 +7,21 @@ import pytest
 from policies.decision import Refuse, Send
 from policies.facts import BlockFact, ConsentFact, Freeform, Holds
 from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, Reason, WhenClosed
-from tests.policies.given import DAY, GRANT, HOUR, MINUTE, NOW, TICK, WISH, decided, draft, facts, person, template
+from tests.policies.given import (
+    DAY,
+    GRANT,
+    HOUR,
+    MINUTE,
+    NOW,
+    STOP,
+    TICK,
+    WISH,
+    decided,
+    draft,
+    facts,
+    person,
+    template,
+)
 
 REASONS = {
     Holds.MARKETING: Reason.MARKETING_HELD,
@@ -93,6 +107,14 @@ def test_a_grant_given_since_is_the_persons_own_act(
         assert isinstance(decision, Refuse)
     else:
         assert (decision.reason is Reason.PROVIDER_BLOCK) is (is_held or not until_inbound)
+
+
+@pytest.mark.parametrize("holds", Holds)
+def test_the_confirmation_of_a_stop_passes_a_block(holds: Holds) -> None:
+    """The person has just written; their stop is confirmed whatever an error said before."""
+    someone = person(STOP, wrote=MINUTE, blocks=(block(holds),))
+    confirmation = draft(purpose=Purpose.MARKETING, is_opt_out_confirmation=True)
+    assert decided(confirmation, facts(someone)).reason is Reason.OPT_OUT_CONFIRMATION
 
 
 def test_what_is_held_back_is_refused_and_does_not_wait() -> None:

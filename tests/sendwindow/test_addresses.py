@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendwindow.addresses import AddressError, AddressKind, looks_like_address, parse_address, parse_sender_address
+from sendwindow.addresses import (
+    AddressError,
+    AddressKind,
+    is_user_id,
+    looks_like_address,
+    parse_address,
+    parse_sender_address,
+)
 from sendwindow.vocabulary import Channel
 
 PHONES = st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True)
@@ -123,3 +130,20 @@ def test_every_address_parses_and_looks_like_one(text: str) -> None:
 def test_what_looks_like_an_address(text: str, looks: bool) -> None:
     """Prefixes, BSUIDs and runs of 7 to 20 digits look like a person; behind a word they may be an order's."""
     assert looks_like_address(text) is looks
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("whatsapp:FI.2782093025460123", True),
+        ("whatsapp:US.ENT.1a2b", True),
+        ("whatsapp:+14155550123", False),
+        ("messenger:1002", False),
+        ("+14155550123", False),
+        ("FI.2782093025460123", False),
+        ("", False),
+    ],
+)
+def test_a_user_id_is_told_from_a_phone(text: str, is_one: bool) -> None:
+    """Whatever a callback names as its recipient."""
+    assert is_user_id(text) is is_one

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendwindow.codec import decode_job, encode_job
-from sendwindow.contract import Freeform, SendMessage
+from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.errors import InvalidMessage
 from sendwindow.exchange import prepare
 from sendwindow.media import media_kind
@@ -94,6 +94,12 @@ def test_a_type_that_whatsapp_does_not_take_is_refused_at_once(name: str) -> Non
     [fault] = caught.value.faults
     assert fault.field == "freeform.media_url"
     assert "63019" in fault.problem
+
+
+def test_a_template_alone_has_no_file() -> None:
+    """Nothing about media is asked of it."""
+    asked = SendMessage(to=WHATSAPP, sender="shop", purpose=Purpose.UTILITY, template=Template(name="order"))
+    assert prepare(asked).message is asked
 
 
 def test_what_is_queued_already_is_still_read() -> None:

@@ -61,6 +61,34 @@ def test_an_unreadable_error_code_counts_as_none(code: str) -> None:
     assert form.code == (63016 if "63016" in code else None)
 
 
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        ("131050", {131050}),
+        ("(#131050) Unable to deliver the message to +14155550123", {131050}),
+        ('{"code":131050,"title":"User stopped marketing"}', {131050}),
+        ("131026: undeliverable; 131050", {131026, 131050}),
+        ("error=131050.", {131050}),
+        ("1310501", set()),
+        ("+14155131050", set()),
+        ("131 050", set()),
+        ("", set()),
+        ("x" * 5000 + "131050", set()),
+    ],
+)
+def test_of_the_channels_own_words_only_its_codes_are_kept(words: str, codes: set[int]) -> None:
+    """The text may name a person; numbers of another length are no codes of Meta's."""
+    report = read_status(dict(status_form("failed", ErrorCode="63033", ChannelStatusMessage=words)), {})
+    assert report.channel_codes == codes
+    assert not words or words.isdigit() or words not in repr(report)
+
+
+@pytest.mark.parametrize(("to", "is_one"), [("whatsapp:FI.2782093025460123", True), (ANNA, False), (None, False)])
+def test_a_status_says_whether_it_is_of_a_user_id(to: str | None, is_one: bool) -> None:
+    """Some codes mean something else for one."""
+    assert read_status(dict(status_form("failed", To=to)), {}).to_user_id is is_one
+
+
 def test_an_inbound_message_is_read_whole() -> None:
     """Text, media, button, location, referral, reply and identity each in their place."""
     form = read_inbound(

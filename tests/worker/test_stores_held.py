@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -97,6 +98,25 @@ async def test_what_lies_back_further_than_the_last_attempts_counts_no_more(stor
             await attempt(world, index)
         await attempt(world, 5, SUPPRESSED)
         assert (await person(world, 5)).suppressed_until is not None
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_guard_counts_as_its_definition_says(store: Place, seed: int) -> None:
+    """Over any run of failures and successes the store keeps aside exactly what the plain definition would."""
+    chance = random.Random(seed)
+    guard = ErrorGuard(chance.randint(1, 12), chance.choice([0, 20, 50, 90, 100]), chance.randint(0, 5))
+    errors: list[int] = []
+    expected = 0
+    async with opened(store) as world:
+        for made in range(1, 41):
+            has_failed = chance.random() < 0.6
+            await attempt(world, made, *([replace(SUPPRESSED, guard=guard)] if has_failed else []))
+            errors += [made] if has_failed else []
+            recent = sum(number > made - guard.attempts for number in errors)
+            share = guard.most_percent * min(made, guard.attempts)
+            expected += has_failed and recent > guard.most_errors and recent * 100 > share
+            assert (await world.store.held.waiting([SENDER])).get(SENDER, 0) == expected
 
 
 @pytest.mark.asyncio
