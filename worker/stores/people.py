@@ -118,7 +118,8 @@ class PeopleStore:
 
         What attempts until now teach later counts no more. Consent and opt-outs stay as they are.
         """
-        return int(await self._calls.run_durably(_ALLOW, [self.digest(address)]))
+        [lifted] = await self._calls.run_once(_ALLOW, [self.digest(address)])
+        return int(lifted)
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:
         """The consent ledger of a person, oldest first. `at` and `expires_at` are aware datetimes."""
