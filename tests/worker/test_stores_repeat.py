@@ -158,6 +158,8 @@ async def _life(world: World) -> dict[str, str]:
     await store.records.replay(["m3"], await store.now())
     await store.switches.reset("tag_state", "shop")
     await store.switches.states([("tag_state", "shop")])
+    await store.people.allow(ANNA)
+    await store.held.decide("discard", "shop", 1)
     return {f"m{number}": (await world.row(f"m{number}"))["s"] for number in range(8)}
 
 
