@@ -26,9 +26,9 @@ OF_PERSON = (OptOut, HoldBack, SuppressAddress, WithdrawMarketing)
 PLAINLY = Heard()
 
 
-def taught(code: int, heard: Heard = PLAINLY, **options: bool) -> tuple[Effect, ...]:
+def taught(code: int, heard: Heard = PLAINLY, *, to_user_id: bool = False) -> tuple[Effect, ...]:
     """What a code teaches that came with a failure."""
-    entry = RULES.errors.lookup(code, message_status="failed", asynchronous=True, **options)
+    entry = RULES.errors.lookup(code, message_status="failed", asynchronous=True, to_user_id=to_user_id)
     return effects_of(entry, RULES, heard)
 
 

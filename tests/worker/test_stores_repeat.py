@@ -109,11 +109,16 @@ async def _suspected(world: World, message_id: str) -> None:
     await world.store.ledger.release([(one.message_id, one.fence) for one in (*others, suspect)])
 
 
-async def _is_suspected(world: World) -> None:
-    """Anna writes what may mean stop, and an operator decides that it does not."""
+async def _is_asked_about(world: World, digest: str) -> None:
+    """Anna writes what may mean stop; an operator decides that it does not, and allows what errors held back."""
     await world.writes("SM92", keyword="suspected")
     stops = [stop async for stop in world.store.people.suspected()]
     await world.store.people.decide_suspected(stops, "dismiss", ["shop"])
+    await world.store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
+    await world.store.people.facts(ANNA, "shop", ACCOUNT, None)
+    await world.store.people.permits_left_ms(digest)
+    await world.store.people.allow(ANNA)
+    await world.store.held.decide("discard", "shop", 1)
 
 
 async def _life(world: World) -> dict[str, str]:
@@ -146,10 +151,7 @@ async def _life(world: World) -> dict[str, str]:
     await _suspected(world, "m7")
     await world.writes("SM90", keyword="stop")
     await world.writes("SM91", keyword="start")
-    await _is_suspected(world)
-    await store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
-    await store.people.facts(ANNA, "shop", ACCOUNT, None)
-    await store.people.permits_left_ms(held["m0"].facts.person_digest)
+    await _is_asked_about(world, held["m0"].facts.person_digest)
     await store.unknowns.due(10, 1000)
     await store.unknowns.rivals(held["m0"].facts.person_digest, "m0", PAST)
     await store.unknowns.resolve([Resolution("m2", 1, SettleUnresolved(Reason.HELD_BY_RULE, "held"))])
@@ -158,8 +160,6 @@ async def _life(world: World) -> dict[str, str]:
     await store.records.replay(["m3"], await store.now())
     await store.switches.reset("tag_state", "shop")
     await store.switches.states([("tag_state", "shop")])
-    await store.people.allow(ANNA)
-    await store.held.decide("discard", "shop", 1)
     return {f"m{number}": (await world.row(f"m{number}"))["s"] for number in range(8)}
 
 
