@@ -89,6 +89,16 @@ def test_a_status_says_whether_it_is_of_a_user_id(to: str | None, is_one: bool) 
     assert read_status(dict(status_form("failed", To=to)), {}).to_user_id is is_one
 
 
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [("21610", 21610), ("21610.0", 21610), ('"21610"', 21610), ("572006", 572006), ("21610.5", None), ("NaN", None)],
+)
+def test_an_error_code_in_json_is_read_however_its_number_is_written(written: str, code: int | None) -> None:
+    """A whole number is a code, with a point or in quotes; a fraction or no number is none."""
+    body = f'{{"MessageSid": "{SID}", "MessageStatus": "failed", "ErrorCode": {written}}}'
+    assert read_status(dict(decode_json(body.encode())), {}).code == code
+
+
 def test_an_inbound_message_is_read_whole() -> None:
     """Text, media, button, location, referral, reply and identity each in their place."""
     form = read_inbound(

@@ -7,7 +7,7 @@ UNSAID: Final = "queued"
 """The status of a message that exists while its answer shows none that can be read."""
 
 _STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
-_CODE: Final = re.compile(r"[1-9][0-9]{0,8}")
+_CODE: Final = re.compile(r"([1-9][0-9]{0,8})(?:\.0{1,9})?")
 _HIGHEST_CODE: Final = 999_999_999
 
 _CHANNEL_CODE: Final = re.compile(r"(?<![0-9])1[0-9]{5}(?![0-9])")
@@ -25,12 +25,16 @@ def read_status(value: object) -> str:
 
 
 def read_code(value: object) -> int | None:
-    """Read an error code, a number or its digits: 1 to 999999999; anything else is none."""
-    if isinstance(value, str) and _CODE.fullmatch(value):
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Return an error code, 1 to 999999999, from a number or its digits; None for anything else.
+
+    A JSON library may write a whole number as `21610.0`; a form repeats that as text. A fraction is no code.
+    """
+    if isinstance(value, str):
+        digits = _CODE.fullmatch(value)
+        return int(digits[1]) if digits else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _HIGHEST_CODE:
         return None
-    return value if 0 < value <= _HIGHEST_CODE else None
+    return int(value) if int(value) == value else None
 
 
 def read_channel_codes(text: str) -> frozenset[int]:
