@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from policies.facts import Approval
+from policies.rendering import placeholders
 from sendwindow.addresses import RECIPIENT_FORMS, SENDER_FORMS, AddressError, parse_address, parse_sender_address
 from sendwindow.checks import LANGUAGE
 from sendwindow.lengths import VARIABLES, variable_complaints
@@ -90,6 +91,7 @@ def template(reader: Reader, name: str, written: WrittenTemplate) -> Template | 
     languages: dict[str, TemplateLanguage] = {}
     for language, value in (written.languages or {}).items():
         found = _language(reader, f"{key}.languages.{language}", language, value)
+        _check_body(reader, f"{key}.languages.{language}.body", found, written.variables)
         if found is not None:
             languages[language] = found
     if written.languages is not None and not written.languages:
@@ -114,15 +116,24 @@ def _language(reader: Reader, key: str, language: str, value: object) -> Templat
     if not LANGUAGE.fullmatch(language):
         reader.fault(key, "is not a language code", "write it as WhatsApp does: en, en_US, pt_BR")
     table: Mapping[str, Any] = value if isinstance(value, Mapping) else {"sid": value}
-    reader.unknown_keys(table, ("sid", "approval"), f"{key}.")
-    sid, approval = table.get("sid"), table.get("approval", Approval.APPROVED.value)
+    reader.unknown_keys(table, ("sid", "approval", "body"), f"{key}.")
+    sid, approval, body = table.get("sid"), table.get("approval", Approval.APPROVED.value), table.get("body")
     if not isinstance(sid, str) or not _CONTENT_SID.fullmatch(sid):
         reader.fault(key, "has no ContentSid", "write HX and 32 hex digits")
         return None
     if approval not in tuple(Approval):
         reader.fault(f"{key}.approval", "is not an approval status", closest(str(approval), tuple(Approval)))
         return None
-    return TemplateLanguage(sid, Approval(approval))
+    if body is not None and not (isinstance(body, str) and body.strip()):
+        reader.fault(f"{key}.body", "is no text", "write the approved body, with its placeholders: {{1}}")
+        return None
+    return TemplateLanguage(sid, Approval(approval), body)
+
+
+def _check_body(reader: Reader, key: str, language: TemplateLanguage | None, variables: tuple[str, ...]) -> None:
+    """Note a placeholder that no message can fill: its text could never be compared."""
+    for name in sorted(placeholders(language.body if language and language.body else "") - set(variables)):
+        reader.fault(key, f'"{name}" is not among the variables', "add it there, or correct the placeholder")
 
 
 def check_unique(

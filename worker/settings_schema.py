@@ -287,7 +287,9 @@ class WrittenTemplate:
 
     category: str | None = _setting(Kind.CHOICE, "Category Meta assigned", choices=tuple(Category))
     languages: Mapping[str, Any] | None = _setting(
-        Kind.TABLE, 'Language to ContentSid: `en = "HX…"` (approved), or `{ sid = "HX…", approval = "paused" }`'
+        Kind.TABLE,
+        'Language to ContentSid: `en = "HX…"` (approved), or `{ sid = "HX…", approval = "paused", body = "…{{1}}…" }`; '
+        "`body`, the approved text, lets an unknown outcome be proven by Twilio's list",
     )
     variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all its variables", ())
     needs_phone: bool = _setting(
@@ -317,10 +319,11 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class TemplateLanguage:
-    """A template's ContentSid in one language and its approval as configured."""
+    """A template's ContentSid in one language, its approval as configured, and its approved text where it is known."""
 
     sid: str
     approval: Approval = Approval.APPROVED
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

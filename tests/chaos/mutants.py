@@ -29,6 +29,7 @@ from tests.chaos.mutants_made import (
     with_other,
 )
 from tests.chaos.mutants_policy import ROWS
+from worker.dispatch.texts import Likeness
 from worker.gateway.status import StatusEndpoint
 from worker.values.posts import NotSent
 
@@ -95,6 +96,12 @@ P2: Final = _table(
         lua("      holds = effect.after_marketing\n", "", SETTLE, STATUS),
     ),
     ("first_come", "a row that may be another attempt's is taken", "phantom", examines(rivals=())),
+    (
+        "stranger_proves",
+        "any message from the sender proves a template",
+        "phantom",
+        sets("worker.dispatch.evidence.compare_template", returns(Likeness.SAME)),
+    ),
 )
 
 P3: Final = _table(
@@ -109,6 +116,12 @@ P3: Final = _table(
         ),
     ),
     ("absent_without_proof", "every list is trusted", "duplicate", examines(is_proven=True)),
+    (
+        "unread_absent",
+        "a text that cannot be compared is another's",
+        "duplicate",
+        sets("worker.dispatch.evidence.compare_template", returns(Likeness.OTHER)),
+    ),
     ("rule_ignored", "whatever is unknown is sent again", "duplicate", follows_rule(OnUnknown.RESEND, next_step)),
     (
         "repeat_enqueued",

@@ -6,10 +6,11 @@ from typing import Any
 
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import OnUnknown
-from tests.chaos.mutants_cast import SENDERS, Kind
+from tests.chaos.mutants_cast import ACCOUNT_SID, SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
 from worker.commands.journals import write_accepted, write_consent
 from worker.sandbox.faults import Action, Match, Rule
+from worker.sandbox.messages import Held, new_sid
 from worker.sandbox.phone import Say, say
 from worker.values.people import ConsentEntry
 
@@ -107,6 +108,25 @@ class Players:
         """Let the provider misbehave once when it gets this person's message."""
         match = Match(to=self._address(name, sender))
         self._rig.sandbox.faults.add(Rule(action=Action(action), match=match, times=1, **more))
+
+    def answer_by_hand(self, name: str, body: str) -> None:
+        """Let somebody else, in the provider's console, write to a person from the same sender."""
+        sandbox, at = self._rig.sandbox, self._rig.sandbox.outbox.now_ms()
+        held = Held(
+            number=sandbox.messages.next_number(),
+            sid=new_sid("SM"),
+            account=ACCOUNT_SID,
+            to=self._address(name, "shop"),
+            sender=SENDERS["shop"],
+            service=None,
+            body=body,
+            media=0,
+            form="freeform",
+            created_ms=at,
+            visible_ms=at,
+            status="delivered",
+        )
+        sandbox.messages.add(held)
 
     async def compare(self) -> dict[str, tuple[str, str]]:
         """Journal what the store says of every message; answer where that is not what was expected."""

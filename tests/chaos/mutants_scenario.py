@@ -286,6 +286,7 @@ class Scenario:
         for name in ("by-callback", "by-callback-too", "by-list"):
             await meet(name, on_unknown=OnUnknown.HOLD)
         await self._twins()
+        await self._templates_unread()
         await meet("failing")
         await self._rig.rest()
         # Lists date messages to the second: what is to vouch for one must be of a later second.
@@ -304,6 +305,16 @@ class Scenario:
         for name in ("twin-a", "twin-b"):
             await self._players.meet(name, "unresolved", on_unknown=OnUnknown.RESEND_IF_ABSENT)
             await self._rig.rest()
+
+    async def _templates_unread(self) -> None:
+        """Two templates of unknown text: the provider took one; under the other it only lists a stranger's message."""
+        kind = Kind("letter", "unresolved", says=TEMPLATE)
+        for name, action in (("phone-unread", "accept_unavailable"), ("phone-agent", "unavailable")):
+            self._rig.sandbox.faults.add(Rule(action=Action(action), match=Match(id=name), times=1))
+            self._players.trouble("callback_lost", name)
+            await self._players.meet(name, "unresolved", kind, OnUnknown.RESEND_IF_ABSENT)
+            await self._rig.rest()
+        self._players.answer_by_hand("phone-agent", "An agent here, how can I help?")
 
     async def _come_to_rest(self) -> None:
         """Let half an hour pass."""

@@ -40,6 +40,9 @@ SHOP = "whatsapp:+14155550100"
 PAGE = "messenger:1000000001"
 ANNA = "whatsapp:+491715550123"
 BERT = "messenger:2000000002"
+ORDER_TEXT = "Your order {{1}} is on its way."
+"""The approved text of the template `order` in English; that in German is not known."""
+
 HANG_SECONDS = 60
 _TIMES = Times(adopt=60)
 
@@ -54,7 +57,7 @@ def settings_for(base_url: str, **dispatch: Any) -> Settings:
             "order": {
                 "category": "UTILITY",
                 "variables": ["1"],
-                "languages": {"en": "HX" + "0" * 32, "de": "HX" + "1" * 32},
+                "languages": {"en": {"sid": "HX" + "0" * 32, "body": ORDER_TEXT}, "de": "HX" + "1" * 32},
             },
         },
         "dispatch": dispatch,

@@ -256,25 +256,66 @@ async def test_a_code_is_sent_again_twice_and_then_left_to_a_person(store: Place
         assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
 
 
-async def test_a_template_is_found_by_sender_time_and_uniqueness(store: Place, tmp_path: Path) -> None:
-    """Its text is rendered at Twilio, so any free row in time could be it: one is proof, two are not."""
+ENGLISH: Final = Template(name="order", language="en", variables={"1": "A-1"})
+GERMAN: Final = Template(name="order", language="de", variables={"1": "A-1"})
+
+
+async def test_a_template_is_found_by_its_rendered_text(store: Place, tmp_path: Path) -> None:
+    """Its approved text is in the settings: with its values filled in it is compared like any text."""
     async with dispatching(store, tmp_path / "j", resetting) as world:
-        wish = Template(name="order", language="en", variables={"1": "A-1"})
-        intent_at = await parked(world, freeform=None, template=wish)
-        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way")
-        world.twilio.show(sid(6), at=intent_at, body="Something else")
+        intent_at = await parked(world, freeform=None, template=ENGLISH)
+        world.twilio.show(sid(5), at=intent_at, body="An agent here, how can I help?")
         assert await look_after(world, timedelta(seconds=20)) == "unclear"
-        world.twilio.listed.pop()
+        world.twilio.show(sid(6), at=intent_at, body="Your order A-1 is on its way.")
         assert await look_after(world, timedelta(seconds=60)) == "found"
+        assert (await world.record()).row["sid"] == sid(6)
+
+
+@pytest.mark.parametrize(
+    ("template", "rule", "end"),
+    [
+        (ENGLISH, OnUnknown.RESEND_IF_ABSENT, ("retrying", "resent_by_rule")),
+        (GERMAN, OnUnknown.RESEND_IF_ABSENT, ("unresolved", "held_by_rule")),
+        (GERMAN, OnUnknown.RESEND, ("retrying", "resent_by_rule")),
+        (GERMAN, OnUnknown.NEVER, ("dead", "never_by_rule")),
+    ],
+)
+async def test_a_strangers_message_neither_proves_a_template_nor_lets_it_be_called_absent(
+    store: Place, tmp_path: Path, template: Template, rule: OnUnknown, end: tuple[str, str]
+) -> None:
+    """Only where our text is known it is another's: then ours is absent. Else the rule acts as without any evidence."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        intent_at = await parked(world, freeform=None, template=template, on_unknown=rule)
+        world.twilio.show(sid(5), at=intent_at + timedelta(minutes=4), body="An agent here, how can I help?")
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        await look_after(world, ABSENT_AFTER)
+        assert (await world.stage(), await world.reason()) == end
+
+
+async def test_a_text_approved_after_the_attempt_is_not_what_it_sent(store: Place, tmp_path: Path) -> None:
+    """A deploy brought another ContentSid with another text: what the attempt looked like is not known any more."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        intent_at = await parked(world, freeform=None, template=ENGLISH)
+        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way.")
+        order = world.settings.templates["order"]
+        newer = replace(order.languages["en"], sid="HX" + "7" * 32, body="Parcel {{1}}: look out of the window")
+        templates = {"order": replace(order, languages={"en": newer})}
+        world.settings = replace(world.settings, templates=templates)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        assert await look_after(world, ABSENT_AFTER) == "unclear"
+        assert await world.stage() == "unresolved"
 
 
 async def test_a_row_that_may_be_another_messages_proves_nothing(store: Place, tmp_path: Path) -> None:
     """Two unknown templates to one person and one row: binding it to either could send that one's double later."""
     async with dispatching(store, tmp_path / "j", resetting) as world:
-        wish = Template(name="order", language="en", variables={"1": "A-1"})
-        intent_at = await parked(world, freeform=None, template=wish)
-        await parked(world, "m2", freeform=None, template=wish)
-        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way")
+        intent_at = await parked(world, freeform=None, template=ENGLISH)
+        await parked(world, "m2", freeform=None, template=ENGLISH)
+        world.twilio.show(sid(5), at=intent_at, body="Your order A-1 is on its way.")
         await world.later(seconds=20)
         assert await world.search().turn() == 2
         assert world.watch.findings[-2:] == ["unclear", "unclear"]

@@ -49,7 +49,10 @@ def example() -> dict[str, Any]:
             "order_update": {
                 "category": "UTILITY",
                 "variables": ["1", "2"],
-                "languages": {"en": "HX" + "4" * 32, "pt_BR": {"sid": "HX" + "5" * 32, "approval": "paused"}},
+                "languages": {
+                    "en": "HX" + "4" * 32,
+                    "pt_BR": {"sid": "HX" + "5" * 32, "approval": "paused", "body": "{{1}} {{2}}"},
+                },
             }
         },
         "guards": {"allow_recipients": ["whatsapp:+14155550123"]},
@@ -104,6 +107,7 @@ def test_a_whole_configuration_is_read() -> None:
         "en": Approval.APPROVED,
         "pt_BR": Approval.PAUSED,
     }
+    assert {name: one.body for name, one in template.languages.items()} == {"en": None, "pt_BR": "{{1}} {{2}}"}
     assert settings.at_twilio
 
 
@@ -204,6 +208,13 @@ FAULTS = [
         {"sid": "HX" + "4" * 32, "approval": "aproved"},
         'languages.en.approval: is not an approval status; did you mean "approved"?',
     ),
+    (
+        ("templates", "order_update", "languages", "en"),
+        {"sid": "HX" + "4" * 32, "body": "Order {{1}} of {{name}}"},
+        'languages.en.body: "name" is not among the variables',
+    ),
+    (("templates", "order_update", "languages", "en"), {"sid": "HX" + "4" * 32, "body": " "}, "body: is no text"),
+    (("templates", "order_update", "languages", "en"), {"sid": "HX" + "4" * 32, "body": 1}, "body: is no text"),
     (("templates", "order_update", "variables"), ["a-b"], 'order_update.variables: "a-b" is no variable name'),
     (("templates", "order_update", "variables"), [str(n) for n in range(101)], "variables: are too many"),
     (("templates", "order_update", "channels"), ["wahtsapp"], 'channels: there is no channel "wahtsapp"; did you mean'),

@@ -143,7 +143,6 @@ def test_media_goes_out_beside_the_text() -> None:
         (400, {"code": 21610}, Rejected(400, 21610)),
         (400, {"code": "21610"}, Rejected(400, 21610)),
         (400, {"code": 21610.0}, Rejected(400, 21610)),
-        (400, {"code": 2.161e4}, Rejected(400, 21610)),
         (400, {"code": 572006.0}, Rejected(400, 572006)),
         (400, {"code": 999_999_999}, Rejected(400, 999_999_999)),
         (404, {"code": 20404}, Rejected(404, 20404)),

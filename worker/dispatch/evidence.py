@@ -2,17 +2,17 @@
 
 Laws: silence never proves "not sent"; only a complete list, from a service proven to show what we know it has, may say
 `Absent` · a row bound to another attempt is never ours, one that could be another unproven attempt's is not yet ours ·
-what could be ours is never called absent.
+what could be ours is never called absent · only content that can be compared, and is the same, is proof.
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from sendwindow.addresses import Address, AddressError, AddressKind, parse_address
+from worker.dispatch.texts import Likeness, compare_template, compare_text
 from worker.twilio.messages import MessageRow
 
 Owner = tuple[str, int]
@@ -30,12 +30,17 @@ DOUBT: Final = timedelta(minutes=15)
 REACH: Final = SLACK + LATEST + DOUBT
 """How long before an attempt's intent another may have begun that could own the row found for it."""
 
-_TRIAL_PREFIX: Final = "sentfromyourtwiliotrialaccount"
+_UNSETTLED: Final = frozenset({"accepted", "scheduled", "queued", "sending"})
+"""While a message has such a status, Twilio may not yet show how many media it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """An attempt to look for. `body`: the freeform text it may carry; `may_be_template`: its text may be unknown."""
+    """An attempt to look for. `body`: the freeform text it may carry; `may_be_template`: it may be a template.
+
+    `template_text`: the template's rendered text, None when it is not known. `may_have_media`: False only for a text
+    alone.
+    """
 
     message_id: str
     attempt: int
@@ -43,6 +48,8 @@ class Sought:
     intent_at: datetime
     body: str | None = field(repr=False)
     may_be_template: bool
+    template_text: str | None = field(default=None, repr=False)
+    may_have_media: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """Nothing is proven. `why`: several, contested, redacted, time, address, incomplete, unproven or sender."""
+    """Nothing is proven.
+
+    `why`: several, contested, redacted, content, time, address, incomplete, unproven, sender or unreadable.
+    """
 
     why: str
 
@@ -87,18 +97,33 @@ def examine(
         if owners.get(row.message_sid) == ours:
             return Found(row)
     free = [row for row in rows if row.message_sid not in owners and _distance(sought, row) <= DOUBT]
-    alike = [row for row in free if _is_alike(sought, row)]
-    in_time = [row for row in alike if _distance(sought, row) == timedelta(0) and row.to == sought.to]
-    if len(in_time) == 1 and _is_readable(in_time[0], sought):
-        contested = rivals is None or any(_could_be(rival, in_time[0]) for rival in rivals)
-        return Unclear("contested") if contested else Found(in_time[0])
-    if len(in_time) > 1:
+    alike = [(row, likeness) for row in free if (likeness := compare(sought, row)) is not Likeness.OTHER]
+    proofs = [row for row, likeness in alike if likeness is Likeness.SAME and _is_expected(sought, row)]
+    if len(proofs) == 1:
+        contested = rivals is None or any(_could_be(rival, proofs[0]) for rival in rivals)
+        return Unclear("contested") if contested else Found(proofs[0])
+    if len(proofs) > 1:
         return Unclear("several")
     if alike:
-        return Unclear(_doubt(sought, alike, in_time))
+        return Unclear(_doubt(sought, [row for row, _ in alike]))
     if not is_complete:
         return Unclear("incomplete")
     return Absent() if is_proven else Unclear("unproven")
+
+
+def compare(sought: Sought, row: MessageRow) -> Likeness:
+    """Compare the content of an attempt with a row. Media alone prove nothing: a picture has no text to compare."""
+    if not row.body:
+        is_text = not sought.may_have_media and not sought.may_be_template
+        return Likeness.OTHER if is_text and row.num_media else Likeness.UNCLEAR
+    found = set()
+    if sought.may_be_template:
+        found.add(compare_template(sought.template_text, row.body))
+    if sought.body:
+        found.add(compare_text(sought.body, row.body))
+    if not found:
+        return Likeness.OTHER if row.num_media == 0 and row.status not in _UNSETTLED else Likeness.UNCLEAR
+    return next(one for one in Likeness if one in found)
 
 
 def witnesses(
@@ -144,29 +169,16 @@ def _distance(sought: Sought, row: MessageRow) -> timedelta:
     return max(timedelta(0), row.created_at - sought.intent_at - LATEST)
 
 
+def _is_expected(sought: Sought, row: MessageRow) -> bool:
+    return row.to == sought.to and _distance(sought, row) == timedelta(0)
+
+
 def _could_be(rival: Sought, row: MessageRow) -> bool:
-    return _distance(rival, row) <= DOUBT and _is_alike(rival, row)
+    return _distance(rival, row) <= DOUBT and compare(rival, row) is not Likeness.OTHER
 
 
-def _doubt(sought: Sought, alike: Sequence[MessageRow], in_time: Sequence[MessageRow]) -> str:
+def _doubt(sought: Sought, alike: Sequence[MessageRow]) -> str:
     """Name what keeps a row like ours from being proof. Twilio may write an address in another form than we did."""
-    if in_time:
-        return "redacted"
+    if expected := [row for row in alike if _is_expected(sought, row)]:
+        return "content" if any(row.body for row in expected) else "redacted"
     return "time" if any(row.to == sought.to for row in alike) else "address"
-
-
-def _is_alike(sought: Sought, row: MessageRow) -> bool:
-    if sought.may_be_template or not row.body:
-        return True
-    theirs, ours = _letters(row.body), _letters(sought.body or "")
-    return not ours or theirs in (ours, _TRIAL_PREFIX + ours)
-
-
-def _is_readable(row: MessageRow, sought: Sought) -> bool:
-    """Whether a row says anything: redacted, it could be any message; a media message has no text to compare."""
-    return bool(row.body) or sought.may_be_template or not sought.body
-
-
-def _letters(text: str) -> str:
-    """Reduce a text to letters and digits: Twilio swaps look-alike punctuation ("Smart Encoding", read 2026-11-20)."""
-    return "".join(character for character in unicodedata.normalize("NFKC", text).casefold() if character.isalnum())

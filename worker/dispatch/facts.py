@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from policies.facts import Approval, Draft, Facts, Freeform, SenderFact, TemplateFact, TemplateWish
+from policies.rendering import render
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.contract import SendMessage
 from sendwindow.contract import Template as Wish
@@ -74,6 +75,18 @@ def content_sid_of(wished: str, language: str | None, settings: Settings) -> str
 def _paused_until(stored: StoredState) -> datetime | None:
     """Say until when a sender or account may not send: without end in a state that only a newer version knows."""
     return stored.paused_until if stored.state is None else _NOT_IN_SIGHT
+
+
+def template_text(wish: Wish, content_sid: str | None, settings: Settings) -> str | None:
+    """Return what the person reads of a template, None when its approved text is not known.
+
+    `content_sid`: under which it went out, None when that is not known. Text of another one says nothing.
+    """
+    template = _find(wish.name, settings)
+    configured = _in_language(template, wish.name, wish.language) if template else None
+    if configured is None or configured.body is None or content_sid not in (None, configured.sid):
+        return None
+    return render(configured.body, wish.variables)
 
 
 def _template(wish: Wish | None, stored: StoredFacts, settings: Settings) -> TemplateFact | None:

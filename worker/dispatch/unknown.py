@@ -22,6 +22,7 @@ from worker.dispatch.evidence import (
     listing_of,
     witnesses,
 )
+from worker.dispatch.facts import template_text
 from worker.dispatch.lists import Lists
 from worker.dispatch.reported import Reported, apply_reported
 from worker.dispatch.rule import follow_rule
@@ -106,10 +107,10 @@ class Search:
         rivals = await self.unknowns.rivals(attempt.person_digest, attempt.message_id, attempt.intent_at - REACH)
         owners = await self.lists.owners(listing)
         return examine(
-            _sought(attempt, message),
+            _sought(attempt, message, self.settings),
             listing.rows,
             owners,
-            rivals=None if rivals is None else [_sought(rival, _read(rival)) for rival in rivals],
+            rivals=None if rivals is None else [_sought(rival, _read(rival), self.settings) for rival in rivals],
             is_complete=listing.is_complete,
             is_proven=is_proven or bool(witnesses(listing.rows, owners, attempt.intent_at, message.address)),
         )
@@ -175,17 +176,21 @@ class Search:
         )
 
 
-def _sought(attempt: UnknownAttempt | RivalAttempt, message: SendMessage | None) -> Sought:
-    """Say what an attempt looks like at Twilio; without a readable job it could be anything."""
+def _sought(attempt: UnknownAttempt | RivalAttempt, message: SendMessage | None, settings: Settings) -> Sought:
+    """Return what an attempt looks like at Twilio; without a readable job it could be anything."""
     freeform, template = (message.freeform, message.template) if message else (None, None)
-    may_be_template = attempt.was_template if attempt.was_template is not None else template is not None
+    was_template = attempt.was_template
+    may_be_template = message is None or (was_template if was_template is not None else template is not None)
+    content_sid = attempt.content_sid if isinstance(attempt, UnknownAttempt) else None
     return Sought(
         message_id=attempt.message_id,
         attempt=attempt.attempt,
         to=message.to if message else "",
         intent_at=attempt.intent_at,
-        body=freeform.body if freeform else None,
-        may_be_template=may_be_template or message is None,
+        body=freeform.body if freeform and not was_template else None,
+        may_be_template=may_be_template,
+        template_text=template_text(template, content_sid, settings) if template and may_be_template else None,
+        may_have_media=freeform is None or freeform.media_url is not None,
     )
 
 

@@ -74,9 +74,8 @@ class UnknownStore:
 
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
-    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing, is_poison, doubts = (
-        fields
-    )
+    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing = fields[:11]
+    is_poison, doubts, content_sid = fields[11:]
     return UnknownAttempt(
         message_id=message_id.decode(),
         attempt=int(n),
@@ -89,6 +88,7 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         reason=_reason(reason),
         person_digest=person.decode(),
         was_template=_FORMS.get(form),
+        content_sid=content_sid.decode() or None,
         listing=listing.decode(),
         is_poison=is_poison == 1,
         unproven=max(1, doubts),

@@ -14,10 +14,15 @@ from worker.twilio.fields import read_code, read_status
 MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
 """Twilio's form of a MessageSid ("Messages resource", read 2026-11-20); to be matched whole."""
 
+_COUNT: Final = re.compile(r"[0-9]{1,3}")
+
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One outbound message as Twilio shows it. `body`: a template's is the rendered text; None where redacted."""
+    """One outbound message as Twilio shows it. `body`: a template's is the rendered text; None where redacted.
+
+    `num_media`: how many media it has, None when the row does not say.
+    """
 
     message_sid: str
     status: str
@@ -26,6 +31,7 @@ class MessageRow:
     body: str | None = field(repr=False)
     created_at: datetime
     error_code: int | None = None
+    num_media: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,14 @@ def _row(message: object) -> MessageRow | None:
         body=body if isinstance(body, str) else None,
         created_at=created_at,
         error_code=read_code(message.get("error_code")),
+        num_media=_read_count(message.get("num_media")),
     )
+
+
+def _read_count(value: object) -> int | None:
+    """Return a small count, which Twilio writes as text ("Messages resource", read 2026-11-20)."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return int(text) if _COUNT.fullmatch(text) else None
 
 
 def _json(body: bytes) -> Any:

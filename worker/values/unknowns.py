@@ -12,9 +12,9 @@ class UnknownAttempt:
     """An attempt in stage `unknown` whose evidence is due. `now`: the store's clock.
 
     `looks`: searches made before this one. `reason`: why its outcome is unknown. `was_template`: which form went out,
-    None when the store does not say. `listing`: names the list at Twilio that would show it. `is_poison`: too many
-    workers crashed with it, so that its rule no longer sends it again. `unproven`: how many of the message's
-    attempts may be at Twilio without proof, this one included.
+    None when the store does not say. `content_sid`: the template's, None when that is not known. `listing`: names the
+    list at Twilio that would show it. `is_poison`: too many workers crashed with it, so that its rule no longer sends
+    it again. `unproven`: how many of the message's attempts may be at Twilio without proof, this one included.
     """
 
     message_id: str
@@ -31,6 +31,7 @@ class UnknownAttempt:
     was_template: bool | None = None
     is_poison: bool = False
     unproven: int = 1
+    content_sid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 -- Takes unknown attempts whose search for evidence is due; none is handed out again before the given time.
 -- ARGV: limit, again after (ms).
 -- Answers now, then id, attempt, intent, on_unknown, expires, payload, looks before, reason, person, form, listing, poison (1 or 0),
--- how many of its attempts are in doubt, for each.
+-- how many of its attempts are in doubt, ContentSid ('' for none), for each.
 local now = clock()
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now + lead), 'LIMIT', 0, tonumber(ARGV[1]))) do
@@ -12,7 +12,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now + lea
     taken[#taken + 1] = {
       id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks, row.r or '', row.p or '', row.fm or '',
       redis.call('HGET', K.row(id), 'li') or '', row.po and 1 or 0,
-      doubts_of(id, row),
+      doubts_of(id, row), row.fm ~= 'f' and intent_note(id, row.n).template or '',
     }
   else
     redis.call('ZREM', K.unknown, id)
