@@ -54,6 +54,11 @@ def rule_for(on_unknown: OnUnknown | None, purpose: Purpose, policy: Policy) -> 
     return on_unknown or policy.purposes[purpose].on_unknown
 
 
+def settle_after(rule: OnUnknown, policy: Policy) -> timedelta:
+    """Return how long after the intent a rule first decides."""
+    return policy.resend_after if rule is OnUnknown.RESEND else policy.absent_after
+
+
 def next_step(
     on_unknown: OnUnknown | None,
     purpose: Purpose,
@@ -71,9 +76,9 @@ def next_step(
     if evidence is Evidence.FOUND:
         return UnknownStep(UnknownAction.BIND)
     rule = rule_for(on_unknown, purpose, policy)
-    settle_after = policy.resend_after if rule is OnUnknown.RESEND else policy.absent_after
-    if since_intent < settle_after:
-        return UnknownStep(UnknownAction.LOOK, after=settle_after - since_intent)
+    decides_after = settle_after(rule, policy)
+    if since_intent < decides_after:
+        return UnknownStep(UnknownAction.LOOK, after=decides_after - since_intent)
     if rule is OnUnknown.RESEND and unproven <= policy.most_resends:
         return UnknownStep(UnknownAction.RESEND, Reason.RESENT_BY_RULE)
     if rule is OnUnknown.NEVER:

@@ -125,8 +125,29 @@ class Keys:
     # -- lists a person reads ------------------------------------------------------------------
     @property
     def unknown(self) -> str:
-        """ZSET message_id → when to look for evidence next (ms)."""
+        """ZSET message_id → when to look for evidence next (ms).
+
+        For a message that waits in a `search` already: when it is put there again, should the `search` be lost.
+        """
         return self._key("unknown")
+
+    def search(self, urgency: str, account: str) -> str:
+        """ZSET message_id → expires at (ms): unknown messages whose search is due, of one urgency and account."""
+        return self._key(f"search:{urgency}|{account}")
+
+    def searching(self, urgency: str) -> str:
+        """ZSET account → pass: the ring that shares the searches of one urgency between accounts."""
+        return self._key(f"searching:{urgency}")
+
+    @property
+    def searches(self) -> str:
+        """ZSET urgency → pass: the ring of the urgencies, `1` (login codes) to `5` (marketing)."""
+        return self._key("searches")
+
+    @property
+    def rings(self) -> str:
+        """HASH key of a ring → its virtual time: the pass that was served last."""
+        return self._key("rings")
 
     @property
     def unresolved(self) -> str:
@@ -144,8 +165,20 @@ class Keys:
 
     @property
     def undelivered(self) -> str:
-        """ZSET message_id → accepted at (ms): accepted messages without a final status."""
+        """ZSET message_id → accepted at (ms): accepted messages without a final status.
+
+        Once one was asked for, the score moves on, so that it is due again as long after it as after the acceptance.
+        """
         return self._key("undelivered")
+
+    def fetch(self, account: str) -> str:
+        """ZSET message_id → turn: accepted messages of one account whose status is due to be fetched."""
+        return self._key(f"fetch:{account}")
+
+    @property
+    def fetches(self) -> str:
+        """ZSET account → pass: the ring that shares the fetches of statuses between accounts."""
+        return self._key("fetches")
 
     # -- people and limits ---------------------------------------------------------------------
     def person(self, digest: str) -> str:

@@ -3,7 +3,7 @@
 Every call is safe to repeat after a lost reply: by message id, request id or fence.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
@@ -109,8 +109,16 @@ class Statuses(Protocol):
 class Unknowns(Protocol):
     """Attempts whose outcome is not proven, and accepted messages whose callbacks stay away (`Store.unknowns`)."""
 
-    async def due(self, limit: int, again_after_ms: int) -> list[UnknownAttempt]:
-        """Take up to `limit` unknown attempts whose search is due; none again before `again_after_ms`, whoever asks."""
+    async def due(self, limit: int, again_after_ms: int, passing_over: Collection[str] = ()) -> list[UnknownAttempt]:
+        """Take up to `limit` unknown attempts of one purpose and account, whose search is due and the most urgent.
+
+        None is handed out again before `again_after_ms`, whoever asks. Accounts take turns, but those in
+        `passing_over`.
+        """
+        ...
+
+    async def give_back(self, message_ids: Sequence[str]) -> None:
+        """Make unknown attempts due again that were taken and not looked for."""
         ...
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> list[Stage | None]:
@@ -131,11 +139,18 @@ class Unknowns(Protocol):
         """
         ...
 
-    async def missing(self, limit: int, quiet_for_ms: int, again_after_ms: int) -> list[MissingStatus]:
-        """Take up to `limit` messages accepted at least `quiet_for_ms` ago without a final status.
+    async def missing(
+        self, limit: int, quiet_for_ms: int, again_after_ms: int, passing_over: Collection[str] = ()
+    ) -> list[MissingStatus]:
+        """Take up to `limit` messages of one account, accepted at least `quiet_for_ms` ago without a final status.
 
-        None is handed out again before `again_after_ms`.
+        None is handed out again before `again_after_ms`, an old one later. Accounts take turns, but those in
+        `passing_over`. What is older than 48 h is let go of and counted.
         """
+        ...
+
+    async def still_missing(self, message_ids: Sequence[str]) -> None:
+        """Make accepted messages due again that were taken and not asked for."""
         ...
 
 

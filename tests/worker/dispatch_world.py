@@ -74,7 +74,10 @@ Answer = Callable[["Twilio", dict[str, str]], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Twilio:
-    """Answers as its script says: `answer` gets the form of each POST. `listed` is what the list shows."""
+    """Answers as its script says: `answer` gets the form of each POST. `listed` is what the list shows.
+
+    `is_endless`: a sender's list has always one more page. `asked`: the recipient of each list, None for a sender's.
+    """
 
     answer: Answer
     url: str = ""
@@ -83,6 +86,8 @@ class Twilio:
     reads: int = 0
     hidden_to: str = ""
     is_broken: bool = False
+    is_endless: bool = False
+    asked: list[str | None] = field(default_factory=list)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -92,14 +97,18 @@ class Twilio:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         self.reads += 1
+        self.asked.append(request.query.get("To"))
         if self.is_broken or request.query.get("To") == self.hidden_to:
             return web.json_response({"messages": []}, status=503 if self.is_broken else 200)
         wanted = {"to": request.query.get("To"), "from": request.query.get("From")}
         rows = [row for row in self.listed if all(row[name] == one for name, one in wanted.items() if one is not None)]
-        return web.json_response({"messages": rows, "next_page_uri": None})
+        more = str(request.rel_url) if self.is_endless and wanted["to"] is None else None
+        return web.json_response({"messages": rows, "next_page_uri": more})
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
         self.reads += 1
+        if self.is_broken:
+            return web.json_response({}, status=503)
         for row in self.listed:
             if row["sid"] == request.match_info["sid"]:
                 return web.json_response(row)
@@ -163,10 +172,10 @@ async def twilio_serving(
 ) -> AsyncIterator[Twilio]:
     twilio = Twilio(answer)
     app = web.Application()
-    folder = f"/2010-04-01/Accounts/{ACCOUNT_SID}"
+    folder = "/2010-04-01/Accounts/{account}"
     app.router.add_post(f"{folder}/Messages.json", twilio.create)
     app.router.add_get(f"{folder}/Messages.json", twilio.list)
-    app.router.add_get(f"{folder}/Messages/{{sid}}.json", twilio.fetch)
+    app.router.add_get(folder + "/Messages/{sid}.json", twilio.fetch)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

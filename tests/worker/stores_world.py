@@ -81,11 +81,12 @@ class World:
         not_before: datetime | None = None,
         expires_at: datetime | None = None,
         on_unknown: OnUnknown | None = None,
+        purpose: Purpose = Purpose.UTILITY,
     ) -> bytes:
         message = SendMessage(
             to=to,
             sender=sender,
-            purpose=Purpose.UTILITY,
+            purpose=purpose,
             freeform=Freeform(body="hello"),
             template=Template(name=template) if template else None,
             message_id=message_id,

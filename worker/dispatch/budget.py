@@ -8,16 +8,21 @@ class Budget:
 
     def __init__(self, per_second: float, most: int, monotonic: Callable[[], float]) -> None:
         self._per_second = per_second
-        self._most = float(most)
+        self._most = most
         self._monotonic = monotonic
         self._left = float(most)
         self._read_at = monotonic()
+        self._accounts: dict[str, Budget] = {}
+
+    def of(self, account: str) -> "Budget":
+        """Return the account's own budget, of the same size: Twilio limits each account by itself."""
+        return self._accounts.setdefault(account, Budget(self._per_second, self._most, self._monotonic))
 
     @property
     def left(self) -> int:
         """Whole requests that may be made now."""
         now = self._monotonic()
-        self._left = min(self._most, self._left + (now - self._read_at) * self._per_second)
+        self._left = min(float(self._most), self._left + (now - self._read_at) * self._per_second)
         self._read_at = now
         return max(0, int(self._left))
 

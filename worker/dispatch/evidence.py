@@ -30,6 +30,8 @@ DOUBT: Final = timedelta(minutes=15)
 REACH: Final = SLACK + LATEST + DOUBT
 """How long before an attempt's intent another may have begun that could own the row found for it."""
 
+_SUBSCRIBER_DIGITS: Final = 7
+
 _UNSETTLED: Final = frozenset({"accepted", "scheduled", "queued", "sending"})
 """While a message has such a status, Twilio may not yet show how many media it has."""
 
@@ -133,7 +135,12 @@ def witnesses(
 
     A list that shows one is proven for messages to `to`.
     """
-    return [row for row in rows if row.message_sid in owners and row.created_at >= since and _vouches(row, to)]
+    return vouching_for([row for row in rows if row.message_sid in owners], since, to)
+
+
+def vouching_for(known: Sequence[MessageRow], since: datetime, to: Address) -> list[MessageRow]:
+    """Pick of rows that are known to be ours those created at or after `since` that vouch for how `to` is shown."""
+    return [row for row in known if row.created_at >= since and _vouches(row, to)]
 
 
 def listing_of(account_sid: str, from_address: str) -> str:
@@ -150,6 +157,21 @@ def shows_as_given(to: Address) -> bool:
     A user id may show under the phone behind it, if Twilio knows that ("WhatsApp key concepts", read 2026-11-20).
     """
     return to.kind not in (AddressKind.BSUID, AddressKind.PARENT_BSUID)
+
+
+def may_be_to(row: MessageRow, to: Address) -> bool:
+    """Whether a row of a sender's list may be a message to an address.
+
+    Twilio may write a phone number with another prefix or trunk digit than we did, but ends it alike; and it may show a
+    user id under the phone behind it, or a phone under the user id.
+    """
+    try:
+        theirs = parse_address(row.to)
+    except AddressError:
+        return True
+    if to.is_phone and theirs.is_phone:
+        return theirs.text[-_SUBSCRIBER_DIGITS:] == to.text[-_SUBSCRIBER_DIGITS:]
+    return theirs.kind is not to.kind or theirs.text == to.text
 
 
 def _vouches(row: MessageRow, to: Address) -> bool:

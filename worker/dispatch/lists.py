@@ -1,25 +1,31 @@
 """Reads Twilio's lists of messages within the budget, and finds out which senders' lists can be trusted.
 
 Laws: what a list does not show proves nothing, unless the sender's lists are known to show what came that late · a list
-that hides a message we know is not trusted any more · what shows under one kind of address says nothing of another.
+that hides a message we know is not trusted any more · what shows under one kind of address says nothing of another ·
+a list serves every attempt that it covers, and speaks of the instant it was read at.
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from sendwindow.addresses import Address
 from worker.dispatch.budget import Budget
-from worker.dispatch.evidence import Owner, shows_as_given, witnesses
+from worker.dispatch.evidence import DOUBT, Owner, may_be_to, shows_as_given, vouching_for
 from worker.ports import Unknowns
 from worker.settings import Sender
-from worker.twilio.messages import Listing, MessageRow
+from worker.twilio.messages import Listing, MessageRow, is_newest_first
 from worker.values.unknowns import UnknownAttempt
 
+FRESH: Final = timedelta(seconds=5)
+"""How long a list serves attempts that were claimed after it was read; searches are two seconds apart."""
+
+MOST_PAGES: Final = 5
 _TRUST_LASTS: Final = timedelta(minutes=10)
-_MAX_PAGES: Final = 5
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Reader(Protocol):
@@ -48,54 +54,140 @@ class _Trust:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pace:
+    """At `seen_at` each page of all that a sender sent covered so much time, and they did not reach back far enough."""
+
+    page: timedelta
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A list that was read at `read_at` (store's clock).
+
+    `reaches`: everything later is shown, None when that is unknown. `is_all`: it shows all that a sender sent, else one
+    recipient's messages. `known`: of all, the rows that were bound to attempts of ours by then.
+    """
+
+    rows: tuple[MessageRow, ...]
+    reaches: datetime | None
+    read_at: datetime
+    is_all: bool
+    known: tuple[MessageRow, ...] = ()
+
+    def covers(self, attempt: UnknownAttempt) -> bool:
+        """Whether the list shows everything that could be the attempt, as far as Twilio showed it at `read_at`."""
+        return self.reaches is not None and self.reaches < attempt.intent_at - DOUBT
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the list still serves an attempt that was claimed at `now`."""
+        return timedelta(0) <= now - self.read_at < FRESH
+
+    def rows_to(self, to: Address) -> tuple[MessageRow, ...]:
+        """Return the rows that may be messages to an address, in whatever form Twilio writes it."""
+        return tuple(row for row in self.rows if may_be_to(row, to))
+
+    def vouches_for(self, attempt: UnknownAttempt, to: Address) -> bool:
+        """Whether the list shows a message of ours that was created since the intent, under an address of that kind."""
+        return bool(vouching_for(self.known, attempt.intent_at, to))
+
+
+@dataclass(frozen=True, slots=True)
 class Lists:
-    """Twilio's lists. Every read costs the budget, which the search shares with whoever fetches."""
+    """Twilio's lists. Every read costs the budget of its account. `now` is the store's clock."""
 
     unknowns: Unknowns
     twilio: Reader
     budget: Budget
     log: FilteringBoundLogger
     _trusted: dict[str, _Trust] = field(default_factory=dict)
+    _kept: dict[tuple[str, str | None], Kept] = field(default_factory=dict)
+    _pace: dict[str, _Pace] = field(default_factory=dict)
 
-    async def read(self, sender: Sender, to: str | None, since: datetime, pages: int = _MAX_PAGES) -> Listing | None:
-        """List within the budget, None when nothing is left of it. Raises ReadFailed."""
-        left = min(pages, self.budget.left)
-        if left < 1:
-            return None
-        self.budget.spend(1)
-        listing = await self.twilio.list_messages(
-            sender.account, to=to, from_address=sender.address, since=since, max_requests=left
-        )
-        self.budget.spend(listing.requests - 1)
-        return listing
+    def kept(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> Kept | None:
+        """Return a list read a moment ago that covers the attempt: its recipient's, or all of its sender's."""
+        for key in ((sender.name, to.text), (sender.name, None)):
+            kept = self._kept.get(key)
+            if kept is not None and kept.is_fresh(attempt.now) and kept.covers(attempt):
+                return kept
+        return None
 
-    async def owners(self, listing: Listing) -> dict[str, Owner]:
-        """Say which rows are bound to attempts of ours, by SID. Raises what the store raises."""
-        sids = [row.message_sid for row in listing.rows]
+    async def read_recipient(self, sender: Sender, to: Address, since: datetime, now: datetime) -> Kept | None:
+        """Read the list of one recipient, None when nothing is left of the budget. Raises ReadFailed."""
+        return await self._read(sender, to.text, since, now, MOST_PAGES)
+
+    def reaches_back(self, sender: Sender, since: datetime, now: datetime, pages: int) -> bool:
+        """Whether so many pages of all that the sender sends may reach back to `since`, by what they showed lately."""
+        seen = self._pace.get(sender.name)
+        return seen is None or now - seen.seen_at >= _TRUST_LASTS or now - since <= seen.page * pages
+
+    async def read_sender(self, sender: Sender, since: datetime, now: datetime, pages: int) -> None:
+        """Read all that a sender sent since an instant, for `kept` to find. Raises ReadFailed."""
+        kept = await self._read_all(sender, since, now, pages)
+        if kept and kept.rows and (kept.reaches is None or kept.reaches >= since):
+            self._pace[sender.name] = _Pace((now - kept.rows[-1].created_at) / pages, now)
+
+    async def owners(self, rows: Sequence[MessageRow]) -> dict[str, Owner]:
+        """Return which rows are bound to attempts of ours, by SID. Raises what the store raises."""
+        sids = [row.message_sid for row in rows]
         owners = await self.unknowns.owners(sids)
         return {sid: owner for sid, owner in zip(sids, owners, strict=True) if owner is not None}
 
-    async def is_proven(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> bool:
-        """Whether the sender's lists show messages created since the intent: a known one must show under its own To.
+    def trusts(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> bool:
+        """Whether the sender's lists lately showed a message of ours created since the attempt's intent.
 
-        Always False for an address of which only its own list can tell. Raises ReadFailed, and what the store raises.
+        Always False for an address of which only its own list can tell.
         """
-        if not shows_as_given(to):
-            return False
         trust = self._trusted.get(sender.name)
-        if trust and trust.reaches >= attempt.intent_at and attempt.now - trust.seen_at < _TRUST_LASTS:
-            return True
-        latest = await self.read(sender, None, attempt.intent_at, pages=1)
-        if latest is None:
-            return False
-        known = witnesses(latest.rows, await self.owners(latest), attempt.intent_at, to)
-        if not known:
-            return False
-        witness = max(known, key=lambda row: row.created_at)
-        theirs = await self.read(sender, witness.to, witness.created_at)
+        is_proven = trust and trust.reaches >= attempt.intent_at and attempt.now - trust.seen_at < _TRUST_LASTS
+        return bool(is_proven) and shows_as_given(to)
+
+    async def prove(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> None:
+        """Find out whether `trusts` may say so: a known message must show under its own To.
+
+        Raises ReadFailed, and what the store raises.
+        """
+        if self.trusts(attempt, sender, to) or not shows_as_given(to):
+            return
+        latest = await self._read_all(sender, attempt.intent_at, attempt.now, 1)
+        vouching = vouching_for(latest.known, attempt.intent_at, to) if latest else []
+        if not vouching:
+            return
+        witness = max(vouching, key=lambda row: row.created_at)
+        theirs = await self._read(sender, witness.to, witness.created_at, attempt.now, MOST_PAGES)
         if theirs is None or witness.message_sid not in {row.message_sid for row in theirs.rows}:
             self._trusted.pop(sender.name, None)
             self.log.warning("list_not_trusted", sender=sender.name)
-            return False
+            return
         self._trusted[sender.name] = _Trust(witness.created_at, attempt.now)
-        return True
+
+    async def _read_all(self, sender: Sender, since: datetime, now: datetime, pages: int) -> Kept | None:
+        kept = await self._read(sender, None, since, now, pages)
+        if kept is None:
+            return None
+        owners = await self.owners(kept.rows)
+        kept = replace(kept, known=tuple(row for row in kept.rows if row.message_sid in owners))
+        self._kept[sender.name, None] = kept
+        return kept
+
+    async def _read(self, sender: Sender, to: str | None, since: datetime, now: datetime, pages: int) -> Kept | None:
+        budget = self.budget.of(sender.account)
+        left = min(pages, budget.left)
+        if left < 1:
+            return None
+        budget.spend(1)
+        listing = await self.twilio.list_messages(
+            sender.account, to=to, from_address=sender.address, since=since, max_requests=left
+        )
+        budget.spend(listing.requests - 1)
+        for key in [key for key, kept in self._kept.items() if not kept.is_fresh(now)]:
+            del self._kept[key]
+        kept = self._kept[sender.name, to] = Kept(listing.rows, _reaches(listing), now, is_all=to is None)
+        return kept
+
+
+def _reaches(listing: Listing) -> datetime | None:
+    """Return how far back a list is complete: to its last row, when the rows came newest first."""
+    if listing.is_whole:
+        return _BEGINNING
+    return listing.rows[-1].created_at if listing.rows and is_newest_first(listing.rows) else None

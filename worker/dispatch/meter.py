@@ -29,7 +29,7 @@ class Meter(Protocol):
         ...
 
     def fetched(self, result: str) -> None:
-        """A missing status was fetched (final, moved, unchanged, gone, failed)."""
+        """A missing status was fetched (final, moved, unchanged, gone, failed, unknown_sender)."""
         ...
 
     def reaped(self, stage: Stage) -> None:

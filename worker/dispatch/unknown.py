@@ -1,50 +1,42 @@
-"""Looks for evidence of attempts whose outcome nobody proved, and applies the message's rule."""
+"""Looks for evidence of attempts whose outcome is not proven, and applies the message's rule.
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+Laws: the most urgent attempt is looked for next, whatever was claimed before · one list read serves every attempt that
+it covers · what the budget does not reach stays due: no rule is applied to it before it was looked for.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from policies.rules import Rules
-from sendwindow.codec import decode_job
 from sendwindow.connect import RETRIED
 from sendwindow.contract import SendMessage
-from sendwindow.errors import NotDurable, UnreadableJob
+from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-from worker.dispatch.evidence import (
-    DOUBT,
-    REACH,
-    Absent,
-    Finding,
-    Found,
-    Sought,
-    Unclear,
-    examine,
-    listing_of,
-    witnesses,
-)
-from worker.dispatch.facts import template_text
-from worker.dispatch.lists import Lists
+from worker.dispatch.evidence import REACH, Absent, Finding, Found, Sought, Unclear, examine, witnesses
+from worker.dispatch.lists import Kept, Lists
+from worker.dispatch.reading import Readings, Turn
 from worker.dispatch.reported import Reported, apply_reported
 from worker.dispatch.rule import follow_rule
 from worker.dispatch.scribe import Reports
+from worker.dispatch.sought import Case, describe_attempt, open_case, read_job
 from worker.dispatch.steady import Answer, Patience
 from worker.ports import Statuses, Unknowns
 from worker.settings import Sender, Settings
-from worker.twilio.client import ReadFailed
 from worker.twilio.messages import MessageRow
 from worker.values.unknowns import Resolution, RivalAttempt, SettleUnresolved, UnknownAttempt, Verdict
 
-BATCH: Final = 20
-"""Attempts looked at in one turn."""
+BATCH: Final = 32
+"""Attempts claimed at once; they are of one purpose and account."""
+
+MOST_LOOKED_AT: Final = 320
+"""Attempts after which a turn ends, so that a worker that stops need not wait for long."""
 
 _AGAIN_AFTER_MS: Final = 30_000
-"""An attempt taken and not resolved, because its worker died or the budget ran out, comes back after this."""
+"""An attempt taken and not resolved, because its worker died, comes back after this."""
 
 _MOST_ERRORS: Final = 8
 """Errors for which no absence of the store accounts, after which an attempt is left to a later turn."""
-
-_REQUESTS_EACH: Final = 3
-"""Two to prove a sender's list, one for the attempt's own; more pages are rare and go into debt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,65 +52,92 @@ class Search:
     reports: Reports
 
     async def turn(self) -> int:
-        """Look at the attempts that are due, as far as the budget goes; answers how many. Raises what the store raises.
+        """Look at the attempts that are due, as far as the budgets go; return how many. Raises what the store raises.
 
-        What the budget does not reach stays due: no rule is applied to an attempt nobody looked for.
+        What an account's budget does not reach stays due, and the other accounts go on.
         """
-        limit = min(BATCH, self.lists.budget.left // _REQUESTS_EACH)
-        if limit < 1:
-            return 0
-        attempts = await self.unknowns.due(limit, _AGAIN_AFTER_MS)
-        for attempt in attempts:
-            await self._look(attempt)
-        return len(attempts)
+        turn, looked_at = Turn(), 0
+        while looked_at < MOST_LOOKED_AT:
+            attempts = await self.unknowns.due(BATCH, _AGAIN_AFTER_MS, turn.passed_over)
+            if not attempts:
+                break
+            looked_at += await self._look_at(attempts, turn)
+        return looked_at
 
-    async def _look(self, attempt: UnknownAttempt) -> None:
-        message = _read(attempt)
-        finding: Finding = Unclear("unreadable")
-        requests = 0
-        if message is not None and (sender := self.settings.senders.get(message.sender)) is not None:
-            before = self.lists.budget.left
-            finding = await self._find(attempt, message, sender)
-            requests = before - self.lists.budget.left
-        self.reports.meter.searched(_word(finding), max(0, requests))
+    async def _look_at(self, attempts: Sequence[UnknownAttempt], turn: Turn) -> int:
+        """Look at the attempts, the most urgent first, with one read at the most; give back those it does not serve.
+
+        So whatever became due meanwhile and is more urgent comes before the next read. Return how many were looked at.
+        """
+        readings = Readings(self.lists, self.rules.policy, self.reports.log)
+        cases = [open_case(attempt, self.settings) for attempt in attempts]
+        left: list[str] = []
+        has_read = False
+        for place, case in enumerate(cases):
+            kept, requests = readings.kept(case), 0
+            if kept is None and case.sender is not None and not self._goes_unread(case, turn):
+                is_possible = not has_read and not turn.is_mute(case.sender.account)
+                reading = readings.plan(case.sender, cases[place:]) if is_possible else None
+                if reading is None:
+                    left.append(case.attempt.message_id)
+                    continue
+                has_read, before = True, self.lists.budget.of(case.sender.account).left
+                kept = await readings.read(case.sender, reading, turn)
+                requests = before - self.lists.budget.of(case.sender.account).left
+            await self._look(case, kept, max(0, requests))
+        if not has_read and left:
+            turn.passed_over.add(attempts[0].account)
+        await self.unknowns.give_back(left)
+        return len(cases) - len(left)
+
+    def _goes_unread(self, case: Case, turn: Turn) -> bool:
+        """Whether the rule needs no proof, and the lists of the account cannot be read now."""
+        is_mute = case.sender is not None and turn.is_mute(case.sender.account)
+        return is_mute and case.attempt.on_unknown is OnUnknown.RESEND
+
+    # -- looking -------------------------------------------------------------------------------
+
+    async def _look(self, case: Case, kept: Kept | None, requests: int) -> None:
+        attempt, message = case.attempt, case.message
         if message is None:
             # Without a readable job nothing could be sent again: a person has to look at it.
+            self.reports.meter.searched(_word(Unclear("unreadable")), requests)
             await self._resolve(attempt, SettleUnresolved(Reason.HELD_BY_RULE, "unreadable"))
-        elif isinstance(finding, Found):
+            return
+        if kept is not None:
+            # A list speaks of the instant it was read at.
+            attempt = replace(attempt, now=min(attempt.now, kept.read_at))
+        finding = await self._find(attempt, message, case.sender, kept)
+        self.reports.meter.searched(_word(finding), requests)
+        if isinstance(finding, Found):
             await self._bind(attempt, message, finding.row)
         elif (verdict := follow_rule(attempt, message.purpose, finding, self.rules.policy)) is not None:
             await self._resolve(attempt, verdict)
 
-    async def _find(self, attempt: UnknownAttempt, message: SendMessage, sender: Sender) -> Finding:
-        account = self.settings.accounts.get(sender.account)
-        if account is None or attempt.listing != listing_of(account.account_sid, sender.address):
-            # It went out from elsewhere, as far as anyone knows: nothing that this list shows or lacks is about it.
-            return Unclear("sender")
-        try:
-            # First the proof, then the list it vouches for.
-            is_proven = self._may_conclude(attempt) and await self.lists.is_proven(attempt, sender, message.address)
-            listing = await self.lists.read(sender, message.to, attempt.intent_at - DOUBT)
-        except ReadFailed as failure:
-            self.reports.log.info("evidence_unread", message_id=attempt.message_id, http=failure.status)
-            return Unclear("incomplete")
-        if listing is None:
-            return Unclear("incomplete")
-        # In this order: who proves itself in between is bound by the time its SID is looked up.
+    async def _find(
+        self, attempt: UnknownAttempt, message: SendMessage, sender: Sender | None, kept: Kept | None
+    ) -> Finding:
+        if sender is None or kept is None:
+            return Unclear("sender" if sender is None else "incomplete")
+        to, rows = message.address, kept.rows_to(message.address)
+        # In this order: what proves itself in between is bound by the time its SID is looked up.
         rivals = await self.unknowns.rivals(attempt.person_digest, attempt.message_id, attempt.intent_at - REACH)
-        owners = await self.lists.owners(listing)
+        owners = await self.lists.owners(rows)
         return examine(
-            _sought(attempt, message, self.settings),
-            listing.rows,
+            describe_attempt(attempt, message, self.settings),
+            rows,
             owners,
-            rivals=None if rivals is None else [_sought(rival, _read(rival), self.settings) for rival in rivals],
-            is_complete=listing.is_complete,
-            is_proven=is_proven or bool(witnesses(listing.rows, owners, attempt.intent_at, message.address)),
+            rivals=None if rivals is None else [self._rival(rival) for rival in rivals],
+            is_complete=kept.covers(attempt),
+            is_proven=self.lists.trusts(attempt, sender, to)
+            or kept.vouches_for(attempt, to)
+            or bool(witnesses(rows, owners, attempt.intent_at, to)),
         )
 
-    def _may_conclude(self, attempt: UnknownAttempt) -> bool:
-        """Whether absence would decide anything yet: proving a list costs requests."""
-        since = attempt.now - attempt.intent_at
-        return attempt.on_unknown is OnUnknown.RESEND_IF_ABSENT and since >= self.rules.policy.absent_after
+    def _rival(self, rival: RivalAttempt) -> Sought:
+        return describe_attempt(rival, read_job(rival), self.settings)
+
+    # -- telling -------------------------------------------------------------------------------
 
     async def _bind(self, attempt: UnknownAttempt, message: SendMessage, row: MessageRow) -> None:
         """Record the attempt as accepted under the SID that was found, with the status the list shows."""
@@ -174,31 +193,6 @@ class Search:
             stage=stage.value,
             rule=attempt.on_unknown.value,
         )
-
-
-def _sought(attempt: UnknownAttempt | RivalAttempt, message: SendMessage | None, settings: Settings) -> Sought:
-    """Return what an attempt looks like at Twilio; without a readable job it could be anything."""
-    freeform, template = (message.freeform, message.template) if message else (None, None)
-    was_template = attempt.was_template
-    may_be_template = message is None or (was_template if was_template is not None else template is not None)
-    content_sid = attempt.content_sid if isinstance(attempt, UnknownAttempt) else None
-    return Sought(
-        message_id=attempt.message_id,
-        attempt=attempt.attempt,
-        to=message.to if message else "",
-        intent_at=attempt.intent_at,
-        body=freeform.body if freeform and not was_template else None,
-        may_be_template=may_be_template,
-        template_text=template_text(template, content_sid, settings) if template and may_be_template else None,
-        may_have_media=freeform is None or freeform.media_url is not None,
-    )
-
-
-def _read(attempt: UnknownAttempt | RivalAttempt) -> SendMessage | None:
-    try:
-        return decode_job(attempt.payload or b"", attempt.message_id)
-    except UnreadableJob:
-        return None
 
 
 def _word(finding: Finding) -> str:

@@ -32,12 +32,12 @@ _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, che
 
 
 def worker_script(name: str, *more: str) -> Script:
-    """Load one of the service's scripts, with `more` parts than all of them have.
+    """Load one of the service's scripts, behind the shared parts and those of `more`.
 
     All may write to a full store, so that it drains.
     """
-    parts = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
-    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=_COMMON + parts)
+    prelude = _COMMON + "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
+    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=prelude)
 
 
 def adopt_script() -> Script:

@@ -1,6 +1,6 @@
 """Attempts whose outcome is not proven, and accepted messages whose callbacks stay away."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,9 +12,10 @@ from worker.stores.facts import read_rule, read_stage
 from worker.values.statuses import MissingStatus
 from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
-_UNKNOWNS: Final = worker_script("unknowns")
+_UNKNOWNS: Final = worker_script("unknowns", "6_rings")
+_RETURNED: Final = worker_script("returned")
 _RESOLVE: Final = worker_script("resolve")
-_MISSING: Final = worker_script("missing")
+_MISSING: Final = worker_script("missing", "6_rings")
 _RIVALS: Final = worker_script("rivals")
 
 _FORMS: Final = {b"t": True, b"f": False}
@@ -25,6 +26,9 @@ MOST_RIVALS: Final = 50
 GIVE_UP: Final = timedelta(hours=48)
 """How long after its acceptance a message's final status is asked for; WhatsApp may stay at `sent` for ever."""
 
+_MOST_STEPS: Final = 64
+"""Calls for one batch of missing statuses: what is due is sorted in, and what is too old let go of, in steps."""
+
 _MS: Final = timedelta(milliseconds=1)
 
 
@@ -34,10 +38,20 @@ class UnknownStore:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def due(self, limit: int, again_after_ms: int) -> list[UnknownAttempt]:
-        """Take up to `limit` unknown attempts whose search is due; none is handed out again before `again_after_ms`."""
-        now, taken = await self._calls.run(_UNKNOWNS, [limit, again_after_ms])
-        return [_attempt(from_ms(int(now)), fields) for fields in taken]
+    async def due(self, limit: int, again_after_ms: int, passing_over: Collection[str] = ()) -> list[UnknownAttempt]:
+        """Take up to `limit` unknown attempts of one purpose and account, whose search is due and the most urgent.
+
+        None is handed out again before `again_after_ms`. Accounts take turns, but those in `passing_over`.
+        """
+        while True:
+            now, is_more, taken = await self._calls.run(_UNKNOWNS, [limit, again_after_ms, *passing_over])
+            if taken or not is_more:
+                return [_attempt(from_ms(int(now)), fields) for fields in taken]
+
+    async def give_back(self, message_ids: Sequence[str]) -> None:
+        """Make unknown attempts due again that were taken and not looked for."""
+        if message_ids:
+            await self._calls.run(_RETURNED, ["unknown", *message_ids])
 
     async def rivals(self, person_digest: str, message_id: str, since: datetime) -> list[RivalAttempt] | None:
         """The other unproven attempts to a person, at least those begun at or after `since`; None: a crowd."""
@@ -64,18 +78,34 @@ class UnknownStore:
         bound = await self._calls.patiently(lambda: self._calls.redis.mget(names))
         return [_owner(value) for value in bound]
 
-    async def missing(self, limit: int, quiet_for_ms: int, again_after_ms: int) -> list[MissingStatus]:
-        """Take up to `limit` messages accepted at least `quiet_for_ms` ago without a final status."""
-        taken = await self._calls.run(_MISSING, [limit, quiet_for_ms, again_after_ms, GIVE_UP // _MS])
+    async def missing(
+        self, limit: int, quiet_for_ms: int, again_after_ms: int, passing_over: Collection[str] = ()
+    ) -> list[MissingStatus]:
+        """Take up to `limit` messages of one account, accepted at least `quiet_for_ms` ago without a final status.
+
+        None is handed out again before `again_after_ms`, an old one later. Accounts take turns, but those in
+        `passing_over`.
+        """
+        settings, taken = [limit, quiet_for_ms, again_after_ms, GIVE_UP // _MS], []
+        for step in range(_MOST_STEPS):
+            is_last = int(step == _MOST_STEPS - 1)
+            is_more, taken = await self._calls.run(_MISSING, [*settings, is_last, *passing_over])
+            if taken or not is_more:
+                break
         return [
             MissingStatus(message_id.decode(), int(attempt), sid.decode(), sender.decode())
             for message_id, attempt, sid, sender in taken
         ]
 
+    async def still_missing(self, message_ids: Sequence[str]) -> None:
+        """Make accepted messages due again that were taken and not asked for."""
+        if message_ids:
+            await self._calls.run(_RETURNED, ["undelivered", *message_ids])
+
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
     message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing = fields[:11]
-    is_poison, doubts, content_sid = fields[11:]
+    is_poison, doubts, content_sid, account = fields[11:]
     return UnknownAttempt(
         message_id=message_id.decode(),
         attempt=int(n),
@@ -92,6 +122,7 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         listing=listing.decode(),
         is_poison=is_poison == 1,
         unproven=max(1, doubts),
+        account=account.decode(),
     )
 
 

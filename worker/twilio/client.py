@@ -21,8 +21,8 @@ from worker.values.accounts import Account
 from worker.values.posts import CreateMessage, Reply
 
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
-_PAGE_SIZE: Final = 200
-_READ_CONNECTIONS: Final = 4
+_PAGE_SIZE: Final = 500
+_READ_CONNECTIONS: Final = 8
 
 
 class ReadFailed(Exception):
@@ -156,7 +156,7 @@ class TwilioClient:
         url: URL | None = door.messages.with_query(query)
         rows: list[MessageRow] = []
         requests = 0
-        is_complete = False
+        is_complete = is_whole = False
         while url is not None and requests < max_requests and not is_complete:
             status, body = await self._get(door, url)
             requests += 1
@@ -166,8 +166,9 @@ class TwilioClient:
             rows.extend(page.rows)
             url = _next_page(door, page.next_page)
             reaches_back = bool(rows) and rows[-1].created_at < since and is_newest_first(rows)
-            is_complete = page.next_page is None or reaches_back
-        return Listing(tuple(rows), is_complete, requests)
+            is_whole = page.next_page is None
+            is_complete = is_whole or reaches_back
+        return Listing(tuple(rows), is_complete, requests, is_whole)
 
     async def _get(self, door: _Door, url: URL) -> tuple[int, bytes]:
         try:

@@ -36,11 +36,15 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows of a paged list. `is_complete`: every page was read, or the rest is provably older than asked for."""
+    """Rows of a paged list. `is_complete`: every page was read, or the rest is provably older than asked for.
+
+    `is_whole`: every page was read.
+    """
 
     rows: tuple[MessageRow, ...]
     is_complete: bool
     requests: int
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

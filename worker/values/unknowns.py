@@ -15,6 +15,7 @@ class UnknownAttempt:
     None when the store does not say. `content_sid`: the template's, None when that is not known. `listing`: names the
     list at Twilio that would show it. `is_poison`: too many workers crashed with it, so that its rule no longer sends
     it again. `unproven`: how many of the message's attempts may be at Twilio without proof, this one included.
+    `account`: whose turn this is, by the store's word.
     """
 
     message_id: str
@@ -32,6 +33,7 @@ class UnknownAttempt:
     is_poison: bool = False
     unproven: int = 1
     content_sid: str | None = None
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

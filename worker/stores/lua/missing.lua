@@ -1,18 +1,69 @@
--- Takes accepted messages without a final status; none is handed out again before the given time.
--- ARGV: limit, quiet for (ms), again after (ms), give up after (ms since acceptance). Answers id, attempt, sid, sender for each.
+-- Takes accepted messages of one account, each in its turn, without a final status; none is handed
+-- out again before the given time. One that was never asked for goes before all that were. The
+-- older a message, the longer until it is asked for again.
+-- ARGV: limit, quiet for (ms), again after (ms), give up after (ms since acceptance), 1 to take
+-- although more is due that is not in its queue yet, accounts to pass over.
+-- Answers 1 when the same call would find more at once, then id, attempt, sid, sender for each.
+local SLOWER = 5
+-- A queue that is lost, or that an older worker does not know, is made again after this.
+local MADE_AGAIN = 3600000
+-- Behind everything that was never asked for; instants are less than this.
+local BEHIND = 1e13
+local limit, quiet = tonumber(ARGV[1]), tonumber(ARGV[2])
+local again, give_up = tonumber(ARGV[3]), tonumber(ARGV[4])
+local is_last_step = ARGV[5] == '1'
+local passed_over = names_from(6)
 local now = clock()
-local quiet, again, give_up = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local taken = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.undelivered, '-inf', int(now - quiet), 'LIMIT', 0, tonumber(ARGV[1]))) do
-  local row = load(id)
-  if not row or row.s ~= 'accepted' then
-    redis.call('ZREM', K.undelivered, id)
-  elseif now - tonumber(row.z) >= give_up then
-    redis.call('ZREM', K.undelivered, id)
-    count('status_never_final')
-  else
-    redis.call('ZADD', K.undelivered, int(now - quiet + again), id)
-    taken[#taken + 1] = { id, row.a, row.sid, sender_of(row.l) }
-  end
+
+-- Whether a status may still come; what is too old, or gone, is counted.
+local function is_waiting(id, row)
+  if row and row.s == 'accepted' and now - tonumber(row.z) < give_up then return true end
+  local was_listed = redis.call('ZREM', K.undelivered, id) == 1
+  if was_listed and (not row or row.s == 'accepted') then count('status_never_final') end
+  return false
 end
-return taken
+
+local function enter_due()
+  local oldest = { K.undelivered, '-inf', int(now - quiet), 'WITHSCORES', 'LIMIT', 0, STEP }
+  local due = redis.call('ZRANGEBYSCORE', unpack(oldest))
+  for at = 1, #due, 2 do
+    local id, score = due[at], tonumber(due[at + 1])
+    local row = load(id)
+    if is_waiting(id, row) then
+      local account = account_of_sender(sender_of(row.l))
+      local turn = score > tonumber(row.z) and score + BEHIND or score
+      redis.call('ZADD', K.fetch(account), 'NX', int(turn), id)
+      ring_enter(K.fetches, account, 0)
+      redis.call('ZADD', K.undelivered, int(now - quiet + MADE_AGAIN), id)
+    end
+  end
+  return #due == 2 * STEP
+end
+
+local function next_account()
+  local account = ring_next(K.fetches, function(name)
+    if redis.call('ZCARD', K.fetch(name)) == 0 then return nil end
+    return not passed_over[name]
+  end)
+  if account then ring_charge(K.fetches, account, 1) end
+  return account
+end
+
+local function take(account)
+  local taken = {}
+  for _, id in ipairs(redis.call('ZRANGE', K.fetch(account), 0, limit - 1)) do
+    redis.call('ZREM', K.fetch(account), id)
+    local row = load(id)
+    if is_waiting(id, row) then
+      local accepted = tonumber(row.z)
+      local due = math.min(now + math.max(again, SLOWER * (now - accepted)), accepted + give_up)
+      redis.call('ZADD', K.undelivered, int(due - quiet), id)
+      taken[#taken + 1] = { id, row.a, row.sid, sender_of(row.l) }
+    end
+  end
+  return taken
+end
+
+if enter_due() and not is_last_step then return { 1, {} } end
+local account = next_account()
+return { account and 1 or 0, account and take(account) or {} }

@@ -1,21 +1,94 @@
--- Takes unknown attempts whose search for evidence is due; none is handed out again before the given time.
--- ARGV: limit, again after (ms).
--- Answers now, then id, attempt, intent, on_unknown, expires, payload, looks before, reason, person, form, listing, poison (1 or 0),
--- how many of its attempts are in doubt, ContentSid ('' for none), for each.
+-- Takes the unknown attempts whose search for evidence is due and most urgent: by purpose, then by
+-- what expires next, each account in its turn. None is handed out again before the given time. All
+-- in one answer are of one urgency and account. `K.unknown` tells when a search is due; what is due
+-- moves into the queue of its urgency and account first, in steps.
+-- ARGV: limit, again after (ms), accounts to pass over.
+-- Answers now, 1 when the same call would find more at once, then id, attempt, intent, on_unknown,
+-- expires, payload, looks before, reason, person, form, listing, poison (1 or 0), how many of its
+-- attempts are in doubt, ContentSid ('' for none), account, for each.
+local URGENCIES = {
+  authentication = '1', reply = '2', account_update = '3', utility = '4', marketing = '5',
+}
+local FIRST, LAST = '1', '5'
+-- What a turn costs: of 17 turns login codes get 16 while marketing waits, too.
+local COSTS = { ['1'] = 1 / 16, ['2'] = 1 / 4, ['3'] = 1 / 4, ['4'] = 1 / 4, ['5'] = 1 }
+-- A queue that is lost, or that an older worker does not know, is made again after this.
+local MADE_AGAIN = 600000
+local limit, again = tonumber(ARGV[1]), tonumber(ARGV[2])
+local passed_over = names_from(3)
 local now = clock()
-local taken = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now + lead), 'LIMIT', 0, tonumber(ARGV[1]))) do
-  local row = load(id)
-  if row and row.s == 'unknown' then
-    redis.call('ZADD', K.unknown, int(now + lead + tonumber(ARGV[2])), id)
-    local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
-    taken[#taken + 1] = {
-      id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks, row.r or '', row.p or '', row.fm or '',
-      redis.call('HGET', K.row(id), 'li') or '', row.po and 1 or 0,
-      doubts_of(id, row), row.fm ~= 'f' and intent_note(id, row.n).template or '',
-    }
-  else
-    redis.call('ZREM', K.unknown, id)
-  end
+
+local function enter_search(id, row)
+  local message = message_of(redis.call('GET', K.job(id)))
+  local urgency = message and URGENCIES[message.purpose] or LAST
+  local account = account_of_sender(sender_of(row.l))
+  redis.call('ZADD', K.search(urgency, account), row.e, id)
+  ring_enter(K.searching(urgency), account, 0)
+  -- A login code does not wait for what was served before it came.
+  ring_enter(K.searches, urgency, urgency == FIRST and 0 or COSTS[urgency])
+  redis.call('ZADD', K.unknown, int(now + lead + MADE_AGAIN), id)
 end
-return { int(now), taken }
+
+-- Returns whether there may be more.
+local function enter_due()
+  local due = redis.call('ZRANGEBYSCORE', K.unknown, '-inf', int(now + lead), 'LIMIT', 0, STEP)
+  for _, id in ipairs(due) do
+    local row = load(id)
+    if row and row.s == 'unknown' then
+      enter_search(id, row)
+    else
+      redis.call('ZREM', K.unknown, id)
+    end
+  end
+  return #due == STEP
+end
+
+-- The urgency and account whose turn it is.
+local function next_search()
+  local account
+  local urgency = ring_next(K.searches, function(each)
+    local is_passed_over
+    account = ring_next(K.searching(each), function(name)
+      if redis.call('ZCARD', K.search(each, name)) == 0 then return nil end
+      if passed_over[name] then is_passed_over = true end
+      return not passed_over[name]
+    end)
+    if account then return true end
+    return is_passed_over and false or nil
+  end)
+  if not urgency then return nil end
+  ring_charge(K.searches, urgency, COSTS[urgency])
+  ring_charge(K.searching(urgency), account, 1)
+  return urgency, account
+end
+
+local function hand_out(id, row, account)
+  redis.call('ZADD', K.unknown, int(now + lead + again), id)
+  local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
+  return {
+    id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks,
+    row.r or '', row.p or '', row.fm or '', redis.call('HGET', K.row(id), 'li') or '',
+    row.po and 1 or 0, doubts_of(id, row), row.fm ~= 'f' and intent_note(id, row.n).template or '', account,
+  }
+end
+
+-- A message leaves `K.unknown` with its stage, and its queue when its turn comes.
+local function take(urgency, account)
+  local taken = {}
+  for _, id in ipairs(redis.call('ZRANGE', K.search(urgency, account), 0, limit - 1)) do
+    redis.call('ZREM', K.search(urgency, account), id)
+    local row = load(id)
+    if row and row.s == 'unknown' then
+      taken[#taken + 1] = hand_out(id, row, account)
+    else
+      redis.call('ZREM', K.unknown, id)
+    end
+  end
+  return taken
+end
+
+-- First all that is due, so that what is most urgent is among it.
+if enter_due() then return { int(now), 1, {} } end
+local urgency, account = next_search()
+if not urgency then return { int(now), 0, {} } end
+return { int(now), 1, take(urgency, account) }

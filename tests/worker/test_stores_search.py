@@ -1,0 +1,307 @@
+"""Whose evidence is looked for next: by urgency, each account in its turn, and nothing forgotten."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.worker.stores_world import ACCOUNT, SENDER, UNKNOWN, Place, World, accepted, opened
+from worker.values.settlements import SettleEnd
+from worker.values.unknowns import Resolution, UnknownAttempt
+
+pytestmark = pytest.mark.asyncio
+
+AGAIN_MS = 30_000
+BRANCH = "branch"
+"""A sender of another account, `second`."""
+
+MARKETING, UTILITY, CODE = Purpose.MARKETING, Purpose.UTILITY, Purpose.AUTHENTICATION
+
+
+async def park(
+    world: World, message_id: str, purpose: Purpose, sender: str = SENDER, lives: timedelta = timedelta(hours=1)
+) -> None:
+    """Take a message to `unknown`, that expires so long from now."""
+    expires_at = await world.store.now() + lives
+    await world.enqueue(message_id, purpose=purpose, sender=sender, expires_at=expires_at)
+    claimed, account = await world.claim_one(), "second" if sender == BRANCH else ACCOUNT
+    await world.admit(claimed, sender=sender, account=account)
+    await world.settle(claimed, UNKNOWN, sender=sender, account=account)
+
+
+async def branched(world: World) -> None:
+    await world.store.register_senders({BRANCH: "second"}, {})
+
+
+async def due(world: World, limit: int = 32, passing_over: tuple[str, ...] = ()) -> list[UnknownAttempt]:
+    return await world.store.unknowns.due(limit, AGAIN_MS, passing_over)
+
+
+async def order(world: World, limit: int = 32) -> list[list[str]]:
+    """Take everything that is due; the ids of each batch."""
+    batches = []
+    while batch := await due(world, limit):
+        batches.append([one.message_id for one in batch])
+    return batches
+
+
+async def test_the_most_urgent_is_looked_for_first(store: Place) -> None:
+    """By purpose, whatever came first; of one purpose what expires next."""
+    async with opened(store) as world:
+        await park(world, "offer", MARKETING)
+        await park(world, "order", UTILITY)
+        await park(world, "change", Purpose.ACCOUNT_UPDATE)
+        await park(world, "answer", Purpose.REPLY)
+        await park(world, "code-late", CODE, lives=timedelta(minutes=9))
+        await park(world, "code-soon", CODE, lives=timedelta(minutes=2))
+        await world.later(seconds=6)
+        batches = await order(world)
+        assert batches == [["code-soon", "code-late"], ["answer"], ["change"], ["order"], ["offer"]]
+
+
+async def test_what_becomes_due_later_and_is_more_urgent_goes_next(store: Place) -> None:
+    """A campaign's unknowns wait; the code is claimed before the rest of them."""
+    async with opened(store) as world:
+        for number in range(6):
+            await park(world, f"offer-{number}", MARKETING)
+        await world.later(seconds=3)
+        await park(world, "code", CODE)
+        await world.later(seconds=3)
+        assert [one.message_id for one in await due(world, 2)] == ["offer-0", "offer-1"]
+        await world.later(seconds=3)
+        assert [one.message_id for one in await due(world, 2)] == ["code"]
+        assert len(await due(world, 2)) == 2
+
+
+async def test_a_code_overtakes_more_than_one_call_looks_at(store: Place) -> None:
+    """However much became due before it: all that is due is sorted in, in small steps, before anything is taken."""
+    async with opened(store) as world:
+        for number in range(9):
+            await park(world, f"offer-{number}", MARKETING)
+        await park(world, "code", CODE)
+        await world.later(seconds=6)
+        assert [one.message_id for one in await due(world, 2)] == ["code"]
+
+
+async def test_accounts_take_turns(store: Place) -> None:
+    """One account's flood leaves the other its share: every second turn."""
+    async with opened(store) as world:
+        await branched(world)
+        for number in range(6):
+            await park(world, f"flood-{number}", UTILITY)
+        for number in range(2):
+            await park(world, f"drop-{number}", UTILITY, BRANCH)
+        await world.later(seconds=6)
+        first = [name.partition("-")[0] for batch in await order(world, 1) for name in batch]
+        assert sorted(first[:2]) == sorted(first[2:4]) == ["drop", "flood"]
+        assert first[4:] == ["flood"] * 4
+
+
+async def test_codes_do_not_starve_the_rest(store: Place) -> None:
+    """Of seventeen turns marketing gets one, also while codes never stop coming."""
+    async with opened(store) as world:
+        for number in range(20):
+            await park(world, f"code-{number:02}", CODE)
+        await park(world, "offer", MARKETING)
+        await world.later(seconds=6)
+        flat = [name for batch in await order(world, 1) for name in batch]
+        assert 15 <= flat.index("offer") <= 17
+
+
+async def test_an_account_that_is_passed_over_saves_up_no_turns(store: Place) -> None:
+    """Its budget is used up; the others go on, and when it may again it goes behind what is more urgent."""
+    async with opened(store) as world:
+        await branched(world)
+        for number in range(4):
+            await park(world, f"offer-{number}", MARKETING)
+            await park(world, f"theirs-{number}", MARKETING, BRANCH)
+        await world.later(seconds=6)
+        for _ in range(4):
+            (one,) = await due(world, 1, ("second",))
+            assert one.account == ACCOUNT
+        assert await due(world, 1, ("second",)) == []
+        assert await due(world, 1, (ACCOUNT, "second")) == []
+        await park(world, "code", CODE)
+        await world.later(seconds=6)
+        assert [one.message_id for one in await due(world, 1)] == ["code"]
+        assert (await due(world, 1))[0].account == "second"
+
+
+async def test_what_was_not_looked_at_is_given_back(store: Place) -> None:
+    """It keeps its place and its count of searches; said twice, or of a message that went on, it changes nothing."""
+    async with opened(store) as world:
+        await park(world, "m1", UTILITY)
+        await park(world, "m2", UTILITY)
+        await world.later(seconds=6)
+        assert [one.looks for one in await due(world)] == [0, 0]
+        assert await due(world) == []
+        end = SettleEnd(Stage.FAILED, Reason.NEVER_BY_RULE)
+        await world.store.unknowns.resolve([Resolution("m2", 1, end)])
+        for _ in range(2):
+            await world.store.unknowns.give_back(["m1", "m2", "gone"])
+        assert [(one.message_id, one.looks) for one in await due(world)] == [("m1", 0)]
+        assert (await world.row("m2"))["s"] == "failed"
+
+
+async def test_what_was_proven_while_it_waited_is_not_handed_out(store: Place) -> None:
+    """A callback ended it between being due and its turn."""
+    async with opened(store) as world:
+        await park(world, "m1", UTILITY)
+        await park(world, "code", CODE)
+        await world.later(seconds=6)
+        assert [one.message_id for one in await due(world)] == ["code"]
+        await world.callback("delivered", "SM1")
+        assert await due(world) == []
+        assert await world.redis.zcard(world.keys.search("4", ACCOUNT)) == 0
+
+
+async def test_what_waits_in_a_queue_that_is_lost_is_queued_again(store: Place) -> None:
+    """Rows that an older worker parked have no queue either: `unknown` alone is enough to find them."""
+    async with opened(store) as world:
+        for number in range(3):
+            await park(world, f"m{number}", UTILITY)
+        await world.later(seconds=6)
+        assert len(await due(world, 1)) == 1
+        names = (world.keys.search("4", ACCOUNT), world.keys.searching("4"), world.keys.searches, world.keys.rings)
+        await world.redis.delete(*names)
+        assert await due(world) == []
+        await world.later(minutes=11)
+        assert len(await due(world)) == 3
+
+
+async def test_an_unreadable_job_is_handed_out(store: Place) -> None:
+    """Its purpose is not known: it goes last, but it goes, since a person has to hear of it."""
+    async with opened(store) as world:
+        await park(world, "m1", CODE)
+        await park(world, "m2", MARKETING)
+        await world.redis.set(world.keys.job("m1"), b"garbage")
+        await world.later(seconds=6)
+        assert sorted(name for batch in await order(world) for name in batch) == ["m1", "m2"]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.sampled_from(Purpose), st.sampled_from([SENDER, BRANCH]), st.integers(1, 600)), max_size=12),
+    st.integers(1, 5),
+)
+async def test_everything_due_is_handed_out_once_and_in_order(
+    store: Place, wishes: list[tuple[Purpose, str, int]], limit: int
+) -> None:
+    """Whatever is parked and however little is taken at once: nothing twice, nothing left, each queue by expiry."""
+    async with opened(store) as world:
+        await world.redis.flushdb()
+    async with opened(store) as world:
+        await branched(world)
+        for number, (purpose, sender, minutes) in enumerate(wishes):
+            await park(world, f"m{number}", purpose, sender, timedelta(minutes=minutes))
+        await world.later(seconds=30)
+        taken: list[UnknownAttempt] = []
+        while batch := await due(world, limit):
+            assert len({(one.account, _purpose(wishes, one)) for one in batch}) == 1
+            taken += batch
+        assert sorted(one.message_id for one in taken) == sorted(f"m{number}" for number in range(len(wishes)))
+        for key in {(one.account, _purpose(wishes, one)) for one in taken}:
+            ends = [one.expires_at for one in taken if (one.account, _purpose(wishes, one)) == key]
+            assert ends == sorted(ends)
+
+
+def _purpose(wishes: list[tuple[Purpose, str, int]], one: UnknownAttempt) -> Purpose:
+    return wishes[int(one.message_id[1:])][0]
+
+
+# -- statuses that stay away ---------------------------------------------------------------------
+
+QUIET_MS, EVERY_MS = 15 * 60_000, 60 * 60_000
+
+
+async def missing(world: World, limit: int = 20, passing_over: tuple[str, ...] = ()) -> list[str]:
+    found = await world.store.unknowns.missing(limit, QUIET_MS, EVERY_MS, passing_over)
+    return [one.message_id for one in found]
+
+
+async def accept(world: World, name: str, sender: str = SENDER) -> None:
+    account = "second" if sender == BRANCH else ACCOUNT
+    await world.enqueue(name, sender=sender)
+    claimed = await world.claim_one()
+    await world.admit(claimed, sender=sender, account=account)
+    await world.settle(claimed, accepted(f"SM-{name}"), sender=sender, account=account)
+
+
+async def test_old_messages_do_not_hold_up_younger_ones(store: Place) -> None:
+    """What is older than 48 hours is let go of in the same call, and counted."""
+    async with opened(store) as world:
+        for number in range(7):
+            await accept(world, f"old-{number}")
+        await world.later(hours=49)
+        await accept(world, "young")
+        await world.later(minutes=16)
+        assert await missing(world, 2) == ["young"]
+        assert await world.count("status_never_final") == 7
+        assert await world.redis.zcard(world.keys.undelivered) == 1
+
+
+async def test_a_message_whose_row_is_gone_is_counted_too(store: Place) -> None:
+    """Nothing leaves the list silently."""
+    async with opened(store) as world:
+        await accept(world, "m1")
+        await world.redis.delete(world.keys.row("m1"))
+        await world.later(minutes=16)
+        assert await missing(world) == []
+        assert await world.count("status_never_final") == 1
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+async def test_a_message_that_was_never_asked_for_goes_first(store: Place) -> None:
+    """A backlog of messages that stay at `sent` does not delay the first look at a new one."""
+    async with opened(store) as world:
+        for number in range(3):
+            await accept(world, f"sent-{number}")
+        await world.later(minutes=16)
+        assert len(await missing(world)) == 3
+        await world.later(hours=2)
+        await accept(world, "new")
+        await world.later(minutes=16)
+        assert await missing(world, 1) == ["new"]
+        assert len(await missing(world)) == 3
+
+
+async def test_each_message_is_asked_for_a_few_times_only(store: Place) -> None:
+    """At 15 minutes, then after five times its age: 200,000 a day without a final status can be kept up with."""
+    async with opened(store) as world:
+        await accept(world, "m1")
+        asked = []
+        for hour in range(50 * 4):
+            if await missing(world):
+                asked.append(hour / 4)
+            await world.later(minutes=15)
+        assert len(asked) == 3
+        assert asked[0] <= 0.25
+        assert await world.count("status_never_final") == 1
+        assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+async def test_accounts_take_turns_with_fetches(store: Place) -> None:
+    """An account with a backlog leaves the others their share; one whose budget is used up is passed over."""
+    async with opened(store) as world:
+        await branched(world)
+        for number in range(4):
+            await accept(world, f"flood-{number}")
+        await accept(world, "drop", BRANCH)
+        await world.later(minutes=16)
+        first = [await missing(world, 1), await missing(world, 1)]
+        assert ["drop"] in first
+        assert await missing(world, 1, (ACCOUNT,)) == []
+        assert await missing(world, 3) == ["flood-1", "flood-2", "flood-3"]
+
+
+async def test_what_was_not_fetched_is_due_at_once(store: Place) -> None:
+    """An account did not answer: its other messages keep their place."""
+    async with opened(store) as world:
+        await accept(world, "m1")
+        await accept(world, "m2")
+        await world.later(minutes=16)
+        assert await missing(world) == ["m1", "m2"]
+        await world.store.unknowns.still_missing(["m2", "gone"])
+        assert await missing(world) == ["m2"]

@@ -1,0 +1,17 @@
+-- Makes messages due again that were taken to be looked at and were not. Safe to repeat.
+-- ARGV: 'unknown' or 'undelivered', message ids.
+local now = clock()
+for at = 2, #ARGV do
+  local id = ARGV[at]
+  local row = load(id)
+  if row and ARGV[1] == 'unknown' and row.s == 'unknown' then
+    local due = redis.call('ZSCORE', K.unknown, id)
+    if due and tonumber(due) > now + lead then
+      redis.call('ZADD', K.unknown, int(now + lead), id)
+      redis.call('HINCRBY', K.row(id), 'lo', -1)
+    end
+  elseif row and ARGV[1] == 'undelivered' and row.s == 'accepted' then
+    redis.call('ZADD', K.undelivered, 'XX', row.z, id)
+  end
+end
+return redis.status_reply('OK')
