@@ -169,9 +169,14 @@ def may_be_to(row: MessageRow, to: Address) -> bool:
         theirs = parse_address(row.to)
     except AddressError:
         return True
-    if to.is_phone and theirs.is_phone:
-        return theirs.text[-_SUBSCRIBER_DIGITS:] == to.text[-_SUBSCRIBER_DIGITS:]
-    return theirs.kind is not to.kind or theirs.text == to.text
+    if to.is_phone and theirs.is_phone and theirs.channel is to.channel:
+        return tail_of(theirs) == tail_of(to)
+    return theirs.channel is to.channel and (theirs.kind is not to.kind or theirs.text == to.text)
+
+
+def tail_of(phone: Address) -> str:
+    """Return the digits that all spellings of a phone number share."""
+    return phone.text[-_SUBSCRIBER_DIGITS:]
 
 
 def _vouches(row: MessageRow, to: Address) -> bool:

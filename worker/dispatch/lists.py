@@ -6,26 +6,23 @@ a list serves every attempt that it covers, and speaks of the instant it was rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from sendwindow.addresses import Address
 from worker.dispatch.budget import Budget
-from worker.dispatch.evidence import DOUBT, Owner, may_be_to, shows_as_given, vouching_for
+from worker.dispatch.evidence import Owner, shows_as_given, vouching_for
+from worker.dispatch.kept import Kept, keep
 from worker.ports import Unknowns
 from worker.settings import Sender
-from worker.twilio.messages import Listing, MessageRow, is_newest_first
+from worker.twilio.messages import Listing, MessageRow
 from worker.values.unknowns import UnknownAttempt
-
-FRESH: Final = timedelta(seconds=5)
-"""How long a list serves attempts that were claimed after it was read; searches are two seconds apart."""
 
 MOST_PAGES: Final = 5
 _TRUST_LASTS: Final = timedelta(minutes=10)
-_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Reader(Protocol):
@@ -62,37 +59,6 @@ class _Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A list that was read at `read_at` (store's clock).
-
-    `reaches`: everything later is shown, None when that is unknown. `is_all`: it shows all that a sender sent, else one
-    recipient's messages. `known`: of all, the rows that were bound to attempts of ours by then.
-    """
-
-    rows: tuple[MessageRow, ...]
-    reaches: datetime | None
-    read_at: datetime
-    is_all: bool
-    known: tuple[MessageRow, ...] = ()
-
-    def covers(self, attempt: UnknownAttempt) -> bool:
-        """Whether the list shows everything that could be the attempt, as far as Twilio showed it at `read_at`."""
-        return self.reaches is not None and self.reaches < attempt.intent_at - DOUBT
-
-    def is_fresh(self, now: datetime) -> bool:
-        """Whether the list still serves an attempt that was claimed at `now`."""
-        return timedelta(0) <= now - self.read_at < FRESH
-
-    def rows_to(self, to: Address) -> tuple[MessageRow, ...]:
-        """Return the rows that may be messages to an address, in whatever form Twilio writes it."""
-        return tuple(row for row in self.rows if may_be_to(row, to))
-
-    def vouches_for(self, attempt: UnknownAttempt, to: Address) -> bool:
-        """Whether the list shows a message of ours that was created since the intent, under an address of that kind."""
-        return bool(vouching_for(self.known, attempt.intent_at, to))
-
-
-@dataclass(frozen=True, slots=True)
 class Lists:
     """Twilio's lists. Every read costs the budget of its account. `now` is the store's clock."""
 
@@ -114,7 +80,8 @@ class Lists:
 
     async def read_recipient(self, sender: Sender, to: Address, since: datetime, now: datetime) -> Kept | None:
         """Read the list of one recipient, None when nothing is left of the budget. Raises ReadFailed."""
-        return await self._read(sender, to.text, since, now, MOST_PAGES)
+        listing = await self._read(sender, to.text, since, MOST_PAGES)
+        return None if listing is None else self._keep(sender, to.text, keep(listing, now, is_all=False))
 
     def reaches_back(self, sender: Sender, since: datetime, now: datetime, pages: int) -> bool:
         """Whether so many pages of all that the sender sends may reach back to `since`, by what they showed lately."""
@@ -154,7 +121,7 @@ class Lists:
         if not vouching:
             return
         witness = max(vouching, key=lambda row: row.created_at)
-        theirs = await self._read(sender, witness.to, witness.created_at, attempt.now, MOST_PAGES)
+        theirs = await self._read(sender, witness.to, witness.created_at, MOST_PAGES)
         if theirs is None or witness.message_sid not in {row.message_sid for row in theirs.rows}:
             self._trusted.pop(sender.name, None)
             self.log.warning("list_not_trusted", sender=sender.name)
@@ -162,15 +129,13 @@ class Lists:
         self._trusted[sender.name] = _Trust(witness.created_at, attempt.now)
 
     async def _read_all(self, sender: Sender, since: datetime, now: datetime, pages: int) -> Kept | None:
-        kept = await self._read(sender, None, since, now, pages)
-        if kept is None:
+        listing = await self._read(sender, None, since, pages)
+        if listing is None:
             return None
-        owners = await self.owners(kept.rows)
-        kept = replace(kept, known=tuple(row for row in kept.rows if row.message_sid in owners))
-        self._kept[sender.name, None] = kept
-        return kept
+        known = await self.owners(listing.rows)
+        return self._keep(sender, None, keep(listing, now, is_all=True, known=known.keys()))
 
-    async def _read(self, sender: Sender, to: str | None, since: datetime, now: datetime, pages: int) -> Kept | None:
+    async def _read(self, sender: Sender, to: str | None, since: datetime, pages: int) -> Listing | None:
         budget = self.budget.of(sender.account)
         left = min(pages, budget.left)
         if left < 1:
@@ -180,14 +145,10 @@ class Lists:
             sender.account, to=to, from_address=sender.address, since=since, max_requests=left
         )
         budget.spend(listing.requests - 1)
-        for key in [key for key, kept in self._kept.items() if not kept.is_fresh(now)]:
+        return listing
+
+    def _keep(self, sender: Sender, to: str | None, kept: Kept) -> Kept:
+        for key in [key for key, other in self._kept.items() if not other.is_fresh(kept.read_at)]:
             del self._kept[key]
-        kept = self._kept[sender.name, to] = Kept(listing.rows, _reaches(listing), now, is_all=to is None)
+        self._kept[sender.name, to] = kept
         return kept
-
-
-def _reaches(listing: Listing) -> datetime | None:
-    """Return how far back a list is complete: to its last row, when the rows came newest first."""
-    if listing.is_whole:
-        return _BEGINNING
-    return listing.rows[-1].created_at if listing.rows and is_newest_first(listing.rows) else None

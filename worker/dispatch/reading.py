@@ -11,7 +11,8 @@ from policies.policy import Policy
 from policies.unknown import settle_after
 from sendwindow.vocabulary import OnUnknown
 from worker.dispatch.evidence import DOUBT
-from worker.dispatch.lists import MOST_PAGES, Kept, Lists
+from worker.dispatch.kept import Kept
+from worker.dispatch.lists import MOST_PAGES, Lists
 from worker.dispatch.sought import Case
 from worker.settings import Sender
 from worker.twilio.client import ReadFailed

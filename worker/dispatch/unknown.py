@@ -14,7 +14,8 @@ from sendwindow.contract import SendMessage
 from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.dispatch.evidence import REACH, Absent, Finding, Found, Sought, Unclear, examine, witnesses
-from worker.dispatch.lists import Kept, Lists
+from worker.dispatch.kept import Kept
+from worker.dispatch.lists import Lists
 from worker.dispatch.reading import Readings, Turn
 from worker.dispatch.reported import Reported, apply_reported
 from worker.dispatch.rule import follow_rule

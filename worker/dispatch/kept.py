@@ -1,0 +1,88 @@
+"""A list of Twilio's that was read, ready to serve many attempts without comparing each with a thousand rows."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sendwindow.addresses import Address, AddressError, AddressKind, parse_address
+from worker.dispatch.evidence import DOUBT, may_be_to, shows_as_given, tail_of
+from worker.twilio.messages import Listing, MessageRow, is_newest_first
+from worker.values.unknowns import UnknownAttempt
+
+FRESH: Final = timedelta(seconds=5)
+"""How long a list serves attempts that were claimed after it was read; searches are two seconds apart."""
+
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_ANYBODY: Final = ""
+_INDEXED: Final = frozenset({AddressKind.PHONE, AddressKind.PSID})
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A list that was read at `read_at` (store's clock).
+
+    `reaches`: everything later is shown, None when that is unknown. `is_all`: it shows all that a sender sent, else
+    one recipient's messages. `known`: of all, the rows that were bound to attempts of ours by then.
+    """
+
+    rows: tuple[MessageRow, ...]
+    reaches: datetime | None
+    read_at: datetime
+    is_all: bool
+    known: tuple[MessageRow, ...] = ()
+    _by_recipient: Mapping[str, list[MessageRow]] = field(default_factory=dict, repr=False)
+    _latest_known: Mapping[str, datetime] = field(default_factory=dict, repr=False)
+
+    def covers(self, attempt: UnknownAttempt) -> bool:
+        """Whether the list shows everything that could be the attempt, as far as Twilio showed it at `read_at`."""
+        return self.reaches is not None and self.reaches < attempt.intent_at - DOUBT
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the list still serves an attempt that was claimed at `now`."""
+        return timedelta(0) <= now - self.read_at < FRESH
+
+    def rows_to(self, to: Address) -> list[MessageRow]:
+        """Return the rows that may be messages to an address, in whatever form Twilio writes it."""
+        if to.kind not in _INDEXED:
+            return [row for row in self.rows if may_be_to(row, to)]
+        some = [*self._by_recipient.get(_key(to), ()), *self._by_recipient.get(_ANYBODY, ())]
+        return [row for row in some if may_be_to(row, to)]
+
+    def vouches_for(self, attempt: UnknownAttempt, to: Address) -> bool:
+        """Whether the list shows a message of ours that was created since the intent, under an address of that kind."""
+        names = (to.text, _kind(to)) if shows_as_given(to) else (to.text,)
+        return any(self._latest_known.get(name, _BEGINNING) >= attempt.intent_at for name in names)
+
+
+def keep(listing: Listing, read_at: datetime, *, is_all: bool, known: Collection[str] = ()) -> Kept:
+    """Keep a list. `known`: the SIDs that are bound to attempts of ours."""
+    by_recipient: dict[str, list[MessageRow]] = {}
+    latest: dict[str, datetime] = {}
+    for row in listing.rows:
+        try:
+            address = parse_address(row.to)
+        except AddressError:
+            address = None
+        is_indexed = address is not None and address.kind in _INDEXED
+        by_recipient.setdefault(_key(address) if address and is_indexed else _ANYBODY, []).append(row)
+        if row.message_sid in known:
+            for name in (row.to, _kind(address) if address else row.to):
+                latest[name] = max(row.created_at, latest.get(name, _BEGINNING))
+    ours = tuple(row for row in listing.rows if row.message_sid in known)
+    return Kept(listing.rows, _reaches(listing), read_at, is_all, ours, by_recipient, latest)
+
+
+def _key(address: Address) -> str:
+    return tail_of(address) if address.is_phone else address.text
+
+
+def _kind(address: Address) -> str:
+    return f"{address.channel}|{address.kind}"
+
+
+def _reaches(listing: Listing) -> datetime | None:
+    """Return how far back a list is complete: to its last row, when the rows came newest first."""
+    if listing.is_whole:
+        return _BEGINNING
+    return listing.rows[-1].created_at if listing.rows and is_newest_first(listing.rows) else None
