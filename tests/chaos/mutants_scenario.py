@@ -307,7 +307,7 @@ class Scenario:
             await self._rig.rest()
 
     async def _templates_unread(self) -> None:
-        """Two templates of unknown text: the provider took one; under the other it only lists a stranger's message."""
+        """Two templates of unknown text: one was taken; for the other a stranger's is listed."""
         kind = Kind("letter", "unresolved", says=TEMPLATE)
         for name, action in (("phone-unread", "accept_unavailable"), ("phone-agent", "unavailable")):
             self._rig.sandbox.faults.add(Rule(action=Action(action), match=Match(id=name), times=1))

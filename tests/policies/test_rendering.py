@@ -19,7 +19,7 @@ from policies.rendering import placeholders, render
     ],
 )
 def test_a_body_is_rendered_with_its_values(body: str, variables: dict[str, str], expected: str | None) -> None:
-    """Each placeholder gets its value once; without a value for all of them the text is not known."""
+    """Each placeholder gets its value once; without all values the text is not known."""
     assert render(body, variables) == expected
 
 

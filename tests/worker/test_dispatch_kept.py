@@ -45,7 +45,7 @@ ROWS: Final = st.lists(
 
 @given(ROWS, st.sampled_from(ADDRESSES), st.integers(-9, 9), st.sets(st.integers(0, 40)))
 def test_a_kept_list_answers_as_every_row_would(rows: list[MessageRow], to: str, after: int, known: set[int]) -> None:
-    """What may be to an address, and whether it vouches for an attempt, is the same by its index as row by row."""
+    """Rows to an address and vouching are the same by its index as row by row."""
     sids = {f"SM{number:032x}" for number in known}
     kept = keep(Listing(tuple(rows), True, 1), NOON, is_all=True, known=sids)
     address, intent_at = parse_address(to), NOON + timedelta(seconds=after)
@@ -58,7 +58,7 @@ def test_a_kept_list_answers_as_every_row_would(rows: list[MessageRow], to: str,
 
 @given(st.lists(st.integers(-2000, 0), max_size=5), st.booleans(), st.integers(-2000, 0))
 def test_a_list_covers_what_it_reaches_back_to(seconds: list[int], is_whole: bool, intent: int) -> None:
-    """Read to its end it covers everything; else what lies after its last row, if it came newest first."""
+    """Read to its end it covers everything; else what lies after its last row, newest first."""
     rows = tuple(row(at, "+491715550123", after) for at, after in enumerate(seconds))
     kept = keep(Listing(rows, False, 1, is_whole), NOON, is_all=True)
     intent_at = NOON + timedelta(seconds=intent)

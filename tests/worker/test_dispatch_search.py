@@ -1,4 +1,4 @@
-"""Searches and fetches with much to do: what is urgent first, each account by itself, as few reads as possible."""
+"""Searches and fetches with much to do: urgent first, each account by itself, few reads."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -85,7 +85,7 @@ CODE_ID: Final = f"shop-{CODE_TO[-9:]}"
 
 @pytest.mark.parametrize("is_endless", [False, True], ids=["short list", "busy sender"])
 async def test_no_read_comes_before_that_for_a_login_code(store: Place, tmp_path: Path, is_endless: bool) -> None:
-    """A campaign left many unknowns, all due and earlier: the code is looked for and sent again first."""
+    """A campaign left many unknowns that are due before it: the code is sent again first."""
     async with dispatching(store, tmp_path / "j") as world:
         world.twilio.is_endless = is_endless
         world.twilio.show(sid(1), at=await world.store.now(), to="whatsapp:+4915000000000")
@@ -98,7 +98,7 @@ async def test_no_read_comes_before_that_for_a_login_code(store: Place, tmp_path
 
 
 async def test_one_list_read_serves_every_unknown_it_covers(store: Place, tmp_path: Path) -> None:
-    """Also those that the turn claims after it was read: one request for a hundred people, not a hundred."""
+    """Also those that are claimed after it was read: one request for a hundred people."""
     async with dispatching(store, tmp_path / "j") as world:
         at = await world.store.now()
         await park(world, [number(each) for each in range(100)])
@@ -124,7 +124,7 @@ async def test_one_list_proves_the_absence_of_all_that_it_covers(store: Place, t
 
 
 async def test_a_row_to_somebody_else_is_nobodys_in_a_senders_list(store: Place, tmp_path: Path) -> None:
-    """The same text went to another person by hand: theirs is not ours, and ours is absent all the same."""
+    """The same text went to another person by hand: ours is absent all the same."""
     async with dispatching(store, tmp_path / "j") as world:
         at = await world.store.now()
         await park(world, [number(1), number(2)], Purpose.UTILITY, OnUnknown.RESEND_IF_ABSENT)
@@ -140,7 +140,7 @@ async def test_a_row_to_somebody_else_is_nobodys_in_a_senders_list(store: Place,
 
 
 async def test_a_list_that_does_not_reach_back_covers_nothing(store: Place, tmp_path: Path) -> None:
-    """A busy sender's list ends before the intents: each recipient's own is read, the long one not again at once."""
+    """A busy sender's list ends too early: each recipient's is read, the long one not again."""
     async with dispatching(store, tmp_path / "j") as world:
         world.twilio.is_endless = True
         await park(world, [number(at) for at in range(10)])
@@ -182,7 +182,7 @@ async def test_an_account_without_budget_does_not_stop_the_others(store: Place, 
 
 
 async def test_an_account_whose_lists_fail_is_left_alone_for_the_turn(store: Place, tmp_path: Path) -> None:
-    """Three failures are enough; a code, which needs no proof, is sent again, and the rest stays due."""
+    """Three failures are enough; a code needs no proof and is sent again, the rest stays due."""
     async with dispatching(store, tmp_path / "j") as world:
         world.twilio.is_broken = True
         await park(world, [number(at) for at in range(20)])
@@ -223,7 +223,7 @@ async def test_a_turn_fetches_all_that_the_budgets_allow(store: Place, tmp_path:
 
 
 async def test_old_messages_cost_no_request(store: Place, tmp_path: Path) -> None:
-    """Nobody can say any more what became of them; the younger ones are asked for in the same turn."""
+    """Twilio cannot say any more what became of them; the younger ones are fetched at once."""
     async with dispatching(store, tmp_path / "j") as world:
         await accept(world, [f"old-{at}" for at in range(50)])
         await world.later(hours=49)

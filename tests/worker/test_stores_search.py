@@ -1,4 +1,4 @@
-"""Whose evidence is looked for next: by urgency, each account in its turn, and nothing forgotten."""
+"""Whose evidence is looked for next: by urgency, accounts in turn, nothing forgotten."""
 
 from datetime import timedelta
 
@@ -76,7 +76,7 @@ async def test_what_becomes_due_later_and_is_more_urgent_goes_next(store: Place)
 
 
 async def test_a_code_overtakes_more_than_one_call_looks_at(store: Place) -> None:
-    """However much became due before it: all that is due is sorted in, in small steps, before anything is taken."""
+    """All that is due is sorted in, in small steps, before anything is taken."""
     async with opened(store) as world:
         for number in range(9):
             await park(world, f"offer-{number}", MARKETING)
@@ -111,7 +111,7 @@ async def test_codes_do_not_starve_the_rest(store: Place) -> None:
 
 
 async def test_an_account_that_is_passed_over_saves_up_no_turns(store: Place) -> None:
-    """Its budget is used up; the others go on, and when it may again it goes behind what is more urgent."""
+    """The others go on, and when it may again it goes behind what is more urgent."""
     async with opened(store) as world:
         await branched(world)
         for number in range(4):
@@ -130,7 +130,7 @@ async def test_an_account_that_is_passed_over_saves_up_no_turns(store: Place) ->
 
 
 async def test_what_was_not_looked_at_is_given_back(store: Place) -> None:
-    """It keeps its place and its count of searches; said twice, or of a message that went on, it changes nothing."""
+    """It keeps its count of searches; repeated, or for a message that went on, nothing changes."""
     async with opened(store) as world:
         await park(world, "m1", UTILITY)
         await park(world, "m2", UTILITY)
@@ -158,7 +158,7 @@ async def test_what_was_proven_while_it_waited_is_not_handed_out(store: Place) -
 
 
 async def test_what_waits_in_a_queue_that_is_lost_is_queued_again(store: Place) -> None:
-    """Rows that an older worker parked have no queue either: `unknown` alone is enough to find them."""
+    """Rows that an older worker parked have no queue either: `unknown` is enough to find them."""
     async with opened(store) as world:
         for number in range(3):
             await park(world, f"m{number}", UTILITY)
@@ -189,7 +189,7 @@ async def test_an_unreadable_job_is_handed_out(store: Place) -> None:
 async def test_everything_due_is_handed_out_once_and_in_order(
     store: Place, wishes: list[tuple[Purpose, str, int]], limit: int
 ) -> None:
-    """Whatever is parked and however little is taken at once: nothing twice, nothing left, each queue by expiry."""
+    """Whatever is parked, however little is taken at once: nothing twice, nothing left."""
     async with opened(store) as world:
         await world.redis.flushdb()
     async with opened(store) as world:
@@ -268,7 +268,7 @@ async def test_a_message_that_was_never_asked_for_goes_first(store: Place) -> No
 
 
 async def test_each_message_is_asked_for_a_few_times_only(store: Place) -> None:
-    """At 15 minutes, then after five times its age: 200,000 a day without a final status can be kept up with."""
+    """At 15 minutes, then after five times its age, so that a turn keeps up with many."""
     async with opened(store) as world:
         await accept(world, "m1")
         asked = []
@@ -283,7 +283,7 @@ async def test_each_message_is_asked_for_a_few_times_only(store: Place) -> None:
 
 
 async def test_accounts_take_turns_with_fetches(store: Place) -> None:
-    """An account with a backlog leaves the others their share; one whose budget is used up is passed over."""
+    """A backlog leaves the other accounts their share; an account can be passed over."""
     async with opened(store) as world:
         await branched(world)
         for number in range(4):

@@ -15,7 +15,7 @@ class Budget:
         self._accounts: dict[str, Budget] = {}
 
     def of(self, account: str) -> "Budget":
-        """Return the account's own budget, of the same size: Twilio limits each account by itself."""
+        """Return the account's own budget, of the same size: Twilio limits each by itself."""
         return self._accounts.setdefault(account, Budget(self._per_second, self._most, self._monotonic))
 
     @property

@@ -1,4 +1,4 @@
-"""A list of Twilio's that was read, ready to serve many attempts without comparing each with a thousand rows."""
+"""A list of Twilio's that was read, indexed by recipient, so that it can serve many attempts."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from worker.twilio.messages import Listing, MessageRow, is_newest_first
 from worker.values.unknowns import UnknownAttempt
 
 FRESH: Final = timedelta(seconds=5)
-"""How long a list serves attempts that were claimed after it was read; searches are two seconds apart."""
+"""How long a list serves attempts that were claimed after it was read."""
 
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _ANYBODY: Final = ""
@@ -22,8 +22,9 @@ _INDEXED: Final = frozenset({AddressKind.PHONE, AddressKind.PSID})
 class Kept:
     """A list that was read at `read_at` (store's clock).
 
-    `reaches`: everything later is shown, None when that is unknown. `is_all`: it shows all that a sender sent, else
-    one recipient's messages. `known`: of all, the rows that were bound to attempts of ours by then.
+    `reaches`: everything later is shown, None when that is unknown. `is_all`: it shows all that a
+    sender sent, else one recipient's messages. `known`: of all, the rows that were bound to
+    attempts of ours by then.
     """
 
     rows: tuple[MessageRow, ...]
@@ -35,7 +36,7 @@ class Kept:
     _latest_known: Mapping[str, datetime] = field(default_factory=dict, repr=False)
 
     def covers(self, attempt: UnknownAttempt) -> bool:
-        """Whether the list shows everything that could be the attempt, as far as Twilio showed it at `read_at`."""
+        """Whether the list shows everything that could be the attempt, as Twilio had it at `read_at`."""
         return self.reaches is not None and self.reaches < attempt.intent_at - DOUBT
 
     def is_fresh(self, now: datetime) -> bool:
@@ -50,7 +51,7 @@ class Kept:
         return [row for row in some if may_be_to(row, to)]
 
     def vouches_for(self, attempt: UnknownAttempt, to: Address) -> bool:
-        """Whether the list shows a message of ours that was created since the intent, under an address of that kind."""
+        """Whether the list shows a message of ours created since the intent, to that kind of address."""
         names = (to.text, _kind(to)) if shows_as_given(to) else (to.text,)
         return any(self._latest_known.get(name, _BEGINNING) >= attempt.intent_at for name in names)
 

@@ -52,7 +52,7 @@ class _Trust:
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """At `seen_at` each page of all that a sender sent covered so much time, and they did not reach back far enough."""
+    """How much time each page of a sender's list covered at `seen_at`, when they did not suffice."""
 
     page: timedelta
     seen_at: datetime
@@ -71,7 +71,7 @@ class Lists:
     _pace: dict[str, _Pace] = field(default_factory=dict)
 
     def kept(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> Kept | None:
-        """Return a list read a moment ago that covers the attempt: its recipient's, or all of its sender's."""
+        """Return a fresh list that covers the attempt: its recipient's, or its sender's."""
         for key in ((sender.name, to.text), (sender.name, None)):
             kept = self._kept.get(key)
             if kept is not None and kept.is_fresh(attempt.now) and kept.covers(attempt):
@@ -79,12 +79,15 @@ class Lists:
         return None
 
     async def read_recipient(self, sender: Sender, to: Address, since: datetime, now: datetime) -> Kept | None:
-        """Read the list of one recipient, None when nothing is left of the budget. Raises ReadFailed."""
+        """Read the list of one recipient, None when nothing is left of the budget.
+
+        Raises ReadFailed.
+        """
         listing = await self._read(sender, to.text, since, MOST_PAGES)
         return None if listing is None else self._keep(sender, to.text, keep(listing, now, is_all=False))
 
     def reaches_back(self, sender: Sender, since: datetime, now: datetime, pages: int) -> bool:
-        """Whether so many pages of all that the sender sends may reach back to `since`, by what they showed lately."""
+        """Whether so many pages of what the sender sends may reach back to `since`."""
         seen = self._pace.get(sender.name)
         return seen is None or now - seen.seen_at >= _TRUST_LASTS or now - since <= seen.page * pages
 
@@ -101,7 +104,7 @@ class Lists:
         return {sid: owner for sid, owner in zip(sids, owners, strict=True) if owner is not None}
 
     def trusts(self, attempt: UnknownAttempt, sender: Sender, to: Address) -> bool:
-        """Whether the sender's lists lately showed a message of ours created since the attempt's intent.
+        """Whether the sender's lists lately showed a message of ours created since the intent.
 
         Always False for an address of which only its own list can tell.
         """

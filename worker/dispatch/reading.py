@@ -1,4 +1,4 @@
-"""Which of Twilio's lists to read for an unknown attempt, so that one read serves as many attempts as it can."""
+"""Chooses which of Twilio's lists to read, so that one read serves as many attempts as it can."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _MOST_FAILURES: Final = 3
 """Reads that Twilio answers with an error, after which a turn asks no more for that account."""
 
 _TO_PROVE: Final = 3
-"""Requests to prove a sender's list and to read the recipient's; more pages are rare and go into debt."""
+"""Requests to prove a sender's list and to read the recipient's; more pages go into debt."""
 
 
 @dataclass(slots=True)
@@ -33,13 +33,13 @@ class Turn:
     failures: dict[str, int] = field(default_factory=dict)
 
     def is_mute(self, account: str) -> bool:
-        """Whether the account's lists are left alone: each further read would cost the time of one that hangs."""
+        """Whether the account is left alone: each further read may hang as the last ones did."""
         return self.failures.get(account, 0) >= _MOST_FAILURES
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What to read for an attempt: with `pages`, first all that its sender sent since an instant."""
+    """What to read for an attempt: with `pages`, first all that its sender sent `since`."""
 
     case: Case
     since: datetime
@@ -57,7 +57,8 @@ class Readings:
     def kept(self, case: Case) -> Kept | None:
         """Return a list that serves the attempt already.
 
-        One from before its rule decides is not the last word, nor is a recipient's list that nothing vouches for.
+        One from before its rule decides is not the last word, nor is a recipient's list that
+        nothing vouches for.
         """
         if case.sender is None or case.message is None:
             return None
@@ -70,7 +71,7 @@ class Readings:
         return kept if is_vouched_for else None
 
     def plan(self, sender: Sender, cases: Sequence[Case]) -> Reading | None:
-        """Return what to read for the first of the cases, None when the budget does not reach for it.
+        """Return what to read for the first of the cases, None when the budget is too small.
 
         All that the sender sent is read where that may serve others, in no more pages than there are recipients.
         """

@@ -1,4 +1,4 @@
-"""Fetches the statuses of accepted messages whose callbacks stayed away, on a budget of requests of its own."""
+"""Fetches statuses of accepted messages whose callbacks stayed away, on a budget of its own."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ MOST_FETCHED: Final = 200
 """Messages after which a turn ends, so that a worker that stops need not wait for long."""
 
 _AT_ONCE: Final = 4
-"""Fetches under way together; half of the connections for reads, so that a search for evidence never waits for them."""
+"""Fetches under way together: half of the connections, so that searches never wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """`quiet_for`: how long a callback may stay away before its status is fetched.
 
-    `again_after`: when it is fetched again at the earliest. The store waits five times a message's age if that is
-    longer, so that each costs three or four requests in its 48 hours.
+    `again_after`: when it is fetched again at the earliest. The store waits five times a message's
+    age if that is longer, so that each costs three or four requests in its 48 hours.
     """
 
     quiet_for: timedelta = timedelta(minutes=15)
@@ -55,7 +55,10 @@ class Reconciler:
     patterns: Patterns
 
     async def turn(self) -> int:
-        """Fetch what is due, as far as the accounts' budgets go; return how many. Raises what the store raises."""
+        """Fetch what is due, as far as the accounts' budgets go; return how many.
+
+        Raises what the store raises.
+        """
         quiet, again = _ms(self.patterns.quiet_for), _ms(self.patterns.again_after)
         failing: set[str] = set()
         fetched = 0
@@ -70,7 +73,7 @@ class Reconciler:
         return fetched
 
     async def _fetch_all(self, missing: Sequence[MissingStatus], failing: set[str]) -> int:
-        """Fetch a few at a time; what an account does not answer is left due, and the account alone in this turn."""
+        """Fetch a few at a time; after a failure leave the account alone and its messages due."""
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
             # All of them end before an error is raised, so that none goes on unseen.

@@ -26,8 +26,8 @@ class Case:
 def open_case(attempt: UnknownAttempt, settings: Settings) -> Case:
     """Read an attempt's job, and find the sender whose list shows it.
 
-    An attempt that went out from elsewhere, as far as anyone knows, has none: what this list shows or lacks is not
-    about it.
+    An attempt that went out from elsewhere, as far as anyone knows, has none: what this list shows
+    or lacks is not about it.
     """
     message = read_job(attempt)
     sender = settings.senders.get(message.sender) if message else None

@@ -1,6 +1,7 @@
 """Whether what Twilio shows of a message can be what we sent. Pure.
 
-Laws: only the same text is proof · a text that Twilio or an approval may have changed is neither proof nor another's.
+Laws: only the same text is proof · a text that Twilio or an approval may have changed is neither
+proof nor another's.
 """
 
 import unicodedata
@@ -19,9 +20,10 @@ _LOOK_ALIKES: Final = str.maketrans(
         **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f"),
     }
 )
-"""Punctuation that Twilio swaps for its GSM-7 look-alike ("Smart Encoding", read 2026-11-20), and marks without width.
+"""Punctuation that Twilio swaps for its GSM-7 look-alike, and marks without width.
 
-NFKC brings the ellipsis, fractions, ligatures and odd spaces to plain characters.
+Source: "Smart Encoding", read 2026-11-20. NFKC brings the ellipsis, fractions, ligatures and odd
+spaces to plain characters.
 """
 
 
@@ -37,8 +39,9 @@ class Likeness(Enum):
 def compare_text(ours: str, theirs: str) -> Likeness:
     """Compare a text that we sent with the one that Twilio shows.
 
-    Smart Encoding may swap more characters than are listed here; a difference in accents, punctuation or blanks alone
-    is therefore unclear. Emoji and other signs count: a text of nothing else is compared by them.
+    Smart Encoding may swap more characters than are listed here; a difference in accents,
+    punctuation or blanks alone is therefore unclear. Emoji and other signs count: a text of nothing
+    else is compared by them.
     """
     plain, shown = _plain(ours), _plain(theirs)
     if shown in (plain, _plain(_TRIAL_PREFIX + ours)):
@@ -48,7 +51,7 @@ def compare_text(ours: str, theirs: str) -> Likeness:
 
 
 def compare_template(rendered: str | None, theirs: str) -> Likeness:
-    """Compare a template's rendered text, None when it is not known, with the text that Twilio shows.
+    """Compare a template's rendered text, None when unknown, with the text that Twilio shows.
 
     The body in the settings may be older than the approved one, or lack its header and footer. A text that shares most
     of its letter sequences with ours is therefore unclear, not another's.

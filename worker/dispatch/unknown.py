@@ -1,7 +1,8 @@
 """Looks for evidence of attempts whose outcome is not proven, and applies the message's rule.
 
-Laws: the most urgent attempt is looked for next, whatever was claimed before · one list read serves every attempt that
-it covers · what the budget does not reach stays due: no rule is applied to it before it was looked for.
+Laws: the most urgent attempt is looked for next, whatever was claimed before · one list read serves
+every attempt that it covers · what the budget does not reach stays due: no rule is applied to it
+before it was looked for.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,7 +43,10 @@ _MOST_ERRORS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Searches for unknown attempts. Any worker may take a turn; the store hands each attempt out once."""
+    """Searches for unknown attempts.
+
+    Any worker may take a turn; the store hands each attempt out once.
+    """
 
     settings: Settings
     rules: Rules
@@ -53,7 +57,9 @@ class Search:
     reports: Reports
 
     async def turn(self) -> int:
-        """Look at the attempts that are due, as far as the budgets go; return how many. Raises what the store raises.
+        """Look at the attempts that are due, as far as the budgets go; return how many.
+
+        Raises what the store raises.
 
         What an account's budget does not reach stays due, and the other accounts go on.
         """
@@ -66,7 +72,7 @@ class Search:
         return looked_at
 
     async def _look_at(self, attempts: Sequence[UnknownAttempt], turn: Turn) -> int:
-        """Look at the attempts, the most urgent first, with one read at the most; give back those it does not serve.
+        """Look at attempts, most urgent first, with at most one read; give back what it does not serve.
 
         So whatever became due meanwhile and is more urgent comes before the next read. Return how many were looked at.
         """
