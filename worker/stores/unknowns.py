@@ -12,10 +12,10 @@ from worker.stores.facts import read_rule, read_stage
 from worker.values.statuses import MissingStatus
 from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
-_UNKNOWNS: Final = worker_script("unknowns", "6_rings")
+_UNKNOWNS: Final = worker_script("unknowns", "rings")
 _RETURNED: Final = worker_script("returned")
 _RESOLVE: Final = worker_script("resolve")
-_MISSING: Final = worker_script("missing", "6_rings")
+_MISSING: Final = worker_script("missing", "rings")
 _RIVALS: Final = worker_script("rivals")
 
 _FORMS: Final = {b"t": True, b"f": False}

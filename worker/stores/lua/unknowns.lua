@@ -62,13 +62,17 @@ local function next_search()
   return urgency, account
 end
 
+local function content_sent(id, row)
+  return row.fm ~= 'f' and intent_note(id, row.n).template or ''
+end
+
 local function hand_out(id, row, account)
   redis.call('ZADD', K.unknown, int(now + lead + again), id)
   local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
   return {
     id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks,
     row.r or '', row.p or '', row.fm or '', redis.call('HGET', K.row(id), 'li') or '',
-    row.po and 1 or 0, doubts_of(id, row), row.fm ~= 'f' and intent_note(id, row.n).template or '', account,
+    row.po and 1 or 0, doubts_of(id, row), content_sent(id, row), account,
   }
 end
 
