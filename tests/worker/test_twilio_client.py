@@ -388,6 +388,34 @@ async def test_inbound_messages_are_left_out_and_nothing_else() -> None:
         assert await listed(url, since=LONG_AGO) == (["1", "2", "3"], True, 1)
 
 
+def written(number: int, at: str, **fields: object) -> dict[str, object]:
+    """A row of what a person wrote."""
+    return row(number, at, direction="inbound", status="received", **fields)
+
+
+async def inbounds(url: str, since: datetime, max_requests: int = 5) -> tuple[list[str], bool, int]:
+    async with client(url) as twilio:
+        listing = await twilio.list_inbound("main", since, max_requests)
+    return [found.message_sid[-1] for found in listing.rows], listing.is_complete, listing.requests
+
+
+async def test_what_persons_wrote_is_listed_oldest_first_and_without_what_we_sent() -> None:
+    """Every page is read back to the asked instant; what lies before it is left out."""
+    since = datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
+    newest = "Sat, 21 Nov 2026 12:30:00 +0000"
+    served = pages([written(5, newest), row(4, NOON)], [written(3, NOON), written(2, ELEVEN)], [written(1, ELEVEN)])
+    async with serving(served) as url:
+        assert await inbounds(url, since) == (["3", "5"], True, 2)
+        assert await inbounds(url, since, max_requests=1) == (["5"], False, 1)
+        assert await inbounds(url, LONG_AGO) == (["1", "2", "3", "5"], True, 3)
+
+
+async def test_an_inbound_row_that_cannot_be_read_makes_the_list_incomplete() -> None:
+    """It could be the STOP: the operator is told that something is missing."""
+    async with serving(pages([written(2, NOON), {"direction": "inbound"}])) as url:
+        assert await inbounds(url, LONG_AGO) == (["2"], False, 1)
+
+
 @pytest.mark.parametrize(
     "handler",
     [

@@ -15,7 +15,15 @@ from yarl import URL
 
 from worker.clock import monotonic
 from worker.twilio.departure import DEPARTURE, Departure, GatedConnector
-from worker.twilio.messages import Listing, MessageRow, is_newest_first, read_message, read_page
+from worker.twilio.messages import (
+    InboundListing,
+    InboundRow,
+    Listing,
+    MessageRow,
+    is_newest_first,
+    read_message,
+    read_page,
+)
 from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_failure
 from worker.values.accounts import Account
 from worker.values.posts import CreateMessage, Reply
@@ -169,6 +177,35 @@ class TwilioClient:
             is_whole = page.next_page is None
             is_complete = is_whole or reaches_back
         return Listing(tuple(rows), is_complete, requests, is_whole)
+
+    async def list_inbound(self, account: str, since: datetime, max_requests: int) -> InboundListing:
+        """List what persons wrote to an account since an instant, oldest first, with at most `max_requests` requests.
+
+        Everything of the account is read and told apart here: whether Twilio's filters know a `whatsapp:` address, or
+        the date of an inbound message, is written nowhere ("Messages resource", read 2026-11-20). Raises ReadFailed.
+        """
+        door = self._doors[account]
+        url: URL | None = door.messages.with_query({"PageSize": str(_PAGE_SIZE)})
+        found: dict[str, InboundRow] = {}
+        dates: list[datetime] = []
+        requests, is_whole = 0, True
+        is_complete = False
+        while url is not None and requests < max_requests and not is_complete:
+            status, body = await self._get(door, url)
+            requests += 1
+            page = read_page(body) if status == 200 else None
+            if page is None:
+                raise ReadFailed("a page of messages could not be read", status)
+            found |= {row.message_sid: row for row in page.inbounds if row.created_at >= since}
+            is_whole = is_whole and page.has_all_inbounds
+            dates.extend(page.dates)
+            url = _next_page(door, page.next_page)
+            reaches_back = bool(dates) and dates[-1] < since and dates == sorted(dates, reverse=True)
+            is_complete = page.next_page is None or reaches_back
+        # Of one second, Twilio lists the newest first.
+        oldest_first = list(found.values())[::-1]
+        rows = tuple(sorted(oldest_first, key=lambda row: row.created_at))
+        return InboundListing(rows, is_complete and is_whole, requests)
 
     async def _get(self, door: _Door, url: URL) -> tuple[int, bytes]:
         try:

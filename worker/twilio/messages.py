@@ -35,6 +35,26 @@ class MessageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class InboundRow:
+    """One message of a person's as Twilio's list shows it. The list tells no payload of a button, and no profile."""
+
+    message_sid: str
+    from_address: str = field(repr=False)
+    to: str
+    body: str = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InboundListing:
+    """What persons wrote to an account, oldest first. `is_complete`: nothing since the asked instant is missing."""
+
+    rows: tuple[InboundRow, ...]
+    is_complete: bool
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """Rows of a paged list. `is_complete`: every page was read, or the rest is provably older than asked for.
 
@@ -49,31 +69,48 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, and where the next one is: a path with its query, None at the end."""
+    """One page, and where the next one is: a path with its query, None at the end. `rows` are outbound.
+
+    `has_all_inbounds`: no inbound row was unreadable. `dates`: when each message of the page was created, inbound ones
+    included, in the order of the page.
+    """
 
     rows: tuple[MessageRow, ...]
     next_page: str | None
+    inbounds: tuple[InboundRow, ...] = ()
+    has_all_inbounds: bool = True
+    dates: tuple[datetime, ...] = ()
 
 
 def read_page(body: bytes) -> Page | None:
     """Read one page of a list, None when it is none.
 
-    A row that cannot be read makes the whole page worthless: left out, it could be the one that is called absent.
+    An outbound row that cannot be read makes the whole page worthless: left out, it could be the one that is called
+    absent.
     """
     document = _json(body)
     messages = document.get("messages") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(messages, list):
         return None
-    rows = []
+    rows: list[MessageRow] = []
+    inbounds: list[InboundRow] = []
+    dates: list[datetime] = []
+    all_inbound = True
     for message in messages:
-        if isinstance(message, dict) and message.get("direction") == "inbound":
-            continue
-        row = _row(message)
+        row, is_inbound = _row(message), isinstance(message, dict) and message.get("direction") == "inbound"
         if row is None:
-            return None
-        rows.append(row)
+            if not is_inbound:
+                return None
+            all_inbound = False
+            continue
+        dates.append(row.created_at)
+        if is_inbound:
+            inbounds.append(InboundRow(row.message_sid, row.from_address or "", row.to, row.body or "", row.created_at))
+        else:
+            rows.append(row)
     next_page = document.get("next_page_uri")
-    return Page(tuple(rows), next_page if isinstance(next_page, str) and next_page else None)
+    path = next_page if isinstance(next_page, str) and next_page else None
+    return Page(tuple(rows), path, tuple(inbounds), all_inbound, tuple(dates))
 
 
 def read_message(body: bytes) -> MessageRow | None:
