@@ -36,7 +36,7 @@ def check_channel(case: Case) -> Decision | None:
 
 def check_addresses(case: Case) -> Decision | None:
     """Refuse a message to the sender itself (Twilio, error 63031)."""
-    if case.draft.to == case.sender.address:
+    if case.policy.spellings.is_same_person(case.draft.to, case.sender.address):
         return case.refuse("addresses", Reason.SAME_ADDRESS)
     case.passes("addresses")
     return None
@@ -48,7 +48,7 @@ def check_allow_list(case: Case) -> Decision | None:
     if allowed is None:
         case.skips("allow_list")
         return None
-    if case.draft.to not in allowed:
+    if case.policy.spellings.canonical(case.draft.to) not in allowed:
         return case.refuse("allow_list", Reason.NOT_ON_ALLOW_LIST)
     case.passes("allow_list")
     return None

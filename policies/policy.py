@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from policies.reading import Table, raise_faults
+from policies.spellings import FILES as SPELLINGS
+from policies.spellings import Spellings, read_spellings
 from sendwindow.vocabulary import Category, OnUnknown, Purpose
 
-FILES: Final = ("policy.toml", "numbering.toml")
+FILES: Final = ("policy.toml", "numbering.toml", *SPELLINGS)
 """The files of `policies/data/` that `parse_policy` wants, by name."""
 
 NEAR: Final = timedelta(days=30)
@@ -68,7 +70,7 @@ class ErrorGuard:
 class Policy:
     """Everything a decision compares with. `version` is a hash of all of it and changes with any value.
 
-    `allow_recipients` None: everyone. `person_cap` 0: no cap.
+    `allow_recipients`: canonical spellings; None: everyone. `person_cap` 0: no cap.
     """
 
     version: str
@@ -91,6 +93,7 @@ class Policy:
     error_guard: ErrorGuard
     allow_recipients: frozenset[str] | None = None
     person_cap: int = 0
+    spellings: Spellings = field(default=Spellings(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
         policy.table("opt_out_confirmation"),
         policy.table("waiting"),
     )
+    known = read_spellings(data, faults)
     opened = window.seconds("seconds")
     margin = window.seconds("margin_seconds", least=0)
     attempt = messenger.choice("account_update", AccountUpdate)
@@ -171,13 +175,20 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
         absent_after=unknown.seconds("absent_seconds"),
         hold_after=unknown.seconds("hold_seconds"),
         error_guard=_error_guard(policy.table("error_guard")),
-        allow_recipients=frozenset(settings.texts("allow_recipients")) if settings.has("allow_recipients") else None,
+        allow_recipients=_allowed(settings, known),
         person_cap=settings.whole("per_person_per_day", least=0, most=1_000_000, default=0),
+        spellings=known,
     )
     for table in (policy, window, messenger, whatsapp, unknown, queue, confirmation, waiting, numbering, settings):
         table.done()
     raise_faults(faults)
     return parsed
+
+
+def _allowed(settings: Table, known: Spellings) -> frozenset[str] | None:
+    if not settings.has("allow_recipients"):
+        return None
+    return frozenset(known.canonical(address) for address in settings.texts("allow_recipients"))
 
 
 def _margin(settings: Table, default: timedelta, window: timedelta) -> timedelta:

@@ -188,6 +188,8 @@ class Keys:
         `b:<account>|<sender or *>|<holds>|<code>` = `<at>:<ends>:<1: until inbound>:<attempt>:<message_id>`. `al`: when
         an operator allowed the person again; what attempts before it teach later counts no more.
         Suspected stop `h:<account>`: `<since (ms)>|<MessageSid>|<sender>`.
+        `sp`: digests of other spellings, whose permits and waiting messages are this person's too. `to`: this record
+        was merged into the one of that digest, and what an older release writes here will be.
         """
         return self._key(f"p:{digest}")
 

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from worker.persons import SPELLINGS
 from worker.settings_schema import LogSettings
 
 PERSONAL_FIELDS: Final = frozenset(
@@ -173,7 +174,9 @@ def scrub_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
 
 
 def person_labels(key: bytes | None) -> Callable[[str], str]:
-    """Give the function that names persons in logs: a digest of their address under the log key, 16 hex digits.
+    """Return the function that names persons in logs: a digest of their address under the log key, 16 hex digits.
+
+    Every spelling of an address has the same label.
 
     The key is not the one of the store, so that who reads logs cannot name persons in the store. Without a key one is
     made up: labels then differ from process to process.
@@ -181,7 +184,7 @@ def person_labels(key: bytes | None) -> Callable[[str], str]:
     used = key or secrets.token_bytes(32)
 
     def label(address: str) -> str:
-        return hmac.digest(used, address.encode(), hashlib.sha256).hex()[:_LABEL_HEX_DIGITS]
+        return hmac.digest(used, SPELLINGS.canonical(address).encode(), hashlib.sha256).hex()[:_LABEL_HEX_DIGITS]
 
     return label
 

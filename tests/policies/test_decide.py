@@ -8,7 +8,7 @@ import pytest
 from policies import decide as decide_module
 from policies.decision import FreeformContent, Refuse, Seen, Send, TemplateContent, Wait
 from policies.facts import Approval, ConsentFact, PersonFact, TagFact, TagState
-from policies.policy import AccountUpdate
+from policies.policy import AccountUpdate, parse_policy
 from sendwindow.vocabulary import Category, Channel, Purpose, Reason, WhenClosed
 from tests.policies.given import (
     DAY,
@@ -27,6 +27,7 @@ from tests.policies.given import (
     draft,
     facts,
     person,
+    shipped,
     template,
 )
 
@@ -384,6 +385,9 @@ def test_what_is_not_known_is_refused_with_its_reason() -> None:
         assert decided(message, facts(unreadable)).reason is Reason.MISSING_FACT
     assert decided(draft(freeform=None), known).reason is Reason.NO_TEMPLATE
     assert decided(draft(to=FROM[WHATSAPP]), known).reason is Reason.SAME_ADDRESS
+    assert known.sender is not None
+    spelled = replace(known, sender=replace(known.sender, address="whatsapp:+5215555550123"))
+    assert decided(draft(to="whatsapp:+525555550123"), spelled).reason is Reason.SAME_ADDRESS
     assert decided(draft(template=WISH, freeform=None), replace(known, template=None)).reason is Reason.UNKNOWN_TEMPLATE
 
 
@@ -407,6 +411,21 @@ def test_the_allow_list_lets_through_only_who_is_on_it() -> None:
         (frozenset[str](), Reason.NOT_ON_ALLOW_LIST),
     ):
         assert decided(draft(SMS), known, replace(POLICY, allow_recipients=allowed)).reason is reason
+
+
+@pytest.mark.parametrize(
+    "to, reason",
+    [
+        ("+5215555550123", Reason.SMS_CONSENT),
+        ("+525555550123", Reason.SMS_CONSENT),
+        ("+447700900124", Reason.SMS_CONSENT),
+        ("+525555550124", Reason.NOT_ON_ALLOW_LIST),
+    ],
+)
+def test_the_allow_list_knows_every_spelling(to: str, reason: Reason) -> None:
+    """The phone on the staging list is the same phone however list and message write it."""
+    policy = parse_policy(shipped(), {"allow_recipients": ("+525555550123", "+4407700900124")})
+    assert decided(draft(SMS, to=to), facts(person(GRANT), SMS), policy).reason is reason
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,7 @@ def ask(claimed: Claimed, **changes: Any) -> AdmitRequest:
         valid_until=FAR,
         reason=Reason.WINDOW_OPEN,
         trace=TRACE,
+        other_digests=facts.other_digests,
     )
     return replace(request, **changes)
 

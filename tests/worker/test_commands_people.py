@@ -309,3 +309,17 @@ def test_a_grant_after_a_stop_must_be_meant(command: CommandLine) -> None:
 def utility(command: CommandLine) -> object:
     """How the person stands towards utility messages."""
     return command("contact", ANNA, "--json").objects[0]["senders"][0]["utility"]
+
+
+def test_every_spelling_shows_and_changes_the_same_person(command: CommandLine) -> None:
+    """Granted under one spelling, shown and revoked under another; a grant after that stop is refused under either."""
+    one, other = "whatsapp:+525555550123", "whatsapp:+5215555550123"
+    assert command("consent", "grant", one, "--purpose", "utility", "--at", AT).code == Exit.DONE
+    first, second = (command("contact", address, "--json").objects[0] for address in (one, other))
+    assert first == second
+    assert len(first["consents"]) == 1
+    assert command("consent", "revoke", other).code == Exit.DONE
+    known = command("contact", one, "--json").objects[0]
+    assert known["senders"][0]["utility"] == "opted_out"
+    for address in (one, other):
+        assert command("consent", "grant", address, "--purpose", "utility").code == Exit.FAILED

@@ -59,6 +59,44 @@ async def test_a_message_opens_the_window_before_the_answer(store: Place) -> Non
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "known, delivered",
+    [
+        ("whatsapp:+5511995550123", "whatsapp:+551195550123"),
+        ("whatsapp:+525555550123", "whatsapp:+5215555550123"),
+        ("whatsapp:+541155550123", "whatsapp:+5491155550123"),
+        ("whatsapp:+4407700900124", "whatsapp:+447700900124"),
+        # No entry of the data knows this one: only the WaId tells.
+        ("whatsapp:+2290161234567", "whatsapp:+22961234567"),
+    ],
+)
+async def test_a_person_is_one_under_every_spelling(store: Place, known: str, delivered: str) -> None:
+    """The backend knows one spelling, Twilio delivers the other: the window opens and STOP counts for both."""
+    wa_id = {"WaId": known.partition("+")[2]} if known.startswith("whatsapp:+229") else {}
+    async with gateway_at(store) as scene:
+        assert (await known_of(scene, known)).last_inbound_at is None
+        await scene.twilio.inbound("Hi", From=delivered, **wa_id)
+        assert (await known_of(scene, known)).last_inbound_at is not None
+        await scene.twilio.inbound("STOP", MessageSid=sid(2), From=delivered)
+        for address in (known, delivered):
+            assert [one.granted for one in (await known_of(scene, address)).consents] == [False]
+        await scene.world.later(seconds=1)
+        await scene.twilio.inbound("YES", MessageSid=sid(3), From=known)
+        for address in (known, delivered):
+            assert not any(not one.granted for one in (await known_of(scene, address)).consents)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("wa_id", ["", "+", "not a number", "14155550999", "0", "1" * 40, "US.abc"])
+async def test_a_wa_id_that_is_no_other_spelling_joins_nothing(store: Place, wa_id: str) -> None:
+    """Garbage, and numbers that end otherwise: the message counts for whom it came from, and for nobody else."""
+    async with gateway_at(store) as scene:
+        assert (await scene.twilio.inbound("STOP", WaId=wa_id))[0] == 200
+        assert (await known_of(scene)).consents
+        assert not (await known_of(scene, "whatsapp:+14155550999")).consents
+
+
+@pytest.mark.asyncio
 async def test_the_window_is_that_of_the_sender_written_to(store: Place) -> None:
     """`To` names the sender; another sender's window stays closed."""
     async with gateway_at(store) as scene:

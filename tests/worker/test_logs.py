@@ -170,6 +170,7 @@ def test_a_trace_shows_no_local_variables() -> None:
 def test_a_person_has_one_label_for_each_key() -> None:
     """Persons appear as keyed digests: the same one under the same key, another under another, never the address."""
     label = person_labels(b"log key")
+    assert label("whatsapp:+525555550123") == label("whatsapp:+5215555550123")
     assert label(ADDRESS) == person_labels(b"log key")(ADDRESS)
     assert label(ADDRESS) != person_labels(b"another")(ADDRESS)
     assert label(ADDRESS) != label("whatsapp:+14155550124")

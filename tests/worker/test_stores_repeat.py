@@ -116,6 +116,7 @@ async def _is_asked_about(world: World, digest: str) -> None:
     await world.store.people.decide_suspected(stops, "dismiss", ["shop"])
     await world.store.people.record_consent(ANNA, ConsentEntry(True, ACCOUNT, "utility", None, "form"))
     await world.store.people.facts(ANNA, "shop", ACCOUNT, None)
+    await world.store.people.consents(ANNA)
     await world.store.people.permits_left_ms(digest)
     await world.store.people.allow(ANNA)
     await world.store.held.decide("discard", "shop", 1)

@@ -82,6 +82,7 @@ class Run:
             listing=listing,
             is_marketing=isinstance(content, TemplateContent) and content.category is Category.MARKETING,
             to_user_id=self.is_to_user_id,
+            other_digests=self.facts.other_digests,
         )
 
     def configured_elsewhere(self, decision: Decision) -> Reason | None:

@@ -71,6 +71,7 @@ class InboundEndpoint:
             account=account,
             address=form.address,
             keyword=keyword,
+            wa_id=form.wa_id,
         )
         asked_at = self._parts.journal.now()
         applied = await self._group.submit(inbound)

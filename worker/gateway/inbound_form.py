@@ -100,7 +100,7 @@ def read_inbound(params: Mapping[str, str]) -> InboundForm:
         label=params.get("ButtonText") or params.get("ListTitle", ""),
         location=_location(params),
         profile_name=params.get("ProfileName", ""),
-        wa_id=params.get("WaId", ""),
+        wa_id=_phone_digits(params.get("WaId", "")),
         external_user_id=params.get("ExternalUserId", ""),
         parent_external_user_id=params.get("ParentExternalUserId", ""),
         is_forwarded=params.get("Forwarded", "").lower() == "true",
@@ -129,6 +129,11 @@ def _as_sms(address: str) -> str:
 def _number(params: Mapping[str, str], name: str) -> int:
     text = params.get(name, "")
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
+
+
+def _phone_digits(text: str) -> str:
+    digits = text.strip().removeprefix("+")
+    return digits if re.fullmatch(r"[1-9][0-9]{1,14}", digits) else ""
 
 
 def _media(params: Mapping[str, str]) -> tuple[Media, ...]:

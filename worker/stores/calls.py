@@ -16,6 +16,8 @@ from sendwindow.keys import Keys
 from sendwindow.scripts import Argument, Script, load_script
 from sendwindow.store_faults import is_passing
 from worker import clock
+from worker.persons import SPELLINGS
+from worker.stores.spellings import spellings_lua
 
 Answer = TypeVar("Answer")
 
@@ -23,20 +25,21 @@ _PAUSE_SECONDS: Final = 0.1
 _UNANSWERED: Final = 256
 """Calls whose request ids are remembered; what else raised is asked under a new one, as by another process."""
 _FOLDER: Final = resources.files("worker.stores") / "lua"
-_COMMON: Final = "".join(
-    (_FOLDER / f"_{part}.lua").read_text("utf-8")
-    for part in ("1_rows", "2_facts", "3_consent", "3_effects", "4_kept", "5_proof")
-)
+_PARTS: Final = ("1_rows", "2_facts", "3_consent", "3_effects", "4_kept", "5_proof", "9_persons")
+_COMMON: Final = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in _PARTS)
+_SPELLINGS: Final = spellings_lua(SPELLINGS) + (_FOLDER / "_spellings.lua").read_text("utf-8")
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
 
-def worker_script(name: str, *more: str) -> Script:
+def worker_script(name: str, *more: str, reads_addresses: bool = False) -> Script:
     """Load one of the service's scripts, behind the shared parts and those of `more`.
 
-    All may write to a full store, so that it drains.
+    All may write to a full store, so that it drains. `reads_addresses`: it finds an address in a message and digests
+    it itself.
     """
-    prelude = _COMMON + "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
+    prelude = _COMMON + (_SPELLINGS if reads_addresses else "")
+    prelude += "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
     return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=prelude)
 
 

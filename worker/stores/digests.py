@@ -4,8 +4,10 @@ import hashlib
 import hmac
 from typing import Final
 
+from worker.persons import SPELLINGS
+
 _BLOCK: Final = 64
-_LENGTH: Final = 32
+LENGTH: Final = 32
 _NAMED: Final = b"sendwindow name of "
 _FINGERPRINT: Final = b"sendwindow person key"
 
@@ -28,8 +30,20 @@ class Digests:
         self.outer = bytes(byte ^ 0x5C for byte in block)
 
     def digest(self, address: str) -> str:
-        """Digest an address in its canonical form: 32 hexadecimal digits."""
-        return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:_LENGTH]
+        """Digest one spelling of an address: 32 hexadecimal digits."""
+        return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:LENGTH]
+
+    def persons_of(self, address: str) -> str:
+        """Return the digests under which records of a person may be kept, with blanks between, the canonical one first.
+
+        This is how scripts are told of a person.
+        """
+        return " ".join(map(self.digest, SPELLINGS.persons_of(address)))
+
+    def proven(self, address: str, wa_id: str) -> str:
+        """Return the digests that only a WaId shows to be the person's, in the same form; most often none."""
+        known = len(SPELLINGS.persons_of(address))
+        return " ".join(map(self.digest, SPELLINGS.persons_of(address, wa_id)[known:]))
 
     def name(self, text: bytes) -> str:
         """Return 24 hexadecimal digits that stand for bytes that may hold an address, such as an unusable job id."""
@@ -38,4 +52,4 @@ class Digests:
     @property
     def fingerprint(self) -> str:
         """What the store keeps to recognise the key; says nothing about it."""
-        return hmac.new(self._key, _FINGERPRINT, hashlib.sha256).hexdigest()[:_LENGTH]
+        return hmac.new(self._key, _FINGERPRINT, hashlib.sha256).hexdigest()[:LENGTH]

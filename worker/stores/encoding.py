@@ -104,7 +104,7 @@ def admit_arguments(request: AdmitRequest) -> list[Argument]:
         request.message_id,
         request.fence,
         request.attempt,
-        request.person_digest,
+        f"{request.person_digest} {request.other_digests}".rstrip(),
         request.sender,
         request.account,
         request.template or "",

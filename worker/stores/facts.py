@@ -11,6 +11,7 @@ from typing import Final
 from policies.facts import BlockFact, ConsentFact, Holds, PersonFact, TagFact, TagState
 from sendwindow.instants import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from worker.stores.digests import LENGTH
 from worker.values.facts import StoredFacts, StoredState
 
 Field = bytes | int
@@ -35,8 +36,9 @@ def parse_facts(reply: Sequence[object]) -> StoredFacts:
     """Read the array that `facts_of` in `lua/` builds."""
     digest, person, sender, account, template, tag, content_sid, *registered = reply
     by_account, sender_at, template_at = (_text(each) for each in registered)
+    names = _text(digest)
     return StoredFacts(
-        person_digest=_text(digest),
+        person_digest=names[:LENGTH],
         person=_person(_fields(person)),
         sender=read_state(_fields(sender)),
         account=read_state(_fields(account)),
@@ -46,6 +48,7 @@ def parse_facts(reply: Sequence[object]) -> StoredFacts:
         registered=by_account,
         sender_known_at=_known(sender_at),
         template_known_at=_known(template_at),
+        other_digests=names[LENGTH + 1 :],
     )
 
 

@@ -21,7 +21,7 @@ from worker.values.adoptions import Adopted
 from worker.values.claims import ClaimBatch, Claimed, Reaped, Suspects
 from worker.values.settlements import Settled, Settlement
 
-_CLAIM: Final = worker_script("claim")
+_CLAIM: Final = worker_script("claim", reads_addresses=True)
 _ADMIT: Final = worker_script("admit")
 _SETTLE: Final = worker_script("settle")
 _RENEW: Final = worker_script("renew")

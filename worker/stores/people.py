@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal, cast
 
 from sendwindow.instants import from_ms, to_ms
 from worker.stores.calls import Calls, compact, new_request, worker_script
-from worker.stores.digests import Digests
+from worker.stores.digests import LENGTH, Digests
 from worker.stores.encoding import flat
 from worker.stores.facts import ANY, SUSPECTED, parse_facts
 from worker.values.facts import StoredFacts
@@ -18,6 +19,7 @@ _PAGE: Final = 100
 _CONSENT: Final = worker_script("consent")
 _ALLOW: Final = worker_script("allow")
 _FACTS: Final = worker_script("facts")
+_LEDGER: Final = worker_script("consents")
 _PERMITS: Final = worker_script("permits")
 
 
@@ -73,7 +75,7 @@ class PeopleStore:
         answer: bytes = await self._calls.run_durably(
             _CONSENT,
             [
-                self.digest(address),
+                self._digests.persons_of(address),
                 new_request(),
                 to_ms(entry.at) if entry.at else "",
                 "1" if entry.granted else "0",
@@ -118,25 +120,24 @@ class PeopleStore:
 
         What attempts until now teach later counts no more. Consent and opt-outs stay as they are.
         """
-        [lifted] = await self._calls.run_once(_ALLOW, [self.digest(address)])
+        [lifted] = await self._calls.run_once(_ALLOW, [self._digests.persons_of(address)])
         return int(lifted)
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:
-        """The consent ledger of a person, oldest first. `at` and `expires_at` are aware datetimes."""
-        lines: Any = self._calls.redis.lrange(self._calls.keys.consents(self.digest(address)), 0, -1)
-        return [_read_line(line) for line in await lines]
+        """Return a person's consent ledger, oldest first. `at` and `expires_at` are aware datetimes."""
+        lines: list[bytes] = await self._calls.run(_LEDGER, [self._digests.persons_of(address)])
+        return sorted((_read_line(line) for line in lines), key=lambda line: cast(datetime, line["at"]))
 
     async def facts(
         self, address: str, sender: str, account: str, content_sid: str | None, message_id: str = ""
     ) -> StoredFacts:
         """What a decision would see now; writes nothing. `account` empty: the account the sender is registered with."""
-        return parse_facts(
-            await self._calls.run(_FACTS, [self.digest(address), sender, account, content_sid or "", message_id])
-        )
+        person = self._digests.persons_of(address)
+        return parse_facts(await self._calls.run(_FACTS, [person, sender, account, content_sid or "", message_id]))
 
     def digest(self, address: str) -> str:
-        """The keyed digest that names a person in keys."""
-        return self._digests.digest(address)
+        """Return the keyed digest that names a person in keys, the same for every spelling of the address."""
+        return self._digests.persons_of(address)[:LENGTH]
 
     def _encode(self, inbound: Inbound) -> str:
         return compact(
@@ -144,7 +145,8 @@ class PeopleStore:
                 "sid": inbound.message_sid,
                 "sender": inbound.sender,
                 "account": inbound.account,
-                "person": self.digest(inbound.address),
+                "person": self._digests.persons_of(inbound.address),
+                "proven": self._digests.proven(inbound.address, inbound.wa_id) or None,
                 "keyword": inbound.keyword,
                 "at": to_ms(inbound.received_at) if inbound.received_at else None,
             }

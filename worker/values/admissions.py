@@ -14,7 +14,7 @@ class AdmitRequest:
 
     `relies_on_tag`: the POST relies on an unproven ACCOUNT_UPDATE tag. `listing`: names the list at Twilio that will
     show the message. `is_marketing`, `to_user_id`: it sends a marketing template, it goes to a WhatsApp user id; kept
-    with the attempt, because some errors mean something else then.
+    with the attempt, because some errors mean something else then. `other_digests`: as in `StoredFacts`.
     """
 
     message_id: str
@@ -33,6 +33,7 @@ class AdmitRequest:
     listing: str = ""
     is_marketing: bool = False
     to_user_id: bool = False
+    other_digests: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ class StoredFacts:
 
     `content_sid`: of what `template` is the state. `registered`: the account that the last worker to start knew the
     sender by, of which a claim's facts are; empty when none knew it, or the store lost it. `sender_known_at`,
-    `template_known_at`: when a living process last knew the sender by that account, and the template.
+    `template_known_at`: when a living process last knew the sender by that account, and the template. `other_digests`:
+    those of the person's other spellings, under which another release may write, with blanks between.
     """
 
     person_digest: str
@@ -35,3 +36,4 @@ class StoredFacts:
     registered: str = ""
     sender_known_at: datetime | None = None
     template_known_at: datetime | None = None
+    other_digests: str = ""

@@ -8,7 +8,8 @@ from datetime import datetime
 class Inbound:
     """A person wrote to us.
 
-    `keyword`: what `policies.keywords` made of the text or the tap. `received_at` None: the store's now.
+    `keyword`: what `policies.keywords` made of the text or the tap. `wa_id`: WhatsApp's own digits for the phone, or
+    empty. `received_at` None: the store's now.
     """
 
     message_sid: str
@@ -17,6 +18,7 @@ class Inbound:
     address: str = field(repr=False)
     keyword: str | None = None
     received_at: datetime | None = None
+    wa_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

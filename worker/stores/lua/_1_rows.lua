@@ -1,4 +1,4 @@
--- A message's row, its digest of a person, and the way back into its lane. Loaded before every worker script.
+-- A message's row, the digest of its person, and the way back into its lane. Loaded before every worker script.
 
 local DAY = 86400000
 local HOUR = 3600000
@@ -7,17 +7,19 @@ local HOUR = 3600000
 local CRASHES_IN_COMPANY = 2
 local CRASHES_ALONE = 3
 
--- One place to look a person up: aliases between a phone and a BSUID will be followed here.
-local function resolve(digest)
-  return digest
-end
+-- Hexadecimal digits of a digest; of a mark of an inbound, and how many of those a person has.
+local DIGEST = 32
+local MARK = 12
+local REMEMBERED = 32
 
--- First 32 hexadecimal digits of HMAC-SHA1; `inner` and `outer` are the key's padded blocks. `Digests` in Python does the same.
-local function digest_of(address, inner, outer)
-  local inside = string.gsub(redis.sha1hex(inner .. address), '..', function(pair)
-    return string.char(tonumber(pair, 16))
-  end)
-  return resolve(string.sub(redis.sha1hex(outer .. inside), 1, 32))
+-- Where a person's records are now: follows the pointers that `_9_persons.lua` leaves.
+local function resolve(digest)
+  local to = redis.call('HGET', K.person(digest), 'to')
+  while to do
+    digest = to
+    to = redis.call('HGET', K.person(digest), 'to')
+  end
+  return digest
 end
 
 -- cjson with untrusted text: nil instead of an error. Never used to write a payload back.

@@ -38,11 +38,13 @@ end
 -- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then fields with their values: consent, what errors hold
 -- back on the account (`b:`), a suspected stop (`h:`), and why the address is suppressed.
 -- A stop in the sender's messaging service (false: it is in none) is told as the sender's own, a stop that a START undid not at all.
+-- Also answers where they are kept.
 -- A kind of consent that only a newer version knows is told as it stands: the reader permits nothing then.
 local function person_of(digest, sender, service, account, now)
   local mine = { '0', '', '', '', 0 }
-  if digest == '' then return mine end
+  if digest == '' then return mine, digest end
   local fields = by_name(K.person(digest))
+  if fields.to then return person_of(fields.to, sender, service, account, now) end
   mine[1], mine[2], mine[3] = fields.r or '0', fields['w:' .. sender] or '', fields['wc:' .. sender] or ''
   mine[4] = fields.x or ''
   if fields.xr then mine[6], mine[7] = 'xr', fields.xr end
@@ -61,7 +63,7 @@ local function person_of(digest, sender, service, account, now)
     end
   end
   mine[5] = redis.call('ZCOUNT', K.sent_to(digest), '(' .. int(now - DAY), '+inf')
-  return mine
+  return mine, digest
 end
 
 local function tag_of(sender, id, now)
@@ -70,10 +72,10 @@ local function tag_of(sender, id, now)
   return { got[1] or '0', got[2] or '', flying and '1' or '' }
 end
 
--- `template` is a ContentSid; the reader is told which, as it may know another. `cache` spares reading the same sender, account or
+-- `names`: the person's digests, that of its records first (`gather`). `template` is a ContentSid; the reader is told which, as it may know another. `cache` spares reading the same sender, account or
 -- template twice in one call. The facts are of `account`; the last three: the account that the sender is registered with by now, and when
 -- a living worker last knew sender and template.
-local function facts_of(id, digest, sender, account, template, now, cache)
+local function facts_of(id, names, sender, account, template, now, cache)
   local function once(kind, name)
     if name == '' then return { '0', '', '', '' } end
     local key = K[kind](name)
@@ -81,8 +83,9 @@ local function facts_of(id, digest, sender, account, template, now, cache)
     return cache[key]
   end
   local from, content = once('sender', sender), once('template', template)
+  local person, digest = person_of(string.sub(names, 1, DIGEST), sender, from.service, account, now)
   return {
-    digest, person_of(digest, sender, from.service, account, now), from, once('account', account),
+    digest .. string.sub(names, DIGEST + 1), person, from, once('account', account),
     content, tag_of(sender, id, now), template, from.account or '', from.at or '', content.at or '',
   }
 end

@@ -246,6 +246,7 @@ end
 -- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt.
 -- `only`: kinds of effects, nil for all.
 local function apply_effects(effects, who, now, only)
+  if (effects or {})[1] and (who.digest or '') ~= '' then who.digest = resolve(who.digest) end
   for _, effect in ipairs(effects or {}) do
     local is_meant = not only or only[effect.t]
     if is_meant and not (NEEDS_PERSON[effect.t] and (who.digest or '') == '') then

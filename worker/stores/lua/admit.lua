@@ -1,7 +1,7 @@
 -- Writes the intent of an attempt and grants its permit, if what the decision saw is still true.
 -- Repeated by the same fence and attempt, it grants the same permit again.
 -- ARGV: permit (ms), keep-out time of an unproven tag (ms), then for each request
---   id, fence, attempt, person, sender, account, ContentSid, seen person, sender, account, template, tag ('': not looked at),
+--   id, fence, attempt, person (its digests), sender, account, ContentSid, seen person, sender, account, template, tag ('': not looked at),
 --   valid until (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), listing, timeline note
 -- Answers for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}, {'lost'}.
 local TAG_LATER = tonumber(ARGV[2])
@@ -93,9 +93,10 @@ local function admit(ask)
   if stage ~= 'claimed' or last + 1 ~= tonumber(ask.attempt) then return { 'lost' } end
   if got[4] then return { 'cancelled' } end
   ask.had_tag = got[5]
-  ask.person = resolve(ask.person)
+  ask.names = gather(ask.person)
+  ask.person = first_of(ask.names)
   if not is_current(ask) then
-    return { 'stale', int(now), facts_of(ask.id, ask.person, ask.sender, ask.account, ask.template, now, {}) }
+    return { 'stale', int(now), facts_of(ask.id, ask.names, ask.sender, ask.account, ask.template, now, {}) }
   end
   local reason, ends = obstacle(ask)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end

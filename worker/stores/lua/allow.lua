@@ -1,7 +1,8 @@
--- An operator lets messages go to a person again: ends the suppression and whatever errors hold back. ARGV: request id, person.
+-- An operator lets messages go to a person again: ends the suppression and whatever errors hold back.
+-- ARGV: request id, person (its digests).
 -- Answers how much ended. What attempts until now teach later counts no more; what the person wished is not touched.
 local now = clock()
-local person = resolve(ARGV[2])
+local person = gathered(ARGV[2])
 
 return once(ARGV[1], HOUR, function()
   local lifted = lift(person, nil, now, false)

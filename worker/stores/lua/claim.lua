@@ -41,9 +41,9 @@ local function hand_out(id, row)
   local payload = redis.call('GET', K.job(id))
   local message = message_of(payload)
   local known = message and type(message.to) == 'string'
-  local digest = known and digest_of(message.to, inner, outer) or ''
+  local names = known and gather(persons_of(message.to, inner, outer)) or ''
   local sender = sender_of(row.l)
-  local facts = facts_of(id, digest, sender, account_of(sender), content_of(message), now, cache)
+  local facts = facts_of(id, names, sender, account_of(sender), content_of(message), now, cache)
   claimed[#claimed + 1] = {
     id, row.f, payload, row.n or '0', row.e or '0', row.u or '', row.rd or '', row.k or '0', row.x or '', row.q or '0',
     row.fa or '0', facts,

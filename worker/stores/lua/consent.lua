@@ -1,10 +1,10 @@
 -- Appends to a person's consent ledger and unites its projection with the entry. Safe to repeat: the line carries its request id.
--- ARGV: person, request id, at (ms or ''), granted ('1' or '0'), account, purpose ('*': all), sender ('*': every), expires (ms or ''), line (JSON object without `at` and `request`),
+-- ARGV: person (its digests), request id, at (ms or ''), granted ('1' or '0'), account, purpose ('*': all), sender ('*': every), expires (ms or ''), line (JSON object without `at` and `request`),
 -- after stop ('1': a grant may outrank an earlier withdrawal).
 -- Answers 'recorded'; or 'opted_out', and nothing is written.
 local RECENT = 8
 local now = clock()
-local person, request = resolve(ARGV[1]), ARGV[2]
+local person, request = gathered(ARGV[1]), ARGV[2]
 local granted, account, purpose, sender, expires = ARGV[4] == '1', ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local said_at = tonumber(ARGV[3])
 -- Nobody speaks in the future: a date ahead of this clock is that of a clock that runs ahead, or of this one before it was set back.

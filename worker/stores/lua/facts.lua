@@ -1,4 +1,8 @@
--- What a decision would see now; writes nothing. ARGV: person, sender, account ('': the sender's own), ContentSid, message id.
+-- What a decision would see now; writes nothing. ARGV: person (its digests), sender, account ('': the sender's own), ContentSid, message id.
 local now = clock()
 local account = ARGV[3] ~= '' and ARGV[3] or (redis.call('HGET', K.sender(ARGV[2]), 'a') or '')
-return facts_of(ARGV[5], resolve(ARGV[1]), ARGV[2], account, ARGV[4], now, {})
+local answer, person = peek(ARGV[1], function(digest)
+  return facts_of(ARGV[5], digest, ARGV[2], account, ARGV[4], now, {})
+end)
+answer[1] = person
+return answer

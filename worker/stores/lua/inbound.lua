@@ -1,16 +1,13 @@
 -- A person wrote: moves the window, ends what errors taught of them, applies the keyword, releases what waited. Once for each MessageSid.
--- ARGV: request id, then a JSON object for each: sid, sender, account, person, keyword, at (ms).
+-- ARGV: request id, then a JSON object for each: sid, sender, account, person (its digests), proven, keyword, at (ms).
 -- Answers for each: first (1 or 0), the keyword where it changed something, released, person,
 -- ms until the last unsettled permit lapses (0: none).
 local SEEN_FOR = 48 * 3600 * 1000
-local REMEMBERED = 32
-local MARK = 12
 local now = clock()
 local request = ARGV[1]
 
 -- The last messages of a person are remembered for good, so that a very late repetition opens no window.
-local function remember(key, sid)
-  local marks = redis.call('HGET', key, 'in') or ''
+local function remember(key, sid, marks)
   local mark = string.sub(redis.sha1hex(sid), 1, MARK)
   for at = 1, #marks, MARK do
     if string.sub(marks, at, at + MARK - 1) == mark then return false end
@@ -70,25 +67,39 @@ local function apply_keyword(inbound, at)
   return apply_word(inbound.person, inbound.account, inbound.sender, said_at, line) and inbound.keyword or ''
 end
 
+-- The digest of the person's records; the marks of what it wrote last; every digest that it has.
+-- `proven`: digests that are the person's because WhatsApp says so (WaId), or nil.
+local function identify(names, proven)
+  names = gather(names)
+  local person = first_of(names)
+  local got = redis.call('HMGET', K.person(person), 'to', 'in', 'sp')
+  if got[1] or proven then
+    person = resolve(person)
+    join(person, proven or '')
+    got = redis.call('HMGET', K.person(person), 'to', 'in', 'sp')
+  end
+  return person, got[2] or '', all_of(person .. ' ' .. names, got[3])
+end
+
 local function apply(inbound)
-  local person = resolve(inbound.person)
+  local person, marks, digests = identify(inbound.person, inbound.proven)
   inbound.person = person
   local key = K.person(person)
   local seen = redis.call('GET', K.inbound_seen(inbound.sid))
   if seen then
     local asked, opted, released = string.match(seen, '^(.-)|(.-)|(%d+)$')
     -- The same call again after a lost reply is still the first; whoever repeats a STOP waits for open permits too.
-    return { asked == request and 1 or 0, opted, tonumber(released), person, permits_left(person, now) }
+    return { asked == request and 1 or 0, opted, tonumber(released), person, open_permits(digests, now) }
   end
-  if not remember(key, inbound.sid) then return { 0, '', 0, person, permits_left(person, now) } end
+  if not remember(key, inbound.sid, marks) then return { 0, '', 0, person, open_permits(digests, now) } end
   local at = math.min(inbound.at or now, now)
   move_window(key, inbound.sender, at)
   lift(person, inbound.account, at, true)
   local opted = apply_keyword(inbound, at)
-  local released = release(person, inbound.sender, now)
+  local released = release_all(digests, inbound.sender, now)
   count('inbound')
   redis.call('SET', K.inbound_seen(inbound.sid), request .. '|' .. opted .. '|' .. released, 'PX', SEEN_FOR)
-  return { 1, opted, released, person, permits_left(person, now) }
+  return { 1, opted, released, person, open_permits(digests, now) }
 end
 
 local answers = {}

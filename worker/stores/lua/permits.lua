@@ -1,2 +1,3 @@
 -- Milliseconds until the last unsettled permit of a person lapses; 0: none is unsettled. ARGV: person.
-return permits_left(resolve(ARGV[1]), clock())
+local person = resolve(ARGV[1])
+return open_permits(all_of(person, redis.call('HGET', K.person(person), 'sp')), clock())

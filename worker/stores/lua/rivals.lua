@@ -3,7 +3,13 @@
 -- nil when more than `most` are unproven: each of a crowd asks, and all of them would be read for each.
 -- No intent lies behind the instant its attempt is listed with, so that those before `since` may be passed over.
 local most = tonumber(ARGV[4])
-local entries = redis.call('ZRANGEBYSCORE', K.permits(resolve(ARGV[1])), ARGV[3], '+inf', 'LIMIT', 0, most + 1)
+local person = resolve(ARGV[1])
+local entries = {}
+for _, digest in ipairs(all_of(person, redis.call('HGET', K.person(person), 'sp'))) do
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', K.permits(digest), ARGV[3], '+inf', 'LIMIT', 0, most + 1)) do
+    entries[#entries + 1] = entry
+  end
+end
 if #entries > most then return false end
 local rivals = {}
 for _, entry in ipairs(entries) do

@@ -16,7 +16,7 @@ local function close_permit(id, row, settlement)
     redis.call('ZREM', K.permits(row.p), attempt)
   end
   if settlement.kind == 'again' or settlement.kind == 'end' then
-    redis.call('ZREM', K.sent_to(row.p), attempt)
+    redis.call('ZREM', K.sent_to(resolve(row.p)), attempt)
     if not settlement.posted then redis.call('HINCRBY', K.row(id), 'fa', 1) end
   end
 end
@@ -40,7 +40,7 @@ local KINDS = {
     if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
     -- Put off untried for the same reason time and again, it would fill the timeline.
     if s.n > 0 or row.r ~= s.reason then note(id, now, s.stage, rest) end
-    if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(s.person), 'r') or '0') then
+    if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(resolve(s.person)), 'r') or '0') then
       -- The person wrote while we decided to wait for it: decide again at once.
       due = now
     end

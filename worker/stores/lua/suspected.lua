@@ -15,7 +15,8 @@ local function decide(person, account)
   end
   count(decision == 'dismiss' and 'suspected:dismissed' or 'suspected:confirmed')
   local released = 0
-  for at = 1, senders do released = released + release(person, ARGV[3 + at], now) end
+  local digests = all_of(person, redis.call('HGET', K.person(person), 'sp'))
+  for at = 1, senders do released = released + release_all(digests, ARGV[3 + at], now) end
   return released
 end
 

@@ -1,0 +1,158 @@
+"""Which addresses name one person: the spellings of a phone number, from dated data. Opens no file itself.
+
+Laws: the first address of `persons_of` is the canonical one, and the same for every spelling · each spelling has the
+same set of spellings · a user id and a Page-scoped id have one spelling. What is sent always keeps its own spelling.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from policies.reading import Table, raise_faults
+
+FILES: Final = ("spellings.toml",)
+"""The files of `policies/data/` that `parse_spellings` wants, by name."""
+
+LONGEST: Final = 15
+"""Digits of the longest number (E.164)."""
+
+_PHONE: Final = re.compile(r"(whatsapp:|rcs:|)\+([1-9][0-9]{1,14})")
+_ALIKE: Final = 7
+"""A WaId counts as a spelling of `From` only when both end in this many equal digits and have one country."""
+
+
+class Form(Enum):
+    """Which of the two forms is the canonical one."""
+
+    WITH = "with"
+    WITHOUT = "without"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalDigit:
+    """A digit that numbers of some countries are written with or without. `length` 0: any, without the digit."""
+
+    name: str
+    countries: frozenset[str]
+    digit: str
+    position: int
+    followed_by: str
+    length: int
+    canonical: Form
+    is_shown: bool
+
+    def forms(self, national: str) -> tuple[str, ...]:
+        """Return the number behind the country code in both forms, the canonical one first; alone if it has one."""
+        at = self.position
+        head, tail = national[:at], national[at:]
+        if tail[:1] == self.digit and self._fits(tail[1:], len(national) - 1):
+            with_digit, without = national, head + tail[1:]
+        elif self._fits(tail, len(national)):
+            with_digit, without = head + self.digit + tail, national
+        else:
+            return (national,)
+        return (with_digit, without) if self.canonical is Form.WITH else (without, with_digit)
+
+    def _fits(self, tail: str, length: int) -> bool:
+        return tail[:1] != "" and tail[0] in self.followed_by and self.length in (0, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Spellings:
+    """The digits that may be left out, in the order in which they are looked at."""
+
+    digits: tuple[OptionalDigit, ...] = ()
+
+    def canonical(self, address: str) -> str:
+        """Return the address that names the person behind this one."""
+        return self.persons_of(address)[0]
+
+    def is_same_person(self, one: str, other: str) -> bool:
+        """Return whether two addresses are spellings of one."""
+        return one == other or (one[-1:] == other[-1:] and self.canonical(one) == self.canonical(other))
+
+    def shown_as(self, address: str) -> tuple[str, ...]:
+        """Return the spellings under which a provider may list a message to this address, the one given first."""
+        written = [rule for rule in self.digits if rule.is_shown]
+        return tuple(dict.fromkeys((address, *Spellings(tuple(written)).persons_of(self.canonical(address)))))
+
+    def persons_of(self, address: str, wa_id: str = "") -> tuple[str, ...]:
+        """Return every address under which records of this person may be kept, the canonical one first.
+
+        `wa_id`: the WaId that Twilio gave with an inbound. WhatsApp says itself that it is this person, so its
+        spellings follow; only a number of the same country that ends alike is believed to be one.
+        """
+        found = self._spellings(address)
+        theirs = f"whatsapp:+{wa_id}"
+        if wa_id and address.startswith("whatsapp:+") and theirs not in found and self._is_alike(found[0], theirs):
+            found += tuple(one for one in self._spellings(theirs) if one not in found)
+        return found
+
+    def _spellings(self, address: str) -> tuple[str, ...]:
+        match = _PHONE.fullmatch(address)
+        if match is None:
+            return (address,)
+        prefix = match[1] if match[1] == "whatsapp:" else ""
+        country, rules = self._country(match[2])
+        canonical = match[2][len(country) :]
+        for rule in rules:
+            canonical = rule.forms(canonical)[0]
+        nationals = [canonical]
+        for rule in reversed(rules):
+            nationals = [form for one in nationals for form in rule.forms(one)]
+        return tuple(f"{prefix}+{country}{one}" for one in nationals if len(country) + len(one) <= LONGEST)
+
+    def _country(self, number: str) -> tuple[str, list[OptionalDigit]]:
+        for length in (1, 2, 3):
+            code = number[:length]
+            if rules := [rule for rule in self.digits if code in rule.countries]:
+                return code, rules
+        return "", []
+
+    def _is_alike(self, one: str, other: str) -> bool:
+        ours, theirs = _PHONE.fullmatch(one), _PHONE.fullmatch(other)
+        return bool(ours and theirs and ours[2][:2] == theirs[2][:2] and ours[2][-_ALIKE:] == theirs[2][-_ALIKE:])
+
+
+def parse_spellings(data: Mapping[str, Mapping[str, object]]) -> Spellings:
+    """Build the spellings from parsed TOML. Raises `PolicyDataError` that lists every fault."""
+    faults: list[str] = []
+    spellings = read_spellings(data, faults)
+    raise_faults(faults)
+    return spellings
+
+
+def read_spellings(data: Mapping[str, Mapping[str, object]], faults: list[str]) -> Spellings:
+    """Build the spellings and add what is wrong with the data to `faults`."""
+    file = Table("spellings.toml", "", data.get("spellings.toml"), faults)
+    return Spellings(tuple(_digit(name, file.table(name)) for name in file.keys))
+
+
+def _digit(name: str, table: Table) -> OptionalDigit:
+    table.text("source")
+    table.date("read")
+    countries = table.texts("countries")
+    if not all(re.fullmatch("[1-9][0-9]{0,2}", country) for country in countries):
+        table.fault("countries", 'country codes, such as "55"')
+    digit, followed_by = table.text("digit"), table.text("followed_by")
+    if not re.fullmatch("[0-9]", digit):
+        table.fault("digit", "one digit")
+    if not re.fullmatch("[0-9]+", followed_by):
+        table.fault("followed_by", "the digits that may follow")
+    length = table.whole("length", least=0, most=LONGEST, default=0)
+    if length == 0 and digit in followed_by:
+        table.fault("followed_by", "other digits than `digit`, where any length will do: both forms would look alike")
+    entry = OptionalDigit(
+        name=name,
+        countries=frozenset(countries),
+        digit=digit,
+        position=table.whole("position", least=0, most=LONGEST),
+        followed_by=followed_by,
+        length=length,
+        canonical=table.choice("canonical", Form),
+        is_shown=table.truth("shown", default=True),
+    )
+    table.done()
+    return entry
