@@ -83,6 +83,8 @@ KINDS: Final = (
     Kind("chat-closed", "refused", sender="page", wrote="before", says=BODY),
     Kind("chat-never", "refused", sender="page", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
     Kind("tagged", "accepted", sender="page", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
+    Kind("br-open", "accepted", wrote="now", says=BODY),
+    Kind("br-stopped", "refused", wrote="now", then=("STOP",)),
     Kind("late", "expired", wrote="now", expires_in=timedelta(hours=1)),
 )
 

@@ -28,6 +28,7 @@ from worker.dispatch.evidence import examine
 from worker.dispatch.pipe import Pipe
 from worker.dispatch.run import Run
 from worker.dispatch.scribe import Scribe
+from worker.stores.digests import Digests
 from worker.stores.ledger import LedgerStore
 from worker.twilio.replies import read_answer
 from worker.twilio.requests import build
@@ -87,6 +88,12 @@ def answers(value: object) -> Callable[..., Any]:
         return value
 
     return answer
+
+
+def split_by_spelling(patch: Patch) -> None:
+    """Look a person up under the very address that was written, in Python and in Lua."""
+    patch.setattr(Digests, "persons_of", lambda digests, address: digests.digest(address))
+    lua("local digests = spellings_of(address)", "local digests = { address }", CLAIM)(patch)
 
 
 # -- what goes out -----------------------------------------------------------------------------------

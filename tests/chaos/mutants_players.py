@@ -14,11 +14,16 @@ from worker.sandbox.messages import Held, new_sid
 from worker.sandbox.phone import Say, say
 from worker.values.people import ConsentEntry
 
+NUMBERS = {"us": "+14155{}0", "br": "+5511995{}1"}
+OTHER_SPELLING = ("whatsapp:+55119", "whatsapp:+5511")
 ORDINARY = Kind("ordinary", "accepted", wrote="now")
 
 
 class Players:
-    """Everybody has the name of the message that goes to them; `id-`, `phone-` and `us-` tell the kind of address."""
+    """Everybody has the name of the message that goes to them; `id-`, `phone-` and `us-` tell the kind of address.
+
+    `br-`: a number in Brazil, which messages write with the ninth digit, and from which Twilio delivers without.
+    """
 
     def __init__(self, rig: Rig, seed: int) -> None:
         self._rig = rig
@@ -35,10 +40,10 @@ class Players:
         if name not in self._addresses:
             number = next(self._numbers)
             kind = name.partition("-")[0]
-            by_id = kind == "id" or (kind != "phone" and self.chance.random() < 0.3)
+            by_id = kind == "id" or (kind not in {"phone", "br"} and self.chance.random() < 0.3)
             shown = f"DE.{number}abc" if by_id else f"+491715{number}0"
             self._addresses[name] = {
-                "shop": f"whatsapp:{f'+14155{number}0' if kind == 'us' else shown}",
+                "shop": f"whatsapp:{NUMBERS[kind].format(number) if kind in NUMBERS else shown}",
                 "text": f"+491715{number}1",
             }.get(sender, f"messenger:20000{number}")
         return self._addresses[name]
@@ -76,7 +81,8 @@ class Players:
     async def write(self, name: str, *words: str, sender: str = "shop", sid: str | None = None) -> None:
         """Let a person write; comes back when the gateway answered."""
         for body in words:
-            spoken = {"from": self._address(name, sender), "to": SENDERS[sender], "body": body, "sid": sid}
+            address = self._address(name, sender).replace(*OTHER_SPELLING)
+            spoken = {"from": address, "to": SENDERS[sender], "body": body, "sid": sid}
             await say(self._rig.sandbox, Say.model_validate(spoken))
 
     async def send(self, name: str, kind: Kind, end: str | None = None, **more: Any) -> None:

@@ -24,6 +24,7 @@ from tests.chaos.mutants_made import (
     returns,
     reviving_marketing,
     sets,
+    split_by_spelling,
     text_instead,
     undoing_at_once,
     unproven_goes,
@@ -48,6 +49,12 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "the session window is never closed",
         "outside_window",
         sets("policies.limits.session_window", always_open),
+    ),
+    (
+        "spelling_ignored",
+        "each spelling of a number is a person of its own",
+        "after_stop",
+        split_by_spelling,
     ),
     (
         "consent_ignored",

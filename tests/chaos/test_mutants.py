@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.mutants import MUTANTS, Mutant
-from tests.chaos.mutants_scenario import Outcome, play
+from tests.chaos.mutants_made import split_by_spelling
+from tests.chaos.mutants_scenario import REPEATS, Outcome, play
 from tests.worker.stores_world import Place
 
 SEED = 1
@@ -67,6 +68,17 @@ async def test_each_mutant_turns_its_promise_red(
     outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
     assert (mutant.promise, mutant.rule) in red(outcome)
     assert not outcome.report.ok
+
+
+@pytest.mark.asyncio
+async def test_a_window_that_is_missed_for_its_spelling_shows_in_the_ends(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` cannot see a message that was refused in vain: the end written beside it can."""
+    split_by_spelling(monkeypatch)
+    outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
+    missed = {name: ends for name, ends in outcome.unexpected.items() if name.startswith("br-open")}
+    assert missed == {f"br-open-{number}": ("accepted", "refused") for number in range(REPEATS)}
 
 
 @pytest.mark.long

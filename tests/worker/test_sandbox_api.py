@@ -529,6 +529,32 @@ async def test_a_user_id_may_show_under_its_phone() -> None:
     assert [each["to"] for each in listed["messages"]] == [ANN, "whatsapp:US.abc", "whatsapp:US.other", ANN]
 
 
+SPELLED = ("whatsapp:+5511995550123", "whatsapp:+551195550123")
+
+
+async def test_a_person_writes_and_is_reached_under_any_spelling() -> None:
+    """The window that one spelling opened is open to the other; its STOP is a stop for the other."""
+    async with desk() as d:
+        await d.tell("people", {"from": SPELLED[0], "to": SHOP, "wrote_ago_ms": 0})
+        assert (await d.send(To=SPELLED[1], From=SHOP))[0] == 201
+        await d.tell("people", {"from": SPELLED[0], "to": SHOP, "stopped": True})
+        assert (await d.send(To=SPELLED[1], From=SHOP))[1]["code"] == 21610
+        assert d.state.label(SPELLED[0]) == d.state.label(SPELLED[1])
+
+
+async def test_a_message_may_show_under_the_persons_own_spelling() -> None:
+    """As they wrote last; who never wrote shows as given, and so does everyone unless it is asked for."""
+    async with desk() as d:
+        for spelling, shown in zip(SPELLED, reversed(SPELLED), strict=True):
+            d.state.people.at(spelling).wrote_from = shown
+            d.state.settings.shows_own_spelling = True
+            assert (await d.send(To=spelling, From=SHOP))[1]["to"] == shown
+            d.state.settings.shows_own_spelling = False
+            assert (await d.send(To=spelling, From=SHOP))[1]["to"] == spelling
+        d.state.settings.shows_own_spelling = True
+        assert (await d.send(To="whatsapp:+5511995550199", From=SHOP))[1]["to"] == "whatsapp:+5511995550199"
+
+
 async def test_memory_is_bounded() -> None:
     """The oldest messages are forgotten, from every index."""
     async with desk() as d:

@@ -52,7 +52,8 @@ class SandboxSettings(_Strict):
 
     `async_codes`: errors told by a `failed` callback after a 201 instead of in the answer. `list_lag_ms`: a message
     shows in lists only after it. `blocks_opted_out`: channels on which the opted-out get 21610. `shows_phones`:
-    a message to a user id whose phone is known shows, and calls back, under the phone.
+    a message to a user id whose phone is known shows, and calls back, under the phone. `shows_own_spelling`: a message
+    to a WhatsApp number shows, and calls back, as the person last wrote from it.
     """
 
     account_update: Literal["alive", "dead"] = "alive"
@@ -64,6 +65,7 @@ class SandboxSettings(_Strict):
     list_latency_ms: int = Field(default=0, ge=0)
     list_lag_ms: int = Field(default=0, ge=0)
     shows_phones: bool = False
+    shows_own_spelling: bool = False
     callback_delay_ms: int = Field(default=20, ge=0)
     callback_retry_ms: int = Field(default=200, ge=1)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.sandbox.config import Channel
+from worker.sandbox.numbers import same_phone
 
 WINDOW_MS: Final = 24 * 3600 * 1000
 STOP_WORDS: Final = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
@@ -29,7 +30,9 @@ class Told:
 
 @dataclass(slots=True)
 class Person:
-    """One person. `name`: the first address seen. `stopped`: (account, channel) whose STOP the gateway acknowledged.
+    """One person. `name`: the first address seen. `wrote_from`: the last one it wrote from.
+
+    `stopped`: (account, channel) whose STOP the gateway acknowledged.
 
     `phone` and `user_id`: addresses known to be one person's.
 
@@ -38,6 +41,7 @@ class Person:
     """
 
     name: str
+    wrote_from: str | None = None
     phone: str | None = None
     user_id: str | None = None
     wrote: dict[str, int] = field(default_factory=dict)
@@ -72,16 +76,17 @@ class Person:
 
 
 class People:
-    """Persons by address. A WhatsApp phone and the user id behind it are one person."""
+    """Persons by address. A WhatsApp phone, however it is written, and the user id behind it are one person."""
 
     def __init__(self) -> None:
         self._by_address: dict[str, Person] = {}
 
     def at(self, address: str) -> Person:
         """Find the person behind an address, or make one."""
-        person = self._by_address.get(address)
+        key = same_phone(address)
+        person = self._by_address.get(key)
         if person is None:
-            person = self._by_address[address] = Person(address)
+            person = self._by_address[key] = Person(address)
         return person
 
     def link(self, phone: str, user_id: str) -> None:
@@ -102,4 +107,4 @@ class People:
             owner = known or Person(user_id)
             person.phone = None
             owner.phone, owner.user_id = phone, user_id
-            self._by_address[phone] = self._by_address[user_id] = owner
+            self._by_address[same_phone(phone)] = self._by_address[user_id] = owner

@@ -64,6 +64,7 @@ async def say(sandbox: Sandbox, words: Say) -> Said:
     person, keyword = sandbox.people.at(words.from_), words.body.strip().upper()
     stop, start = keyword in STOP_WORDS, keyword in START_WORDS
     person.write(words.to, now)
+    person.wrote_from = words.from_
     person.speak(words.from_, account.sid)
     pools = {sid: pool for sid, pool in account.services.items() if words.to in pool}
     if stop:

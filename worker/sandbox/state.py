@@ -172,7 +172,12 @@ class Sandbox:
 
     def _shown(self, to: str) -> str:
         """Give the address under which lists and callbacks show a recipient."""
-        return (self.people.at(to).phone or to) if self.settings.shows_phones else to
+        person = self.people.at(to)
+        if self.settings.shows_phones and person.phone:
+            return person.phone
+        if self.settings.shows_own_spelling and to.startswith("whatsapp:+"):
+            return person.wrote_from or to
+        return to
 
     def _view(self, account: SandboxAccount) -> View:
         return View(

@@ -1,0 +1,20 @@
+"""The sandbox knows phones again by knowledge of its own, which agrees with the service's."""
+
+from hypothesis import given
+
+from tests.policies.test_spellings import numbers
+from worker.persons import SPELLINGS
+from worker.sandbox.numbers import same_phone
+
+
+@given(numbers(), numbers())
+def test_the_sandbox_knows_the_same_phones_as_the_service(one: str, other: str) -> None:
+    """What the service takes for one person reaches one phone, and nothing else does."""
+    for address in (one, other, *SPELLINGS.persons_of(one)):
+        assert (same_phone(one) == same_phone(address)) == SPELLINGS.is_same_person(one, address)
+
+
+def test_other_addresses_stay_as_they_are() -> None:
+    """Ids of users and Pages, short codes and names have one spelling."""
+    for address in ("whatsapp:US.1", "messenger:4407700900124", "12345", "Shop", "sms:+4407700900124"):
+        assert same_phone(address) == address
