@@ -165,7 +165,7 @@ class GuardSettings:
     """[guards]: limits of your own. `allow_recipients` None: everyone."""
 
     allow_recipients: tuple[str, ...] | None = _setting(
-        Kind.ADDRESSES, "Only these addresses are sent to (staging). Absent: everyone", None
+        Kind.ADDRESSES, "Only these addresses are sent to (staging), in any spelling. Absent: everyone", None
     )
     per_person_per_day: int = _setting(
         Kind.INTEGER, "Most messages to one person in 24 h; 0: no cap", 0, least=0, most=10_000
