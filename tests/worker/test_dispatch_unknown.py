@@ -43,6 +43,8 @@ from worker.values.statuses import StatusUpdate
 pytestmark = pytest.mark.asyncio
 
 CARL: Final = "whatsapp:+491715550199"
+BRAZIL, BRAZIL_SHORT = "whatsapp:+5511995550123", "whatsapp:+551195550123"
+TRUNK: Final = "whatsapp:+4407700900124"
 USER_ID: Final = "whatsapp:US.1a2b3c4d"
 ABSENT_AFTER: Final = timedelta(minutes=11)
 LATE_PROOF: Final = StatusUpdate(
@@ -224,6 +226,40 @@ async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
         assert await look_after(world, ABSENT_AFTER) == "unclear"
         assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
         assert [held.to for held in sandbox.messages.newest_first()] == [witness, ANNA]
+
+
+@pytest.mark.parametrize(
+    "to, shown", [(BRAZIL, BRAZIL_SHORT), (BRAZIL_SHORT, BRAZIL), (TRUNK, TRUNK.replace("440", "44"))]
+)
+async def test_a_message_listed_under_another_spelling_is_found(
+    store: Place, tmp_path: Path, to: str, shown: str
+) -> None:
+    """Twilio took it and shows it as the person writes from: it is ours, and is not sent again."""
+    account = SandboxAccount(sid=ACCOUNT_SID, token="secret")
+    config = SandboxConfig(accounts=(account,), settings=SandboxSettings(shows_own_spelling=True, statuses={}))
+    async with (
+        running(config) as (url, sandbox),
+        dispatching_to(Twilio(_accept, url), store, tmp_path / "j") as world,
+    ):
+        sandbox.people.at(to).write(SHOP, sandbox.outbox.now_ms())
+        sandbox.people.at(to).wrote_from = shown
+        sandbox.faults.add(Rule(action=Action.ACCEPT_RESET, match=Match(id="m1")))
+        await parked(world, to=to)
+        assert [held.to for held in sandbox.messages.newest_first()] == [shown]
+        assert await look_after(world, timedelta(seconds=31)) == "found"
+        assert (await world.stage(), await world.reason()) == ("accepted", "evidence_list")
+
+
+async def test_nothing_is_absent_that_may_be_listed_under_another_spelling(store: Place, tmp_path: Path) -> None:
+    """The witness vouches for the lists of both spellings, and both are read before the message goes again."""
+    async with dispatching(store, tmp_path / "j", resetting) as world:
+        await parked(world, to=BRAZIL)
+        await world.later(seconds=5)
+        witness = await known_message(world, "other", CARL)
+        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        await look_after(world, ABSENT_AFTER)
+        asked = {to for to in world.twilio.asked if to}
+        assert asked == set() or {BRAZIL, BRAZIL_SHORT} <= asked
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Final
 
 from sendwindow.addresses import Address, AddressError, AddressKind, parse_address
 from worker.dispatch.texts import Likeness, compare_template, compare_text
+from worker.persons import SPELLINGS
 from worker.twilio.messages import MessageRow
 
 Owner = tuple[str, int]
@@ -197,7 +198,12 @@ def _distance(sought: Sought, row: MessageRow) -> timedelta:
 
 
 def _is_expected(sought: Sought, row: MessageRow) -> bool:
-    return row.to == sought.to and _distance(sought, row) == timedelta(0)
+    return _is_to(row, sought) and _distance(sought, row) == timedelta(0)
+
+
+def _is_to(row: MessageRow, sought: Sought) -> bool:
+    """Return whether a row is to the recipient, in whatever spelling Twilio shows the number."""
+    return SPELLINGS.is_same_person(row.to, sought.to)
 
 
 def _could_be(rival: Sought, row: MessageRow) -> bool:
@@ -208,4 +214,4 @@ def _doubt(sought: Sought, alike: Sequence[MessageRow]) -> str:
     """Name what keeps a row like ours from being proof. Twilio may write an address in another form than we did."""
     if expected := [row for row in alike if _is_expected(sought, row)]:
         return "content" if any(row.body for row in expected) else "redacted"
-    return "time" if any(row.to == sought.to for row in alike) else "address"
+    return "time" if any(_is_to(row, sought) for row in alike) else "address"

@@ -1,6 +1,6 @@
 """A list of Twilio's that was read, indexed by recipient, so that it can serve many attempts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -72,6 +72,32 @@ def keep(listing: Listing, read_at: datetime, *, is_all: bool, known: Collection
                 latest[name] = max(row.created_at, latest.get(name, _BEGINNING))
     ours = tuple(row for row in listing.rows if row.message_sid in known)
     return Kept(listing.rows, _reaches(listing), read_at, is_all, ours, by_recipient, latest)
+
+
+def unite(lists: Sequence[Kept]) -> Kept:
+    """Return what one recipient's lists show together, one for each spelling; it reaches as far as all of them do."""
+    if len(lists) == 1:
+        return lists[0]
+    rows = {row.message_sid: row for kept in lists for row in kept.rows}
+    by_recipient: dict[str, list[MessageRow]] = {}
+    for row in rows.values():
+        by_recipient.setdefault(_place(row), []).append(row)
+    reaches = [kept.reaches for kept in lists if kept.reaches is not None]
+    return Kept(
+        rows=tuple(rows.values()),
+        reaches=max(reaches) if len(reaches) == len(lists) else None,
+        read_at=min(kept.read_at for kept in lists),
+        is_all=False,
+        _by_recipient=by_recipient,
+    )
+
+
+def _place(row: MessageRow) -> str:
+    try:
+        address = parse_address(row.to)
+    except AddressError:
+        return _ANYBODY
+    return _key(address) if address.kind in _INDEXED else _ANYBODY
 
 
 def _key(address: Address) -> str:

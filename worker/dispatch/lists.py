@@ -15,7 +15,8 @@ from structlog.typing import FilteringBoundLogger
 from sendwindow.addresses import Address
 from worker.dispatch.budget import Budget
 from worker.dispatch.evidence import Owner, shows_as_given, vouching_for
-from worker.dispatch.kept import Kept, keep
+from worker.dispatch.kept import Kept, keep, unite
+from worker.persons import SPELLINGS
 from worker.ports import Unknowns
 from worker.settings import Sender
 from worker.twilio.messages import Listing, MessageRow
@@ -79,12 +80,17 @@ class Lists:
         return None
 
     async def read_recipient(self, sender: Sender, to: Address, since: datetime, now: datetime) -> Kept | None:
-        """Read the list of one recipient, None when nothing is left of the budget.
+        """Read the list of one recipient, under each spelling that Twilio may show.
 
-        Raises ReadFailed.
+        Return None when the budget does not reach for all of them. Raises ReadFailed.
         """
-        listing = await self._read(sender, to.text, since, MOST_PAGES)
-        return None if listing is None else self._keep(sender, to.text, keep(listing, now, is_all=False))
+        lists = []
+        for spelling in SPELLINGS.shown_as(to.text):
+            listing = await self._read(sender, spelling, since, MOST_PAGES)
+            if listing is None:
+                return None
+            lists.append(keep(listing, now, is_all=False))
+        return self._keep(sender, to.text, unite(lists))
 
     def reaches_back(self, sender: Sender, since: datetime, now: datetime, pages: int) -> bool:
         """Whether so many pages of what the sender sends may reach back to `since`."""
