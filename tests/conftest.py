@@ -63,6 +63,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def newest_redis() -> Path:
     """A folder for PYTHONPATH that holds redis-py's newest release; the environment itself has the one arq demands."""
-    folder = Path(sys.prefix) / "newest-redis"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(sys.prefix) / "newest-redis" / "lib" / version / "site-packages"
     assert (folder / "redis").is_dir(), f"{folder} is missing: run the tests with ./run test"
     return folder

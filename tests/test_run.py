@@ -1,9 +1,11 @@
 """`./run` where nothing needs installing: its help, and what it says to someone without a Python."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,23 @@ def test_without_a_usable_python_the_remedy_is_named(copy: Path, tools: Path, py
     assert "No Python 3.11 or later" in answer.stderr
     assert "apt install python3" in answer.stderr
     assert not (copy / ".venv").exists()
+
+
+def test_ci_runs_every_python_that_is_promised(root: Path) -> None:
+    """The classifiers are what CI runs; they begin where requires-python does, and `./run` looks for each of them."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    versions = re.findall(
+        r"Programming Language :: Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE
+    )
+    assert run(root / ".ci" / "python").stdout.split() == versions
+    assert project["requires-python"] == f">={versions[0]}"
+    stages = re.search(
+        r"for version in \$\(\.ci/python\); do\n +stage .* python \"\$version\"", (root / ".ci/run").read_text()
+    )
+    assert stages, ".ci/run has a stage for each version that .ci/python lists"
+    looked_for = re.search(r"for name in (python3 .*); do", (root / "run").read_text())
+    assert looked_for is not None
+    assert {f"python{version}" for version in versions} < set(looked_for[1].split())
 
 
 def test_the_locks_fit_the_project(root: Path) -> None:

@@ -29,8 +29,10 @@ def tools(place: Path, root: Path) -> Path:
         [sys.executable, "-m", "venv", environment], capture_output=True, text=True, timeout=60, check=False
     )
     assert made.returncode == 0, f"apt install python3-venv, then run again:\n{made.stdout}"
-    pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
-    subprocess.run([*pip, "--requirement", root / "locks" / "system.txt"], check=True, timeout=300)
+    pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip"]
+    lock: list[str | Path] = ["--no-deps", "--require-hashes", "--requirement", root / "locks" / "system.txt"]
+    subprocess.run([*pip, "install", "--quiet", *lock], check=True, timeout=300)
+    subprocess.run([*pip, "check"], check=True, timeout=60)
     return environment / "bin"
 
 

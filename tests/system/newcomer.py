@@ -104,9 +104,9 @@ def add_python(prefix: Path) -> None:
     shutil.copy(program, prefix / "bin" / "python3")
 
 
-def add_pip(prefix: Path) -> None:
-    """Add the package python3-pip to that Python."""
-    packages = SYSTEM_PYTHON.parent.parent / "lib" / "python3" / "dist-packages"
+def add_pip(prefix: Path, packages: Path | None = None) -> None:
+    """Add the pip of the package python3-pip to that Python, or the one in the folder `packages`."""
+    packages = packages or SYSTEM_PYTHON.parent.parent / "lib" / "python3" / "dist-packages"
     assert (packages / "pip").is_dir(), "apt install python3-pip, then run again"
     (prefix / "lib" / "python3").mkdir()
     (prefix / "lib" / "python3" / "dist-packages").symlink_to(packages)

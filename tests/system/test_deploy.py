@@ -42,7 +42,7 @@ def test_the_compose_file_fits_its_schema(tools: Path, root: Path) -> None:
 
 def test_the_scripts_have_no_findings(tools: Path, root: Path) -> None:
     """shellcheck, as POSIX sh where the script says so."""
-    judged(tools, "shellcheck", root / "run", root / ".ci" / "run")
+    judged(tools, "shellcheck", root / "run", root / ".ci" / "run", root / ".ci" / "python")
 
 
 def test_the_yaml_files_have_no_findings(tools: Path, root: Path) -> None:
