@@ -46,13 +46,13 @@ async def create(request: web.Request) -> web.StreamResponse:
     account = authenticate(request)
     if isinstance(account, ApiError):
         sandbox.write_unread(number, error=account)
-        return _error(account)
+        return error_response(account)
     try:
         form = Form.parse(body)
     except UnicodeDecodeError:
         unreadable = api_error(20422)
         sandbox.write_unread(number, error=unreadable)
-        return _error(unreadable)
+        return error_response(unreadable)
     sandbox.in_flight += 1
     try:
         return await _answer_post(request, sandbox, sandbox.take(number, account, form))
@@ -74,7 +74,7 @@ async def _answer_post(request: web.Request, sandbox: Sandbox, taken: Taken) -> 
     answer = await _fault_answer(request, drawn, taken_in=held is not None)
     if answer is None and taken.error is not None:
         sandbox.told_sync(taken)
-        answer = _error(taken.error, drawn.answer)
+        answer = error_response(taken.error, drawn.answer)
     if answer is None:
         answer = _json(created, 201)
     if not isinstance(answer, _Cut):
@@ -88,15 +88,15 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     sandbox = request.app[SANDBOX]
     drawn, account = sandbox.faults.draw(Seen("fetch", sandbox.count("fetch"))), authenticate(request)
     if isinstance(account, ApiError):
-        return _error(account)
+        return error_response(account)
     answer = await _reading_fault(request, drawn)
     if answer is not None:
         return answer
     held = sandbox.messages.by_sid(request.match_info["sid"])
     if held is None or held.account != account.sid:
-        return _error(api_error(20404))
+        return error_response(api_error(20404))
     held.heard = held.status
-    return _json(_encode(held.resource()).encode(), 200)
+    return json_response(held.resource())
 
 
 async def listing(request: web.Request) -> web.StreamResponse:
@@ -105,7 +105,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
     seen = Seen("list", sandbox.count("list"), query.get("From", ""), query.get("To", ""))
     drawn, account = sandbox.faults.draw(seen), authenticate(request)
     if isinstance(account, ApiError):
-        return _error(account)
+        return error_response(account)
     answer = await _reading_fault(request, drawn, sandbox.settings.list_latency_ms)
     if answer is not None:
         return answer
@@ -114,11 +114,11 @@ async def listing(request: web.Request) -> web.StreamResponse:
         page = max(int(query.get("Page", "0")), 0)
         sent = _sent_between(query)
     except ValueError:
-        return _error(api_error(20422))
+        return error_response(api_error(20422))
     token, now = query.get("PageToken"), sandbox.outbox.now_ms()
     after = sandbox.messages.by_sid(token.removeprefix("PA")) if token else None
     if token and after is None:
-        return _error(api_error(20404))
+        return error_response(api_error(20404))
     found = (
         held
         for held in sandbox.messages.newest_first(to=query.get("To") or None, sender=query.get("From") or None)
@@ -131,12 +131,12 @@ async def listing(request: web.Request) -> web.StreamResponse:
     rows = list(islice(found, start, start + size + 1))
     for held in rows[:size]:
         held.heard = held.status
-    return _json(_encode(_page(request, rows[:size], page, size, more=len(rows) > size)).encode(), 200)
+    return json_response(_page(request, rows[:size], page, size, more=len(rows) > size))
 
 
 async def not_found(_request: web.Request) -> web.StreamResponse:
     """Everything else of the API is not here."""
-    return _error(api_error(20404))
+    return error_response(api_error(20404))
 
 
 def authenticate(request: web.Request) -> SandboxAccount | ApiError:
@@ -162,7 +162,7 @@ async def _reading_fault(request: web.Request, drawn: Drawn, latency_ms: int = 0
     answer = await _fault_answer(request, drawn, taken_in=True)
     if answer is None and drawn.answer is not None:
         code = NOT_TAKEN.get(drawn.answer.action, drawn.answer.code or 20422)
-        answer = _error(api_error(code, drawn.answer.http), drawn.answer)
+        answer = error_response(api_error(code, drawn.answer.http), drawn.answer)
     return answer
 
 
@@ -183,9 +183,9 @@ async def _fault_answer(request: web.Request, drawn: Drawn, *, taken_in: bool) -
         case Action.RATE_LIMITED_BARE | Action.ACCEPT_RATE_LIMITED_BARE:
             return web.Response(text="Too Many Requests", status=429, headers=_retry_after(rule))
         case Action.ACCEPT_SERVER_ERROR:
-            return _error(api_error(20500))
+            return error_response(api_error(20500))
         case Action.ACCEPT_UNAVAILABLE:
-            return _error(api_error(20503))
+            return error_response(api_error(20503))
         case _:
             return None
 
@@ -210,12 +210,18 @@ def _cut(request: web.Request) -> web.StreamResponse:
     return _Cut(status=502)
 
 
+def json_response(content: Mapping[str, object], status: int = 200) -> web.Response:
+    """Build an answer in Twilio's JSON."""
+    return _json(_encode(content).encode(), status)
+
+
 def _json(body: bytes, status: int) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
 
 
-def _error(error: ApiError, rule: Rule | None = None) -> web.Response:
-    answer = _json(_encode(error.body()).encode(), error.http)
+def error_response(error: ApiError, rule: Rule | None = None) -> web.Response:
+    """Build the answer of a refusal, with the header that a fault's rule asks for."""
+    answer = json_response(error.body(), error.http)
     answer.headers.update(_retry_after(rule))
     if error.code == 20003:
         answer.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from worker.sandbox import api, control
+from worker.sandbox import api, control, resources
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.state import Sandbox
 
@@ -25,6 +25,13 @@ def make_app(config: SandboxConfig) -> web.Application:
     app.router.add_post(f"{messages}.json", api.create)
     app.router.add_get(f"{messages}.json", api.listing, allow_head=False)
     app.router.add_get(f"{messages}/{{sid}}.json", api.fetch, allow_head=False)
+    app.router.add_post(f"{messages}/{{sid}}.json", resources.update)
+    app.router.add_delete(f"{messages}/{{sid}}.json", resources.delete)
+    media = f"{messages}/{{sid}}/Media"
+    app.router.add_get(f"{media}.json", resources.list_media, allow_head=False)
+    app.router.add_get(f"{media}/{{media}}.json", resources.fetch_media, allow_head=False)
+    app.router.add_delete(f"{media}/{{media}}.json", resources.delete_media)
+    app.router.add_get("/2010-04-01/Accounts/{account}.json", resources.account, allow_head=False)
     app.router.add_routes(control.ROUTES)
     app.router.add_route("*", "/2010-04-01/{rest:.*}", api.not_found)
     return app

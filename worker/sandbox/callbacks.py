@@ -129,6 +129,10 @@ class Callbacks:
         while True:
             run = await self._ready.get()
             step = run.steps[run.place]
+            if run.held.status == "canceled" and step.status != "canceled":
+                run.place = len(run.steps)
+                self._later(run)
+                continue
             if step.happens:
                 _happen(run.held, step, self._outbox.now_ms())
             if step.told and run.held.callback is not None:

@@ -32,6 +32,7 @@ SENTENCES: Final[dict[int, tuple[int, str]]] = {
     21703: (400, "The Messaging Service does not have a sender available for this recipient"),
     21705: (400, "The Messaging Service SID is invalid"),
     21712: (400, "The 'From' address is not in the Messaging Service's sender pool"),
+    30409: (409, "The message can no longer be canceled"),
     35111: (400, "SendAt is required for scheduled messages"),
     35118: (400, "MessagingServiceSid is required to schedule a message"),
     63003: (400, "Channel could not find To address"),

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
@@ -14,7 +14,7 @@ class Held:
     """One message as the provider has it. `message_id` and `attempt` come from its StatusCallback. Instants in ms.
 
     `category`: of the template it was sent as. `channel_words`: what the channel says of its failure.
-    `heard`: the status its sender was told last, or is being told.
+    `heard`: the status its sender was told last, or is being told. `media_urls`: by SID, those not deleted.
     """
 
     number: int
@@ -40,6 +40,7 @@ class Held:
     heard: str | None = None
     sent_ms: int | None = None
     updated_ms: int = 0
+    media_urls: dict[str, str] = field(default_factory=dict)
 
     def resource(self) -> dict[str, object]:
         """Build Twilio's JSON of it (twilio.com/docs/messaging/api/message-resource, read 2026-11-20)."""
@@ -48,9 +49,9 @@ class Held:
             "account_sid": self.account,
             "api_version": "2010-04-01",
             "body": self.body,
-            "date_created": _rfc2822(self.created_ms),
-            "date_sent": _rfc2822(self.sent_ms) if self.sent_ms is not None else None,
-            "date_updated": _rfc2822(self.updated_ms or self.created_ms),
+            "date_created": rfc2822(self.created_ms),
+            "date_sent": rfc2822(self.sent_ms) if self.sent_ms is not None else None,
+            "date_updated": rfc2822(self.updated_ms or self.created_ms),
             "direction": self.direction,
             "error_code": self.error_code,
             "error_message": None,
@@ -111,6 +112,16 @@ class Messages:
         """Find one message."""
         return self._by_sid.get(sid)
 
+    def remove(self, held: Held) -> None:
+        """Forget one message, wherever it stands."""
+        del self._by_sid[held.sid]
+        self._order.remove(held)
+        for index, key in ((self._by_to, held.to), (self._by_sender, held.sender)):
+            if key is not None and (line := index.get(key)):
+                line.remove(held)
+                if not line:
+                    del index[key]
+
     def newest_first(self, *, to: str | None = None, sender: str | None = None) -> Iterator[Held]:
         """Walk the messages of a recipient, of a sender, of both, or all."""
         if to is not None:
@@ -135,7 +146,8 @@ def new_sid(prefix: str) -> str:
     return prefix + os.urandom(16).hex()
 
 
-def _rfc2822(at_ms: int) -> str:
+def rfc2822(at_ms: int) -> str:
+    """Return an instant as Twilio writes it."""
     return _rfc2822_of(at_ms // 1000)
 
 

@@ -99,6 +99,13 @@ def shape_error(form: Form) -> ApiError | None:
     return next((api_error(code) for code in codes if code is not None), None)
 
 
+def update_error(form: Form) -> int | None:
+    """Find what is wrong with the form of an update: only `Status=canceled` and an empty `Body` are known."""
+    known = {"Status": ["canceled"], "Body": [""]}
+    is_known = all(known.get(name) == values for name, values in form.values.items())
+    return None if form.values and is_known else 20422
+
+
 def _presence(form: Form) -> int | None:
     if form.one("To") is None:
         return 21604

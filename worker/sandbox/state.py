@@ -147,6 +147,7 @@ class Sandbox:
             service=service,
             body=ruling.text,
             media=len(media),
+            media_urls={new_sid("ME"): url for url in media},
             form=ruling.form,
             created_ms=now,
             visible_ms=now + self.settings.list_lag_ms + taken.drawn.delay_ms(Action.LIST_LAG),
