@@ -1,8 +1,8 @@
 """The provider's message statuses: their rank, which are final, which are failures. Statuses stay verbatim.
 
-Laws: a status stands until one of higher rank comes · failures and `delivered` rank alike: the first of them stays,
-so a failure after `delivered` is a note, not a step · `read` implies `delivered` · a status nobody knows yet is kept,
-ranks below `sent` and ends nothing.
+Laws: a status stands until one of higher rank comes · failures rank alike, and the first of them stays · `delivered`
+ranks above them: a failure behind it is a note, and one before it was mistaken · `read` implies `delivered` · a status
+that is not known yet is kept, ranks below `sent` and ends nothing.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ RANKS: Final[Mapping[str, int]] = MappingProxyType(
         "failed": 60,
         "undelivered": 60,
         "canceled": 60,
-        "delivered": 60,
+        "delivered": 65,
         "read": 70,
     }
 )

@@ -278,13 +278,12 @@ ROW_FIELDS: Final = {
     "u": "on_unknown",
     "n": "number of the last attempt (POSTs admitted)",
     "f": "fence of the last claim; `-` before it: settled, `~`: given back",
-    "i": "intent of the last attempt (ms)",
     "p": "person digest of the last admission",
     "k": "crashes in a row",
     "po": "1 when it crashed too many workers after its intent; a dead letter instead of being sent again",
-    "x": "1 when cancel was asked for while claimed; nothing is sent after it",
+    "x": "1 when cancel was asked for; nothing is sent after it, whatever a worker or a person asks for",
+    "lf": "which life it is in; absent in the first. A reported failure, a replay or a retry begins another",
     "rd": "1 when the one re-decision after 63016 was used",
-    "dup": "fence of the claim whose settlement proved a second copy last",
     "r": "reason of the last step",
     "c": "error code of the last step",
     "sid": "MessageSid of the accepted attempt",
@@ -294,20 +293,28 @@ ROW_FIELDS: Final = {
     "z": "ended at (ms)",
     "v": "policy version of the last decision",
     "w": "`<person digest>|<sender>` while waiting for an inbound",
-    "tg": "numbers of the attempts that relied on ACCOUNT_UPDATE and may be on their way or sent",
-    "fm": "form of the last attempt: t (template) or f (freeform)",
     "li": "digest of the Twilio account and the From of the last attempt: which list at Twilio shows it",
     "g": "group",
-    "fa": "attempts that retries do not count: admitted but never posted, or before a replay; absent when none",
     "pr": "revision of the person's facts at the last claim",
     "ps": "1 when it ended although an attempt of it may be at Twilio",
     "lo": "searches made for evidence of the unknown attempt",
-    "ev": "`<attempt>:<sid>`: proof that an attempt was accepted, while it cannot be acted on yet",
 }
-"""Fields of a ledger row. Besides these, `sid:<attempt>` is the SID of an attempt that is not the accepted one,
-`cb:<sid>` the furthest callback (JSON) of a SID that is not, or not yet, the row's, and `cb:` (no SID) the highest rank
-of the callbacks that found no room.
+"""Fields of a ledger row. Besides these, fields that begin with `@` are its attempts table (docs/decisions/0018):
+
+`@<attempt>` intent, form and ContentSid; `@<sid>` attempt, rank, flags, status and code of a SID not the row's own;
+`@0` how many attempts are no tries; `@~` rank up to which reports were let go; `@-…` what a failure taught.
 """
+
+FOLDED_FIELDS: Final = {
+    "i": "intent of the last attempt (ms)",
+    "fm": "form of the last attempt: t (template) or f (freeform)",
+    "fa": "attempts that retries do not count: admitted but never posted, or before a replay; absent when none",
+    "tg": "numbers of the attempts that relied on ACCOUNT_UPDATE and may be on their way or sent",
+    "dup": "fence of the claim whose settlement proved a second copy last",
+    "ev": "`<attempt>:<sid>`: proof that an attempt was accepted, while it could not be acted on yet",
+}
+"""Fields that earlier versions wrote. A script that loads the row folds them, `sid:<attempt>` and `cb:<sid>` into the
+table. The first four still name what `Record.row` says of the table."""
 
 KEEP_ENDED_MS: Final = 72 * 3600 * 1000
 """How long an ended message's row, timeline and idempotency digest are kept."""

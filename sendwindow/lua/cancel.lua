@@ -1,15 +1,32 @@
--- Cancels messages: no POST begins after it. Safe to repeat. Where an attempt may be at Twilio whoever asks must not take the
--- message for unsent.
+-- Cancels messages: no POST begins after it, whatever a worker or a person asks for later. Safe to repeat. If an attempt may already
+-- have reached Twilio, the answer is 'too_late', so that the caller does not assume the message was never sent.
 -- ARGV: message ids. Answers for each 'cancelled', 'too_late', 'ended' or 'unknown_id'.
 -- What is under way, or may be at Twilio: it is not sent again.
 local HELD = { claimed = true, posting = true, unknown = true, unresolved = true }
-local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps' }
+local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps', 'r' }
 local now = clock()
 
 local function ask(id, row, now)
   if row.x then return end
   redis.call('HSET', K.row(id), 'x', '1')
+  row.x = '1'
   note(id, now, 'cancel_asked')
+end
+
+-- Whether Twilio gave an attempt a SID: `@SM…` in the attempts table.
+local function has_sid(id)
+  for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
+    if string.find(name, '^@%a') then return true end
+  end
+  return false
+end
+
+-- A dead letter waits for a person, who might have it sent again: it waits no more. Its end stays what it is.
+local function let_go(id, row, now)
+  if row.x then return end
+  ask(id, row, now)
+  redis.call('ZREM', K.dead, id)
+  keep_ended(id, row)
 end
 
 local replies = {}
@@ -30,9 +47,12 @@ for _, id in ipairs(ARGV) do
     reply = (stage ~= 'claimed' or is_in_doubt(id, row)) and 'too_late' or 'cancelled'
   elseif stage == 'cancelled' then
     reply = row.ps and 'too_late' or 'cancelled'
+  elseif stage == 'dead' then
+    let_go(id, row, now)
+    reply = (row.ps or row.r == 'never_by_rule' or has_sid(id)) and 'too_late' or 'cancelled'
   else
-    -- A failure told later would send an accepted one again.
-    if stage == 'accepted' then ask(id, row, now) end
+    -- A failure that is reported later would send an accepted one again, a person's `retry` any other.
+    ask(id, row, now)
     reply = 'ended'
   end
   replies[#replies + 1] = reply

@@ -25,9 +25,22 @@ local function int(number)
   return string.format('%.0f', math.floor(number))
 end
 
+-- A timeline keeps its first lines and its last ones. What lay between is counted in one line.
+local MOST_LINES = 64
+local FIRST_LINES = 16
+
 local function note(id, now, name, rest)
   local line = '{"at":' .. int(now) .. ',"e":"' .. name .. '"' .. (rest and rest ~= '' and (',' .. rest) or '') .. '}'
-  redis.call('RPUSH', K.timeline(id), line)
+  local key = K.timeline(id)
+  if redis.call('RPUSH', key, line) <= MOST_LINES then return end
+  local at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+),"e":"left_out","lines":(%d+)}$')
+  if not at then
+    at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+)'), 1
+  else
+    redis.call('LSET', key, FIRST_LINES + 1, '')
+    redis.call('LREM', key, 1, '')
+  end
+  redis.call('LSET', key, FIRST_LINES, '{"at":' .. at .. ',"e":"left_out","lines":' .. int(number + 1) .. '}')
 end
 
 local function wake()
@@ -101,7 +114,22 @@ local function is_in_doubt(id, row)
   return doubts_of(id, row) > 0
 end
 
--- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides.
+-- What a person may have sent again: its job is kept as long as its row.
+local MAY_BE_RETRIED = { refused = true, failed = true, expired = true }
+
+-- Lets an ended message go after its term.
+local function keep_ended(id, row)
+  redis.call('PEXPIRE', K.row(id), KEEP_ENDED)
+  redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
+  if MAY_BE_RETRIED[row.s] and not row.x then
+    redis.call('PEXPIRE', K.job(id), KEEP_ENDED)
+  else
+    redis.call('DEL', K.job(id), K.unreadable(id))
+  end
+end
+
+-- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides; one that was asked to be
+-- cancelled is never sent again, so that no person has to.
 -- `rest`: the members of its timeline note. The note comes first, so that the timeline gets its term with the row.
 local function end_message(id, row, stage, reason, code, now, rest)
   leave(id, row)
@@ -110,14 +138,13 @@ local function end_message(id, row, stage, reason, code, now, rest)
   redis.call('HSET', key, 's', stage, 'r', reason, 'z', int(now))
   if code then redis.call('HSET', key, 'c', code) end
   if is_in_doubt(id, row) then redis.call('HSET', key, 'ps', '1') end
-  redis.call('HDEL', key, 'x', 'k', 'pr', 'lo', 'cb')
+  -- `x` stays: after a cancel no replay and no retry sends the message.
+  redis.call('HDEL', key, 'k', 'pr', 'lo')
   redis.call('HINCRBY', K.counts, 'end:' .. stage .. ':' .. reason, 1)
-  if stage == 'dead' then
+  row.s = stage
+  if stage == 'dead' and not row.x then
     redis.call('ZADD', K.dead, int(now), id)
   else
-    redis.call('PEXPIRE', key, KEEP_ENDED)
-    redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
-    redis.call('DEL', K.job(id))
+    keep_ended(id, row)
   end
-  row.s = stage
 end

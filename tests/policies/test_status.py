@@ -67,7 +67,9 @@ def test_a_status_nobody_knows_ranks_between_sending_and_sent() -> None:
         ("delivered", "failed", "delivered", False, True),
         ("read", "undelivered", "read", False, True),
         ("failed", "undelivered", "failed", False, False),
-        ("undelivered", "delivered", "undelivered", False, False),
+        ("undelivered", "delivered", "delivered", True, False),
+        ("failed", "read", "read", True, False),
+        ("canceled", "delivered", "delivered", True, False),
     ],
 )
 def test_a_status_moves_forward_or_stays(

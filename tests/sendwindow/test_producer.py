@@ -298,7 +298,7 @@ async def test_status_tells_where_a_message_is(open_here: Open, store: "StoreUnd
         ("failed", "ended"),
         ("expired", "ended"),
         ("cancelled", "cancelled"),
-        ("dead", "ended"),
+        ("dead", "cancelled"),
     ],
 )
 async def test_cancel_answers_by_stage(

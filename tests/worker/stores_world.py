@@ -1,13 +1,13 @@
 """A small world for the stores' tests: one sender, one person, and the steps of a message written short."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from policies.decision import Seen, Trace, Verdict
-from policies.status import RANKS
+from policies.status import FAILURES, RANKS
 from sendwindow.codec import encode_job
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.exchange import CANCEL, ENQUEUE, row_arguments
@@ -19,6 +19,7 @@ from worker.values.admissions import Admission, AdmitRequest, Permit
 from worker.values.claims import Claimed, Suspects
 from worker.values.effects import Effect
 from worker.values.people import Inbound, InboundApplied
+from worker.values.records import SidLine
 from worker.values.settlements import Result, SettleAccepted, SettleAgain, Settled, SettleEnd, Settlement, SettleUnknown
 from worker.values.statuses import StatusApplied, StatusUpdate
 from worker.values.unknowns import Resolution
@@ -179,6 +180,12 @@ class World:
         record = await self.store.records.record(message_id)
         return dict(record.row) if record else {}
 
+    async def sids(self, message_id: str = "m1") -> Mapping[str, SidLine]:
+        """What the attempts table says of SIDs other than the row's own."""
+        record = await self.store.records.record(message_id)
+        row = record.row if record else {}
+        return {sid: line for sid, line in (record.sids if record else {}).items() if sid != row.get("sid")}
+
     async def events(self, message_id: str = "m1") -> list[str]:
         record = await self.store.records.record(message_id)
         return [line["e"] for line in record.timeline] if record else []
@@ -230,7 +237,7 @@ def settlement(claimed: Claimed, result: Result, **changes: Any) -> Settlement:
 
 def update(status: str, sid: str = "SM1", **changes: Any) -> StatusUpdate:
     """A callback that names attempt 1 of m1."""
-    failure = status in {"failed", "undelivered"}
+    failure = status in FAILURES
     one = StatusUpdate(
         message_sid=sid,
         status=status,

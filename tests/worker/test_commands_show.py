@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sendwindow.keys import ROW_FIELDS
+from sendwindow.keys import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.vocabulary import OnUnknown
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
@@ -30,6 +30,7 @@ ROW = {
     "nb": "1763719200500",
     "u": "resend",
     "n": "3",
+    "lf": "2",
     "fa": "1",
     "f": "1763719201000001",
     "i": "1763719202000",
@@ -68,6 +69,7 @@ OBJECT = {
     "not_before": "2025-11-21T10:00:00.500000+00:00",
     "expires_at": "2025-11-22T10:00:00+00:00",
     "ended_at": "2025-11-21T10:00:03+00:00",
+    "lives": 2,
     "attempts": 3,
     "uncounted_attempts": 1,
     "last_attempt_at": "2025-11-21T10:00:02+00:00",
@@ -111,9 +113,9 @@ def play(store: StoreUnderTest, *, dies: bool = False) -> None:
 def test_every_field_of_a_row_is_named_or_internal() -> None:
     """A field that is new in the store is given a name, or is left out on purpose."""
     named = {field.key for field in FIELDS}
-    assert named | INTERNAL == ROW_FIELDS.keys()
+    assert named | INTERNAL == ROW_FIELDS.keys() | FOLDED_FIELDS.keys()
     assert not named & INTERNAL
-    assert set(ROW) == ROW_FIELDS.keys()
+    assert set(ROW) == ROW_FIELDS.keys() | FOLDED_FIELDS.keys()
 
 
 def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
@@ -131,7 +133,11 @@ def test_what_a_row_does_not_have_is_told_all_the_same() -> None:
     """The names are the same for every message: null, zero, false or nothing listed."""
     told = as_object(Record("m1", {"s": "queued", "l": "||"}, ()))
     assert list(told) == ["message_id", *OBJECT, "timeline"]
-    assert {name: value for name, value in told.items() if value} == {"message_id": "m1", "stage": "queued"}
+    assert {name: value for name, value in told.items() if value} == {
+        "message_id": "m1",
+        "stage": "queued",
+        "lives": 1,
+    }
     assert (told["attempts"], told["poison"], told["error_code"]) == (0, False, None)
 
 

@@ -8,13 +8,14 @@ from typing import Final, TypeVar
 from hypothesis import settings, stateful
 from hypothesis import strategies as st
 
-from policies.status import RANKS
-from sendwindow.vocabulary import DISPATCH_ENDS, Reason, Stage
+from policies.status import FAILURES, RANKS
+from sendwindow.vocabulary import DISPATCH_ENDS, OnUnknown, Reason, Stage
 from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
     AT_ONCE,
     DEAD,
+    FAR,
     PERSON_KEY,
     REFUSED,
     SENDER,
@@ -47,10 +48,30 @@ RESULTS: Final[dict[str, Result | None]] = {
 }
 STAGES = {"refused": "refused", "dead": "dead", "again": "retrying", "wait": "waiting", "unknown": "unknown"}
 NAMES = st.sampled_from(["a", "b", "c", "d"])
+STATUSES = st.sampled_from(
+    ["queued", "sending", "sent", "failed", "failed", "undelivered", "canceled", "delivered", "read"]
+)
 COPIES = st.sampled_from(["", "", "", "-copy"])
 """Now and then the provider names a second SID for one attempt."""
 ROUNDS = 40
 STEPS = 40
+
+
+@dataclass
+class Told:
+    """What got furthest of a SID: its reports or a reply. `is_over`: its failure began another life."""
+
+    attempt: int
+    status: str
+    is_over: bool = False
+
+    @property
+    def rank(self) -> int:
+        return RANKS[self.status]
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in FAILURES
 
 
 @dataclass
@@ -64,14 +85,17 @@ class Message:
     holder: Claimed | None = None
     inbounds: int = 0
     """How often the person had written when it was claimed last."""
-    proven: tuple[int, str] | None = None
-    """Attempt and SID that were proven while a reply is awaited: those of the attempt in flight if there are any."""
     sid: str | None = None
     """SID that the message was accepted with."""
-    told: dict[str, int] = field(default_factory=dict)
-    """Every SID that was heard of, and the rank of what got furthest: its callbacks or a reply."""
+    told: dict[str, Told] = field(default_factory=dict)
+    """Every SID that was heard of."""
     copies: int = 0
-    """SIDs beyond the first."""
+    """SIDs beyond the first, but for those whose failure began another life."""
+    is_never: bool = False
+    """Its rule: never sent a second time."""
+    lives: int = 1
+    may_be_out: bool = False
+    """It ended while nobody knew whether Twilio had taken an attempt."""
     doubtful: set[int] = field(default_factory=set)
     """Attempts of which nobody knows whether Twilio took them."""
     settled: int | None = None
@@ -125,9 +149,11 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
     @stateful.rule(name=NAMES)
     def enqueue(self, name: str) -> None:
-        word = self.do(self.world.enqueue(name))
+        is_never = name == "d"
+        rule = OnUnknown.NEVER if is_never else None
+        word = self.do(self.world.enqueue(name, on_unknown=rule))
         assert word == (b"duplicate" if name in self.model else b"new")
-        self.model.setdefault(name, Message())
+        self.model.setdefault(name, Message(is_never=is_never))
 
     @stateful.rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3), suspects=st.sampled_from(Suspects))
     def claim(self, worker: int, limit: int, suspects: Suspects) -> None:
@@ -189,11 +215,11 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         result = RESULTS[kind] or SettleAccepted(sid, reply)
         given = settlement(held.claimed, result, attempt=attempt, posted=attempt > 0)
         answer = self.do(self.stores[1].ledger.settle([given]))[0]
-        self._expect_settled(one, held.claimed.fence, attempt, kind, (sid, RANKS[reply]))
+        self._expect_settled(one, held.claimed.fence, attempt, kind, (sid, reply))
         assert answer.stage == ("waiting" if one.stage == "woken" else one.stage)
         assert answer.applied == (held.claimed.fence == one.settled)
 
-    def _expect_settled(self, one: Message, fence: int, attempt: int, kind: str, told: tuple[str, int]) -> None:
+    def _expect_settled(self, one: Message, fence: int, attempt: int, kind: str, told: tuple[str, str]) -> None:
         if fence == one.settled:
             return
         is_holder = one.holder is not None and one.holder.fence == fence
@@ -203,45 +229,92 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             one.holder, one.crashes = None, 0
             if kind != "unknown":
                 one.doubtful.discard(attempt)
-            self._move(one, kind, told)
+            self._move(one, attempt, kind, told)
         elif kind == "accepted" and attempt:
-            self._prove(one, attempt, told)
+            self._report(one, attempt, *told)
 
-    def _move(self, one: Message, kind: str, told: tuple[str, int]) -> None:
+    def _move(self, one: Message, attempt: int, kind: str, told: tuple[str, str]) -> None:
         was = one.stage
+        proof = self._proof_at_hand(one) if was != "claimed" else None
         if kind == "accepted":
-            self._hear(one, told)
-            one.stage, one.sid, one.proven = "accepted", told[0], None
-        elif one.proven:
-            one.stage, one.sid, one.proven = "accepted", one.proven[1], None
+            self._hear(one, attempt, *told)
+            self._accept(one, told[0])
+        elif proof:
+            self._accept(one, proof)
         elif one.is_cancelled and (was == "claimed" or kind in {"again", "wait"}):
-            one.stage = "cancelled"
+            self._end(one, "cancelled")
+        elif STAGES[kind] in DISPATCH_ENDS:
+            self._end(one, STAGES[kind])
         else:
             one.stage = STAGES[kind]
             if kind == "wait" and one.inbounds != self.inbounds:
                 one.stage = "woken"
 
     @staticmethod
-    def _hear(one: Message, told: tuple[str, int]) -> bool:
-        """Take in what is said of a SID; answers whether the SID is new."""
-        sid, rank = told
-        is_new = sid not in one.told
-        one.copies += is_new and bool(one.told)
-        one.told[sid] = max(rank, one.told.get(sid, 0))
-        return is_new
+    def _end(one: Message, stage: str) -> None:
+        one.stage, one.holder, one.may_be_out = stage, None, bool(one.doubtful)
 
-    def _prove(self, one: Message, attempt: int, told: tuple[str, int]) -> None:
-        if not self._hear(one, told):
+    @staticmethod
+    def _proof_at_hand(one: Message) -> str | None:
+        """The SID that ends the message should its reply prove nothing."""
+        told = {sid: line for sid, line in one.told.items() if not line.is_over and sid != one.sid}
+        order = sorted(
+            told, key=lambda sid: (told[sid].attempt != one.attempt, told[sid].has_failed, -told[sid].rank, sid)
+        )
+        return order[0] if order else None
+
+    @staticmethod
+    def _hear(one: Message, attempt: int, sid: str, status: str) -> tuple[bool, bool]:
+        """Take in what is said of a SID; answers whether the SID is new, and whether what failed turns out not to have."""
+        line = one.told.get(sid)
+        others = one.stage == "accepted" or any(not each.is_over for name, each in one.told.items() if name != sid)
+        if line is None:
+            one.copies += others
+            one.told[sid] = Told(attempt, status)
+            return True, False
+        if RANKS[status] <= line.rank:
+            return False, False
+        revives = line.is_over and status not in FAILURES
+        line.status = status
+        line.is_over = line.is_over and not revives
+        return False, revives
+
+    def _accept(self, one: Message, sid: str) -> None:
+        one.doubtful.discard(one.told[sid].attempt)
+        self._end(one, "accepted")
+        one.sid = sid
+        self._fail(one)
+
+    @staticmethod
+    def _fail(one: Message) -> None:
+        """Begin another life when the accepted SID failed in a way that allows it."""
+        own = one.told[one.sid or ""]
+        stands = any(not line.has_failed for sid, line in one.told.items() if sid != one.sid)
+        if own.status != "failed" or one.is_cancelled or one.is_never or stands or one.attempt in one.doubtful:
             return
-        one.doubtful.discard(attempt)
-        one.attempt = max(one.attempt, attempt)
-        if one.stage in OPEN_TO_PROOF:
-            one.stage, one.sid, one.holder, one.proven = "accepted", told[0], None, None
-        elif one.stage == "posting" and (not one.proven or one.proven[0] != one.attempt == attempt):
-            one.proven = (attempt, told[0])
+        own.is_over, one.stage, one.sid, one.lives = True, "retrying", None, one.lives + 1
+
+    def _report(self, one: Message, attempt: int, sid: str, status: str) -> bool:
+        """Take in a report; answers whether it ended the message."""
+        is_own, before = one.stage == "accepted" and one.sid == sid, one.told.get(sid)
+        rank = before.rank if before else -1
+        had_other = one.stage == "accepted" or any(not line.is_over for name, line in one.told.items() if name != sid)
+        is_new, revives = self._hear(one, attempt, sid, status)
+        if is_own:
+            if RANKS[status] > rank:
+                self._fail(one)
+            return False
+        if is_new:
+            one.doubtful.discard(attempt)
+            one.attempt = max(one.attempt, attempt)
+        if (is_new or revives) and one.stage in OPEN_TO_PROOF:
+            self._accept(one, sid)
+            return True
+        one.copies += revives and had_other
+        return False
 
     @stateful.precondition(lambda self: self.model)
-    @stateful.rule(data=st.data(), status=st.sampled_from(["sent", "delivered", "queued"]), copy=COPIES)
+    @stateful.rule(data=st.data(), status=STATUSES, copy=COPIES)
     def callback(self, data: st.DataObject, status: str, copy: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
         one = self.model[name]
@@ -249,11 +322,14 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             return
         attempt = data.draw(st.integers(1, one.attempt))
         sid = f"SM-{name}-{attempt}{copy}"
-        applied = self.do(self.world.callback(status, sid, message_id=name, attempt=attempt))
+        reopen = 0 if status == "failed" else None
+        applied = self.do(self.world.callback(status, sid, message_id=name, attempt=attempt, reopen_after_ms=reopen))
         assert applied.known
-        was = one.stage
-        self._prove(one, attempt, (sid, RANKS[status]))
-        assert applied.resolved == (was in {"unknown", "unresolved"} and one.stage == "accepted")
+        was, lives = one.stage, one.lives
+        is_end = self._report(one, attempt, sid, status)
+        assert applied.is_end == is_end
+        assert applied.resolved == (was in {"unknown", "unresolved"} and is_end)
+        assert applied.reopened == (one.lives > lives)
 
     @stateful.rule(worker=st.sampled_from([0, 1]))
     def renew_and_release(self, worker: int) -> None:
@@ -278,21 +354,25 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         for name, one in self.model.items():
             if one.stage not in {"claimed", "posting"}:
                 continue
-            expected[name] = self._after_crash(one)
-            one.sid = one.proven[1] if one.proven else None
-            one.stage, one.holder, one.proven = expected[name], None, None
+            self._after_crash(one)
+            expected[name] = one.stage
         assert reaped == expected
 
-    @staticmethod
-    def _after_crash(one: Message) -> str:
-        if one.stage == "posting" and one.proven:
-            return "accepted"
+    def _after_crash(self, one: Message) -> None:
+        was, proof = one.stage, self._proof_at_hand(one)
+        one.holder = None
+        if was == "posting" and proof:
+            self._accept(one, proof)
+            return
         one.crashes += 1
-        if one.stage == "posting":
-            return "unknown"
-        if one.is_cancelled:
-            return "cancelled"
-        return "dead" if one.crashes >= CRASHES_IN_COMPANY + 3 else "queued"
+        if was == "posting":
+            one.stage = "unknown"
+        elif one.is_cancelled:
+            self._end(one, "cancelled")
+        elif one.crashes >= CRASHES_IN_COMPANY + 3:
+            self._end(one, "dead")
+        else:
+            one.stage = "queued"
 
     @stateful.precondition(lambda self: self.model)
     @stateful.rule(data=st.data())
@@ -300,16 +380,38 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.model)))
         one = self.model[name]
         answer = self.do(self.world.cancel(name))
-        if one.stage in DUE | {"waiting", "cancelled", "claimed"}:
-            if one.stage != "cancelled":
-                assert answer == ("too_late" if one.doubtful else "cancelled")
-            one.is_cancelled = True
-            one.stage = "claimed" if one.stage == "claimed" else "cancelled"
+        if one.stage in DUE | {"waiting", "claimed"}:
+            assert answer == ("too_late" if one.doubtful else "cancelled")
+            if one.stage != "claimed":
+                self._end(one, "cancelled")
         elif one.stage in {"posting", "unknown", "unresolved"}:
             assert answer == "too_late"
-            one.is_cancelled = True
+        elif one.stage in {"cancelled", "dead"}:
+            assert answer in {"cancelled", "too_late"}
         else:
             assert answer == "ended"
+        one.is_cancelled = True
+
+    @stateful.precondition(lambda self: self.model)
+    @stateful.rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        """A person has a dead letter sent again: never a cancelled one, nor one that went out or may have."""
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        one = self.model[name]
+        (answer,) = self.do(self.stores[0].records.replay([name], FAR))
+        if one.stage != "dead":
+            assert answer in {"replayed", "not_dead"}
+        elif one.is_cancelled:
+            assert answer == "cancelled"
+        elif any(not line.has_failed for line in one.told.values()):
+            assert answer == "sent"
+        elif one.may_be_out:
+            assert answer == "perhaps_sent"
+        else:
+            assert answer == "replayed"
+            one.stage, one.lives, one.crashes = "queued", one.lives + 1, 0
+            for line in one.told.values():
+                line.is_over = True
 
     @stateful.rule(keyword=st.sampled_from([None, "stop", "start"]))
     def inbound(self, keyword: str | None) -> None:
@@ -335,6 +437,8 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         if one.stage in {"unknown", "unresolved"}:
             again = "cancelled" if one.is_cancelled else "queued"
             one.stage = {"again": again, "end": "failed", "hold": "unresolved"}[rule]
+            if one.stage in DISPATCH_ENDS:
+                self._end(one, one.stage)
             assert stage == one.stage
         else:
             assert stage is None
@@ -353,7 +457,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
                 "posting": {"leases"},
                 "unknown": {"unknown"},
                 "unresolved": {"unresolved"},
-                "dead": {"dead"},
+                "dead": set() if one.is_cancelled else {"dead"},
                 "accepted": set(),
             }.get(one.stage, set() if one.stage in DISPATCH_ENDS else {"lane"})
             found = places.get(name, set()) - {"undelivered"}
@@ -378,8 +482,17 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         for name, one in self.model.items():
             if one.stage == "accepted":
                 row = self.do(self.world.row(name))
-                assert (row["sid"], RANKS[row["st"]]) == (one.sid, one.told[one.sid or ""])
+                assert (row["sid"], RANKS[row["st"]]) == (one.sid, one.told[one.sid or ""].rank)
         assert self.do(self.world.count("duplicates")) == sum(one.copies for one in self.model.values())
+
+    @stateful.invariant()
+    def each_life_has_one_end(self) -> None:
+        """Ends are counted once, and taken off the count when another life begins."""
+        counted = self.do(self.stores[0].records.counts())
+        ends = sum(number for name, number in counted.items() if name.startswith("end:"))
+        assert ends == sum(one.stage in DISPATCH_ENDS for one in self.model.values())
+        for name, one in self.model.items():
+            assert int(self.do(self.world.row(name)).get("lf", "1")) == one.lives
 
     @stateful.invariant()
     def no_message_has_two_open_permits(self) -> None:

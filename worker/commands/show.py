@@ -66,6 +66,7 @@ FIELDS: Final = (
     Field("not_before", "nb", _instant),
     Field("expires_at", "e", _instant),
     Field("ended_at", "z", _instant),
+    Field("lives", "lf", _number, 1),
     Field("attempts", "n", _number, 0),
     Field("uncounted_attempts", "fa", _number, 0),
     Field("last_attempt_at", "i", _instant),

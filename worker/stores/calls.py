@@ -25,7 +25,10 @@ _PAUSE_SECONDS: Final = 0.1
 _UNANSWERED: Final = 256
 """Calls whose request ids are remembered; what else raised is asked under a new one, as by another process."""
 _FOLDER: Final = resources.files("worker.stores") / "lua"
-_PARTS: Final = ("1_rows", "2_facts", "3_consent", "3_effects", "4_kept", "5_proof", "9_persons")
+_PARTS: Final = (
+    *("1_rows", "2_facts", "3_consent", "3_effects"),
+    *("4_table", "5_undo", "6_reports", "7_proof", "9_persons"),
+)
 _COMMON: Final = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in _PARTS)
 _SPELLINGS: Final = spellings_lua(SPELLINGS) + (_FOLDER / "_spellings.lua").read_text("utf-8")
 

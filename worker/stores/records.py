@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
+from worker.stores.attempts import sids_of, told
 from worker.stores.calls import Calls, worker_script
 from worker.values.records import IN_A_LANE, Record
 
@@ -119,7 +120,8 @@ def _record(message_id: str, *parts: Any) -> Record | None:
     enqueued = {"at": int(fields["q"]), "e": "enqueued"}
     return Record(
         message_id=message_id,
-        row=fields,
+        row=told(fields),
         timeline=(enqueued, *(json.loads(line) for line in timeline)),
         payload=job if job is not None else raw,
+        sids=sids_of(fields),
     )

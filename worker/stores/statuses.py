@@ -30,6 +30,7 @@ class StatusStore:
                 reopened=bool(reopened),
                 unbound=(wronged.decode(), int(attempt)) if wronged else None,
                 is_copy=bool(is_copy),
+                is_end=bool(is_end),
             )
-            for known, moved, resolved, reopened, message_id, wronged, attempt, is_copy in answers
+            for known, moved, resolved, reopened, message_id, wronged, attempt, is_copy, is_end in answers
         ]

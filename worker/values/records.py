@@ -10,10 +10,22 @@ IN_A_LANE: Final = frozenset({"queued", "waiting", "retrying"})
 
 
 @dataclass(frozen=True, slots=True)
+class SidLine:
+    """What is kept of a SID that is not the row's own. `status` is empty when nothing was reported of it."""
+
+    attempt: int
+    rank: int
+    status: str
+    has_failed: bool
+    was_sent_again: bool
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A message as the ledger has it: its row, its timeline, and the job while it lasts.
 
-    `due_at`: when it is due, while it stands in a lane.
+    `due_at`: when it is due, while it stands in a lane. `sids`: what is known of its SIDs other than the accepted one.
     """
 
     message_id: str
@@ -21,3 +33,4 @@ class Record:
     timeline: tuple[Mapping[str, Any], ...]
     payload: bytes | None = field(default=None, repr=False)
     due_at: datetime | None = None
+    sids: Mapping[str, SidLine] = field(default_factory=dict)

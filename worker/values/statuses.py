@@ -39,7 +39,7 @@ class StatusApplied:
 
     `reopened`: the failure made it a message to send again, as a new attempt. `unbound`: the message id and attempt
     that a list had wrongly been taken to show under this SID; its outcome is unknown again. `is_copy`: Twilio took the
-    message a second time, which is told once.
+    message a second time, which is told once. `is_end`: it ended this life of the message as accepted.
     """
 
     known: bool
@@ -49,6 +49,7 @@ class StatusApplied:
     reopened: bool = False
     unbound: tuple[str, int] | None = None
     is_copy: bool = False
+    is_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

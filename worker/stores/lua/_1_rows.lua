@@ -1,4 +1,4 @@
--- A message's row, the digest of its person, and the way back into its lane. Loaded before every worker script.
+-- What every worker script shares: terms, digests of persons, untrusted JSON, calls done once. Loaded before all others.
 
 local DAY = 86400000
 local HOUR = 3600000
@@ -65,6 +65,21 @@ local function look_at(lane)
   return 'look:' .. lane
 end
 
+-- Notes the end of a round: an attempt that led to nothing and is tried again. When the round before ended for the same reason, the two
+-- become one line that counts them, and this round's intent goes.
+local function note_round(id, now, stage, rest)
+  local key = K.timeline(id)
+  local head = '"e":"' .. stage .. '"'
+  local reason, code = string.match(rest, '"reason":"([^"]*)"'), string.match(rest, '"code":(%d+)')
+  local before, intent = unpack(redis.call('LRANGE', key, -2, -1))
+  local is_round = intent and string.find(intent, '"e":"intent"', 1, true) and string.find(before, head, 1, true)
+    and string.match(before, '"reason":"([^"]*)"') == reason and string.match(before, '"code":(%d+)') == code
+  if not is_round then return note(id, now, stage, rest) end
+  local start, times = string.match(before, '^(.*),"times":(%d+),"until":%d+}$')
+  redis.call('RPOP', key)
+  redis.call('LSET', key, -1, (start or string.sub(before, 1, -2)) .. ',"times":' .. int((times or 1) + 1) .. ',"until":' .. int(now) .. '}')
+end
+
 local function sender_of(lane)
   return string.match(lane, '^(.-)|')
 end
@@ -81,37 +96,6 @@ end
 local function count(name)
   redis.call('HINCRBY', K.counts, name, 1)
 end
-
-local ROW = {
-  's', 'l', 'q', 'e', 'n', 'f', 'i', 'p', 'k', 'x', 'sid', 'a', 'sr', 'z', 'w', 'tg', 'cb', 'ev', 'pr', 'r', 'u', 'fm', 'rd', 'ps', 'dup', 'po', 'fa',
-}
-
-local function load(id)
-  local got = redis.call('HMGET', K.row(id), unpack(ROW))
-  if not got[1] then return nil end
-  local row = {}
-  for index, name in ipairs(ROW) do row[name] = got[index] or nil end
-  row.n = tonumber(row.n or '0')
-  return row
-end
-
--- A message without a proven outcome, so that proof of acceptance ends it. `posting` is not here: its own reply is awaited.
-local YIELDS_TO_PROOF = {
-  queued = true, waiting = true, retrying = true, claimed = true, unknown = true, unresolved = true,
-}
-
--- Back into its lane. Asked to cancel meanwhile: it ends instead.
-local function requeue(id, row, stage, reason, due, now)
-  leave(id, row)
-  if row.x then
-    end_message(id, row, 'cancelled', 'cancelled', nil, now)
-    return
-  end
-  redis.call('HSET', K.row(id), 's', stage, 'r', reason)
-  row.s = stage
-  to_lane(row.l, id, due, now)
-end
-
 local DROPS_JOB = { refused = true, failed = true, expired = true, cancelled = true }
 
 -- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of an ended message is nobody's any more; an

@@ -14,21 +14,6 @@ local function taught_by(who)
   return int(who.attempt or 0) .. ':' .. (who.id or '')
 end
 
--- What the timeline says of an attempt's intent; nothing when a failed primary took it along.
-local function intent_note(id, attempt)
-  for _, line in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
-    local one = decoded(line)
-    if one and one.e == 'intent' and one.n == attempt then return one end
-  end
-  return {}
-end
-
-
--- What an attempt sent, as far as it matters to an effect: said with what was kept aside, else by its intent.
-local function sent_by(who)
-  return who.sent or intent_note(who.id, who.attempt)
-end
-
 -- Whether what an attempt of that instant taught is over: the person wrote since, to a sender of the account (nil: to any), or an
 -- operator allowed them since.
 local function is_outlived(digest, account, at, ends_by_inbound)
@@ -85,22 +70,6 @@ local function lift(digest, account, at, only_inbound)
     end
   end
   return lifted
-end
-
--- Takes back what one attempt taught of a person: it did arrive. What other attempts taught stays. Answers how much was taken back.
-local function undo_effects(digest, id, attempt)
-  local key, mark, undone = K.person(digest), int(attempt) .. ':' .. id, 0
-  for _, name in ipairs(redis.call('HKEYS', key)) do
-    if name == 'xt' and string.match(redis.call('HGET', key, 'xt'), '^%d+:(.*)$') == mark then
-      redis.call('HDEL', key, 'x', 'xr', 'xt')
-      undone = undone + 1
-    elseif string.sub(name, 1, 2) == 'b:' and string.match(redis.call('HGET', key, name), '^%d+:%d*:[01]:(.*)$') == mark then
-      redis.call('HDEL', key, name)
-      undone = undone + 1
-    end
-  end
-  if undone > 0 then bump(key) end
-  return undone
 end
 
 -- Whether a stop is in force at this sender that somebody said to us, or that is known from its messaging service.
@@ -162,7 +131,7 @@ EFFECTS = {
     local at = math.floor(who.intent or now)
     if is_outlived(who.digest, who.account, at, effect.until_inbound) then return end
     local holds = effect.holds
-    if effect.after_marketing and effect.after_marketing ~= holds and sent_by(who).marketing then
+    if effect.after_marketing and effect.after_marketing ~= holds and who.sent.marketing then
       holds = effect.after_marketing
     end
     local ends = effect.ms > 0 and at + effect.ms or nil
@@ -197,7 +166,7 @@ EFFECTS = {
     local key, at = K.person(who.digest), math.floor(who.intent or now)
     local ends = at + effect.ms
     if tonumber(redis.call('HGET', key, 'x') or '0') >= ends or is_outlived(who.digest, nil, at, true) then return end
-    if effect.phones_only and sent_by(who).user_id then return end
+    if effect.phones_only and who.sent.user_id then return end
     redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason, 'xt', int(at) .. ':' .. taught_by(who))
     bump(key)
   end,
@@ -229,7 +198,7 @@ local MOST_HELD = 10000
 
 -- Keeps an effect aside with all that it takes to apply it later, dated as it is. Heard again, it is kept once.
 local function keep_aside(effect, who, now)
-  local key, sent = K.held(who.sender), intent_note(who.id, who.attempt)
+  local key = K.held(who.sender)
   if redis.call('LLEN', key) >= MOST_HELD then
     count('effects_dropped')
     return
@@ -237,13 +206,14 @@ local function keep_aside(effect, who, now)
   local kept = {
     at = math.floor(now), effect = effect, digest = who.digest, sender = who.sender, account = who.account,
     intent = math.floor(who.intent or now), id = who.id, attempt = who.attempt,
-    sent = { marketing = sent.marketing, user_id = sent.user_id },
+    sent = who.sent,
   }
   redis.call('RPUSH', key, cjson.encode(kept))
   count('effects_held')
 end
 
--- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt.
+-- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt, and `sent`: what
+-- the attempt was, as far as it matters to an effect (marketing, user_id).
 -- `only`: kinds of effects, nil for all.
 local function apply_effects(effects, who, now, only)
   if (effects or {})[1] and (who.digest or '') ~= '' then who.digest = resolve(who.digest) end
@@ -264,5 +234,5 @@ end
 -- Who a provider's late word is about.
 local function who_of(row)
   local sender = sender_of(row.l)
-  return { digest = row.p, sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '' }
+  return { digest = row.p and resolve(row.p), sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '' }
 end

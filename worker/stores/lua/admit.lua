@@ -59,8 +59,14 @@ end
 local function grant(ask)
   local key = K.row(ask.id)
   local attempt = ask.attempt .. ':' .. ask.id
-  redis.call('HSET', key, 's', 'posting', 'n', ask.attempt, 'i', int(now), 'p', ask.person, 'r', ask.reason, 'v', ask.policy,
-    'fm', ask.template ~= '' and 't' or 'f', 'li', ask.listing)
+  local form = ask.tag == '1' and 'g' or ask.template ~= '' and 't' or 'f'
+  local said = decoded('{' .. ask.note .. '}') or {}
+  local more = (said.marketing and 'm' or '') .. (said.user_id and 'u' or '')
+  redis.call('HSET', key, 's', 'posting', 'n', ask.attempt, 'p', ask.person, 'r', ask.reason, 'v', ask.policy, 'li', ask.listing,
+    '@' .. ask.attempt, int(now) .. form .. ask.template .. (more ~= '' and '!' .. more or ''))
+  -- The line of an attempt that led to nothing goes, so that a day of rounds leaves nothing in the row.
+  local before = '@' .. int(tonumber(ask.attempt) - 1)
+  if string.find(redis.call('HGET', key, before) or '', '^%d+%a.*%-$') then redis.call('HDEL', key, before) end
   redis.call('ZADD', K.permits(ask.person), int(math.ceil(now + permit)), attempt)
   redis.call('PEXPIRE', K.permits(ask.person), int(KEEP_ENDED))
   if tonumber(ask.cap) > 0 then
@@ -69,7 +75,6 @@ local function grant(ask)
     redis.call('PEXPIRE', K.sent_to(ask.person), int(DAY + 1000))
   end
   if ask.tag == '1' then
-    redis.call('HSET', key, 'tg', ask.had_tag and ask.had_tag .. ' ' .. ask.attempt or ask.attempt)
     local page = K.tag_state(ask.sender)
     if redis.call('HGET', page, 'state') ~= 'proven' then
       redis.call('HSET', page, 'message', ask.id, 'until', int(now + DAY))
@@ -86,13 +91,14 @@ local NAMES = {
 }
 
 local function admit(ask)
-  local got = redis.call('HMGET', K.row(ask.id), 's', 'f', 'n', 'x', 'tg')
+  local got = redis.call('HMGET', K.row(ask.id), 's', 'f', 'n', 'x', 'i')
   local stage, fence, last = got[1], got[2], tonumber(got[3] or '0')
   if not stage or fence ~= ask.fence then return { 'lost' } end
   if stage == 'posting' and last == tonumber(ask.attempt) then return { 'permit' } end
   if stage ~= 'claimed' or last + 1 ~= tonumber(ask.attempt) then return { 'lost' } end
   if got[4] then return { 'cancelled' } end
-  ask.had_tag = got[5]
+  -- A row of an earlier version: its last attempt goes into the table before this one is written.
+  if got[5] then load(ask.id) end
   ask.names = gather(ask.person)
   ask.person = first_of(ask.names)
   if not is_current(ask) then

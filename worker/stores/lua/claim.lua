@@ -27,7 +27,7 @@ local function account_of(sender)
   return accounts[sender]
 end
 
-local WANTED = { 's', 'n', 'e', 'u', 'rd', 'k', 'x', 'q', 'f', 'w', 'l', 'fa', 'nb' }
+local WANTED = { 's', 'n', 'e', 'u', 'rd', 'k', 'x', 'q', 'f', 'w', 'l', '@0', 'fa', 'nb' }
 
 local function fetch(id)
   local got = redis.call('HMGET', K.row(id), unpack(WANTED))
@@ -46,7 +46,7 @@ local function hand_out(id, row)
   local facts = facts_of(id, names, sender, account_of(sender), content_of(message), now, cache)
   claimed[#claimed + 1] = {
     id, row.f, payload, row.n or '0', row.e or '0', row.u or '', row.rd or '', row.k or '0', row.x or '', row.q or '0',
-    row.fa or '0', facts,
+    row['@0'] or row.fa or '0', facts,
   }
   ids[#ids + 1] = id
   return facts

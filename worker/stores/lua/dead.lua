@@ -1,34 +1,17 @@
 -- What a person decides about a dead letter. Safe to repeat.
 -- ARGV: 'replay' | 'replay_even_if_sent' | 'drop', expires at (ms, of a replayed message), message ids.
--- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'sent' (an attempt is proven and not known to have failed),
--- 'perhaps_sent' (an attempt may have reached the person, and nobody said that this does not matter).
+-- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', 'no_job' (nothing to send), 'cancelled' (its producer wants it no
+-- more), 'sent' (an attempt is proven and not known to have failed), 'perhaps_sent' (an attempt may have reached the person, and the
+-- operator did not say that this does not matter).
 local now = clock()
-
--- A SID that failed has no copy in what goes out now, as little as one that was sent again for that.
-local function make_up_for_failures(id)
-  local callbacks = kept_of(id)
-  for sid, kept in pairs(callbacks) do
-    if kept.failure and not kept.reopened then
-      keep_callback(id, sid, kept, true)
-    end
-  end
-end
 
 local function replay(id, row, expires, even_if_sent)
   if row.s ~= 'dead' then return row.r == 'replayed' and 'replayed' or 'not_dead' end
-  if other_standing(id) then return 'sent' end
-  if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
-  if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
-  make_up_for_failures(id)
+  local hindrance = hinders_sending(id, row, even_if_sent)
+  if hindrance then return hindrance end
   redis.call('ZREM', K.dead, id)
-  redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
   count('replayed')
-  redis.call('HDEL', K.row(id), 'z', 'k', 'c', 'x', 'rd', 'ps', 'po')
-  -- Its tries begin anew: what went out before them is counted, and free.
-  redis.call('HSET', K.row(id), 'e', expires, 'fa', int(row.n))
-  row.x, row.k = nil, nil
-  note(id, now, 'replayed', '"expires":' .. expires)
-  requeue(id, row, 'queued', 'replayed', now, now)
+  send_again(id, row, 'replayed', expires, now)
   return 'replayed'
 end
 

@@ -28,9 +28,9 @@ local function claimed(id, row)
 end
 
 local function posting(id, row)
-  if row.ev then
-    local attempt, sid = string.match(row.ev, '^(%d+):(.*)$')
-    accept(id, row, tonumber(attempt), sid, 'accepted', 'evidence_callback', now)
+  local proof = proof_of(row)
+  if proof then
+    accept(id, row, row.sids[proof].n, proof, 'accepted', 'evidence_callback', now)
     return
   end
   leave(id, row)

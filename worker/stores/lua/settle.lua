@@ -6,7 +6,7 @@
 local LOOK_AFTER = 15000
 local now = clock()
 
--- The permit is used up. What Twilio did not take counts not towards the person's cap, what was never posted not as a try.
+-- The permit is used up. What Twilio did not take does not count towards the person's cap, what was never posted is no try.
 -- An unproven attempt stays listed, as closed: what Twilio shows for this person may be its message.
 local function close_permit(id, row, settlement)
   local attempt = row.n .. ':' .. id
@@ -17,7 +17,7 @@ local function close_permit(id, row, settlement)
   end
   if settlement.kind == 'again' or settlement.kind == 'end' then
     redis.call('ZREM', K.sent_to(resolve(row.p)), attempt)
-    if not settlement.posted then redis.call('HINCRBY', K.row(id), 'fa', 1) end
+    if not settlement.posted then row.free = redis.call('HINCRBY', K.row(id), '@0', 1) end
   end
 end
 
@@ -36,10 +36,14 @@ local KINDS = {
   end,
   again = function(id, row, s, rest)
     local due = s.due or now + s.delay
+    if s.redecided and not may_redecide(row, s.n) then
+      end_message(id, row, 'failed', s.reason, s.code and int(s.code), now, rest)
+      return
+    end
     if s.redecided then redis.call('HSET', K.row(id), 'rd', '1') end
     if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
     -- Put off untried for the same reason time and again, it would fill the timeline.
-    if s.n > 0 or row.r ~= s.reason then note(id, now, s.stage, rest) end
+    if s.n > 0 then note_round(id, now, s.stage, rest) elseif row.r ~= s.reason then note(id, now, s.stage, rest) end
     if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(resolve(s.person)), 'r') or '0') then
       -- The person wrote while we decided to wait for it: decide again at once.
       due = now
@@ -72,18 +76,21 @@ local function apply(id, row, s, rest)
     row.p = s.person
   end
   local was_resolved = row.s == 'unknown' or row.s == 'unresolved'
+  local proof = row.s ~= 'claimed' and proof_of(row) or nil
   if row.s ~= 'claimed' then close_permit(id, row, s) end
   local who = {
     digest = s.person, sender = s.sender, account = s.account, template = s.template, intent = tonumber(row.i),
     tg = row.s ~= 'claimed' and relied_on_tag(row, row.n), id = id, attempt = s.n,
+    sent = sent_of(row, s.n),
   }
   apply_effects(s.effects, who, now)
-  local proven = row.ev and tonumber(string.match(row.ev, '^%d+'))
-  if who.tg and proven ~= row.n and (s.kind == 'again' or s.kind == 'end') then land_attempt(id, row, row.n) end
-  if s.kind ~= 'accepted' and row.ev then
-    -- A callback proved what the reply could not: the message is with Twilio.
-    local attempt, sid = string.match(row.ev, '^(%d+):(.*)$')
-    accept(id, row, tonumber(attempt), sid, 'accepted', 'evidence_callback', now)
+  if not (proof and row.sids[proof].n == row.n) and (s.kind == 'again' or s.kind == 'end') then
+    if who.tg then land_attempt(id, row, row.n) end
+    if row.s ~= 'claimed' then mark_gone(id, row, row.n) end
+  end
+  if s.kind ~= 'accepted' and proof then
+    -- A report proved what the reply could not: the message is with Twilio.
+    accept(id, row, row.sids[proof].n, proof, 'accepted', 'evidence_callback', now)
     return
   end
   KINDS[s.kind](id, row, s, rest)
@@ -96,22 +103,30 @@ local function may_apply(row, s)
   return (row.s == 'unknown' or row.s == 'unresolved') and s.n > 0 and s.n == row.n and s.kind ~= 'unknown'
 end
 
-local function has_sid(id, row, attempt)
-  local mark = int(attempt)
-  return row.a == mark or string.match(row.ev or '', '^%d+') == mark or redis.call('HEXISTS', K.row(id), 'sid:' .. mark) == 1
+local function has_sid(row, attempt)
+  if row.a == int(attempt) then return true end
+  for _, line in pairs(row.sids) do
+    if line.n == attempt then return true end
+  end
+  return false
 end
 
--- A late settlement changes no schedule; its SID stays as evidence for its own attempt. What it says of person and Page it says of its
--- attempt's instant, and that holds whoever has the message now: a stop, a closed window, an address that takes nothing, a dead tag. Left
--- out, each would be learnt by one more POST that may not be. A pause or a template's state speaks of a moment that is over, may have been
--- ended by hand since, and would hold back the messages of others: the next POST hears it anew.
+-- A late settlement never reschedules the message. Its SID is kept as evidence for its own attempt, and what it says about the person or
+-- the Page (a stop, a closed window, an address that takes nothing, a dead tag) is applied, dated to that attempt: left out, each would be
+-- learnt by one more POST that may not be. A pause or a template's state is not applied: it may be over, may have been ended by hand since,
+-- and would hold back the messages of others; the next POST reports it again.
 local function late(id, row, s)
-  if s.kind == 'accepted' then prove(id, row, s.n, s.sid, s.status, 'evidence_late_reply', now, s.rank) end
-  local who = { digest = s.person, sender = s.sender, account = s.account, tg = relied_on_tag(row, s.n), id = id, attempt = s.n }
-  if #s.effects > 0 then who.intent = intent_of(id, row, s.n) end
+  if s.kind == 'accepted' then
+    hear(id, row, s.n, { sid = s.sid, status = s.status, rank = s.rank - 1, effects = {} }, 'evidence_late_reply', now, true)
+  end
+  local who = {
+    digest = s.person, sender = s.sender, account = s.account, tg = relied_on_tag(row, s.n), id = id, attempt = s.n,
+    sent = sent_of(row, s.n),
+  }
+  if #s.effects > 0 then who.intent = intent_of(row, s.n) end
   apply_effects(s.effects, who, now, LASTING)
   -- Proven not processed: the Page need not wait for it.
-  if who.tg and (s.kind == 'again' or s.kind == 'end') and not has_sid(id, row, s.n) then land_attempt(id, row, s.n) end
+  if who.tg and (s.kind == 'again' or s.kind == 'end') and not has_sid(row, s.n) then land_attempt(id, row, s.n) end
 end
 
 -- Whether a reply's SID was another attempt's before: then it is the answer to that one's POST, come once more. What only a list
@@ -129,13 +144,10 @@ local function doubted(s)
   return '"n":' .. int(s.n) .. ',"reason":"outcome_unreadable","text":"the reply has the SID of another attempt"'
 end
 
--- Whether this very settlement proved a copy is remembered by its fence, for whoever asks again.
-local function answer(applied, id, row, s)
-  if row.is_copied then
-    row.dup = s.fence
-    redis.call('HSET', K.row(id), 'dup', s.fence)
-  end
-  return { applied, row.s, s.kind == 'accepted' and row.dup == s.fence and 1 or 0 }
+-- Whether this very settlement proved a copy is kept with its SID, for a call that is repeated.
+local function answer(applied, row, s)
+  local line = s.kind == 'accepted' and row.sids[s.sid]
+  return { applied, row.s, line and line.copied_by_reply and 1 or 0 }
 end
 
 local answers = {}
@@ -147,13 +159,13 @@ for at = 1, #ARGV, 2 do
   if not row then
     answers[#answers + 1] = { 0, '', 0 }
   elseif row.f == '-' .. s.fence then
-    answers[#answers + 1] = answer(1, id, row, s)
+    answers[#answers + 1] = answer(1, row, s)
   elseif may_apply(row, s) then
     apply(id, row, s, rest)
-    answers[#answers + 1] = answer(1, id, row, s)
+    answers[#answers + 1] = answer(1, row, s)
   else
     late(id, row, s)
-    answers[#answers + 1] = answer(0, id, row, s)
+    answers[#answers + 1] = answer(0, row, s)
   end
 end
 return answers

@@ -1,16 +1,17 @@
 -- Applies status callbacks: binds SIDs to the attempts they name, moves statuses forward only. Duplicates change nothing.
 -- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, life, effects, reopen, tries, redecides, evidence.
 -- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
--- that a list had wrongly been taken to show under this SID ('' and 0: none), and whether the SID is a second copy (1 or 0).
+-- that a list had wrongly been taken to show under this SID ('' and 0: none), whether the SID is a second copy, and whether it ended
+-- the message (1 or 0).
 local STOPS = { opt_out = true, withdraw = true }
 local now = clock()
 
 -- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
 local function keep(sid, before, update, text)
   local kept = before and decoded(string.sub(before, 2))
-  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0, 0 } end
+  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0, 0, 0 } end
   redis.call('SET', K.sid(sid), '?' .. text, 'PX', DAY)
-  return { 0, 1, 0, 0, '', '', 0, 0 }
+  return { 0, 1, 0, 0, '', '', 0, 0, 0 }
 end
 
 -- An id may be used again once its row is gone: a callback that names an earlier life is about a message nobody has any more.
@@ -47,10 +48,10 @@ local function unbind(id, attempt, sid)
   redis.call('HINCRBY', K.counts, 'end:accepted:' .. row.r, -1)
   count('unbound')
   note(id, now, 'unknown', '"n":' .. int(attempt) .. ',"reason":"outcome_timeout","detail":"the SID is another message\'s"')
-  local other = other_standing(id)
+  local left = load(id)
+  local other = other_standing(left)
   if not other then return 'unknown' end
-  local number = string.match(redis.call('GET', K.sid(other)) or '', '^(%d+):') or row.n
-  accept(id, load(id), tonumber(number), other, 'accepted', 'evidence_callback', now)
+  accept(id, left, left.sids[other].n, other, 'accepted', 'evidence_callback', now)
   return 'accepted'
 end
 
@@ -76,22 +77,17 @@ local function apply(update, text)
   local row = load(id)
   if not row then return keep(update.sid, found, update, text) end
   if id == update.id and not is_of_this_life(row, update) then
-    return bound and { 0, 0, 0, 0, '', '', 0, 0 } or keep(update.sid, found, update, text)
+    return bound and { 0, 0, 0, 0, '', '', 0, 0, 0 } or keep(update.sid, found, update, text)
   end
   local was = row.s
   attempt = attempt or row.n
-  local how = prove(id, row, attempt, update.sid, 'accepted', update.evidence, now)
-  local moved, reopened = false, false
-  if row.s == 'accepted' and row.sid == update.sid then
-    moved, reopened = apply_update(id, row, update, now)
-  else
-    -- Of the attempt in flight, of a copy, or of a message that ended: what it says of its SID is kept and taught all the same.
-    moved = remember(id, row, attempt, update, now) and how == 'kept'
-  end
+  local how, moved, reopened = hear(id, row, attempt, update, update.evidence, now)
+  -- Of a copy, or of a message that ended, it is kept and taught, but moves no status that is shown.
+  if how == 'noted' then moved = false end
   -- A failure that comes behind `delivered` moves nothing, but a stop is a stop. Dated by its attempt, it counts once.
-  if not moved and #update.effects > 0 then teach(id, row, attempt, update.effects, now, STOPS) end
+  if not moved and #update.effects > 0 then apply_effects(update.effects, spoken_of(id, row, attempt), now, STOPS) end
   local resolved = how == 'accepted' and (was == 'unknown' or was == 'unresolved')
-  return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt, flag(row.is_copied) }
+  return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt, flag(row.is_copied), flag(how == 'accepted') }
 end
 
 -- A gateway asks again for seconds at most, and there may be a thousand callbacks each of them.

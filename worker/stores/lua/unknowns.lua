@@ -63,7 +63,8 @@ local function next_search()
 end
 
 local function content_sent(id, row)
-  return row.fm ~= 'f' and intent_note(id, row.n).template or ''
+  local attempt = row.attempts[row.n]
+  return attempt and attempt.template or ''
 end
 
 local function hand_out(id, row, account)
