@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from sendwindow.keys import FOLDED_FIELDS
-from tests.worker.stores_world import ACCOUNT, ANNA, SENDER, Place, World, accepted, ask, opened
+from sendwindow.scripts import execute
+from sendwindow.vocabulary import OnUnknown
+from tests.worker.stores_world import ACCOUNT, ANNA, FAR, SENDER, Place, World, accepted, opened
 from worker.values.claims import Claimed
 from worker.values.facts import StoredFacts
 from worker.values.records import SidLine
@@ -38,7 +40,7 @@ async def _put(world: World, name: str) -> dict[str, Any]:
 
 
 async def _raw(world: World) -> dict[str, str]:
-    fields: Any = await world.redis.execute_command("HGETALL", world.keys.row("m1"))
+    fields: Any = await execute(world.redis, "HGETALL", world.keys.row("m1"))
     return {name.decode(): value.decode() for name, value in fields.items()}
 
 
@@ -52,7 +54,6 @@ async def test_a_touched_row_has_its_evidence_in_the_table_only(store: Place, na
     async with opened(store) as world:
         await _put(world, name)
         before = await world.row()
-        await world.callback("queued", "SMecho", life=1)
         assert any(map(_is_old, await _raw(world)))
         await world.store.ledger.release([("m1", 1)])
         fields = await _raw(world)
@@ -75,12 +76,15 @@ async def test_proof_at_hand_still_ends_the_message(store: Place) -> None:
         row = await world.row()
         assert (row["sid"], row["st"], row["tg"], row["fa"]) == ("SMtwo", "sent", "3", "1")
         sids = await world.sids()
-        assert (sids["SMone"], len(sids)) == (SidLine(2, 60, "failed", has_failed=True, was_sent_again=False, code=30500), 7)
+        assert (sids["SMone"], len(sids)) == (
+            SidLine(2, 60, "failed", has_failed=True, was_sent_again=False, code=30500),
+            7,
+        )
         assert not (await world.callback("queued", "SMq9", attempt=2)).moved
 
 
 async def test_a_message_that_was_opened_again_is_ended_by_later_proof(store: Place) -> None:
-    """It failed under the version before, is delivered under this one: nothing more goes out, and a template stays one."""
+    """It failed under the version before, is delivered under this one: nothing more goes out."""
     async with opened(store) as world:
         await _put(world, "reopened")
         applied = await world.callback("delivered", "SMone")
@@ -113,9 +117,6 @@ async def test_an_attempt_in_doubt_keeps_its_own_intent(store: Place) -> None:
 
 
 def _claimed(facts: StoredFacts, fence: int) -> Claimed:
-    from tests.worker.stores_world import FAR
-    from sendwindow.vocabulary import OnUnknown
-
     return Claimed(
         message_id="m1",
         fence=fence,

@@ -265,7 +265,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
     @staticmethod
     def _hear(one: Message, attempt: int, sid: str, status: str) -> tuple[bool, bool]:
-        """Take in what is said of a SID; answers whether the SID is new, and whether what failed turns out not to have."""
+        """Take in what is said of a SID. Returns whether it is new, and whether what failed turns out not to have."""
         line = one.told.get(sid)
         others = one.stage == "accepted" or any(not each.is_over for name, each in one.told.items() if name != sid)
         if line is None:

@@ -1,210 +1,215 @@
 -- How a message ends as accepted, by a reply or by later proof, how its provider status moves after that, and when it lives again.
 
-local REOPEN_WITHIN = DAY
+-- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+local may_redecide, reopen, accept, hear, hinders_sending, send_again
 
--- A closed window (63016) allows a message one new decision, and none for what went out as a template, which needs no window.
--- Both ways in ask here: the reply to the POST and a report after acceptance.
-local function may_redecide(row, n)
-  local attempt = row.attempts[n]
-  return not row.rd and not (attempt and attempt.form == 't')
-end
+do
+  local REOPEN_WITHIN = DAY
 
--- Whether a failure that was reported after acceptance begins another life.
-local function may_reopen(id, row, update, now)
-  -- Proof came after cancel was asked for: it did go out, and that must stay the last of it.
-  if row.x then return false end
-  -- The producer wants no second POST, whatever becomes of the first.
-  if row.u == 'never' then return false end
-  -- Attempts that were never posted, and those before a replay, are no tries.
-  if update.tries and tonumber(row.a) - row.free >= update.tries then return false end
-  if update.redecides and not may_redecide(row, tonumber(row.a)) then return false end
-  -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it with one that is proven.
-  if row.p and redis.call('ZSCORE', K.permits(row.p), mark_of(id, row.n)) then return false end
-  if other_standing(row) then return false end
-  if now - tonumber(row.z) >= REOPEN_WITHIN or now + update.reopen >= tonumber(row.e) then return false end
-  return redis.call('EXISTS', K.job(id)) == 1
-end
-
--- A failed message goes back to its lane as a new attempt; the failed one keeps its SID so that its echoes are known.
-local function reopen(id, row, update, now)
-  local key, due = K.row(id), now + update.reopen
-  begin_life(id, row)
-  if update.redecides then
-    row.rd = '1'
-    redis.call('HSET', key, 'rd', '1')
+  -- A closed window (63016) allows a message one new decision, and none for what went out as a template, which needs no window.
+  -- Both ways in ask here: the reply to the POST and a report after acceptance.
+  function may_redecide(row, n)
+    local attempt = row.attempts[n]
+    return not row.rd and not (attempt and attempt.form == 't')
   end
-  redis.call('HINCRBY', K.counts, 'end:accepted:' .. row.r, -1)
-  count('reopened')
-  local before = row.sids[row.sid]
-  write_sid(id, row, row.sid, {
-    n = tonumber(row.a), rank = update.rank, status = update.status, final = true, failure = true, code = update.code, reopened = true,
-    copied = before and before.copied, copied_by_reply = before and before.copied_by_reply,
-  })
-  redis.call('HDEL', key, 'sid', 'a', 'st', 'sr', 'z')
-  redis.call('ZREM', K.undelivered, id)
-  row.sid, row.a, row.sr, row.z = nil, nil, nil, nil
-  requeue(id, row, 'retrying', 'provider_transient', due, now)
-  note(id, now, 'reopened', '"due":' .. int(due))
-end
 
--- Moves the status of an accepted message, forward only. What was kept has taught before. Answers moved, reopened.
-local function apply_update(id, row, update, now, was_kept)
-  if update.rank <= (tonumber(row.sr) or -1) then return false, false end
-  local key, had_failed = K.row(id), row.has_failed
-  redis.call('HSET', key, 'st', update.status, 'sr', int(update.rank))
-  if update.code then redis.call('HSET', key, 'c', int(update.code)) elseif had_failed then redis.call('HDEL', key, 'c') end
-  row.sr, row.has_failed = update.rank, update.failure
-  count('status:' .. update.status)
-  note(id, now, 'status', '"status":' .. cjson.encode(update.status) .. (update.code and ',"code":' .. int(update.code) or ''))
-  if not was_kept then learn(id, row, tonumber(row.a), update, now, nil, had_failed) end
-  if update.failure and update.reopen and may_reopen(id, row, update, now) then
-    reopen(id, row, update, now)
-    return true, true
+  -- Whether a failure that was reported after acceptance begins another life.
+  local function may_reopen(id, row, update, now)
+    -- Proof came after cancel was asked for: it did go out, and that must stay the last of it.
+    if row.x then return false end
+    -- The producer wants no second POST, whatever becomes of the first.
+    if row.u == 'never' then return false end
+    -- Attempts that were never posted, and those before a replay, are no tries.
+    if update.tries and tonumber(row.a) - row.free >= update.tries then return false end
+    if update.redecides and not may_redecide(row, tonumber(row.a)) then return false end
+    -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it with one that is proven.
+    if row.p and redis.call('ZSCORE', K.permits(row.p), mark_of(id, row.n)) then return false end
+    if other_standing(row) then return false end
+    if now - tonumber(row.z) >= REOPEN_WITHIN or now + update.reopen >= tonumber(row.e) then return false end
+    return redis.call('EXISTS', K.job(id)) == 1
   end
-  if update.final then
+
+  -- A failed message goes back to its lane as a new attempt; the failed one keeps its SID so that its echoes are known.
+  function reopen(id, row, update, now)
+    local key, due = K.row(id), now + update.reopen
+    begin_life(id, row)
+    if update.redecides then
+      row.rd = '1'
+      redis.call('HSET', key, 'rd', '1')
+    end
+    redis.call('HINCRBY', K.counts, 'end:accepted:' .. row.r, -1)
+    count('reopened')
+    local before = row.sids[row.sid]
+    write_sid(id, row, row.sid, {
+      n = tonumber(row.a), rank = update.rank, status = update.status, final = true, failure = true, code = update.code, reopened = true,
+      copied = before and before.copied, copied_by_reply = before and before.copied_by_reply,
+    })
+    redis.call('HDEL', key, 'sid', 'a', 'st', 'sr', 'z')
     redis.call('ZREM', K.undelivered, id)
-    redis.call('DEL', K.job(id))
+    row.sid, row.a, row.sr, row.z = nil, nil, nil, nil
+    requeue(id, row, 'retrying', 'provider_transient', due, now)
+    note(id, now, 'reopened', '"due":' .. int(due))
   end
-  return true, false
-end
 
--- What a reply says the status is. A report of lower rank never moves it back; one of the same rank still counts, for its code and effects.
-local function take_status(id, row, status, rank)
-  row.sr = rank and rank - 1 or -1
-  redis.call('HSET', K.row(id), 'st', status, 'sr', int(row.sr))
-end
-
--- What was reported of a SID before its message was accepted with it, taught. From now on the row's status says it.
-local function early_report(id, row, attempt, sid, early, now)
-  local kept = row.sids[sid]
-  if kept then drop_sid(id, row, sid) end
-  if not early or (kept and kept.rank >= early.rank) then return kept end
-  learn(id, row, attempt, early, now, nil, kept and kept.failure)
-  return early
-end
-
--- Whether a copy was told, and by what, is kept with the SID that told it.
-local function keep_copy_mark(id, row, attempt, sid, kept, is_new_copy, by_reply)
-  local by_report = kept and kept.copied or (is_new_copy and not by_reply) or nil
-  local by_own_reply = kept and kept.copied_by_reply or (is_new_copy and by_reply) or nil
-  if by_report or by_own_reply then
-    write_sid(id, row, sid, { n = attempt, rank = -1, copied = by_report, copied_by_reply = by_own_reply })
+  -- Moves the status of an accepted message, forward only. What was kept has taught before. Answers moved, reopened.
+  local function apply_update(id, row, update, now, was_kept)
+    if update.rank <= (tonumber(row.sr) or -1) then return false, false end
+    local key, had_failed = K.row(id), row.has_failed
+    redis.call('HSET', key, 'st', update.status, 'sr', int(update.rank))
+    if update.code then redis.call('HSET', key, 'c', int(update.code)) elseif had_failed then redis.call('HDEL', key, 'c') end
+    row.sr, row.has_failed = update.rank, update.failure
+    count('status:' .. update.status)
+    note(id, now, 'status', '"status":' .. cjson.encode(update.status) .. (update.code and ',"code":' .. int(update.code) or ''))
+    if not was_kept then learn(id, row, tonumber(row.a), update, now, nil, had_failed) end
+    if update.failure and update.reopen and may_reopen(id, row, update, now) then
+      reopen(id, row, update, now)
+      return true, true
+    end
+    if update.final then
+      redis.call('ZREM', K.undelivered, id)
+      redis.call('DEL', K.job(id))
+    end
+    return true, false
   end
-end
 
--- Ends a message as accepted. The job stays while a reported failure may still begin another life.
--- `rank`: that of `status`, when a reply told it. A report that came before is applied at once, and may begin another life.
-local function accept(id, row, attempt, sid, status, reason, now, rank)
-  leave(id, row)
-  if row.p then redis.call('ZREM', K.permits(row.p), mark_of(id, attempt)) end
-  local key = K.row(id)
-  local was_unknown = row.s == 'unknown' or row.s == 'unresolved'
-  local is_copy, early = bind_sid(id, row, attempt, sid, now)
-  local kept = early_report(id, row, attempt, sid, early, now)
-  keep_copy_mark(id, row, attempt, sid, kept, is_copy, rank ~= nil)
-  row.r = reason or row.r or 'accepted'
-  row.s, row.sid, row.a, row.z, row.has_failed = 'accepted', sid, int(attempt), int(now), false
-  redis.call('HSET', key, 's', 'accepted', 'sid', sid, 'a', row.a, 'r', row.r, 'z', row.z)
-  redis.call('HDEL', key, 'k', 'c', 'lo')
-  take_status(id, row, status, rank)
-  note(id, now, 'accepted', '"n":' .. row.a .. ',"sid":' .. cjson.encode(sid) .. (reason and ',"reason":"' .. reason .. '"' or ''))
-  redis.call('PEXPIRE', key, KEEP_ENDED)
-  redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
-  local left = math.min(REOPEN_WITHIN, tonumber(row.e) - now)
-  if left > 0 then redis.call('PEXPIRE', K.job(id), int(left + 1)) else redis.call('DEL', K.job(id)) end
-  redis.call('ZADD', K.undelivered, row.z, id)
-  count('end:accepted:' .. row.r)
-  if was_unknown then count('resolved:' .. row.r) end
-  if kept then apply_update(id, row, kept, now, true) end
-end
+  -- What a reply says the status is. A report of lower rank never moves it back; one of the same rank still counts, for its code and effects.
+  local function take_status(id, row, status, rank)
+    row.sr = rank and rank - 1 or -1
+    redis.call('HSET', K.row(id), 'st', status, 'sr', int(row.sr))
+  end
 
--- A SID that nobody had heard of, while the message cannot end by it: its own reply is awaited, or it ended before.
-local function take_in(id, row, attempt, update, now, is_reply)
-  local is_copy, early = bind_sid(id, row, attempt, update.sid, now)
-  local is_awaited = row.s == 'posting' and attempt == row.n
-  if not is_copy and not is_awaited then
-    count('late_evidence')
-    note(id, now, 'late_evidence', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(update.sid))
+  -- What was reported of a SID before its message was accepted with it, taught. From now on the row's status says it.
+  local function early_report(id, row, attempt, sid, early, now)
+    local kept = row.sids[sid]
+    if kept then drop_sid(id, row, sid) end
+    if not early or (kept and kept.rank >= early.rank) then return kept end
+    learn(id, row, attempt, early, now, nil, kept and kept.failure)
+    return early
   end
-  update.copied, update.copied_by_reply = is_copy and not is_reply or nil, is_copy and is_reply or nil
-  if early then
-    early.copied, early.copied_by_reply = update.copied, update.copied_by_reply
-    remember(id, row, attempt, early, now)
-  end
-end
 
--- A SID that was taken for failed turns out to be delivered. Answers whether it ends the message.
-local function revive(id, row, attempt, update, reason, now)
-  if YIELDS_TO_PROOF[row.s] then
-    accept(id, row, attempt, update.sid, 'accepted', reason, now)
-    return true
-  end
-  if has_other(row, update.sid) then
-    count_copy(id, row, attempt, update.sid, now)
-    row.sids[update.sid].copied = true
-    write_sid(id, row, update.sid, row.sids[update.sid])
-  elseif row.s ~= 'posting' then
-    count('late_evidence')
-    note(id, now, 'late_evidence', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(update.sid))
-  end
-  return false
-end
-
--- Takes in what is said of a SID of this message: by a report, or (`is_reply`) by a reply that came too late to be settled.
--- `update`: sid, status, rank, effects and what a report says beside. Answers how it was taken, whether it moved a status, and
--- whether another life began. How: 'known' (the row's own SID), 'accepted' (it ends the message now), 'kept' (it is the proof at
--- hand while a reply is awaited) or 'noted'.
-local function hear(id, row, attempt, update, reason, now, is_reply)
-  local sid = update.sid
-  if row.s == 'accepted' and row.sid == sid then
-    if not is_reply then return 'known', apply_update(id, row, update, now) end
-    if update.rank > (tonumber(row.sr) or -1) then take_status(id, row, update.status, update.rank + 1) end
-    return 'known', false, false
-  end
-  local is_new = not is_known(id, row, attempt, sid, redis.call('GET', K.sid(sid)))
-  if is_new and attempt > row.n then
-    -- The intent was lost with a failed primary; the signed report proves the attempt all the same.
-    redis.call('HSET', K.row(id), 'n', int(attempt))
-    row.n = attempt
-  end
-  if is_new and YIELDS_TO_PROOF[row.s] then
-    accept(id, row, attempt, sid, is_reply and update.status or 'accepted', reason, now, is_reply and update.rank + 1 or nil)
-    if is_reply then return 'accepted', false, false end
-    if row.s == 'accepted' then return 'accepted', apply_update(id, row, update, now) end
-    -- What was reported before anyone knew whose it was began another life: this report is about a SID that failed.
-    is_new = false
-  end
-  local before = row.sids[sid]
-  local had_failed = before ~= nil and before.reopened
-  if is_new then take_in(id, row, attempt, update, now, is_reply) end
-  local has_moved = remember(id, row, attempt, update, now)
-  if has_moved and had_failed and revive(id, row, attempt, update, reason, now) then return 'accepted', true, false end
-  return row.s == 'posting' and attempt == row.n and proof_of(row) == sid and 'kept' or 'noted', has_moved, false
-end
-
--- What forbids to send a message again that ended otherwise than as accepted, by a person's word: the answer, nil when nothing does.
-local function hinders_sending(id, row, even_if_sent)
-  if row.x then return 'cancelled' end
-  if other_standing(row) then return 'sent' end
-  if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
-  if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
-end
-
--- A person has a message sent again: another life, decided afresh. Its tries begin again; those before are counted, and free.
--- A SID that failed has no copy in what goes out now, as little as one that was sent again for that.
-local function send_again(id, row, reason, expires, now)
-  local key = K.row(id)
-  begin_life(id, row)
-  for sid, line in pairs(row.sids) do
-    if line.failure and not line.reopened then
-      line.reopened = true
-      write_sid(id, row, sid, line)
+  -- Whether a copy was told, and by what, is kept with the SID that told it.
+  local function keep_copy_mark(id, row, attempt, sid, kept, is_new_copy, by_reply)
+    local by_report = kept and kept.copied or (is_new_copy and not by_reply) or nil
+    local by_own_reply = kept and kept.copied_by_reply or (is_new_copy and by_reply) or nil
+    if by_report or by_own_reply then
+      write_sid(id, row, sid, { n = attempt, rank = -1, copied = by_report, copied_by_reply = by_own_reply })
     end
   end
-  redis.call('HINCRBY', K.counts, 'end:' .. row.s .. ':' .. row.r, -1)
-  redis.call('HDEL', key, 'z', 'k', 'c', 'rd', 'ps', 'po')
-  redis.call('HSET', key, 'e', expires, '@0', int(row.n))
-  row.k = nil
-  note(id, now, reason, '"expires":' .. expires)
-  requeue(id, row, 'queued', reason, now, now)
+
+  -- Ends a message as accepted. The job stays while a reported failure may still begin another life.
+  -- `rank`: that of `status`, when a reply told it. A report that came before is applied at once, and may begin another life.
+  function accept(id, row, attempt, sid, status, reason, now, rank)
+    leave(id, row)
+    if row.p then redis.call('ZREM', K.permits(row.p), mark_of(id, attempt)) end
+    local key = K.row(id)
+    local was_unknown = row.s == 'unknown' or row.s == 'unresolved'
+    local is_copy, early = bind_sid(id, row, attempt, sid, now)
+    local kept = early_report(id, row, attempt, sid, early, now)
+    keep_copy_mark(id, row, attempt, sid, kept, is_copy, rank ~= nil)
+    row.r = reason or row.r or 'accepted'
+    row.s, row.sid, row.a, row.z, row.has_failed = 'accepted', sid, int(attempt), int(now), false
+    redis.call('HSET', key, 's', 'accepted', 'sid', sid, 'a', row.a, 'r', row.r, 'z', row.z)
+    redis.call('HDEL', key, 'k', 'c', 'lo')
+    take_status(id, row, status, rank)
+    note(id, now, 'accepted', '"n":' .. row.a .. ',"sid":' .. cjson.encode(sid) .. (reason and ',"reason":"' .. reason .. '"' or ''))
+    redis.call('PEXPIRE', key, KEEP_ENDED)
+    redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
+    local left = math.min(REOPEN_WITHIN, tonumber(row.e) - now)
+    if left > 0 then redis.call('PEXPIRE', K.job(id), int(left + 1)) else redis.call('DEL', K.job(id)) end
+    redis.call('ZADD', K.undelivered, row.z, id)
+    count('end:accepted:' .. row.r)
+    if was_unknown then count('resolved:' .. row.r) end
+    if kept then apply_update(id, row, kept, now, true) end
+  end
+
+  -- A SID that nobody had heard of, while the message cannot end by it: its own reply is awaited, or it ended before.
+  local function take_in(id, row, attempt, update, now, is_reply)
+    local is_copy, early = bind_sid(id, row, attempt, update.sid, now)
+    local is_awaited = row.s == 'posting' and attempt == row.n
+    if not is_copy and not is_awaited then
+      count('late_evidence')
+      note(id, now, 'late_evidence', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(update.sid))
+    end
+    update.copied, update.copied_by_reply = is_copy and not is_reply or nil, is_copy and is_reply or nil
+    if early then
+      early.copied, early.copied_by_reply = update.copied, update.copied_by_reply
+      remember(id, row, attempt, early, now)
+    end
+  end
+
+  -- A SID that was taken for failed turns out to be delivered. Answers whether it ends the message.
+  local function revive(id, row, attempt, update, reason, now)
+    if YIELDS_TO_PROOF[row.s] then
+      accept(id, row, attempt, update.sid, 'accepted', reason, now)
+      return true
+    end
+    if has_other(row, update.sid) then
+      count_copy(id, row, attempt, update.sid, now)
+      row.sids[update.sid].copied = true
+      write_sid(id, row, update.sid, row.sids[update.sid])
+    elseif row.s ~= 'posting' then
+      count('late_evidence')
+      note(id, now, 'late_evidence', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(update.sid))
+    end
+    return false
+  end
+
+  -- Takes in what is said of a SID of this message: by a report, or (`is_reply`) by a reply that came too late to be settled.
+  -- `update`: sid, status, rank, effects and what a report says beside. Answers how it was taken, whether it moved a status, and
+  -- whether another life began. How: 'known' (the row's own SID), 'accepted' (it ends the message now), 'kept' (it is the proof at
+  -- hand while a reply is awaited) or 'noted'.
+  function hear(id, row, attempt, update, reason, now, is_reply)
+    local sid = update.sid
+    if row.s == 'accepted' and row.sid == sid then
+      if not is_reply then return 'known', apply_update(id, row, update, now) end
+      if update.rank > (tonumber(row.sr) or -1) then take_status(id, row, update.status, update.rank + 1) end
+      return 'known', false, false
+    end
+    local is_new = not is_known(id, row, attempt, sid, redis.call('GET', K.sid(sid)))
+    if is_new and attempt > row.n then
+      -- The intent was lost with a failed primary; the signed report proves the attempt all the same.
+      redis.call('HSET', K.row(id), 'n', int(attempt))
+      row.n = attempt
+    end
+    if is_new and YIELDS_TO_PROOF[row.s] then
+      accept(id, row, attempt, sid, is_reply and update.status or 'accepted', reason, now, is_reply and update.rank + 1 or nil)
+      if is_reply then return 'accepted', false, false end
+      if row.s == 'accepted' then return 'accepted', apply_update(id, row, update, now) end
+      -- What was reported before anyone knew whose it was began another life: this report is about a SID that failed.
+      is_new = false
+    end
+    local before = row.sids[sid]
+    local had_failed = before ~= nil and before.reopened
+    if is_new then take_in(id, row, attempt, update, now, is_reply) end
+    local has_moved = remember(id, row, attempt, update, now)
+    if has_moved and had_failed and revive(id, row, attempt, update, reason, now) then return 'accepted', true, false end
+    return row.s == 'posting' and attempt == row.n and proof_of(row) == sid and 'kept' or 'noted', has_moved, false
+  end
+
+  -- What forbids to send a message again that ended otherwise than as accepted, by a person's word: the answer, nil when nothing does.
+  function hinders_sending(id, row, even_if_sent)
+    if row.x then return 'cancelled' end
+    if other_standing(row) then return 'sent' end
+    if (row.ps or row.r == 'never_by_rule') and not even_if_sent then return 'perhaps_sent' end
+    if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
+  end
+
+  -- A person has a message sent again: another life, decided afresh. Its tries begin again; those before are counted, and free.
+  -- A SID that failed has no copy in what goes out now, as little as one that was sent again for that.
+  function send_again(id, row, reason, expires, now)
+    local key = K.row(id)
+    begin_life(id, row)
+    for sid, line in pairs(row.sids) do
+      if line.failure and not line.reopened then
+        line.reopened = true
+        write_sid(id, row, sid, line)
+      end
+    end
+    redis.call('HINCRBY', K.counts, 'end:' .. row.s .. ':' .. row.r, -1)
+    redis.call('HDEL', key, 'z', 'k', 'c', 'rd', 'ps', 'po')
+    redis.call('HSET', key, 'e', expires, '@0', int(row.n))
+    row.k = nil
+    note(id, now, reason, '"expires":' .. expires)
+    requeue(id, row, 'queued', reason, now, now)
+  end
 end
