@@ -1,4 +1,4 @@
-"""Golden rows of the version that kept evidence in `ev`, `sid:`, `cb:`, `dup`, `fa` and `tg`: the table has all of it."""
+"""Golden rows of the version that kept evidence in `ev`, `sid:`, `cb:`, `dup`, `fa`, `tg`: the table has all of it."""
 
 import json
 from pathlib import Path

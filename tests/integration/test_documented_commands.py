@@ -20,7 +20,7 @@ from tests.conftest import StoreUnderTest
 from tests.integration.house import House
 from worker.commands.exits import Exit
 
-PAGES = ("README.md", "docs/architecture.md", "docs/commands.md", "docs/sandbox.md")
+PAGES = ("README.md", "docs/architecture.md", "docs/arq.md", "docs/commands.md", "docs/sandbox.md")
 
 ELSEWHERE = {
     "demo": "test_demo.py",
