@@ -57,7 +57,8 @@ class Keys:
         full_at, vtime, durable (rewritten before a WAIT), called, called_until (for suspects), reap_at (last asked),
         reap_from (not before), reap_grace (ms it was put off by), reap_graces (how often in a row), clock_at (the last
         claim's turn), lead_ms (how far due times run ahead of a clock that was set back), look:<lane> (where the
-        search of a paused lane for expired messages goes on).
+        search of a paused lane for expired messages goes on), misdirected:<endpoint> (when Twilio last brought there
+        what belongs to the other endpoint).
         """
         return self._key("meta")
 

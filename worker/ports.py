@@ -188,3 +188,7 @@ class Records(Protocol):
     async def suspected_for(self) -> timedelta | None:
         """How long the oldest suspected stop has waited for somebody, None when there is none."""
         ...
+
+    async def note_misdirected(self, endpoint: str) -> None:
+        """Count a request that came to the wrong one of the two URLs."""
+        ...

@@ -151,6 +151,29 @@ def test_doctor_warns_and_after_a_day_fails(command: CommandLine, store: StoreUn
     assert "the oldest for 25 hours" in found["FAILED suspected stops"]
 
 
+@pytest.mark.parametrize(
+    ("came_by", "what", "right"),
+    [("status", "messages that persons wrote", "inbound"), ("inbound", "status callbacks", "status")],
+)
+def test_doctor_shows_for_a_week_that_a_url_is_wrong(
+    command: CommandLine, store: StoreUnderTest, came_by: str, what: str, right: str
+) -> None:
+    """The operator learns which of the two URLs to change; once that is long ago, the warning ends."""
+    assert f"warning {came_by} URL" not in doctor(command)[1]
+
+    async def note(**later: float) -> None:
+        async with opened(store) as world:
+            await world.store.records.note_misdirected(came_by)
+            await world.later(**later)
+
+    asyncio.run(note(hours=3))
+    found = doctor(command)[1][f"warning {came_by} URL"]
+    assert found.startswith(f"{what} came to /twilio/{came_by}, the last one 3 hours ago")
+    assert found.endswith(f"set their URL to /twilio/{right}")
+    asyncio.run(note(days=8))
+    assert f"warning {came_by} URL" not in doctor(command)[1]
+
+
 @pytest.mark.asyncio
 async def test_a_worker_says_aloud_what_has_waited_for_a_day(
     store: StoreUnderTest, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 import pytest
 
@@ -187,7 +188,8 @@ async def test_a_signed_request_that_lacks_the_essential_is_garbage(
 ) -> None:
     """400 with the name of the part, without a stack trace, and nothing written."""
     async with gateway_at(store) as scene:
-        answer, text = await scene.twilio.post(path, status_form("sent", **changes))
+        form = inbound_form("hello", **changes) if path == "/twilio/inbound" else status_form("sent", **changes)
+        answer, text = await scene.twilio.post(path, form)
         await refused(scene, answer, 400)
         assert "nothing was written" in text
 
@@ -261,18 +263,29 @@ async def test_bytes_that_are_no_text_are_refused(store: Place, query: bytes, he
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/twilio/inbound", 405),
-        ("PUT", "/twilio/status", 405),
-        ("HEAD", "/twilio/status", 405),
         ("POST", "/twilio/status/", 404),
         ("GET", "/", 404),
         ("GET", "/twilio/../metrics", 404),
     ],
 )
 async def test_nothing_else_is_served(store: Place, method: str, path: str, expected: int) -> None:
-    """Other paths and methods do not exist, and say nothing about what does."""
+    """Other paths do not exist, and say nothing about what does."""
     async with gateway_at(store) as scene:
         assert (await scene.twilio.send(method, path))[0] == expected
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_other_methods_are_refused_aloud(store: Place, method: str, path: str) -> None:
+    """Twilio sends POST or GET. What comes another way is refused with a log line and a count, signed or not."""
+    async with gateway_at(store) as scene:
+        target = path + "?" + urlencode(inbound_form("STOP"))
+        headers = {"X-Twilio-Signature": sign(TOKEN, PUBLIC_URL + target)}
+        await refused(scene, (await scene.twilio.send(method, target, None, headers))[0], 405)
+        endpoint = path.rsplit("/", 1)[1]
+        expected = f'sendwindow_refused_requests_total{{endpoint="{endpoint}",reason="method"}} 1.0'
+        assert expected.encode() in scene.meter.render()
 
 
 class Away:

@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from policies.decision import Content, FreeformContent, Seen, Send, TemplateContent, Trace
 from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason
+from worker.gateway.forms import GarbageError, read_status
 from worker.twilio import replies
 from worker.twilio.messages import read_message, read_page
 from worker.twilio.requests import PARAMETERS, Route, build, status_callback
@@ -119,8 +122,33 @@ def test_from_stays_beside_a_messaging_service() -> None:
 def test_the_callback_names_message_attempt_and_life_and_asks_for_retries() -> None:
     """The query is signed by Twilio; the fragment sets its retries and is never sent."""
     assert status_callback("https://h.example/", "a b/ü", 2, NOW) == (
-        f"https://h.example/twilio/status?m=a%20b%2F%C3%BC&q={to_ms(NOW)}&a=2#rc=5&rp=all"
+        f"https://h.example/twilio/status?i=a~20b~2F~C3~BC&q={to_ms(NOW)}&a=2#rc=5&rp=all"
     )
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_the_callback_query_holds_no_character_that_a_proxy_rewrites(message_id: str) -> None:
+    """Whatever the id: unreserved characters only, and the gateway reads the same id back."""
+    assume(message_id.isprintable() and message_id.encode("utf-8", "replace").decode() == message_id)
+    query = urlsplit(status_callback("https://h.example", message_id, 2, NOW)).query
+    assert re.fullmatch(r"[mi]=[A-Za-z0-9._~-]+&q=[0-9]+&a=2", query)
+    report = read_status({"MessageSid": "SM" + "a" * 32, "MessageStatus": "sent"}, dict(parse_qsl(query)))
+    assert (report.message_id, report.attempt) == (message_id, 2)
+
+
+@pytest.mark.parametrize("message_id", ["order-7", "a.b_c~d", "a:b", "{sw}m1", "+14155550123", "ü/ö", "100%"])
+def test_callbacks_under_way_with_the_older_query_are_still_read(message_id: str) -> None:
+    """Twilio brings them for days after an upgrade: `m` percent-encoded, with or without the life."""
+    params = {"MessageSid": "SM" + "a" * 32, "MessageStatus": "sent"}
+    for query in (f"m={quote(message_id, safe='')}&q=1795000000000&a=3", f"m={quote(message_id, safe='')}&a=3"):
+        assert read_status(params, dict(parse_qsl(query))).message_id == message_id
+
+
+@pytest.mark.parametrize("escaped", ["", "a~", "a~3a", "a~3", "a:b", "~FF", "ü", "a%3Ab", "~C3"])
+def test_an_escape_that_was_never_written_is_garbage(escaped: str) -> None:
+    """Only what the worker writes after `i=` names a message."""
+    with pytest.raises(GarbageError):
+        read_status({"MessageSid": "SM" + "a" * 32, "MessageStatus": "sent"}, {"i": escaped, "a": "1"})
 
 
 def test_media_goes_out_beside_the_text() -> None:

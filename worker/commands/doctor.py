@@ -22,6 +22,9 @@ CLOCK_SKEW: Final = timedelta(seconds=2)
 LONGEST_SUSPECTED: Final = timedelta(days=1)
 """A suspected stop that has waited longer is a failed check: somebody asked for something and nobody looked."""
 
+MISDIRECTED_LATELY: Final = timedelta(days=7)
+"""How long a request at the wrong URL is worth a warning."""
+
 LIVE_SECONDS: Final = 5.0
 """Who asks whether Twilio answers does not wait as long as a message would, for the connection or for the answer."""
 
@@ -180,6 +183,7 @@ async def _contents(store: "Store") -> list[Finding]:
             words = f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for a person: {remedy}"
             findings.append(Finding(Mark.WARNING, which, words))
     findings += await _suspected(store, depths.get("suspected_stops", 0))
+    findings += await _misdirected(store)
     pressure = await store.pressure()
     if pressure is None:
         words = "could not be checked: this user may not use INFO; producers then learn only from Redis that it is full"
@@ -202,6 +206,21 @@ async def _suspected(store: "Store", many: int) -> list[Finding]:
         f"{counted(many, 'text')} may mean stop, the oldest for {counted(hours, 'hour')}, and marketing to them is held"
     )
     return [Finding(mark, "suspected stops", f"{words}: `consent suspected` lists them")]
+
+
+async def _misdirected(store: "Store") -> list[Finding]:
+    findings = []
+    for endpoint, what, right in (
+        ("status", "messages that persons wrote", "inbound"),
+        ("inbound", "status callbacks", "status"),
+    ):
+        since = await store.records.misdirected_for(endpoint)
+        if since is not None and since < MISDIRECTED_LATELY:
+            ago = counted(int(since.total_seconds() // 3600), "hour")
+            words = f"{what} came to /twilio/{endpoint}, the last one {ago} ago; they count"
+            sentence = f"{words}, but in Twilio's console set their URL to /twilio/{right}"
+            findings.append(Finding(Mark.WARNING, f"{endpoint} URL", sentence))
+    return findings
 
 
 async def _credentials(account: "Account", dispatch: "DispatchSettings") -> Finding:

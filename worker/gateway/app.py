@@ -53,10 +53,12 @@ def make_app(
     door = Door(settings)
     # a proxy may pass on the path of the public URL, or take it away
     for prefix in {"", urlsplit(settings.gateway.public_url).path}:
-        for_status = _guarded(parts, door, "status", STATUS_PATH, endpoints.status)
-        app.router.add_post(prefix + STATUS_PATH, for_status)
-        app.router.add_get(prefix + STATUS_PATH, for_status, allow_head=False)
-        app.router.add_post(prefix + INBOUND_PATH, _guarded(parts, door, "inbound", INBOUND_PATH, endpoints.inbound))
+        for path, answer in ((STATUS_PATH, endpoints.status), (INBOUND_PATH, endpoints.inbound)):
+            name = path.rpartition("/")[2]
+            handle = _guarded(parts, door, name, path, answer)
+            app.router.add_post(prefix + path, handle)
+            app.router.add_get(prefix + path, handle, allow_head=False)
+            app.router.add_route("*", prefix + path, _other_method(parts, name))
     _add_health(app, late, meter, view, settings.store_place)
     app.on_response_prepare.append(_without_banner)
     app.on_shutdown.append(_drain)
@@ -101,6 +103,17 @@ def _guarded(
             return _failed(parts, endpoint, error)
         parts.journal_view.look()
         parts.meter.answered(endpoint, perf() - began)
+        return response
+
+    return handle
+
+
+def _other_method(parts: Parts, endpoint: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Refuse every method that Twilio cannot be set to, with a log line and a count."""
+
+    async def handle(_request: web.Request) -> web.Response:
+        response = _refused(parts, endpoint, RefusedError(405, "method", "only POST and GET are answered here"))
+        response.headers["Allow"] = "GET, POST"
         return response
 
     return handle

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from sendwindow.addresses import is_user_id
 from sendwindow.vocabulary import Channel
 from worker.statuses import StatusReport
+from worker.twilio.callback_query import read_id
 from worker.twilio.fields import is_status, read_channel_codes, read_code
 
 MAX_FIELDS: Final = 500
@@ -63,7 +64,7 @@ def first_values(params: Sequence[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def read_status(params: Mapping[str, str], query: Mapping[str, str]) -> StatusReport:
-    """Read a status callback. `query`: the signed one, which names message (`m`), attempt (`a`) and life (`q`).
+    """Read a status callback. `query`: the signed one, which names message (`m` or `i`), attempt (`a`) and life (`q`).
 
     An `ErrorCode` that is no number counts as none: a status must not be lost over an extra. Raises GarbageError.
     """
@@ -94,6 +95,8 @@ def read_sid(params: Mapping[str, str]) -> str:
 
 def _attempt(query: Mapping[str, str]) -> tuple[str | None, int | None]:
     message_id, attempt = query.get("m"), query.get("a")
+    if "i" in query:
+        message_id = read_id(query["i"]) or ""
     if message_id is None and attempt is None:
         return None, None
     if not message_id or len(message_id) > _LONGEST_ID or not message_id.isprintable():

@@ -4,7 +4,9 @@ import asyncio
 from typing import Final
 
 from aiohttp import web
+from redis.exceptions import RedisError
 
+from worker.gateway.endpoint import Endpoint, endpoint_of
 from worker.gateway.inbound import InboundEndpoint
 from worker.gateway.parts import GatewayStore, Parts
 from worker.gateway.signed import SignedRequest
@@ -14,6 +16,8 @@ from worker.ports import People, Records, Statuses
 
 LONGEST_SECONDS: Final = 1.0
 """A request that comes while the store is being opened, as at every start, waits so long; then Twilio comes again."""
+
+_CARRIES: Final = {Endpoint.STATUS: "status callbacks", Endpoint.INBOUND: "incoming messages"}
 
 
 class LateStore:
@@ -68,12 +72,37 @@ class Endpoints:
         self.made: tuple[StatusEndpoint, InboundEndpoint] | tuple[()] = ()
 
     async def status(self, signed: SignedRequest) -> web.Response:
-        """Answer a status callback. Raises StoreNotOpenError, or what the endpoint raises."""
-        return await (await self._both())[0].answer(signed)
+        """Answer what came to the status URL. Raises StoreNotOpenError, or what the endpoint raises."""
+        return await self._answer(signed, Endpoint.STATUS)
 
     async def inbound(self, signed: SignedRequest) -> web.Response:
-        """Answer what a person wrote. Raises StoreNotOpenError, or what the endpoint raises."""
-        return await (await self._both())[1].answer(signed)
+        """Answer what came to the inbound URL. Raises StoreNotOpenError, or what the endpoint raises."""
+        return await self._answer(signed, Endpoint.INBOUND)
+
+    async def _answer(self, signed: SignedRequest, came_by: Endpoint) -> web.Response:
+        status, inbound = await self._both()
+        endpoint = endpoint_of(signed.params, came_by)
+        response = await (status if endpoint is Endpoint.STATUS else inbound).answer(signed)
+        if endpoint is not came_by:
+            await self._misdirected(signed, came_by, endpoint)
+        return response
+
+    async def _misdirected(self, signed: SignedRequest, came_by: Endpoint, endpoint: Endpoint) -> None:
+        """Count and log a request at the wrong URL. What it brought is stored, whether or not the count succeeds."""
+        parts = self._parts
+        parts.meter.misdirected(came_by)
+        parts.log.error(
+            "misdirected",
+            came_by=came_by.value,
+            belongs_to=endpoint.value,
+            account=signed.account.name,
+            remedy=f"in Twilio's console, set the URL of {_CARRIES[endpoint]} to /twilio/{endpoint.value}",
+        )
+        try:
+            await parts.store.records.note_misdirected(came_by.value)
+        except (RedisError, OSError) as error:
+            parts.meter.failing("misdirected")
+            parts.log.warning("failing", part="misdirected", error=type(error).__name__)
 
     async def _both(self) -> tuple[StatusEndpoint, InboundEndpoint]:
         await self._store.opened()

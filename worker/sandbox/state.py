@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from worker.journal import Journal
 from worker.sandbox.addresses import channel_of, person_label
@@ -294,4 +294,7 @@ def named_in(callback: str | None) -> tuple[str | None, int | None]:
         return None, None
     query = parse_qs(urlsplit(callback).query)
     attempt = query.get("a", [""])[0]
-    return query.get("m", [None])[0], int(attempt) if attempt.isdigit() else None
+    # in `i` the service writes %3A as ~3A
+    escaped = query.get("i", [""])[0]
+    named = unquote(escaped.replace("~", "%")) if escaped else query.get("m", [None])[0]
+    return named, int(attempt) if attempt.isdigit() else None

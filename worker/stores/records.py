@@ -74,6 +74,21 @@ class RecordStore:
             return None
         return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - oldest[0][1]))
 
+    async def note_misdirected(self, endpoint: str) -> None:
+        """Count a request that came to `endpoint` and belongs to the other one, and note when."""
+        now = await self._calls.run(_NOW, [])
+        pipeline = self._calls.redis.pipeline(transaction=False)
+        pipeline.hincrby(self._calls.keys.counts, f"misdirected:{endpoint}", 1)
+        pipeline.hset(self._calls.keys.meta, f"misdirected:{endpoint}", str(int(now)))
+        await pipeline.execute()
+
+    async def misdirected_for(self, endpoint: str) -> timedelta | None:
+        """Return how long ago a request last came to the wrong URL, `endpoint`; None when none ever did."""
+        last: Any = await self._await(self._calls.redis.hget(self._calls.keys.meta, f"misdirected:{endpoint}"))
+        if last is None:
+            return None
+        return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - float(last)))
+
     async def replay(
         self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False
     ) -> list[str]:

@@ -149,6 +149,9 @@ class Metrics(ProcessMetrics):
         self._signatures = self._counter(
             "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
         )
+        self._misdirected = self._counter(
+            "misdirected_requests", "Requests at the wrong URL: statuses at inbound, messages at status", "endpoint"
+        )
         self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
         self._request_seconds = self._histogram(
             "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
@@ -166,6 +169,10 @@ class Metrics(ProcessMetrics):
     def signature_failed(self, endpoint: str) -> None:
         """Count a request whose signature was missing or wrong."""
         self._signatures.labels(endpoint).inc()
+
+    def misdirected(self, endpoint: str) -> None:
+        """Count a request that belongs to the other endpoint and was handed over to it."""
+        self._misdirected.labels(endpoint).inc()
 
     def overlapped(self) -> None:
         """Count a stop that was answered while a POST to that person was still open."""

@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
-from urllib.parse import quote
 
 from policies.decision import Content, FreeformContent, Send, TemplateContent
 from sendwindow.instants import to_ms
+from worker.twilio.callback_query import id_parameter
 from worker.values.posts import CreateMessage
 
 PARAMETERS: Final = frozenset(
@@ -77,7 +77,7 @@ def status_callback(public_url: str, message_id: str, attempt: int, enqueued_at:
     When it was enqueued (`q`) names the message's life: its id may be used again.
     """
     base = public_url.rstrip("/")
-    query = f"m={quote(message_id, safe='')}&q={to_ms(enqueued_at)}&a={attempt}"
+    query = f"{id_parameter(message_id)}&q={to_ms(enqueued_at)}&a={attempt}"
     return f"{base}/twilio/status?{query}#{CALLBACK_OVERRIDES}"
 
 

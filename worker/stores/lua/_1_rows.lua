@@ -89,8 +89,11 @@ local function stop_scope(sender)
   return redis.call('HGET', K.sender(sender), 'mg') or sender
 end
 
+-- A revision that is no number gets one that no decision has seen: a change must not fail over it.
 local function bump(key)
-  redis.call('HINCRBY', key, 'r', 1)
+  if type(redis.pcall('HINCRBY', key, 'r', 1)) == 'table' then
+    redis.call('HSET', key, 'r', redis.call('TIME')[1] .. '000')
+  end
 end
 
 local function count(name)

@@ -17,7 +17,8 @@ local function remember(key, sid, marks)
 end
 
 local function move_window(key, sender, at)
-  if tonumber(redis.call('HGET', key, 'w:' .. sender) or '-1') < at then
+  -- A date that cannot be read is no date.
+  if (tonumber(redis.call('HGET', key, 'w:' .. sender) or '') or -1) < at then
     redis.call('HSET', key, 'w:' .. sender, int(at))
   end
   bump(key)
@@ -86,8 +87,8 @@ local function apply(inbound)
   inbound.person = person
   local key = K.person(person)
   local seen = redis.call('GET', K.inbound_seen(inbound.sid))
-  if seen then
-    local asked, opted, released = string.match(seen, '^(.-)|(.-)|(%d+)$')
+  local asked, opted, released = string.match(seen or '', '^(.-)|(.-)|(%d+)$')
+  if asked then
     -- The same call again after a lost reply is still the first; whoever repeats a STOP waits for open permits too.
     return { asked == request and 1 or 0, opted, tonumber(released), person, open_permits(digests, now) }
   end
