@@ -114,7 +114,13 @@ class GatewaySettings:
     )
     host: str = _setting(Kind.TEXT, "Address to listen on", "127.0.0.1")
     port: int = _setting(Kind.INTEGER, "Port to listen on; 0: any free one", 8080, least=0, most=65535)
-    max_body_bytes: int = _setting(Kind.INTEGER, "Larger callbacks get 413", 65_536, least=1_024, most=1_048_576)
+    max_body_bytes: int = _setting(
+        Kind.INTEGER,
+        "Largest callback that counts whole. Up to four times as large, its short parameters count; beyond that 413",
+        1_048_576,
+        least=1_024,
+        most=1_048_576,
+    )
     timeout_seconds: float = _setting(
         Kind.NUMBER,
         "Longest time for one request, the store included; Twilio gives up after 15",

@@ -143,7 +143,8 @@ class Twilio:
     ) -> tuple[int, str]:
         """Send anything; answers status and text, and checks what every answer has in common."""
         url = URL(f"http://127.0.0.1:{self.port}{target}", encoded=True)
-        async with self._session.request(method, url, data=body, headers=headers) as response:
+        data = None if body is None else io.BytesIO(body)
+        async with self._session.request(method, url, data=data, headers=headers) as response:
             text = await response.text()
             assert not response.headers.get("Server")
             assert "Traceback" not in text

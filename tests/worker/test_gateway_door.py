@@ -22,7 +22,7 @@ from tests.worker.gateway_world import (
 )
 from tests.worker.stores_world import Place
 from worker.gateway.group import Group
-from worker.gateway.signed import RefusedError
+from worker.gateway.request import RefusedError
 from worker.stores.store import Store
 from worker.twilio.signature import sign
 from worker.values.statuses import StatusApplied, StatusUpdate
@@ -146,11 +146,11 @@ async def test_parameters_nobody_knows_are_ignored(store: Place) -> None:
 async def test_a_body_too_large_is_refused(store: Place, path: str) -> None:
     """413 by its announced length, or as soon as a body without one has grown too large."""
     async with gateway_at(store, max_body_bytes=2_048) as scene:
-        large = [*inbound_form(), ("Extra", "x" * 2_048)]
+        large = [*inbound_form(), ("Extra", "x" * 8_192)]
         assert (await scene.twilio.post(path, large))[0] == 413
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.twilio.port)
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{_header(FORM)}\r\n"
-        writer.write(head.encode() + b"800\r\n" + b"x" * 0x800 + b"\r\n" + b"800\r\n" + b"x" * 0x800 + b"\r\n0\r\n\r\n")
+        writer.write(head.encode() + 2 * (b"2000\r\n" + b"x" * 0x2000 + b"\r\n") + b"0\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
         writer.close()
         await writer.wait_closed()

@@ -312,7 +312,7 @@ def test_numbers_are_written_as_people_do() -> None:
     """A limit of a million is no 1e+06, neither in the fault nor in README's table."""
     data = changed("gateway", "max_body_bytes", to=5)
     assert "write a whole number from 1024 to 1048576" in faults_of(data)[0]
-    assert "| `gateway.max_body_bytes` | integer, 1024 to 1048576 | `65536` |" in settings_table()
+    assert "| `gateway.max_body_bytes` | integer, 1024 to 1048576 | `1048576` |" in settings_table()
     assert "| `dispatch.connect_timeout` | number, 0.1 to 30 | `5` |" in settings_table()
 
 

@@ -15,7 +15,8 @@ from worker.gateway.forms import GarbageError
 from worker.gateway.inbound import INBOUND_PATH
 from worker.gateway.late import Endpoints, LateStore
 from worker.gateway.parts import GatewayStore, Parts
-from worker.gateway.signed import Door, RefusedError, SignedRequest
+from worker.gateway.request import RefusedError, SignedRequest
+from worker.gateway.signed import Door
 from worker.gateway.status import STATUS_PATH
 from worker.gateway.view import JournalView, StoreView
 from worker.journal import Journal
@@ -46,7 +47,7 @@ def make_app(
     late = store if isinstance(store, LateStore) else LateStore(store)
     view = JournalView(journal, meter, log)
     parts = Parts(settings, late, rules, journal, meter, log, person_labels(settings.log_key), view)
-    app = web.Application(client_max_size=settings.gateway.max_body_bytes)
+    app = web.Application()
     app[METER] = meter
     app[DRAINING] = asyncio.Event()
     endpoints = Endpoints(parts, late)
@@ -86,8 +87,8 @@ def _guarded(
         signed: SignedRequest | None = None
         try:
             async with asyncio.timeout(limit):
-                signed = await door.admit(request, path)
-                response = await answer(signed)
+                async with door.admitted(request, path) as signed:
+                    response = await answer(signed)
         except RefusedError as refused:
             return _refused(parts, endpoint, refused)
         except GarbageError as garbage:

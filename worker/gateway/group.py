@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from worker.batcher import Batcher
-from worker.gateway.signed import RefusedError
+from worker.gateway.request import RefusedError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

@@ -16,7 +16,7 @@ from worker.gateway.barrier import LONGEST_SECONDS, wait_for_permits
 from worker.gateway.group import Group
 from worker.gateway.inbound_form import InboundForm, read_inbound
 from worker.gateway.parts import Parts
-from worker.gateway.signed import SignedRequest
+from worker.gateway.request import SignedRequest
 from worker.settings import Sender
 from worker.values.people import Inbound, InboundApplied
 

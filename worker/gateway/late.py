@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from worker.gateway.endpoint import Endpoint, endpoint_of
 from worker.gateway.inbound import InboundEndpoint
 from worker.gateway.parts import GatewayStore, Parts
-from worker.gateway.signed import SignedRequest
+from worker.gateway.request import SignedRequest
 from worker.gateway.status import StatusEndpoint
 from worker.gateway.view import StoreNotOpenError
 from worker.ports import People, Records, Statuses

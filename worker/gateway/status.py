@@ -9,7 +9,7 @@ from sendwindow.vocabulary import Reason
 from worker.gateway.forms import read_status
 from worker.gateway.group import Group
 from worker.gateway.parts import Parts
-from worker.gateway.signed import SignedRequest
+from worker.gateway.request import SignedRequest
 from worker.statuses import StatusReport, update_of
 from worker.values.statuses import StatusApplied, StatusUpdate
 
