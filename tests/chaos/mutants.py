@@ -165,6 +165,14 @@ P4: Final = _table(
         "inbound_not_stored",
         sets("worker.gateway.inbound.InboundEndpoint._apply", answers(None)),
     ),
+    (
+        "label_judged",
+        "a tap is judged by its label instead of its payload",
+        "tap_misread",
+        sets(
+            "policies.keywords.Keywords.match_tap", lambda words, label, _payload, told=None: words.match(label, told)
+        ),
+    ),
 )
 
 REQUESTS: Final = _table(

@@ -28,6 +28,10 @@ BODY: Final[dict[str, object]] = {"freeform": {"body": "Your order has left the 
 TEMPLATE: Final = _template("order_update", "4711")
 OFFER_WORDS: Final = _template("offer")
 BOTH: Final = BODY | TEMPLATE
+OFFERED: Final = _template("offer")
+NO_OFFERS: Final = {"body": "Stop promotions", "payload": "STOP"}
+OFFERS: Final = {"body": "Resume promotions", "payload": "START"}
+UNCLEAR: Final = {"body": "please leave me alone", "means": "suspected"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Kind:
     end: str
     sender: str = "shop"
     wrote: Literal["never", "before", "today", "now"] = "never"
-    then: tuple[str, ...] = ()
+    then: tuple[str | Mapping[str, Any], ...] = ()
     consents: Literal["yes", "no", "withdrawn", "lapsed", "relapsed", "tied", "regranted"] = "yes"
     purpose: Purpose = Purpose.UTILITY
     says: Mapping[str, Any] = field(default_factory=lambda: BOTH)
@@ -67,6 +71,13 @@ KINDS: Final = (
     Kind("offer-regranted", "refused", consents="regranted", purpose=Purpose.MARKETING, says=_template("offer")),
     Kind("stopped", "refused", wrote="now", then=("STOP",)),
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
+    Kind("tapped", "accepted", wrote="now", then=({"body": "Cancel", "payload": "cancel_appointment_42"},)),
+    Kind("misdirected", "refused", wrote="now", then=({"body": "STOP", "door": "status"},)),
+    Kind("fetched", "refused", wrote="now", then=({"body": "STOP", "method": "GET"},)),
+    Kind("promo-stopped", "refused", wrote="now", then=(NO_OFFERS,), purpose=Purpose.MARKETING, says=OFFERED),
+    Kind("promo-order", "accepted", wrote="now", then=(NO_OFFERS,)),
+    Kind("promo-back", "accepted", wrote="now", then=(NO_OFFERS, OFFERS), purpose=Purpose.MARKETING, says=OFFERED),
+    Kind("suspected", "accepted", wrote="now", then=(UNCLEAR,), purpose=Purpose.MARKETING, says=OFFERED),
     Kind("banned", "refused", says=_template("banned")),
     Kind("gaps", "refused", says=_template("order_update")),
     Kind("phone-code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),

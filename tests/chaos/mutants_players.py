@@ -1,6 +1,7 @@
 """The people of the scenario and the messages they get: addresses drawn from a seed, words said, ends expected."""
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -78,12 +79,23 @@ class Players:
         assert await people.record_consent(address, entry, after_stop=after_stop) == "recorded"
         write_consent(self._rig.journal, entry, people.digest(address), asked_at, after_stop=after_stop)
 
-    async def write(self, name: str, *words: str, sender: str = "shop", sid: str | None = None) -> None:
-        """Let a person write; comes back when the gateway answered."""
-        for body in words:
+    async def write(
+        self, name: str, *words: str | Mapping[str, Any], sender: str = "shop", sid: str | None = None
+    ) -> None:
+        """Let a person write, or tap; comes back when the gateway answered."""
+        for word in words:
             address = self._address(name, sender).replace(*OTHER_SPELLING)
-            spoken = {"from": address, "to": SENDERS[sender], "body": body, "sid": sid}
-            await say(self._rig.sandbox, Say.model_validate(spoken))
+            spoken = {"from": address, "to": SENDERS[sender], "sid": sid}
+            said = {"body": word} if isinstance(word, str) else word
+            await say(self._rig.sandbox, Say.model_validate(spoken | dict(said)))
+
+    async def dismiss_suspected(self) -> None:
+        """Let an operator look at every suspected stop, and say that it was none."""
+        people = self._rig.store.people
+        stops = [stop async for stop in people.suspected()]
+        for stop in stops:
+            self._rig.journal.write("suspected", account=stop.account, decision="dismiss", sid=stop.message_sid)
+        await people.decide_suspected(stops, "dismiss", sorted(SENDERS))
 
     async def send(self, name: str, kind: Kind, end: str | None = None, **more: Any) -> None:
         """Queue a message of a kind, whose end is the kind's unless another is given."""

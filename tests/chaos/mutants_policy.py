@@ -9,6 +9,7 @@ from tests.chaos.mutants_made import (
     ADMIT,
     CONSENT,
     ENQUEUE,
+    INBOUND,
     Make,
     always_open,
     answers,
@@ -95,6 +96,24 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "a grant of everything brings marketing back",
         "consent_withdrawn",
         sets("policies.consent._undoes", reviving_marketing),
+    ),
+    (
+        "suspicion_ignored",
+        "marketing goes on to who may have meant stop",
+        "after_suspected_stop",
+        without_rule("check_suspected_stop"),
+    ),
+    (
+        "promotions_go_on",
+        'the button "Stop promotions" is answered and withdraws nothing',
+        "after_marketing_stop",
+        lua("    say_purpose(person, account, 'marketing', '*', false, at, nil, line)\n", "", INBOUND),
+    ),
+    (
+        "stop_misdirected",
+        "a stop at the status URL is kept as a status",
+        "after_stop",
+        sets("worker.gateway.late.endpoint_of", lambda _params, came_by: came_by),
     ),
     (
         "stop_not_held",

@@ -104,6 +104,8 @@ class Scenario:
         await send("cancelled", ORDINARY, "cancelled", not_before=datetime.now(UTC) + timedelta(days=3))
         await rig.producer.cancel("cancelled")
         await rig.rest()
+        await self._players.dismiss_suspected()
+        await rig.rest()
         waiting = [name for name, kind in self._cast if kind.name == "waits"]
         await asyncio.gather(*(self._players.write(name, "Here I am") for name in waiting))
         for name, kind in self._cast:

@@ -311,6 +311,46 @@ async def test_what_a_person_writes_reaches_the_gateway_signed(tmp_path: Path) -
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("door", ["inbound", "status"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_person_is_brought_by_either_method_and_either_door(door: str, method: str) -> None:
+    """By GET the whole URL with its query is signed, and nothing is in the body."""
+    async with scene() as s:
+        await say(s.url, ANN, SHOP, "STOP", door=door, method=method)
+        ((path, form, headers),) = s.gateway.came
+    bare, _, query = path.partition("?")
+    assert bare == f"/twilio/{door}"
+    assert dict(parse_qsl(query) if method == "GET" else form)["Body"] == "STOP"
+    assert bool(form) is (method == "POST")
+    assert headers["X-Twilio-Signature"] == sign("secret", PUBLIC + path, form.items())
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("body", "payload", "means"),
+    [
+        ("Cancel", "cancel_appointment_42", "answer"),
+        ("STOP", "row_1", "answer"),
+        ("Continue", "STOP", "stop"),
+        ("Stop promotions", "STOP", "stop_marketing"),
+        ("Resume promotions", "START", "start_marketing"),
+        ("Cancel", None, "stop"),
+        ("START", None, "start"),
+        ("Hello", None, None),
+    ],
+)
+async def test_a_tap_means_its_payload(tmp_path: Path, body: str, payload: str | None, means: str | None) -> None:
+    """Meta's own buttons mean what their label says; what is typed means its word."""
+    async with scene(tmp_path) as s:
+        told = await say(s.url, ANN, SHOP, body, payload=payload)
+        ((_, form, _),) = s.gateway.came
+    assert form.get("ButtonPayload") == payload
+    assert (told["stop"], told["start"]) == (means == "stop", means == "start")
+    (line,) = lines(tmp_path, "said")
+    assert line["means"] == means
+
+
+@pytest.mark.asyncio
 async def test_an_sms_carries_blank_values() -> None:
     """Blank parameters are part of the signature: a receiver that drops them rejects the message."""
     async with scene() as s:

@@ -52,26 +52,35 @@ class Outbox:
         return linked.partition(":")[2] if linked else None
 
     async def post(
-        self, account: str, url: str, form: Sequence[tuple[str, str]], timeouts: tuple[float, float] = (5.0, 15.0)
+        self,
+        account: str,
+        url: str,
+        form: Sequence[tuple[str, str]],
+        timeouts: tuple[float, float] = (5.0, 15.0),
+        method: str = "POST",
     ) -> tuple[int | None, str | None]:
-        """Post a signed form; `timeouts` to connect and to read, in seconds. Answers (HTTP status, failure).
+        """Send a signed form, by GET in the query; `timeouts` to connect and to read, in seconds.
 
+        Answers (HTTP status, failure).
         `failure` is None after a 2xx, else `4xx`, `5xx`, `ct` (no connection) or `rt` (no answer).
         """
         if self._session is None:
             raise RuntimeError("the outbox is closed: run the application before posting")
-        target = url.partition("#")[0]
+        target, encoded = url.partition("#")[0], urlencode(form)
+        if method == "GET":
+            target += ("&" if "?" in target else "?") + encoded
         headers = {
             "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
-            "X-Twilio-Signature": sign(self._tokens[account], target, form),
+            "X-Twilio-Signature": sign(self._tokens[account], target, () if method == "GET" else form),
             "I-Twilio-Idempotency-Token": dict(form)["MessageSid"],
             "User-Agent": "TwilioProxy/1.1",
         }
         limits = aiohttp.ClientTimeout(total=None, sock_connect=timeouts[0], sock_read=timeouts[1])
         try:
-            async with self._session.post(
+            async with self._session.request(
+                method,
                 URL(self._rewritten(target), encoded=True),
-                data=urlencode(form).encode(),
+                data=None if method == "GET" else encoded.encode(),
                 headers=headers,
                 timeout=limits,
                 allow_redirects=False,

@@ -11,6 +11,9 @@ STOP_WORDS: Final = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END"
 START_WORDS: Final = frozenset({"START", "YES", "UNSTOP"})
 """Default words, as the whole message (twilio.com/docs/messaging/tutorials/advanced-opt-out, read 2026-11-20)."""
 
+META_BUTTONS: Final = {"Stop promotions": "stop_marketing", "Resume promotions": "start_marketing"}
+"""Labels of the buttons under WhatsApp's marketing messages, and what they mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -5,14 +5,14 @@ Source: twilio.com/docs/messaging/guides/webhook-request, read 2026-11-20.
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.sandbox.addresses import channel_of, is_recipient
 from worker.sandbox.config import Channel, SandboxAccount
 from worker.sandbox.messages import Held, new_sid
-from worker.sandbox.people import START_WORDS, STOP_WORDS
+from worker.sandbox.people import META_BUTTONS, START_WORDS, STOP_WORDS
 from worker.sandbox.state import Sandbox
 
 _ANSWER_WITHIN: Final = (5.0, 15.0)
@@ -26,7 +26,9 @@ _FORMS: Final[dict[Channel, str]] = {
 class Say(BaseModel):
     """What a person writes. `times`: how often Twilio delivers it. `lost`: it never does, but lists show it.
 
-    `user_id`: the WhatsApp user id (BSUID) that comes with a phone. `extra`: further parameters, as button taps have.
+    `user_id`: the WhatsApp user id (BSUID) that comes with a phone. `extra`: further parameters.
+    `payload`: it is a tap on a button with this payload, whose label is `body`. `method` and `door`: how Twilio was
+    told to bring it, at the right URL or at the one for statuses. `means`: what the test knows of an unclear sentence.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -38,6 +40,10 @@ class Say(BaseModel):
     lost: bool = False
     sid: str | None = Field(default=None, pattern="^(SM|MM)[0-9a-fA-F]{32}$")
     user_id: str | None = None
+    payload: str | None = None
+    method: Literal["POST", "GET"] = "POST"
+    door: Literal["inbound", "status"] = "inbound"
+    means: Literal["suspected"] | None = None
     extra: dict[str, str] = Field(default_factory=dict)
 
 
@@ -61,8 +67,8 @@ async def say(sandbox: Sandbox, words: Say) -> Said:
     channel, now = channel_of(words.from_), sandbox.outbox.now_ms()
     if words.user_id is not None and words.from_.startswith("whatsapp:+"):
         sandbox.people.link(words.from_, f"whatsapp:{words.user_id}")
-    person, keyword = sandbox.people.at(words.from_), words.body.strip().upper()
-    stop, start = keyword in STOP_WORDS, keyword in START_WORDS
+    person, means = sandbox.people.at(words.from_), _meaning(words)
+    stop, start = means == "stop", means == "start"
     person.write(words.to, now)
     person.wrote_from = words.from_
     person.speak(words.from_, account.sid)
@@ -82,6 +88,7 @@ async def say(sandbox: Sandbox, words: Say) -> Said:
         sender=words.to,
         stop=stop,
         start=start,
+        means=means,
         lost=words.lost,
     )
     answers = [] if words.lost else [await _deliver(sandbox, account, words, sid) for _ in range(words.times)]
@@ -92,13 +99,26 @@ async def say(sandbox: Sandbox, words: Say) -> Said:
     return Said(sid, stop, start, tuple(answers))
 
 
+def _meaning(words: Say) -> str | None:
+    """Return what a person means: a tap by its payload, Meta's own buttons by their label, all else by the word."""
+    if words.body in META_BUTTONS:
+        return META_BUTTONS[words.body]
+    keyword = (words.body if words.payload is None else words.payload).strip().upper()
+    if keyword in STOP_WORDS:
+        return "stop"
+    if words.payload is not None:
+        return "answer"
+    return "start" if keyword in START_WORDS else words.means
+
+
 async def _deliver(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: str) -> int | None:
     url = sandbox.config.inbound_url
     if url is None:
         raise ValueError("no inbound URL: start the sandbox with inbound_url, the gateway's public /twilio/inbound")
-    http, _ = await sandbox.outbox.post(
-        account.sid, url, inbound_form(account.sid, words, sid, sandbox), _ANSWER_WITHIN
-    )
+    if words.door == "status":
+        url = url.partition("#")[0].removesuffix("/inbound") + "/status"
+    form = inbound_form(account.sid, words, sid, sandbox)
+    http, _ = await sandbox.outbox.post(account.sid, url, form, _ANSWER_WITHIN, method=words.method)
     sandbox.journal.write("said_acked", sid=sid, http=http)
     sandbox.counts[f"inbound:{http or 'none'}"] += 1
     return http
@@ -128,6 +148,8 @@ def inbound_form(account: str, words: Say, sid: str, sandbox: Sandbox) -> list[t
     elif words.from_.startswith("+"):
         form |= {f"{side}{what}": "" for side in ("From", "To") for what in ("City", "State", "Zip")}
         form |= {"FromCountry": "US", "ToCountry": "US"}
+    if words.payload is not None:
+        form |= {"ButtonText": words.body, "ButtonPayload": words.payload, "ButtonType": "REPLY"}
     return list((form | words.extra).items())
 
 

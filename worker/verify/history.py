@@ -44,6 +44,7 @@ class Book:
 
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
     `ignored`: those of the latter that it says it did not store, as nobody it sends to wrote them.
+    `heard`: SID → the gateway's line on it. `decisions`: on suspected stops.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
     sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep. `held`: messages
     that the store, when asked, holds: somebody will take them up.
@@ -59,6 +60,8 @@ class Book:
     callbacks: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     told: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
     consents: list[Line] = field(default_factory=list)
+    heard: dict[str, Line] = field(default_factory=dict)
+    decisions: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
     missing: int = 0
     held: set[str] = field(default_factory=set)
@@ -120,6 +123,8 @@ def _file(book: Book, event: str, line: Line) -> None:
             _file_inbound(book, sid, line)
         case "consent":
             book.consents.append(line)
+        case "suspected":
+            book.decisions.append(line)
         case "killed":
             book.killed.append(line)
         case _:
@@ -128,6 +133,7 @@ def _file(book: Book, event: str, line: Line) -> None:
 
 def _file_inbound(book: Book, sid: str, line: Line) -> None:
     book.inbound.add(sid)
+    book.heard.setdefault(sid, line)
     if line.get("ignored") is not None:
         book.ignored.add(sid)
     if line.get("opted") == "start":

@@ -6,6 +6,7 @@ from typing import Final
 
 from worker.verify.announced import announced, asked_again
 from worker.verify.case import GRACE_MS, Breach, Case
+from worker.verify.held import marketing_held
 from worker.verify.history import Book, History
 from worker.verify.journals import Line
 
@@ -45,6 +46,7 @@ def policy(case: Case) -> Iterator[Breach]:
         for flag in sorted(flags - {"opted_out"}):
             yield Breach(flag, post.get("id"), f"POST {post.get('n')} ({post.get('form')}): {flag.replace('_', ' ')}")
     yield from announced(case)
+    yield from marketing_held(case)
     for history in case.book.histories.values():
         yield from _after_expiry(case, history)
         if case.book.has_worker:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.verify.case import Breach, Case
+from worker.verify.held import taps
 from worker.verify.history import is_2xx
 from worker.verify.journals import Line
 
@@ -41,6 +42,7 @@ def forward(case: Case) -> Iterator[Breach]:
         case.counts["inbounds_ignored"] += sid in book.ignored
         if sid not in book.inbound:
             yield Breach("inbound_not_stored", sid, "an inbound was answered with 2xx, not stored")
+    yield from taps(book)
 
 
 def _backward(lines: list[Line], told: list[Line]) -> Iterator[tuple[Line, Line]]:
