@@ -63,3 +63,16 @@ async def test_an_unreadable_mark_of_a_message_is_no_mark(store: Place, value: s
         await world.redis.set(world.calls.keys.inbound_seen(sid), value)
         [applied] = await world.store.people.apply_inbound([Inbound(sid, "shop", "main", ANNA, "stop")])
         assert (applied.first, applied.opted) == (True, "stop")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("value", VALUES)
+async def test_a_suspected_stop_that_cannot_be_read_is_listed_and_decided(store: Place, value: str) -> None:
+    """It holds marketing like any other, so a person must be able to find and end it."""
+    async with opened(store) as world:
+        people, redis = world.store.people, world.redis
+        await people.apply_inbound([Inbound("SM" + "9" * 32, "shop", "main", ANNA, "suspected")])
+        await redis.hset(world.calls.keys.person(people.digest(ANNA)), "h:main", value)  # type: ignore[misc]  # redis-py 5
+        [stop] = [one async for one in people.suspected()]
+        assert await people.decide_suspected([stop], "marketing", ["shop"]) == [0]
+        assert [one async for one in people.suspected()] == []

@@ -93,15 +93,16 @@ class PeopleStore:
         """The suspected stops that nobody has decided, oldest first."""
         keys, redis = self._calls.keys, self._calls.redis
         start = 0
-        while members := await redis.zrange(keys.suspected_stops, start, start + _PAGE - 1):
+        while members := await redis.zrange(keys.suspected_stops, start, start + _PAGE - 1, withscores=True):
             start += len(members)
-            pairs = [member.decode().partition("|")[::2] for member in members]
+            named = [(*member.decode().partition("|")[::2], since) for member, since in members]
             pipeline = redis.pipeline(transaction=False)
-            for digest, account in pairs:
+            for digest, account, _ in named:
                 pipeline.hget(keys.person(digest), SUSPECTED + account)
-            for (digest, account), held in zip(pairs, await pipeline.execute(), strict=True):
+            for (digest, account, since), held in zip(named, await pipeline.execute(), strict=True):
                 if held is not None:
-                    since, sid, sender = held.decode().split("|", 2)
+                    # The list says since when; a value that cannot be read hides no case.
+                    _, sid, sender = (*held.decode(errors="replace").split("|", 2), "", "")[:3]
                     yield SuspectedStop(digest, account, from_ms(int(since)), sid, sender)
 
     async def decide_suspected(

@@ -77,7 +77,7 @@ local function suspect(person, account, sender, at, sid)
   bump(key)
 end
 
--- Takes a suspected stop off the list. Answers the MessageSid that stood for it, nil when there was none.
+-- Takes a suspected stop off the list. Answers the MessageSid that stood for it ('': unreadable), nil when there was none.
 local function unsuspect(person, account)
   local key, field = K.person(person), 'h:' .. account
   local held = redis.call('HGET', key, field)
@@ -85,7 +85,7 @@ local function unsuspect(person, account)
   if not held then return nil end
   redis.call('HDEL', key, field)
   bump(key)
-  return string.match(held, '^%d+|(.-)|')
+  return string.match(held, '^%d+|(.-)|') or ''
 end
 
 -- Puts what waits for a person at a sender back into its lane, to be decided again. Answers how many.
