@@ -749,7 +749,11 @@ async def test_a_wrong_order_is_refused_with_the_field_named(what: str, body: ob
             {"rules": [{"action": "reset", "match": {"nth": "first"}}]},
             "rules.0.match.nth: must be a list; rules.0.match.nth: must be a whole number",
         ),
-        ("say", {"form": ANN, "to": SHOP}, "use from, to, body, times, lost, sid, user_id, extra"),
+        (
+            "say",
+            {"form": ANN, "to": SHOP},
+            "use from, to, body, times, lost, sid, user_id, payload, method, door, means, extra",
+        ),
         ("settings", {"latency": 1}, "latency: is not known; use account_update, "),
     ],
 )
