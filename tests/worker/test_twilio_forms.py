@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.decision import Content, FreeformContent, Seen, Send, TemplateContent, Trace
@@ -126,10 +126,9 @@ def test_the_callback_names_message_attempt_and_life_and_asks_for_retries() -> N
     )
 
 
-@given(st.text(min_size=1, max_size=40))
+@given(st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1, max_size=40))
 def test_the_callback_query_holds_no_character_that_a_proxy_rewrites(message_id: str) -> None:
     """Whatever the id: unreserved characters only, and the gateway reads the same id back."""
-    assume(message_id.isprintable() and message_id.encode("utf-8", "replace").decode() == message_id)
     query = urlsplit(status_callback("https://h.example", message_id, 2, NOW)).query
     assert re.fullmatch(r"[mi]=[A-Za-z0-9._~-]+&q=[0-9]+&a=2", query)
     report = read_status({"MessageSid": "SM" + "a" * 32, "MessageStatus": "sent"}, dict(parse_qsl(query)))
