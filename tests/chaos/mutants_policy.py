@@ -7,6 +7,7 @@ from policies.blocks import _is_in_force
 from policies.consent import Permission, Standing
 from tests.chaos.mutants_made import (
     ADMIT,
+    CLAIM,
     CONSENT,
     ENQUEUE,
     INBOUND,
@@ -149,7 +150,10 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "too_early",
         both(
             without_rule("check_not_before"),
-            lua("local later = not_before and not_before > now", "local later = false", ENQUEUE),
+            both(
+                lua("local later = not_before and not_before > now", "local later = false", ENQUEUE),
+                lua("elseif (tonumber(row.nb or '0') or 0) > now and", "elseif false and", CLAIM),
+            ),
         ),
     ),
     ("suppression_ignored", "unusable addresses are tried again", "told_unusable", without_rule("check_suppression")),

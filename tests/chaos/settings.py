@@ -42,7 +42,7 @@ address = "+14155550100"
 category = "UTILITY"
 variables = ["1"]
 [templates.order_update.languages]
-en = "{TEMPLATE_SID}"
+en = {{ sid = "{TEMPLATE_SID}", body = "order_update: {{{{1}}}}" }}
 """
     )
     return path

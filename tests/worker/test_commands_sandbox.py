@@ -106,3 +106,12 @@ def test_say_to_no_sender_lists_the_senders(config: str, capsys: pytest.CaptureF
     assert main(said) == Exit.USAGE
     printed = capsys.readouterr().err
     assert printed == "error: --to is no sender of the settings. Give one of: shop.\n"
+
+
+@pytest.mark.parametrize("url", ["https://api.twilio.com", "https://hooks.example.com"])
+def test_settings_of_a_live_account_are_refused(config: str, capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """A sandbox made from live settings would look like them, and nothing that is sent would reach it."""
+    gateway = '[gateway]\npublic_url = "https://hooks.example.com"\n'
+    Path(config).write_text(SETTINGS.replace("http://127.0.0.1:9810", url) + gateway)
+    assert main(["sandbox", "--config", config]) == Exit.USAGE
+    assert "accounts.main.base_url is not of this machine or network" in capsys.readouterr().err

@@ -243,7 +243,7 @@ async def test_every_script_may_run_twice(store: Place, monkeypatch: pytest.Monk
     folder = Path(__file__).parents[2] / "worker" / "stores" / "lua"
     scripts = {path.stem for path in folder.glob("[a-z]*.lua")}
     # The last two only note when they were called.
-    assert scripts - twice.names - TAKING == {"opening", "probe", "process"}
+    assert scripts - twice.names - TAKING == {"opening", "pressure", "probe", "process"}
 
 
 class CuttingProxy:

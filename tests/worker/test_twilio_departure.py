@@ -14,7 +14,15 @@ import pytest
 from aiohttp import TCPConnector
 
 from sendwindow.vocabulary import Reason
-from tests.worker.departure_world import ACCOUNT_SID, CERTIFICATE, LOOPS, MESSAGE, SlowServer, after_turns, run
+from tests.worker.departure_world import (
+    ACCOUNT_SID,
+    LOOPS,
+    MESSAGE,
+    SlowServer,
+    after_turns,
+    run,
+    without_certificate,
+)
 from worker.twilio import client as client_module
 from worker.twilio import departure as departure_module
 from worker.twilio.client import TwilioClient
@@ -65,7 +73,7 @@ async def client_of(server: SlowServer, route: str) -> AsyncIterator[TwilioClien
     account = Account("main", ACCOUNT_SID, "SKuser", "secret", server.url)
     if ROUTES[route][1]:
         account = replace(account, proxy=f"http://user:secret@127.0.0.1:{server.port}")
-    tls = ssl.create_default_context(cafile=str(CERTIFICATE))
+    tls = without_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with TwilioClient({"main": account}, slots=1, tls=tls) as twilio:
         yield twilio
 

@@ -6,6 +6,7 @@ import errno
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from worker.commands.exits import CommandError, Exit, no_account
 from worker.commands.output import Output, add_json
@@ -44,8 +45,22 @@ def run(arguments: argparse.Namespace) -> int:
     from worker.wiring import read_settings
 
     settings = read_settings(arguments.config)
+    _refuse_elsewhere(settings)
     config = sandbox_config(settings, arguments.host, arguments.port, arguments.journal, arguments.seed)
     return asyncio.run(run_until_signal(SandboxService(config), grace=2.0, with_stdin=arguments.end_with_stdin))
+
+
+def _refuse_elsewhere(settings: "Settings") -> None:
+    """Raise CommandError for settings whose messages go beyond this machine and network: they are no sandbox's."""
+    from worker.settings_checks import is_private
+
+    for account in settings.accounts.values():
+        if not is_private(urlsplit(account.base_url).hostname or ""):
+            raise CommandError(
+                f"accounts.{account.name}.base_url is not of this machine or network.",
+                f"The sandbox plays Twilio: name it there, such as {URL}, in settings of its own.",
+                Exit.USAGE,
+            )
 
 
 def run_say(arguments: argparse.Namespace) -> int:
@@ -128,6 +143,7 @@ def sandbox_config(settings: "Settings", host: str, port: int, journal: Path | N
             name=template.name,
             variables=template.variables,
             approved=language.approval.value,
+            body=language.body or "",
             category=template.category.value,
             needs_phone=template.needs_phone,
         )

@@ -64,10 +64,8 @@ class Duties:
             except Exception as error:  # noqa: BLE001 -- a store that is away must not end the worker
                 fault = fault_of(error)
                 self._log.warning("periodic_restarted", error=type(error).__name__, word=fault.word)
-                if fault.word != "OOM":
-                    self._failed("periodic", error)
-                else:
-                    self._meter.failing("periodic")
+                self._failed("periodic", error)
+                if fault.word == "OOM":
                     # arq needs room of its own in the store. A full one has to drain, so the duties go on without it.
                     for duty in self._duties:
                         await duty.work()
@@ -75,6 +73,10 @@ class Duties:
             await self._patience.pause(failures)
 
     def _failed(self, part: str, error: Exception) -> None:
+        if fault_of(error).word == "OOM":
+            # A full store has to drain, so that it does not make the worker unready.
+            self._meter.failing(part)
+            return
         self._failures[part] += 1
         if self._failures[part] >= MAX_FAILURES:
             self._health.failed(part, error)

@@ -32,6 +32,7 @@ _OPENING: Final = worker_script("opening")
 _OFFSET: Final = worker_script("offset")
 _SENDERS: Final = worker_script("senders")
 _NOW: Final = worker_script("now")
+_PRESSURE: Final = worker_script("pressure")
 
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MS: Final = timedelta(milliseconds=1)
@@ -170,7 +171,7 @@ class Store:
         """Measure the store's memory and tell producers how full it is; None where INFO is denied."""
         pressure = await self.pressure()
         if pressure is not None:
-            await self._ask("HSET", self.keys.meta, "pressure", pressure)
+            await self._calls.run(_PRESSURE, [pressure])
         return pressure
 
     async def _ask(self, *command: Argument) -> Any:
