@@ -19,7 +19,8 @@ MAX_FAILURES: Final = 3
 class Duties:
     """The periodic work of one worker. `store_url`: where arq's worker connects.
 
-    What fails MAX_FAILURES times in a row makes the worker not ready: a blip does not, and a denied right does.
+    What fails MAX_FAILURES times in a row makes the worker not ready: a denied right does, a store that is away does
+    not.
     """
 
     def __init__(self, store_url: str, keys: Keys, patience: Patience, reports: Reports) -> None:
@@ -73,8 +74,9 @@ class Duties:
             await self._patience.pause(failures)
 
     def _failed(self, part: str, error: Exception) -> None:
-        if fault_of(error).word == "OOM":
-            # A full store has to drain, so that it does not make the worker unready.
+        fault = fault_of(error)
+        if fault.is_passing or fault.word == "OOM":
+            # What takes messages says that the store is away; a full store has to drain, so it makes no worker unready.
             self._meter.failing(part)
             return
         self._failures[part] += 1
