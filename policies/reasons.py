@@ -76,6 +76,7 @@ ATTEMPTED: Final[Mapping[Reason, str]] = {
     Reason.OUTCOME_SERVER_ERROR: "Twilio answered with a server error; whether it was sent is unknown.",
     Reason.OUTCOME_UNREADABLE: "The answer could not be read; whether it was sent is unknown.",
     Reason.OUTCOME_CRASH: "The worker was gone between intent and record; whether it was sent is unknown.",
+    Reason.OUTCOME_RESTORED: "The store was restored from a copy; whether it was sent since the copy is looked up.",
 }
 
 RESOLVED: Final[Mapping[Reason, str]] = {

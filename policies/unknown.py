@@ -88,3 +88,20 @@ def next_step(
     if rule is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.NONE and since_intent < policy.hold_after:
         return UnknownStep(UnknownAction.LOOK, after=policy.resend_after)
     return UnknownStep(UnknownAction.HOLD, Reason.HELD_BY_RULE)
+
+
+def restored_step(evidence: Evidence, since_restored: timedelta, policy: Policy) -> UnknownStep:
+    """Answer what to do with a message that a restored copy has as not posted, and that may have gone out since.
+
+    Its own rule speaks of attempts that were posted; here only proof sends. `since_restored`: how long ago the store
+    was restored. `resend` sends for the first time, as far as anything shows.
+    """
+    if evidence is Evidence.FOUND:
+        return UnknownStep(UnknownAction.BIND)
+    if since_restored < policy.absent_after:
+        return UnknownStep(UnknownAction.LOOK, after=policy.absent_after - since_restored)
+    if evidence is Evidence.ABSENT:
+        return UnknownStep(UnknownAction.RESEND, Reason.NOT_SENT)
+    if evidence is Evidence.NONE and since_restored < policy.hold_after:
+        return UnknownStep(UnknownAction.LOOK, after=policy.resend_after)
+    return UnknownStep(UnknownAction.HOLD, Reason.HELD_BY_RULE)

@@ -58,7 +58,10 @@ class Keys:
         reap_from (not before), reap_grace (ms it was put off by), reap_graces (how often in a row), clock_at (the last
         claim's turn), lead_ms (how far due times run ahead of a clock that was set back), look:<lane> (where the
         search of a paused lane for expired messages goes on), misdirected:<endpoint> (when Twilio last brought there
-        what belongs to the other endpoint).
+        what belongs to the other endpoint), heard:<account> (until when gateways listened
+        to what persons wrote), alive_at (the last life sign of a process),
+        restoring (of a restored copy, until its open messages are looked for: when it was made), restored_at (when it
+        was marked).
         """
         return self._key("meta")
 
@@ -298,6 +301,7 @@ ROW_FIELDS: Final = {
     "g": "group",
     "pr": "revision of the person's facts at the last claim",
     "ps": "1 when it ended although an attempt of it may be at Twilio",
+    "rs": "of a restored copy: `<attempt>|<restored at>|<p posted, q not>|<stage>|<due>`, what to go back to",
     "lo": "searches made for evidence of the unknown attempt",
 }
 """Fields of a ledger row. Besides these, fields that begin with `@` are its attempts table (docs/decisions/0018):

@@ -160,6 +160,7 @@ class Reason(StrEnum):
     OUTCOME_SERVER_ERROR = "outcome_server_error"
     OUTCOME_UNREADABLE = "outcome_unreadable"
     OUTCOME_CRASH = "outcome_crash"
+    OUTCOME_RESTORED = "outcome_restored"
 
     # how an unknown outcome was resolved
     EVIDENCE_LATE_REPLY = "evidence_late_reply"

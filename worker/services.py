@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,9 @@ from worker.clock import wall_now
 from worker.dispatch.scribe import Reports
 from worker.dispatch.service import Dispatcher
 from worker.dispatch.steady import LAST_SECONDS
-from worker.gateway.app import make_app, make_health_app
+from worker.gateway.app import MISSED, make_app, make_health_app
 from worker.gateway.late import LateStore
+from worker.gateway.missed import Missed
 from worker.gateway.serving import RunningGateway, serve
 from worker.journal import PatientJournal
 from worker.logs import configure_logs, get_log
@@ -33,6 +35,11 @@ from worker.wiring import connect_store, load_rules, read_settings, register, se
 
 RETRY_SECONDS: Final = 0.5
 """How often a service that starts without its store tries again."""
+
+_RESTORING: Final = (
+    "the store is marked as restored from a copy, so nothing is taken from it: "
+    "stop this, and repeat `store restored --yes`"
+)
 
 REGISTER_SECONDS: Final = 5.0
 """How often a worker tells the store that it knows its names, and so mends what a failover lost of them."""
@@ -57,6 +64,12 @@ class WorkerService:
         self._journal = PatientJournal(journal, f"worker-{os.getpid()}")
         self._stopping = asyncio.Event()
         self._dispatcher: Dispatcher | None = None
+        self._is_restoring = False
+
+    def _note_mark(self, is_restoring: bool) -> None:  # noqa: FBT001 -- told by the store, one at a time
+        if is_restoring and not self._is_restoring:
+            get_log().error("store_restored", remedy=_RESTORING)
+        self._is_restoring = is_restoring
 
     @property
     def problem(self) -> str | None:
@@ -68,7 +81,7 @@ class WorkerService:
         if (error := self._journal.problem) is not None:
             return f"the journal cannot be written ({error.strerror})"
         if self._dispatcher.ready:
-            return None
+            return _RESTORING if self._is_restoring else None
         return self._dispatcher.problem or "the store has not answered yet"
 
     async def run(self) -> None:
@@ -93,15 +106,8 @@ class WorkerService:
         store = await _connect_patiently(settings, "worker", log, self._stopping)
         if store is None:
             return
-        twilio = TwilioClient(
-            settings.accounts,
-            slots=settings.dispatch.slots,
-            connect_timeout=settings.dispatch.connect_timeout,
-            read_timeout=settings.dispatch.read_timeout,
-            keepalive=settings.dispatch.keepalive_seconds,
-        )
         try:
-            async with twilio:
+            async with _twilio_of(settings) as twilio:
                 reports = Reports(self._journal, meter, log)
                 self._dispatcher = Dispatcher(
                     settings,
@@ -112,7 +118,9 @@ class WorkerService:
                     reports=reports,
                 )
                 _say_started("worker", settings, rules, store, log)
-                keeping = asyncio.create_task(_keep_registered(store, settings, "worker"), name="register")
+                keeping = asyncio.create_task(
+                    _keep_registered(store, settings, "worker", self._note_mark), name="register"
+                )
                 try:
                     if not self._stopping.is_set():
                         await self._dispatcher.run()
@@ -150,13 +158,11 @@ class GatewayService:
                 await running.stop()
                 raise
             if store is not None:
+                # Twilio's requests are taken in from now on; balancers send some once the gap was looked at.
+                app[MISSED].expect()
                 late.open(store)
                 _say_started("gateway", settings, rules, store, log)
-                keeping = asyncio.create_task(_keep_registered(store, settings, "gateway"), name="register")
-                try:
-                    await self._stopping.wait()
-                finally:
-                    await _forget(store, keeping)
+                await self._serve(store, app[MISSED])
             await running.stop()
         finally:
             if store is not None:
@@ -165,9 +171,31 @@ class GatewayService:
             if store is not None or self._stopping.is_set():
                 log.info("stopped", role="gateway")
 
+    async def _serve(self, store: Store, missed: Missed) -> None:
+        """Answer until stopped, and fetch what persons wrote while no gateway listened."""
+        keeping = asyncio.create_task(_keep_registered(store, self._settings, "gateway"), name="register")
+        async with _twilio_of(self._settings) as twilio:
+            fetching = asyncio.create_task(missed.run(twilio, store.listening), name="missed")
+            try:
+                await self._stopping.wait()
+            finally:
+                await end_tasks([fetching])
+                await _forget(store, keeping)
+
     async def stop(self) -> None:
         """Take no new request; `run` lets those under way be stored and answered."""
         _say_stopping("gateway", self._stopping)
+
+
+def _twilio_of(settings: Settings) -> TwilioClient:
+    dispatch = settings.dispatch
+    return TwilioClient(
+        settings.accounts,
+        slots=dispatch.slots,
+        connect_timeout=dispatch.connect_timeout,
+        read_timeout=dispatch.read_timeout,
+        keepalive=dispatch.keepalive_seconds,
+    )
 
 
 async def _listen(app: web.Application, host: str, port: int, setting: str) -> RunningGateway:
@@ -203,16 +231,20 @@ async def _open_for_service(settings: Settings, role: str) -> Store:
     return store
 
 
-async def _keep_registered(store: Store, settings: Settings, role: str) -> None:
+async def _keep_registered(
+    store: Store, settings: Settings, role: str, noted: Callable[[bool], None] = lambda _: None
+) -> None:
     """Tell the store for as long as this process lives that it does, and with which settings.
 
-    A worker also tells that it knows its names, and so restores those that the store lost.
+    A worker also tells that it knows its names, and so restores those that the store lost. `noted` is told each time
+    whether the store is marked as restored from a copy.
     """
     digests = settings_digests(settings)
     while True:
         # The dispatch tells that the store, or a replica, is away. A name that a failover lost, another may have taken.
         with suppress(RedisError, OSError, NotDurable, StoreRefused):
-            await store.processes.note(role, digests)
+            is_restoring = await store.processes.note(role, digests)
+            noted(is_restoring)
         await asyncio.sleep(REGISTER_SECONDS)
         if role == "worker":
             with suppress(RedisError, OSError, NotDurable, StoreRefused):

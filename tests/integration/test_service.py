@@ -71,6 +71,28 @@ def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(t
         assert report.ok, report
 
 
+def test_a_stop_sent_while_every_gateway_was_down_holds(tmp_path: Path) -> None:
+    """A deploy loses no STOP: the next gateway finds it in Twilio's list, and nothing goes out after it."""
+    with house(tmp_path) as made:
+        made.start_all()
+        made.say("Do you open on Sundays?")
+        queue(made, "before")
+        made.ends("before", status="read")
+        [gateway] = [process for process in made.processes if process.name == "gateway"]
+        assert gateway.stop() == Exit.DONE
+        assert made.control("say", {"from": ANNA, "to": SHOP, "body": "STOP"})["http"] is None
+        made.start("gateway-2", "serve")
+        made.up("gateway", made.gateway_port, "/health/ready")
+        queue(made, "after")
+        ended = made.ends("after")
+        assert (ended.stage, ended.reason) == (Stage.REFUSED, "opted_out")
+        assert made.control("stats")["posts"] == 1
+        assert [line["keyword"] for line in made.lines("gateway-2") if line["e"] == "inbound"][-1] == "stop"
+        made.stop()
+        report = verify(sorted(made.journals.glob("*.jsonl")))
+        assert report.ok, report
+
+
 def test_a_worker_started_without_its_store_becomes_ready_later(tmp_path: Path) -> None:
     """No store at the start is no reason to end: the worker waits, and sends as soon as the store is there."""
     folder = tmp_path / "late"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.unknown import Evidence, UnknownAction, next_step, rule_for
+from policies.unknown import Evidence, UnknownAction, next_step, restored_step, rule_for
 from sendwindow import contract
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason
 from tests.policies.given import DAY, HOUR, MINUTE, POLICY, SECOND, TICK
@@ -97,3 +97,23 @@ def test_nothing_is_sent_again_unless_its_rule_says_so(
     if step.action is LOOK:
         assert since < HOUR
         assert timedelta(0) < step.after <= 10 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "evidence, since, action, reason",
+    [
+        pytest.param(Evidence.FOUND, timedelta(0), BIND, None, id="found"),
+        pytest.param(Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="too-soon"),
+        pytest.param(Evidence.ABSENT, 10 * MINUTE, RESEND, Reason.NOT_SENT, id="absent"),
+        pytest.param(Evidence.UNPROVEN_LIST, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="in-doubt"),
+        pytest.param(Evidence.NONE, HOUR - TICK, LOOK, None, id="not-proven-yet"),
+        pytest.param(Evidence.NONE, HOUR, HOLD, Reason.HELD_BY_RULE, id="never-proven"),
+    ],
+)
+def test_what_a_restored_copy_has_as_queued_goes_out_by_proof_alone(
+    evidence: Evidence, since: timedelta, action: UnknownAction, reason: Reason | None
+) -> None:
+    """The message's own rule is not asked: it speaks of attempts that were posted."""
+    step = restored_step(evidence, since, POLICY)
+    assert (step.action, step.reason) == (action, reason)
+    assert (step.after > timedelta(0)) is (action is LOOK)

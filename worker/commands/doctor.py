@@ -118,7 +118,7 @@ async def _store(settings: "Settings") -> list[Finding]:
                 )
             ]
             findings += [Finding(Mark.WARNING, "store", sentence) for sentence in store.warnings]
-            findings += [*await _clock(store), *await _processes(settings, store)]
+            findings += [*await _clock(store), *await _restored(store), *await _processes(settings, store)]
             findings += [*await _switched_off(settings, store), *await _held(settings, store)]
             return [*findings, *await _contents(store)]
     except (StoreRefused, StoreTroubleError, BadStoreUrl, EmbeddedStoreError) as error:
@@ -139,6 +139,17 @@ async def _clock(store: "Store") -> list[Finding]:
             )
         ]
     return [Finding(Mark.FINE, "clock", f"the store's is {seconds}")]
+
+
+async def _restored(store: "Store") -> list[Finding]:
+    mark = await store.restored.read()
+    if mark.copied_at is None:
+        return []
+    words = (
+        f"marked as restored from a copy of {mark.copied_at:%Y-%m-%d %H:%M}Z, and workers take nothing: "
+        "`store restored --yes` was not seen through, repeat it"
+    )
+    return [Finding(Mark.FAILED, "restored", words)]
 
 
 async def _processes(settings: "Settings", store: "Store") -> list[Finding]:

@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tags": ("switches", "ACCOUNT_UPDATE on each Page: list, reset"),
     "templates": ("switches", "what errors said about each template: list, reset"),
     "resume": ("switches", "end the pause of a sender or an account"),
+    "store": ("store", "a store restored from a copy: look up what may have gone out since, before workers start"),
     "doctor": ("doctor", "check settings, store, clocks and policy dates"),
     "sandbox": ("sandbox", "a Messages API of one's own to try against; `sandbox say` plays a person"),
     "demo": ("demo", "the whole service on one machine, against the sandbox, compared with what is expected"),

@@ -42,7 +42,7 @@ class Sought:
     """An attempt to look for. `body`: the freeform text it may carry; `may_be_template`: it may be a template.
 
     `template_text`: the template's rendered text, None when it is not known. `may_have_media`: False only for a text
-    alone.
+    alone. `latest_at`: when its POST may have begun at the latest, None: at its intent.
     """
 
     message_id: str
@@ -53,6 +53,7 @@ class Sought:
     may_be_template: bool
     template_text: str | None = field(default=None, repr=False)
     may_have_media: bool = True
+    latest_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _distance(sought: Sought, row: MessageRow) -> timedelta:
     """How far a row lies outside the time in which the attempt can have been created; zero inside."""
     if row.created_at < sought.intent_at - SLACK:
         return sought.intent_at - SLACK - row.created_at
-    return max(timedelta(0), row.created_at - sought.intent_at - LATEST)
+    return max(timedelta(0), row.created_at - (sought.latest_at or sought.intent_at) - LATEST)
 
 
 def _is_expected(sought: Sought, row: MessageRow) -> bool:

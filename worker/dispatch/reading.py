@@ -64,7 +64,7 @@ class Readings:
             return None
         attempt, to = case.attempt, case.message.address
         kept = self.lists.kept(attempt, case.sender, to)
-        decides_at = attempt.intent_at + settle_after(attempt.on_unknown, self.policy)
+        decides_at = attempt.latest_at + settle_after(attempt.on_unknown, self.policy)
         if kept is None or kept.read_at < decides_at <= attempt.now:
             return None
         is_vouched_for = kept.is_all or not self._may_conclude(attempt) or self.lists.trusts(attempt, case.sender, to)
@@ -110,5 +110,5 @@ class Readings:
 
     def _may_conclude(self, attempt: UnknownAttempt) -> bool:
         """Whether absence would decide anything yet: proving a list costs requests."""
-        since = attempt.now - attempt.intent_at
+        since = attempt.now - attempt.latest_at
         return attempt.on_unknown is OnUnknown.RESEND_IF_ABSENT and since >= self.policy.absent_after

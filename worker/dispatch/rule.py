@@ -4,23 +4,28 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from policies.policy import Policy
-from policies.unknown import Evidence, UnknownAction, UnknownStep, next_step
+from policies.unknown import Evidence, UnknownAction, UnknownStep, next_step, restored_step
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
 from worker.dispatch.evidence import Absent, Unclear
 from worker.values.settlements import SettleAgain, SettleEnd, SettleUnknown
 from worker.values.unknowns import SettleUnresolved, UnknownAttempt, Verdict
 
+_MAY_CLEAR: Final = frozenset({"unproven", "contested"})
 _SHORTEST_LOOK: Final = timedelta(seconds=5)
 
 
 def follow_rule(attempt: UnknownAttempt, purpose: Purpose, finding: Absent | Unclear, policy: Policy) -> Verdict | None:
     """Say what becomes of the attempt, None when nothing does."""
-    since = attempt.now - attempt.intent_at
+    since = attempt.now - attempt.latest_at
+    why = finding.why if isinstance(finding, Unclear) else "absent"
+    if not attempt.was_posted:
+        # What may have gone out only since the copy was made; its rule speaks of attempts that were known to be posted.
+        return _verdict(attempt, restored_step(_restored_evidence(finding), since, policy), why)
     rule = attempt.on_unknown
     if attempt.is_poison and rule is not OnUnknown.HOLD:
         rule = OnUnknown.NEVER
     step = next_step(rule, purpose, _evidence(finding), since, policy, unproven=attempt.unproven)
-    return _verdict(attempt, step, finding.why if isinstance(finding, Unclear) else "absent")
+    return _verdict(attempt, step, why)
 
 
 def _evidence(finding: Absent | Unclear) -> Evidence:
@@ -30,12 +35,21 @@ def _evidence(finding: Absent | Unclear) -> Evidence:
     return Evidence.NONE if finding.why == "incomplete" else Evidence.UNPROVEN_LIST
 
 
+def _restored_evidence(finding: Absent | Unclear) -> Evidence:
+    """Translate for a restored message: others found meanwhile may prove its list, or own its row."""
+    if isinstance(finding, Unclear) and finding.why in _MAY_CLEAR:
+        return Evidence.NONE
+    return _evidence(finding)
+
+
 def _verdict(attempt: UnknownAttempt, step: UnknownStep, why: str) -> Verdict | None:
     match step.action:
         case UnknownAction.LOOK:
             # Soon at first, then ever later: what Twilio took shows within seconds or not for long.
-            after = min(step.after, max(_SHORTEST_LOOK, attempt.now - attempt.intent_at))
+            after = min(step.after, max(_SHORTEST_LOOK, attempt.now - attempt.latest_at))
             return SettleUnknown(attempt.reason, why, int(after / timedelta(milliseconds=1)))
+        case UnknownAction.RESEND if not attempt.was_posted:
+            return SettleAgain(Stage.QUEUED, Reason.NOT_SENT, sentence=f"evidence: {why}")
         case UnknownAction.RESEND:
             return SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE, sentence=f"evidence: {why}")
         case UnknownAction.END if attempt.is_poison:

@@ -59,4 +59,5 @@ def describe_attempt(attempt: UnknownAttempt | RivalAttempt, message: SendMessag
         may_be_template=may_be_template,
         template_text=template_text(template, content_sid, settings) if template and may_be_template else None,
         may_have_media=freeform is None or freeform.media_url is not None,
+        latest_at=attempt.latest_at if isinstance(attempt, UnknownAttempt) else None,
     )

@@ -134,15 +134,17 @@ class Search:
             describe_attempt(attempt, message, self.settings),
             rows,
             owners,
-            rivals=None if rivals is None else [self._rival(rival) for rival in rivals],
+            rivals=None if rivals is None else [self._rival(rival, attempt) for rival in rivals],
             is_complete=kept.covers(attempt),
             is_proven=self.lists.trusts(attempt, sender, to)
             or kept.vouches_for(attempt, to)
             or bool(witnesses(rows, owners, attempt.intent_at, to)),
         )
 
-    def _rival(self, rival: RivalAttempt) -> Sought:
-        return describe_attempt(rival, read_job(rival), self.settings)
+    def _rival(self, rival: RivalAttempt, attempt: UnknownAttempt) -> Sought:
+        sought = describe_attempt(rival, read_job(rival), self.settings)
+        # Of a restored copy, the other may have gone out as late as this one.
+        return sought if attempt.restored_at is None else replace(sought, latest_at=attempt.latest_at)
 
     # -- telling -------------------------------------------------------------------------------
 

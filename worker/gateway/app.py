@@ -14,6 +14,7 @@ from worker.clock import perf
 from worker.gateway.forms import GarbageError
 from worker.gateway.inbound import INBOUND_PATH
 from worker.gateway.late import Endpoints, LateStore
+from worker.gateway.missed import Missed
 from worker.gateway.parts import GatewayStore, Parts
 from worker.gateway.request import RefusedError, SignedRequest
 from worker.gateway.signed import Door
@@ -28,6 +29,7 @@ from worker.telemetry.stored import StoredMetrics
 Answer = Callable[[SignedRequest], Awaitable[web.Response]]
 
 METER: Final = web.AppKey("meter", ProcessMetrics)
+MISSED: Final = web.AppKey("missed", Missed)
 DRAINING: Final = web.AppKey("draining", asyncio.Event)
 
 
@@ -51,6 +53,7 @@ def make_app(
     app[METER] = meter
     app[DRAINING] = asyncio.Event()
     endpoints = Endpoints(parts, late)
+    app[MISSED] = Missed(parts, endpoints.apply_missed)
     door = Door(settings)
     # a proxy may pass on the path of the public URL, or take it away
     for prefix in {"", urlsplit(settings.gateway.public_url).path}:
@@ -159,7 +162,7 @@ def _add_health(app: web.Application, store: GatewayStore, meter: Metrics, journ
         journal.look()
         # a full journal is counted and logged; turning traffic away for it would lose the one STOP that comes meanwhile
         await view.look()
-        return view.problem
+        return view.problem or app[MISSED].problem
 
     async def metrics(request: web.Request) -> web.Response:
         problem = "draining" if request.app[DRAINING].is_set() else await look()

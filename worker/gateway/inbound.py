@@ -3,6 +3,7 @@
 Stored before the 2xx. An empty answer, because TwiML that replies would send past every rule of this service.
 """
 
+from datetime import datetime
 from typing import Final
 
 from aiohttp import web
@@ -44,12 +45,16 @@ class InboundEndpoint:
         account and is stored; a log line and a metric tell the operator what to configure.
         """
         form = read_inbound(signed.params)
+        await self.apply(signed.account.name, form)
+        return web.Response(body=_TWIML, content_type="text/xml")
+
+    async def apply(self, account: str, form: InboundForm, received_at: datetime | None = None) -> None:
+        """Apply what a person wrote to an account, now or at `received_at`. Raises what the store raises."""
         channel = _channel_of(form.address)
         if channel is not None:
-            await self._apply(form, channel, signed)
+            await self._apply(form, channel, account, received_at)
         else:
-            self._ignore(form, signed.account.name)
-        return web.Response(body=_TWIML, content_type="text/xml")
+            self._ignore(form, account)
 
     async def drained(self, seconds: float) -> None:
         """Wait until everything handed in is stored, at most so long. Raises TimeoutError."""
@@ -61,8 +66,7 @@ class InboundEndpoint:
         self._parts.meter.inbound(None, _NOT_A_PERSON)
         self._parts.log.warning("inbound_not_a_person", sid=form.message_sid, account=account)
 
-    async def _apply(self, form: InboundForm, channel: Channel, signed: SignedRequest) -> None:
-        account = signed.account.name
+    async def _apply(self, form: InboundForm, channel: Channel, account: str, received_at: datetime | None) -> None:
         sender = self._senders.get((account, form.sender_address))
         keyword = await self._keyword(form, channel, account, sender)
         inbound = Inbound(
@@ -72,6 +76,7 @@ class InboundEndpoint:
             address=form.address,
             keyword=keyword,
             wa_id=form.wa_id,
+            received_at=received_at,
         )
         asked_at = self._parts.journal.now()
         applied = await self._group.submit(inbound)

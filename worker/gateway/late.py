@@ -1,6 +1,7 @@
 """A gateway listens before its store is open, so that whoever probes it finds a process that is alive and not ready."""
 
 import asyncio
+from datetime import datetime
 from typing import Final
 
 from aiohttp import web
@@ -8,6 +9,7 @@ from redis.exceptions import RedisError
 
 from worker.gateway.endpoint import Endpoint, endpoint_of
 from worker.gateway.inbound import InboundEndpoint
+from worker.gateway.inbound_form import InboundForm
 from worker.gateway.parts import GatewayStore, Parts
 from worker.gateway.request import SignedRequest
 from worker.gateway.status import StatusEndpoint
@@ -103,6 +105,10 @@ class Endpoints:
         except (RedisError, OSError) as error:
             parts.meter.failing("misdirected")
             parts.log.warning("failing", part="misdirected", error=type(error).__name__)
+
+    async def apply_missed(self, account: str, form: InboundForm, received_at: datetime) -> None:
+        """Apply what a person wrote and nobody delivered. Raises StoreNotOpenError, or what the store raises."""
+        await (await self._both())[1].apply(account, form, received_at)
 
     async def _both(self) -> tuple[StatusEndpoint, InboundEndpoint]:
         await self._store.opened()

@@ -23,9 +23,15 @@ class ProcessStore:
         self._calls = calls
         self._process_id = process_id
 
-    async def note(self, role: str, settings: Mapping[str, str]) -> None:
-        """Record that this process is alive. `settings`: a digest of each section. Raises redis-py's errors."""
-        await self._calls.run(_PROCESS, [self._process_id, _ALIVE_MS, compact({"role": role, "settings": settings})])
+    async def note(self, role: str, settings: Mapping[str, str]) -> bool:
+        """Record that this process is alive. `settings`: a digest of each section. Raises redis-py's errors.
+
+        Returns whether the store is marked as restored from a copy, so that nothing is claimed.
+        """
+        answer: int = await self._calls.run(
+            _PROCESS, [self._process_id, _ALIVE_MS, compact({"role": role, "settings": settings})]
+        )
+        return answer == 1
 
     async def forget(self) -> None:
         """Record that this process ends. Raises redis-py's errors."""

@@ -19,10 +19,12 @@ from worker.stores.digests import Digests
 from worker.stores.encoding import flat
 from worker.stores.held import HeldStore
 from worker.stores.ledger import LedgerStore, Tuning, Worker
+from worker.stores.listening import ListeningStore
 from worker.stores.names import NameStore
 from worker.stores.people import PeopleStore
 from worker.stores.processes import ProcessStore
 from worker.stores.records import RecordStore
+from worker.stores.restored import RestoredStore
 from worker.stores.statuses import StatusStore
 from worker.stores.switches import Switches
 from worker.stores.unknowns import UnknownStore
@@ -81,6 +83,8 @@ class Store:
         self.held = HeldStore(calls)
         self.names = NameStore(calls)
         self.processes = ProcessStore(calls, worker.name)
+        self.listening = ListeningStore(calls)
+        self.restored = RestoredStore(calls, digests)
         self.warnings: tuple[str, ...] = ()
 
     @classmethod

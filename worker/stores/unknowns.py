@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
-from sendwindow.vocabulary import Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.stores.calls import Calls, worker_script
 from worker.stores.encoding import flat, resolve_arguments
 from worker.stores.facts import read_rule, read_stage
 from worker.values.statuses import MissingStatus
 from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
 
-_UNKNOWNS: Final = worker_script("unknowns", "rings")
+_UNKNOWNS: Final = worker_script("unknowns", "rings", "restored")
 _RETURNED: Final = worker_script("returned")
-_RESOLVE: Final = worker_script("resolve")
+_RESOLVE: Final = worker_script("resolve", "restored")
 _MISSING: Final = worker_script("missing", "rings")
 _RIVALS: Final = worker_script("rivals")
 
@@ -105,13 +105,17 @@ class UnknownStore:
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
     message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing = fields[:11]
-    is_poison, doubts, content_sid, account = fields[11:]
+    is_poison, doubts, content_sid, account, restored_at, was_posted = fields[11:]
+    rule = read_rule(on_unknown)
+    if restored_at and (not was_posted or rule is OnUnknown.RESEND):
+        # Sent again without proof, it could be the second copy that the restore makes.
+        rule = OnUnknown.RESEND_IF_ABSENT
     return UnknownAttempt(
         message_id=message_id.decode(),
         attempt=int(n),
         intent_at=from_ms(int(intent)),
         now=now,
-        on_unknown=read_rule(on_unknown),
+        on_unknown=rule,
         expires_at=from_ms(int(expires)),
         payload=payload,
         looks=int(looks),
@@ -123,6 +127,8 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         is_poison=is_poison == 1,
         unproven=max(1, doubts),
         account=account.decode(),
+        restored_at=from_ms(int(restored_at)) if restored_at else None,
+        was_posted=was_posted == 1,
     )
 
 

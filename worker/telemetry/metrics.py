@@ -153,6 +153,9 @@ class Metrics(ProcessMetrics):
             "misdirected_requests", "Requests at the wrong URL: statuses at inbound, messages at status", "endpoint"
         )
         self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
+        self._missed = self._counter(
+            "missed_inbound_lists", "Lists of what persons wrote while no gateway listened, by how they ended", "result"
+        )
         self._request_seconds = self._histogram(
             "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
         )
@@ -173,6 +176,10 @@ class Metrics(ProcessMetrics):
     def misdirected(self, endpoint: str) -> None:
         """Count a request that belongs to the other endpoint and was handed over to it."""
         self._misdirected.labels(endpoint).inc()
+
+    def missed(self, result: str) -> None:
+        """Count a list of what was not delivered: fetched, incomplete or failed."""
+        self._missed.labels(result).inc()
 
     def overlapped(self) -> None:
         """Count a stop that was answered while a POST to that person was still open."""

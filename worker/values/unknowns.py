@@ -15,7 +15,8 @@ class UnknownAttempt:
     None when the store does not say. `content_sid`: the template's, None when that is not known. `listing`: names the
     list at Twilio that would show it. `is_poison`: too many workers crashed with it, so that its rule no longer sends
     it again. `unproven`: how many of the message's attempts may be at Twilio without proof, this one included.
-    `account`: whose turn this is, by the store's word.
+    `account`: whose turn this is, by the store's word. `restored_at`: of a restored copy, when it was restored: until
+    then it may have gone out. `was_posted`: False when only that may have been its POST.
     """
 
     message_id: str
@@ -34,6 +35,13 @@ class UnknownAttempt:
     unproven: int = 1
     content_sid: str | None = None
     account: str = ""
+    restored_at: datetime | None = None
+    was_posted: bool = True
+
+    @property
+    def latest_at(self) -> datetime:
+        """The last instant at which a POST of it may have begun."""
+        return max(self.intent_at, self.restored_at or self.intent_at)
 
 
 @dataclass(frozen=True, slots=True)

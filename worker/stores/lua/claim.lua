@@ -249,6 +249,8 @@ local function next_due()
   return first[2] and int(math.max(0, tonumber(first[2]) - lead)) or '-1'
 end
 
+-- Restored from a copy: what it holds may be with Twilio already, and is looked up first.
+if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0 } end
 local before = redis.call('GET', K.last_claim(worker))
 local last = before and decoded(before)
 if last and last.request == request then

@@ -6,6 +6,14 @@ local now = clock()
 
 local KINDS = {
   again = function(id, row, r, rest)
+    local mark = restored_mark(id, row)
+    if mark and not mark.is_posted then
+      redis.call('HDEL', K.row(id), 'lo')
+      if not row.x then note(id, now, mark.stage, rest) end
+      count('resolved:' .. (row.x and 'cancelled' or r.reason))
+      back_from_copy(id, row, mark, r.reason, now)
+      return
+    end
     -- Only a proven list or a person says that the attempt is not on its way. Sent again without that, the Page stays taken until it lapses.
     local is_absent = r.reason == 'evidence_person' or (r.reason == 'resent_by_rule' and row.u == 'resend_if_absent')
     if is_absent and relied_on_tag(row, row.n) then land_attempt(id, row, row.n) end

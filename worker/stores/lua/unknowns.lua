@@ -5,7 +5,8 @@
 -- ARGV: limit, again after (ms), accounts to pass over.
 -- Answers now, 1 when the same call would find more at once, then id, attempt, intent, on_unknown,
 -- expires, payload, looks before, reason, person, form, listing, poison (1 or 0), how many of its
--- attempts are in doubt, ContentSid ('' for none), account, for each.
+-- attempts are in doubt, ContentSid ('' for none), account, restored at (ms, '' for not),
+-- 0 when it was not posted before the copy, for each.
 local URGENCIES = {
   authentication = '1', reply = '2', account_update = '3', utility = '4', marketing = '5',
 }
@@ -69,11 +70,13 @@ end
 
 local function hand_out(id, row, account)
   redis.call('ZADD', K.unknown, int(now + lead + again), id)
+  local mark = restored_mark(id, row)
   local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
   return {
     id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks,
     row.r or '', row.p or '', row.fm or '', redis.call('HGET', K.row(id), 'li') or '',
     row.po and 1 or 0, doubts_of(id, row), content_sent(id, row), account,
+    mark and int(mark.at) or '', mark and not mark.is_posted and 0 or 1,
   }
 end
 
