@@ -79,7 +79,21 @@ class Hold:
     until_inbound: bool
 
 
+class Meaning(StrEnum):
+    """What an error means for its message, whichever way it arrives. What it teaches of others is another matter."""
+
+    GO_AGAIN = "go_again"
+    """Nothing was delivered, and another attempt may be."""
+    DECIDE_AGAIN = "decide_again"
+    """The window is closed: one new decision, unless a template went out. The store knows both, and grants it."""
+    UNPROVEN = "unproven"
+    """The message may have gone out."""
+    END = "end"
+    """No other attempt."""
+
+
 _GO_AGAIN: Final = frozenset({ErrorClass.RETRY, ErrorClass.THROTTLE, ErrorClass.PAUSE_SENDER, ErrorClass.PAUSE_ACCOUNT})
+_REPORTED_GO_AGAIN: Final = frozenset({ErrorClass.RETRY, ErrorClass.THROTTLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +119,26 @@ class ErrorEntry:
     for_user_id: "ErrorEntry | None" = None
     only_undelivered: bool = False
 
+    def meaning(self, reported: str | None = None) -> Meaning:
+        """Return what the error means for its message.
+
+        `reported`: the status that it was reported with after acceptance; None for the answer to the POST. `failed` is
+        a definite outcome for its SID, so that a retryable code may try again without a second copy; `undelivered` had
+        reached the channel and ends the message.
+        """
+        if self.error_class is ErrorClass.TEMPLATE:
+            return Meaning.DECIDE_AGAIN if reported is None or reported in FAILURES else Meaning.END
+        if reported is not None:
+            goes_again = reported == "failed" and self.error_class in _REPORTED_GO_AGAIN
+            return Meaning.GO_AGAIN if goes_again else Meaning.END
+        if self.error_class is ErrorClass.RECONCILE:
+            return Meaning.UNPROVEN
+        return Meaning.GO_AGAIN if self.error_class in _GO_AGAIN else Meaning.END
+
     @property
     def may_go_again(self) -> bool:
         """Tell whether a message that the POST's answer refused with this code is tried again by itself."""
-        return self.error_class in _GO_AGAIN
+        return self.meaning() is Meaning.GO_AGAIN
 
     @property
     def is_possibly_sent(self) -> bool:
@@ -116,14 +146,8 @@ class ErrorEntry:
         return self.error_class is ErrorClass.RECONCILE
 
     def reopens(self, message_status: str) -> bool:
-        """Tell whether a failure reported after acceptance starts a new attempt.
-
-        `failed` is a definite outcome for its SID, so a retryable code may try again without a second copy;
-        `undelivered` had reached the channel and ends the message. A closed window (63016) is decided once more.
-        """
-        if self.error_class is ErrorClass.TEMPLATE:
-            return message_status in FAILURES
-        return message_status == "failed" and self.error_class in (ErrorClass.RETRY, ErrorClass.THROTTLE)
+        """Tell whether a failure reported after acceptance may begin another life of the message."""
+        return self.meaning(message_status) in (Meaning.GO_AGAIN, Meaning.DECIDE_AGAIN)
 
 
 @dataclass(frozen=True, slots=True)

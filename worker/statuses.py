@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from policies.errors import ErrorClass, ErrorEntry
+from policies.errors import ErrorEntry, Meaning
 from policies.retry import next_try_at
 from policies.rules import Rules
 from policies.status import describe
@@ -49,7 +49,7 @@ def update_of(report: StatusReport, rules: Rules, chance: float) -> StatusUpdate
     entry = rules.errors.lookup(
         report.code, message_status=report.status, asynchronous=True, to_user_id=report.to_user_id
     )
-    is_window = entry.error_class is ErrorClass.TEMPLATE
+    is_window = entry.meaning(report.status) is Meaning.DECIDE_AGAIN
     return StatusUpdate(
         message_sid=report.message_sid,
         status=report.status,
@@ -77,10 +77,11 @@ def _effects(report: StatusReport, entry: ErrorEntry, rules: Rules, *, is_failur
 
 
 def _reopen_after_ms(report: StatusReport, entry: ErrorEntry, chance: float) -> int | None:
-    if not entry.reopens(report.status):
-        return None
-    if entry.error_class is ErrorClass.TEMPLATE:
+    meaning = entry.meaning(report.status)
+    if meaning is Meaning.DECIDE_AGAIN:
         return 0
+    if meaning is not Meaning.GO_AGAIN:
+        return None
     # How many of the attempts were tries, the store knows: `most_tries` goes with it.
     endless = replace(entry, max_tries=0)
     at = next_try_at(report.attempt or 1, endless, chance, retry_after=None, now=_NOW, expires_at=_NEVER)

@@ -33,7 +33,6 @@ def tried(
     *,
     tries: int = 1,
     attempt: int = 1,
-    redecided: bool = False,
     tag: bool = False,
     left: timedelta = timedelta(hours=20),
 ) -> Tried:
@@ -45,7 +44,7 @@ def tried(
         validity_period=timedelta(hours=1),
         trace=Trace("v", NOW, ()),
     )
-    return Tried(send, attempt, tries, redecided, NOW, NOW + left)
+    return Tried(send, attempt, tries, NOW, NOW + left)
 
 
 def kinds(effects: tuple[Effect, ...]) -> list[type[Effect]]:
@@ -138,13 +137,10 @@ def test_a_rejection_that_may_have_been_sent_is_parked() -> None:
 
 
 def test_a_closed_window_allows_one_more_decision() -> None:
-    """63016 closes our record and is decided again once; the second time it ends the message."""
+    """63016 closes our record and asks for a new decision; whether there is one left is the store's to say."""
     first = OUTCOMES.conclude(Rejected(400, 63016), tried()).result
     assert isinstance(first, SettleAgain)
     assert first.redecided
-    second = OUTCOMES.conclude(Rejected(400, 63016), tried(redecided=True)).result
-    assert isinstance(second, SettleEnd)
-    assert (second.stage, second.reason) == (Stage.FAILED, Reason.WINDOW_CLOSED_BY_PROVIDER)
 
 
 @pytest.mark.parametrize("code", [63005, 63013, 63016, 63021, 63023, 63039])
@@ -178,15 +174,14 @@ def test_tries_end_in_a_dead_letter_and_expiry_in_an_end() -> None:
     st.one_of(st.sampled_from(sorted(rules().errors.entries)), st.integers(1, 10**8)),
     st.integers(1, 50),
     st.booleans(),
-    st.booleans(),
     st.floats(0, 10**6) | st.none(),
     st.timedeltas(timedelta(0), timedelta(days=7)),
 )
 def test_no_code_breaks_the_conclusion_and_no_retry_is_due_after_expiry(
-    http: int, code: int, tries: int, redecided: bool, tag: bool, retry_after: float | None, left: timedelta
+    http: int, code: int, tries: int, tag: bool, retry_after: float | None, left: timedelta
 ) -> None:
     """Every code, known or not, gives one outcome; what goes again goes before the message expires."""
-    attempt = tried(tries=tries, redecided=redecided, tag=tag, left=left)
+    attempt = tried(tries=tries, tag=tag, left=left)
     outcome = OUTCOMES.conclude(Rejected(http, code, retry_after), attempt)
     assert not isinstance(outcome.result, SettleAccepted)
     if isinstance(outcome.result, SettleAgain) and outcome.result.due_at is not None:

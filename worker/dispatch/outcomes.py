@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from policies.decision import FreeformContent, Send
-from policies.errors import ErrorClass, ErrorEntry, Scope
+from policies.errors import ErrorClass, ErrorEntry, Meaning, Scope
 from policies.facts import TagState
 from policies.retry import next_try_at
 from policies.rules import Rules
@@ -26,6 +26,14 @@ _FIRST_LOOK: Final = timedelta(seconds=15)
 
 _LAPSED_AGAIN_MS: Final = 100
 """Close to an edge a permit lapses at once: not again in the same millisecond."""
+
+_AGAIN_FOR: Final = {
+    ErrorClass.RETRY: Reason.PROVIDER_TRANSIENT,
+    ErrorClass.THROTTLE: Reason.THROTTLED,
+    ErrorClass.PAUSE_SENDER: Reason.SENDER_PAUSED,
+    ErrorClass.PAUSE_ACCOUNT: Reason.ACCOUNT_PAUSED,
+}
+"""Why a message is tried again, for each class that means so in the answer to a POST."""
 
 _NOT_SENT: Final = ErrorEntry(
     code=None,
@@ -44,14 +52,12 @@ _NOT_SENT: Final = ErrorEntry(
 class Tried:
     """An attempt that ended. `attempt`: its number. `tries`: POSTs so far, this one included.
 
-    `redecided`: once already, after 63016. `now`: the store's clock as this worker knows it. `to_user_id`: to a
-    WhatsApp user id instead of a phone number.
+    `now`: the store's clock as this worker knows it. `to_user_id`: to a WhatsApp user id instead of a phone number.
     """
 
     send: Send
     attempt: int
     tries: int
-    redecided: bool
     now: datetime
     expires_at: datetime
     channel: Channel | None = None
@@ -111,31 +117,18 @@ class Outcomes:
         return Outcome(self._result(entry, reply, tried), self.effects(entry, tried, reply.retry_after), entry)
 
     def _result(self, entry: ErrorEntry, reply: Rejected, tried: Tried) -> Result:
-        match entry.error_class:
-            case ErrorClass.RETRY:
-                return self._again(entry, Reason.PROVIDER_TRANSIENT, tried, reply.retry_after)
-            case ErrorClass.THROTTLE:
-                return self._again(entry, Reason.THROTTLED, tried, reply.retry_after)
-            case ErrorClass.PAUSE_SENDER:
-                return self._again(entry, Reason.SENDER_PAUSED, tried, reply.retry_after)
-            case ErrorClass.PAUSE_ACCOUNT:
-                return self._again(entry, Reason.ACCOUNT_PAUSED, tried, reply.retry_after)
-            case ErrorClass.RECONCILE:
+        match entry.meaning():
+            case Meaning.GO_AGAIN:
+                return self._again(entry, _AGAIN_FOR[entry.error_class], tried, reply.retry_after)
+            case Meaning.UNPROVEN:
                 return SettleUnknown(Reason.OUTCOME_SERVER_ERROR, entry.sentence, self.first_look_ms, reply.code)
-            case ErrorClass.TEMPLATE:
-                return self._window_closed(entry, tried)
-            case (
-                ErrorClass.FAIL
-                | ErrorClass.BADADDR
-                | ErrorClass.OPTOUT
-                | ErrorClass.HOLD
-                | ErrorClass.DISABLE_TEMPLATE
-                | ErrorClass.CONFIG
-                | ErrorClass.IGNORE
-            ):
+            case Meaning.DECIDE_AGAIN:
+                # The window's record is closed now, so a template goes, or it waits, or it is refused. That this is
+                # the message's one new decision, and that no template went out, the store sees to.
+                reason = Reason.WINDOW_CLOSED_BY_PROVIDER
+                return SettleAgain(Stage.RETRYING, reason, redecided=True, code=entry.code, sentence=entry.sentence)
+            case Meaning.END:
                 return SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, entry.code, entry.sentence)
-            case _:
-                assert_never(entry.error_class)
 
     def _again(self, entry: ErrorEntry, reason: Reason, tried: Tried, retry_after: float | None) -> Result:
         at = next_try_at(
@@ -151,13 +144,6 @@ class Outcomes:
         if entry.max_tries and tried.tries >= entry.max_tries:
             return SettleEnd(Stage.DEAD, Reason.RETRIES_EXHAUSTED, entry.code, entry.sentence)
         return SettleEnd(Stage.EXPIRED, Reason.EXPIRED, entry.code, entry.sentence)
-
-    def _window_closed(self, entry: ErrorEntry, tried: Tried) -> Result:
-        """Decide once more: the window's record is closed now, so a template goes, or it waits, or it is refused."""
-        reason = Reason.WINDOW_CLOSED_BY_PROVIDER
-        if tried.redecided:
-            return SettleEnd(Stage.FAILED, reason, entry.code, entry.sentence)
-        return SettleAgain(Stage.RETRYING, reason, redecided=True, code=entry.code, sentence=entry.sentence)
 
     def effects(self, entry: ErrorEntry, tried: Tried, retry_after: float | None = None) -> tuple[Effect, ...]:
         """Say what an error teaches about person, sender, account, template and tag."""

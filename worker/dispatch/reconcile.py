@@ -116,6 +116,8 @@ class Reconciler:
             known=applied.known,
             moved=applied.moved,
             resolved=applied.resolved,
+            reopened=applied.reopened,
+            ended=applied.is_end,
         )
         if not applied.moved:
             return "unchanged"

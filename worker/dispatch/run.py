@@ -132,7 +132,6 @@ class Run:
             send=send,
             attempt=claimed.attempts + 1,
             tries=claimed.tries + 1,
-            redecided=claimed.redecided,
             now=now,
             expires_at=claimed.expires_at,
             channel=self.message.address.channel,

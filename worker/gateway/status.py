@@ -46,6 +46,8 @@ class StatusEndpoint:
             known=applied.known,
             moved=applied.moved,
             resolved=applied.resolved,
+            reopened=applied.reopened,
+            ended=applied.is_end,
         )
         if applied.resolved:
             parts.journal.write(
