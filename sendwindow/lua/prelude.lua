@@ -34,12 +34,9 @@ local function note(id, now, name, rest)
   local key = K.timeline(id)
   if redis.call('RPUSH', key, line) <= MOST_LINES then return end
   local at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+),"e":"left_out","lines":(%d+)}$')
-  if not at then
-    at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+)'), 1
-  else
-    redis.call('LSET', key, FIRST_LINES + 1, '')
-    redis.call('LREM', key, 1, '')
-  end
+  if not at then at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+)'), 1 end
+  redis.call('LSET', key, FIRST_LINES + 1, '')
+  redis.call('LREM', key, 1, '')
   redis.call('LSET', key, FIRST_LINES, '{"at":' .. at .. ',"e":"left_out","lines":' .. int(number + 1) .. '}')
 end
 
