@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
+from policies.status import RANKS
 from policies.unknown import next_step
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_made import (
+    CANCEL,
     CLAIM,
     ENQUEUE,
     INBOUND,
@@ -95,6 +97,15 @@ P2: Final = _table(
         "shut_out",
         lua("      holds = effect.after_marketing\n", "", SETTLE, STATUS),
     ),
+    (
+        "letter_cancel_forgotten",
+        "a cancel of a dead letter does nothing, and a replay sends it",
+        "after_cancel",
+        both(
+            lua("  elseif stage == 'dead' then\n", "  elseif false then\n", CANCEL),
+            lua("    ask(id, row, now)\n    reply = 'ended'\n", "    reply = 'ended'\n", CANCEL),
+        ),
+    ),
     ("first_come", "a row that may be another attempt's is taken", "phantom", examines(rivals=())),
     (
         "stranger_proves",
@@ -114,6 +125,24 @@ P3: Final = _table(
             sets("worker.twilio.client.read_answer", optimistic),
             sets("worker.twilio.departure.Departure.conclude", returns(NotSent("no answer, so nothing was sent"))),
         ),
+    ),
+    (
+        "later_proof_unheard",
+        "what was called failed is sent again although it arrived",
+        "duplicate",
+        lua("    if has_moved and had_failed and revive(", "    if false and revive(", STATUS),
+    ),
+    (
+        "failed_is_final",
+        "delivered ranks no higher than a failure",
+        "duplicate",
+        sets("policies.status.RANKS", dict(RANKS) | {"delivered": RANKS["failed"]}),
+    ),
+    (
+        "never_reopened",
+        "a message whose rule is never goes out again when it failed",
+        "never_again",
+        lua("    if row.u == 'never' then return false end\n", "", STATUS, SETTLE),
     ),
     ("absent_without_proof", "every list is trusted", "duplicate", examines(is_proven=True)),
     (

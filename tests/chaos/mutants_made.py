@@ -40,6 +40,7 @@ Make = Callable[[Patch], None]
 Form = list[tuple[str, str]]
 
 ENQUEUE: Final = (sendwindow.exchange, "ENQUEUE")
+CANCEL: Final = (sendwindow.exchange, "CANCEL")
 INBOUND: Final = (worker.stores.people, "_INBOUND")
 CLAIM, ADMIT, SETTLE, REAP = ((worker.stores.ledger, name) for name in ("_CLAIM", "_ADMIT", "_SETTLE", "_REAP"))
 CONSENT: Final = (worker.stores.people, "_CONSENT")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from sendwindow.instants import to_ms
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.mutants_cast import BODY, KINDS, TEMPLATE, Kind, sandbox_for, settings_for
 from tests.chaos.mutants_cast import OFFER_WORDS as OFFER
@@ -62,7 +63,9 @@ class Scenario:
             self._worker_frozen,
             self._gateway_killed,
             self._outcomes_unknown,
+            self._called_failed,
             self._come_to_rest,
+            self._letter_cancelled,
         )
         try:
             for act in acts:
@@ -317,6 +320,27 @@ class Scenario:
             await self._players.meet(name, "unresolved", kind, OnUnknown.RESEND_IF_ABSENT)
             await self._rig.rest()
         self._players.answer_by_hand("phone-agent", "An agent here, how can I help?")
+
+    async def _called_failed(self) -> None:
+        """Twilio calls messages failed: one arrives after all, one may go once only, one is a template."""
+        self._players.trouble("fail", "mistaken", code=63012, then="delivered")
+        self._players.trouble("fail", "once", code=63012)
+        self._players.trouble("reject", "unneeded", code=63016)
+        await self._players.meet("mistaken")
+        await self._players.meet("once", on_unknown=OnUnknown.NEVER)
+        await self._players.meet("unneeded", "failed", Kind("unneeded", "failed", says=TEMPLATE))
+        await self._rig.rest()
+
+    async def _letter_cancelled(self) -> None:
+        """A producer cancels a dead letter, and a person who does not know it replays it."""
+        rig, name = self._rig, "given-up"
+        await rig.producer.cancel(name)
+        rig.journal.write("cancel_asked", id=name)
+        asked_at, expires_at = rig.journal.now(), await rig.store.now() + timedelta(hours=1)
+        [word] = await rig.store.records.replay([name], expires_at, even_if_sent=True)
+        if word == "replayed":
+            rig.journal.write("replayed", id=name, t=asked_at, expires=to_ms(expires_at))
+        await rig.rest()
 
     async def _come_to_rest(self) -> None:
         """Let half an hour pass."""

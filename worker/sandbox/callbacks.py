@@ -18,6 +18,9 @@ from worker.sandbox.messages import Held
 from worker.sandbox.outbox import Outbox
 from worker.sandbox.plan import Step
 
+ARRIVED: Final = frozenset({"delivered", "read"})
+"""Statuses that say the message is with the person, whatever was said before."""
+
 _SENDERS: Final = 48
 _LONGEST_FIRST_S: Final = 5.0
 
@@ -220,7 +223,7 @@ def _happen(held: Held, step: Step, now_ms: int) -> None:
     held.updated_ms = now_ms
     if step.status == "sent":
         held.sent_ms = now_ms
-    if step.code is not None:
+    if step.code is not None or step.status in ARRIVED:
         held.error_code = step.code
 
 

@@ -27,7 +27,7 @@ class Action(StrEnum):
     ACCEPT_GARBAGE = "accept_garbage"
     ACCEPT_RESET = "accept_reset"
     ACCEPT_HANG = "accept_hang"
-    FAIL = "fail"  # 201, later a callback with `status` and `code`
+    FAIL = "fail"  # 201, later a callback with `status` and `code`; `then` tells after `delay_ms` that it arrived
     LATENCY = "latency"  # answer after `delay_ms`
     LIST_LAG = "list_lag"  # show in lists after `delay_ms`
     CALLBACK_LOST = "callback_lost"
@@ -79,6 +79,7 @@ class Rule(BaseModel):
     http: int | None = Field(default=None, ge=400, le=599)
     retry_after: float | None = Field(default=None, ge=0)
     status: Literal["failed", "undelivered"] = "failed"
+    then: Literal["delivered", "read"] | None = None
     channel_status: str | None = Field(default=None, max_length=400)
 
 

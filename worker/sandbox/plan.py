@@ -29,6 +29,9 @@ def steps_of(usual: tuple[str, ...], drawn: Drawn, delay_ms: int, *, first: str,
         steps.append(Step(delay_ms, "failed", code if code is not None else (fails and fails.code) or 30500))
     else:
         steps += [Step(delay_ms, status) for status in usual]
+    if fails is not None and fails.then is not None:
+        # Twilio called it failed too early: it arrives after all, and nothing is wrong with it any more.
+        steps.append(Step(fails.delay_ms, fails.then))
     return _with_faults(steps, drawn)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from worker.journal import Journal
 from worker.sandbox.addresses import channel_of, person_label
 from worker.sandbox.blocks import Failure, held_back, note_failure
-from worker.sandbox.callbacks import Callbacks
+from worker.sandbox.callbacks import ARRIVED, Callbacks
 from worker.sandbox.careful import flag_careless
 from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
 from worker.sandbox.errors import ApiError, api_error
@@ -213,6 +213,7 @@ class Sandbox:
                 http=http_of(taken),
                 code=failing.code if failing else (taken.error.code if taken.error else None),
                 fails=failing.status if failing else None,
+                then=taken.steps[-1].status if failing and taken.steps[-1].status in ARRIVED else None,
                 fault=taken.drawn.names,
                 violation=",".join(violations) or None,
             )
@@ -263,6 +264,8 @@ class Sandbox:
     def _told(self, held: Held, status: str) -> None:
         if status == "failed" and held.tag is not None and held.error_code == self.settings.account_update_code:
             self.told_dead |= {held.sender or ""}
+        if status in ARRIVED:
+            self.people.at(held.to).unusable.pop(held.to, None)
         if status in {"failed", "undelivered"} and held.error_code is not None:
             code, category, words = held.error_code, held.category, held.channel_words
             failure = Failure(held.to, held.sender or "", held.account, code, category, held.created_ms, words)

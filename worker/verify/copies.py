@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.verify.case import Breach, Case
-from worker.verify.history import History
+from worker.verify.history import History, is_2xx
 from worker.verify.journals import Line
 
 POSSIBLY_SENT: Final = 30410
@@ -24,6 +24,7 @@ def one_copy(case: Case) -> Iterator[Breach]:
         posts = history.of("post")
         if posts:
             yield from _copies(case, history, posts)
+            yield from _never_again(history, posts)
             yield from _attempts(history, posts, checks_intents=checks_intents)
         yield from _fences(history)
         yield from _old_claims(history)
@@ -38,7 +39,8 @@ def _copies(case: Case, history: History, posts: list[Line]) -> Iterator[Breach]
     began = [admitted.get(post.get("attempt"), float(post["t"])) for post in copies]
     lives = {bisect(again, at) for at in began}
     excess = len(copies) - 1
-    unexcused = max(0, len(copies) - len(lives) - _resent_by_rule(history))
+    mistaken = sum(_was_called_failed(history, one, began[at + 1 :]) for at, one in enumerate(copies))
+    unexcused = max(0, len(copies) - len(lives) - _resent_by_rule(history) - mistaken)
     case.counts["duplicates"] += excess
     case.counts["duplicates_allowed"] += excess - unexcused
     if unexcused:
@@ -50,7 +52,34 @@ def _copies(case: Case, history: History, posts: list[Line]) -> Iterator[Breach]
 
 def never_arrived(post: Line) -> bool:
     """Tell whether a message the provider took certainly did not reach the person."""
-    return post.get("fails") == "failed" and post.get("code") != POSSIBLY_SENT
+    return post.get("fails") == "failed" and post.get("code") != POSSIBLY_SENT and post.get("then") is None
+
+
+def _was_called_failed(history: History, post: Line, later: list[float]) -> bool:
+    """Tell whether the next attempt was admitted while the provider's last word on this copy was that it failed."""
+    if post.get("then") is None or not later:
+        return False
+    told = [line for line in history.of("callback_sent") if line.get("sid") == post["sid"]]
+    failed = [line["t"] - (line.get("ms") or 0.0) for line in told if line.get("status") == post.get("fails")]
+    proven = [line["t"] for line in told if line.get("status") == post["then"] and is_2xx(line.get("http"))]
+    return min(failed, default=float("inf")) < min(later) < min(proven, default=float("inf"))
+
+
+def _never_again(history: History, posts: list[Line]) -> Iterator[Breach]:
+    """Find messages with the rule `never` that went out once more though the provider had taken them."""
+    rule = next((line.get("rule") for line in history.of("accepted") if line.get("rule")), None)
+    if rule != "never":
+        return
+    again, admitted = history.sent_again(), _intents(history)
+    taken: set[int] = set()
+    for post in posts:
+        life = bisect(again, admitted.get(post.get("attempt"), float(post["t"])))
+        if life in taken:
+            yield Breach(
+                "never_again", history.message_id, f"POST {post.get('n')} although its rule is never and one was taken"
+            )
+        if post.get("sid"):
+            taken.add(life)
 
 
 def _resent_by_rule(history: History) -> int:

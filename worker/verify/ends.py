@@ -29,6 +29,7 @@ def kept(case: Case) -> Iterator[Breach]:
         if case.book.posts:
             yield from _phantom(history, fate)
         yield from _after_drop(history)
+        yield from _after_cancel(history)
         if fate.is_ended:
             continue
         if case.options.final and fate.stage not in case.options.open_allowed:
@@ -71,6 +72,14 @@ def _after_drop(history: History) -> Iterator[Breach]:
     dropped_at = min((line["t"] for line in history.of("dropped")), default=float("inf"))
     if any(line["t"] > dropped_at for line in history.of("claimed")):
         yield Breach("after_drop", history.message_id, "claimed although a person had let it go")
+
+
+def _after_cancel(history: History) -> Iterator[Breach]:
+    """Find messages that were admitted under a claim that began after their producer had cancelled them."""
+    cancelled_at = min((line["t"] for line in history.of("cancel_asked")), default=float("inf"))
+    later = {line.get("fence") for line in history.of("claimed") if line["t"] > cancelled_at}
+    if any(line.get("fence") in later for line in history.of("intent")):
+        yield Breach("after_cancel", history.message_id, "admitted although its producer had cancelled it")
 
 
 def _is_stuck(case: Case, history: History, fate: Fate) -> bool:

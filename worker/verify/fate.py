@@ -10,16 +10,21 @@ from worker.verify.journals import Line
 ENDS: Final = frozenset({"accepted", "refused", "failed", "expired", "cancelled", "dead"})
 OPEN: Final = frozenset({"queued", "claimed", "posting", "waiting", "retrying", "unknown", "unresolved"})
 _NEGATIVE: Final = frozenset({"failed", "undelivered"})
+_ARRIVED: Final = frozenset({"delivered", "read"})
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A dispatch end as one line tells it. `attempt` None: the line does not say which."""
+    """A dispatch end as one line tells it. `attempt` None: the line does not say which.
+
+    `is_later_proof`: the attempt had been reported as failed, and another life of the message ended by its arrival.
+    """
 
     stage: str
     attempt: int | None
     t: float
     reason: str | None
+    is_later_proof: bool = False
 
 
 @dataclass(slots=True)
@@ -45,7 +50,8 @@ class Fate:
 class _Seen:
     """What the lines said. `late`: ends told by settles that came too late to be applied.
 
-    `failed`: when an attempt failed at the provider. `unheard`: the same, where the provider tells and the gateway may
+    `failed`: when an attempt failed at the provider. `arrived`: attempts that the provider said were delivered, and was
+    answered with 2xx. `unheard`: the same, where the provider tells and the gateway may
     have stored it, opened the message again and died before it wrote so.
     """
 
@@ -54,6 +60,7 @@ class _Seen:
     failed: dict[int | None, float] = field(default_factory=dict)
     unheard: dict[int | None, float] = field(default_factory=dict)
     unbound: set[int | None] = field(default_factory=set)
+    arrived: set[int | None] = field(default_factory=set)
     replayed_at: float = float("-inf")
     claimed_at: float = float("-inf")
     stage: str = "queued"
@@ -65,8 +72,9 @@ def fate_of(history: History) -> Fate:
     """Weigh a history.
 
     An `accepted` whose attempt later failed at the provider counts only if nothing followed it: the message may have
-    been opened again. Ends before a replay do not count. A late settle only repeats what others already knew. A line
-    `found` is what the store said when the run was over: it speaks for a process killed before it could write.
+    been opened again. Ends before a replay or a retry do not count. A late settle only repeats what others already
+    knew. A line `found` is what the store said when the run was over: it speaks for a process killed before it could
+    write.
     """
     seen = _Seen()
     for line in history.lines:
@@ -76,7 +84,7 @@ def fate_of(history: History) -> Fate:
         return Fate(seen.found.stage, [*firm, seen.found], seen.strange)
     if firm:
         return Fate(firm[-1].stage, firm, seen.strange)
-    failures = seen.unheard | seen.failed
+    failures = {attempt: t for attempt, t in (seen.unheard | seen.failed).items() if attempt not in seen.arrived}
     opened_again = max(failures.values(), default=float("inf")) < seen.claimed_at
     if kept and not opened_again:
         return Fate("accepted", kept[:1], seen.strange)
@@ -97,7 +105,9 @@ def _weigh(seen: _Seen, line: Line) -> None:
             _reach(seen, line, line.get("stage"), late=line.get("applied") is False)
         case "ended" | "reaped":
             _reach(seen, line, line.get("stage"))
-        case "callback" | "fetched" if line.get("resolved"):
+        case "callback" | "fetched" if line.get("ended") and line.get("status") in _ARRIVED:
+            seen.ends.append(End("accepted", line.get("attempt"), line["t"], line.get("reason"), is_later_proof=True))
+        case "callback" | "fetched" if line.get("resolved") or line.get("ended"):
             _reach(seen, line, "accepted")
         case "resolved":
             _reach(
@@ -108,6 +118,8 @@ def _weigh(seen: _Seen, line: Line) -> None:
     _undo(seen, line)
     if line.get("status") in _NEGATIVE:
         _fail(seen, line)
+    elif line["e"] == "callback_sent" and line.get("status") in _ARRIVED and is_2xx(line.get("http")):
+        seen.arrived.add(line.get("attempt"))
 
 
 def _fail(seen: _Seen, line: Line) -> None:
@@ -127,7 +139,7 @@ def _undo(seen: _Seen, line: Line) -> None:
     if line["e"] == "unbound":
         seen.unbound.add(line.get("attempt"))
         seen.stage = "unknown"
-    if line["e"] == "replayed":
+    if line["e"] in {"replayed", "retried"}:
         seen.replayed_at = line["t"]
         seen.stage = "queued"
 
@@ -169,5 +181,7 @@ def _firm_ends(seen: _Seen) -> list[End]:
 
 def _failed_later(end: End, seen: _Seen) -> bool:
     # By attempt, not by time: the worker may write `settled` after the gateway wrote that the message failed.
+    if end.is_later_proof:
+        return False
     failures = seen.unheard.keys() | seen.failed.keys()
     return end.stage == "accepted" and (end.attempt in failures or (end.attempt is None and bool(failures)))

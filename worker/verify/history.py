@@ -22,11 +22,11 @@ class History:
         return [line for line in self.lines if line["e"] in events]
 
     def sent_again(self) -> list[float]:
-        """Tell when a person had it sent again: a dead letter replayed, an attempt called not sent."""
+        """Tell when a person had it sent again: replayed, retried, or an attempt of it called not sent."""
         return [
             line["t"]
             for line in self.lines
-            if line["e"] == "replayed"
+            if line["e"] in {"replayed", "retried"}
             or (line["e"] == "resolved" and line.get("reason") == "evidence_person" and not line.get("sid"))
         ]
 

@@ -34,6 +34,10 @@ POLICY: Final = frozenset(
 """What the sandbox flags as a breach of policy; its other flags are faults of the request itself."""
 
 
+WINDOW_CLOSED: Final = 63016
+"""The provider's code for a message outside the window."""
+
+
 def policy(case: Case) -> Iterator[Breach]:
     """P1: no POST breaks a rule of the providers, follows an answered STOP or an expiry; each was decided as sent."""
     stops = _stops(case.book)
@@ -49,6 +53,7 @@ def policy(case: Case) -> Iterator[Breach]:
     yield from marketing_held(case)
     for history in case.book.histories.values():
         yield from _after_expiry(case, history)
+        yield from _closed_again(history)
         if case.book.has_worker:
             yield from _undecided(history)
 
@@ -97,13 +102,25 @@ def _stopped_at(stops: dict[tuple[object, object, object], list[tuple[float, flo
 def _after_expiry(case: Case, history: History) -> Iterator[Breach]:
     """Compare where a line names the expiry (ms): the producer's, which may be written late, or a replay's."""
     expires = next((line["expires"] for line in history.of("accepted") if line.get("expires") is not None), None)
-    for line in history.of("replayed", "post"):
-        if line["e"] == "replayed":
+    for line in history.of("replayed", "retried", "post"):
+        if line["e"] != "post":
             expires = line.get("expires")
         elif expires is None:
             case.unjudged["after_expiry"] += 1
         elif (late_ms := (line.get("at") or 0) - expires) > GRACE_MS:
             yield Breach("after_expiry", history.message_id, f"POST {line.get('n')} came {late_ms} ms after the expiry")
+
+
+def _closed_again(history: History) -> Iterator[Breach]:
+    """Find templates that were refused because of the window, which they do not need, and went out once more."""
+    refused_at = float("inf")
+    for line in history.of("post"):
+        if line.get("form") != "template":
+            continue
+        if line["t"] > refused_at and not any(refused_at < t < line["t"] for t in history.sent_again()):
+            yield Breach("closed_again", history.message_id, f"POST {line.get('n')}: a template again after 63016")
+        if line.get("code") == WINDOW_CLOSED:
+            refused_at = min(refused_at, line["t"])
 
 
 def _undecided(history: History) -> Iterator[Breach]:
