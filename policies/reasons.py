@@ -97,6 +97,7 @@ ENDED: Final[Mapping[Reason, str]] = {
     Reason.RETRIES_EXHAUSTED: "Every try failed.",
     Reason.DROPPED: "A person dropped the dead letter.",
     Reason.REPLAYED: "A person put the dead letter back on the queue.",
+    Reason.RETRIED: "A person had it sent again after it had been refused, had failed or had expired.",
 }
 
 GROUPS: Final[Mapping[str, Mapping[Reason, str]]] = MappingProxyType(

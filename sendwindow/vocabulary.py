@@ -65,7 +65,7 @@ class Category(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a message is on its way. Seven open stages, six dispatch ends; nothing leaves an end.
+    """Where a message is on its way. Seven open stages, six dispatch ends; only another life leaves an end.
 
     `unknown` and `unresolved` are open: their last attempt may or may not have reached the person.
     """
@@ -179,3 +179,4 @@ class Reason(StrEnum):
     RETRIES_EXHAUSTED = "retries_exhausted"
     DROPPED = "dropped"
     REPLAYED = "replayed"
+    RETRIED = "retried"

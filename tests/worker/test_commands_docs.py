@@ -56,5 +56,9 @@ def test_every_stage_is_in_the_drawing_and_nothing_leaves_an_end_silently() -> N
     reached = {after for _, after, _ in TRANSITIONS} | {Stage.QUEUED}
     assert reached == set(Stage)
     leaving = {(before, why) for before, _, why in TRANSITIONS if before in DISPATCH_ENDS}
-    assert leaving == {(Stage.ACCEPTED, "failed afterwards, may be tried again"), (Stage.DEAD, "replay")}
+    assert leaving == {
+        (Stage.ACCEPTED, "failed afterwards, may be tried again"),
+        (Stage.DEAD, "replay"),
+        *((stage, "retry by a person") for stage in (Stage.REFUSED, Stage.FAILED, Stage.EXPIRED)),
+    }
     assert {before for before, _, _ in TRANSITIONS} >= set(Stage) - DISPATCH_ENDS

@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         if word == "replay":
             one.add_argument(
                 "--hours",
-                type=_hours,
+                type=hours,
                 default=24.0,
                 help="how long they stay sendable, up to 168 (default: %(default)g)",
             )
@@ -70,7 +70,8 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             )
 
 
-def _hours(text: str) -> float:
+def hours(text: str) -> float:
+    """Read how long a message stays sendable, in hours. Raises ValueError."""
     hours = float(text)
     if not 0 < hours <= LONGEST_LIFETIME / _HOUR:
         raise ValueError(text)
@@ -175,6 +176,7 @@ _PERHAPS: Final = "perhaps_sent"
 _WHY: Final = {
     "not_dead": "is no dead letter",
     "unknown_id": "is not known",
+    "cancelled": "its producer cancelled it, so it is never sent again",
     "no_job": "has nothing readable to send: queue it anew, then `dead drop` it",
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
     _PERHAPS: "may have reached the person; --even-if-sent replays it all the same",

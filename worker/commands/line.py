@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "contact": ("contact", "what is known about a person"),
     "consent": ("consent", "grant or revoke a person's consent; decide what may have meant stop"),
     "dead": ("dead", "dead letters: list, show, replay, drop"),
+    "retry": ("retry", "send refused, failed or expired messages again; a dry run without --yes"),
     "unknown": ("unknown", "messages whose outcome is not proven: list, resolve"),
     "tags": ("switches", "ACCOUNT_UPDATE on each Page: list, reset"),
     "templates": ("switches", "what errors said about each template: list, reset"),

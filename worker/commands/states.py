@@ -30,6 +30,7 @@ TRANSITIONS: Final[tuple[tuple[Stage, Stage, str], ...]] = (
     (Stage.UNRESOLVED, Stage.RETRYING, "a person"),
     (Stage.ACCEPTED, Stage.RETRYING, "failed afterwards, may be tried again"),
     (Stage.DEAD, Stage.QUEUED, "replay"),
+    *((stage, Stage.QUEUED, "retry by a person") for stage in (Stage.REFUSED, Stage.FAILED, Stage.EXPIRED)),
     *((stage, Stage.CANCELLED, "cancel") for stage in (Stage.QUEUED, Stage.WAITING, Stage.RETRYING)),
     *((stage, Stage.CANCELLED, "cancel, instead of a resend") for stage in (Stage.UNKNOWN, Stage.UNRESOLVED)),
     *(

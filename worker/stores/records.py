@@ -3,20 +3,22 @@
 import itertools
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sendwindow.instants import from_ms, to_ms
+from sendwindow.scripts import Argument
 from worker.stores.attempts import sids_of, told
 from worker.stores.calls import Calls, worker_script
-from worker.values.records import IN_A_LANE, Record
+from worker.values.records import IN_A_LANE, Ended, Record
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
 _NOW: Final = worker_script("now")
 _PAGE: Final = 100
+_SCANNED: Final = 1000
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
 
 
@@ -94,19 +96,59 @@ class RecordStore:
     ) -> list[str]:
         """Queue dead letters again under the same ids, to be sent before `expires_at`.
 
-        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `sent` (an attempt
-        of it is proven to be with Twilio) or `perhaps_sent` (one may be; `even_if_sent` replays it all the same).
+        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `cancelled` (by its
+        producer), `sent` (an attempt of it is proven to be with Twilio) or `perhaps_sent` (one may be; `even_if_sent`
+        replays it all the same).
         """
-        return await self._decide("replay_even_if_sent" if even_if_sent else "replay", to_ms(expires_at), message_ids)
+        return await self._decide("replay", message_ids, to_ms(expires_at), even_if_sent=even_if_sent)
+
+    async def ended(self, stages: Collection[str]) -> AsyncIterator[Ended]:
+        """Yield the messages that ended in one of these stages, in no order; each key of the store is looked at."""
+        prefix, seen, cursor = self._calls.keys.row(""), set[str](), 0
+        while True:
+            cursor, names = await self._calls.redis.scan(cursor, match=f"{prefix}*", count=_SCANNED)
+            ids = [name.decode().removeprefix(prefix) for name in names]
+            for one in await self._ended([message_id for message_id in ids if message_id not in seen]):
+                seen.add(one.message_id)
+                if one.stage in stages:
+                    yield one
+            if cursor == 0:
+                return
+
+    async def _ended(self, message_ids: Sequence[str]) -> list[Ended]:
+        pipeline = self._calls.redis.pipeline(transaction=False)
+        for message_id in message_ids:
+            pipeline.hmget(self._calls.keys.row(message_id), ["s", "r", "l", "z"])
+        rows = await pipeline.execute() if message_ids else []
+        found = []
+        for message_id, row in zip(message_ids, rows, strict=True):
+            if all(row):
+                stage, reason, lane, ended = (field.decode() for field in row)
+                found.append(Ended(message_id, stage, reason, lane, from_ms(int(ended))))
+        return found
+
+    async def may_retry(self, message_ids: Sequence[str], *, even_if_sent: bool = False) -> list[str]:
+        """Say what `retry` would answer, `may_go` for `retried`; nothing is sent again."""
+        return await self._decide("may_retry", message_ids, even_if_sent=even_if_sent)
+
+    async def retry(self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False) -> list[str]:
+        """Queue refused, failed and expired messages again under the same ids, to be sent before `expires_at`.
+
+        Answers for each `retried`, `not_ended` (so), and what `replay` answers.
+        """
+        return await self._decide("retry", message_ids, to_ms(expires_at), even_if_sent=even_if_sent)
 
     async def drop(self, message_ids: Sequence[str]) -> list[str]:
         """Let dead letters go; their rows stay 72 h. Answers for each `dropped`, `not_dead` or `unknown_id`."""
-        return await self._decide("drop", 0, message_ids)
+        return await self._decide("drop", message_ids)
 
-    async def _decide(self, decision: str, expires_ms: int, message_ids: Sequence[str]) -> list[str]:
+    async def _decide(
+        self, decision: str, message_ids: Sequence[str], expires_ms: int = 0, *, even_if_sent: bool = False
+    ) -> list[str]:
         if not message_ids:
             return []
-        answers = await self._calls.run_durably(_DEAD, [decision, expires_ms, *message_ids])
+        given: list[Argument] = [decision, "1" if even_if_sent else "", expires_ms, *message_ids]
+        answers = await self._calls.run_durably(_DEAD, given)
         return [answer.decode() for answer in answers]
 
     async def _records(self, message_ids: Sequence[str]) -> list[Record | None]:

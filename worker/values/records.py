@@ -34,3 +34,14 @@ class Record:
     payload: bytes | None = field(default=None, repr=False)
     due_at: datetime | None = None
     sids: Mapping[str, SidLine] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A message that ended, as far as a person chooses by it. `lane`: `<sender>|<priority>|<campaign or nothing>`."""
+
+    message_id: str
+    stage: str
+    reason: str
+    lane: str
+    ended_at: datetime
