@@ -6,10 +6,34 @@
 local STOPS = { opt_out = true, withdraw = true }
 local now = clock()
 
--- Nobody knows this SID yet: kept until the reply that names it arrives, the furthest status only.
+-- How many stops one SID's reports may leave with it. They are told apart by kind and evidence, and there are few kinds.
+local MOST_STOPS = 4
+
+-- Adds to a report the stops of another one of the same SID. Returns whether it had not all of them.
+local function take_stops(report, other)
+  local has, number, added = {}, 0, false
+  local function name_of(effect) return effect.t .. '|' .. tostring(effect.sender_only) .. '|' .. tostring(effect.evidence) end
+  for _, effect in ipairs(report.effects) do
+    if STOPS[effect.t] then has[name_of(effect)], number = true, number + 1 end
+  end
+  for _, effect in ipairs(other.effects or {}) do
+    if STOPS[effect.t] and not has[name_of(effect)] and number < MOST_STOPS then
+      report.effects[#report.effects + 1] = effect
+      number, added = number + 1, true
+    end
+  end
+  return added
+end
+
+-- No row is known for this SID yet: the furthest status waits for the reply that names it, and so does every stop, because the order
+-- of two reports must make no difference to consent.
 local function keep(sid, before, update, text)
   local kept = before and decoded(string.sub(before, 2))
-  if kept and kept.rank >= update.rank then return { 0, 0, 0, 0, '', '', 0, 0, 0 } end
+  if kept and kept.rank >= update.rank then
+    if take_stops(kept, update) then redis.call('SET', K.sid(sid), '?' .. cjson.encode(kept), 'PX', DAY) end
+    return { 0, 0, 0, 0, '', '', 0, 0, 0 }
+  end
+  if kept and take_stops(update, kept) then text = cjson.encode(update) end
   redis.call('SET', K.sid(sid), '?' .. text, 'PX', DAY)
   return { 0, 1, 0, 0, '', '', 0, 0, 0 }
 end
