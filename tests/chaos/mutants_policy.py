@@ -161,7 +161,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "window_asked_of_templates",
         "a template refused for the window is sent again",
         "closed_again",
-        lua("    if s.redecided and not may_redecide(row, s.n) then\n", "    if false then\n", SETTLE),
+        lua("    if s.redecided and not may_redecide(row, s.n, s) then\n", "    if false then\n", SETTLE),
     ),
     ("suppression_ignored", "unusable addresses are tried again", "told_unusable", without_rule("check_suppression")),
     ("blocks_ignored", "what an error holds back goes out", "held_back", without_rule("check_blocks")),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies.facts import Holds, TagState
 from policies.status import FAILURES, RANKS
-from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
 from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
@@ -37,6 +37,7 @@ from worker.values.effects import (
     SetTag,
     SetTemplate,
     SuppressAddress,
+    WithdrawMarketing,
 )
 from worker.values.settlements import SettleAgain, SettleEnd
 
@@ -271,6 +272,28 @@ async def test_a_stop_and_a_dead_tag_stand_in_every_order(store: Place, order: t
             assert (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).tag.state is TagState.DEAD
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize("order", list(itertools.permutations(("undelivered", "failed", "delivered"))))
+async def test_every_stop_counts_in_every_order_before_the_reply(
+    store: Place, order: tuple[str, ...], is_named: bool
+) -> None:
+    """A report without our query waits under its SID: a status behind or before it must not push a stop out."""
+    names: dict[str, Any] = {} if is_named else {"message_id": None, "attempt": None}
+    stops: dict[str, Effect] = {
+        "undelivered": OptOut(sender_only=True, evidence="21610"),
+        "failed": WithdrawMarketing("131050"),
+    }
+    async with opened(store) as world:
+        claimed = await world.post()
+        for status in order:
+            effects = (stops[status],) if status in stops else ()
+            await world.callback(status, "SM1", effects=effects, **names)
+        await world.settle(claimed, accepted("SM1"))
+        assert (await world.row())["st"] == "delivered"
+        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
+        assert {one.purpose for one in facts.person.consents if not one.granted} == {None, Purpose.MARKETING}
+
+
 # -- 63016 -------------------------------------------------------------------------------------------
 
 
@@ -302,6 +325,27 @@ async def test_the_one_new_decision_is_shared_by_both_ways(store: Place) -> None
         again = await world.claim_one()
         await world.admit(again)
         assert (await world.settle(again, WINDOW)).stage is Stage.FAILED
+
+
+@pytest.mark.parametrize("template", [None, ORDER])
+async def test_a_closed_window_is_judged_by_the_reply_when_the_intent_was_lost(
+    store: Place, template: str | None
+) -> None:
+    """A failed primary lost the line that says what went out: the worker that posted it still knows."""
+    async with opened(store) as world:
+        await world.enqueue(template="order_update")
+        claimed = await world.claim_one()
+        settled = await world.settle(claimed, WINDOW, template=template)
+        assert settled.stage is (Stage.RETRYING if template is None else Stage.FAILED)
+
+
+async def test_a_closed_window_that_is_reported_of_an_unknown_form_allows_nothing(store: Place) -> None:
+    """It may have been a template, which would be refused again."""
+    async with opened(store) as world:
+        await world.accept()
+        await world.redis.hdel(world.keys.row("m1"), "@1")  # type: ignore[misc]  # redis-py types both flavours
+        assert not (await world.callback("failed", reopen_after_ms=0, redecides=True)).reopened
+        assert (await world.row())["s"] == Stage.ACCEPTED
 
 
 # -- cancel ------------------------------------------------------------------------------------------

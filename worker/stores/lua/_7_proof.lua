@@ -8,9 +8,12 @@ do
 
   -- A closed window (63016) allows a message one new decision, and none for what went out as a template, which needs no window.
   -- Both ways in ask here: the reply to the POST and a report after acceptance.
-  function may_redecide(row, n)
+  -- A failed primary may have lost the attempt's line. Then only the reply tells what went out (`settled`: its settlement).
+  function may_redecide(row, n, settled)
+    if row.rd then return false end
     local attempt = row.attempts[n]
-    return not row.rd and not (attempt and attempt.form == 't')
+    if attempt then return attempt.form ~= 't' end
+    return settled ~= nil and (settled.template or '') == ''
   end
 
   -- Whether a failure that was reported after acceptance begins another life.

@@ -36,7 +36,7 @@ local KINDS = {
   end,
   again = function(id, row, s, rest)
     local due = s.due or now + s.delay
-    if s.redecided and not may_redecide(row, s.n) then
+    if s.redecided and not may_redecide(row, s.n, s) then
       end_message(id, row, 'failed', s.reason, s.code and int(s.code), now, rest)
       return
     end
