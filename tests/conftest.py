@@ -1,6 +1,7 @@
 """What the tests share: one private, real server for each pytest process, and a partition of its own for each test."""
 
 import itertools
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 import redis
+import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
@@ -21,6 +23,22 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """Undo what a test that runs a command or a service in this process says about the whole process's logs."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    names = ("arq", "arq.worker", "aiohttp.access", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    for name, was in levels.items():
+        logging.getLogger(name).setLevel(was)
+    structlog.reset_defaults()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,32 +8,16 @@ import resource
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
-import structlog
 
 from tests.chaos.processes import ROOT
 from worker.logs import PERSONAL_FIELDS, configure_logs, get_log, person_labels
 from worker.settings_schema import LogSettings
 
 ADDRESS = "whatsapp:+14155550123"
-
-
-@pytest.fixture(autouse=True)
-def _loggers_as_before() -> Iterator[None]:
-    """Put the loggers of the process back, so that no other test sees this one's."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    for name in ("arq", "arq.worker", "aiohttp.access", "asyncio"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
 
 
 class Terminal(io.StringIO):
