@@ -126,7 +126,9 @@ async def _restored(world: World) -> None:
     """The store turns out to be a copy: everything open is looked for, and one message goes back to its lane."""
     restored = world.store.restored
     await restored.begin(PAST)
-    assert sum([many async for many in restored.sweep({"shop": "list"})]) > 0
+    # How many a step moved is not compared: a step whose reply was lost moves none when it is asked again.
+    async for _ in restored.sweep({"shop": "list"}):
+        pass
     await restored.end()
     n = int((await world.row("m1"))["n"])
     [stage] = await world.store.unknowns.resolve([Resolution("m1", n, SettleAgain(Stage.QUEUED, Reason.NOT_SENT))])
