@@ -80,3 +80,13 @@ def test_a_copy_is_one_warning_with_the_id_alone(tmp_path: Path) -> None:
     journal.close()
     warnings = [entry for entry in capture.entries if entry["log_level"] == "warning"]
     assert warnings == [{"event": "duplicate", "log_level": "warning", "message_id": "m1"}]
+
+
+def test_a_message_left_to_a_newer_version_is_one_warning_with_the_remedy(tmp_path: Path) -> None:
+    """An operator who reads it knows which workers are missing."""
+    capture, journal = LogCapture(), Journal(tmp_path / "j", "w1")
+    log = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0))
+    Scribe(Reports(journal, NullMeter(), log)).unknown_stage("m1")
+    journal.close()
+    remedy = "run workers of the version that wrote it"
+    assert capture.entries == [{"event": "unknown_stage", "log_level": "warning", "message_id": "m1", "remedy": remedy}]

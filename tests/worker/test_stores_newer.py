@@ -13,7 +13,7 @@ from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from tests.worker.shipped import rules
 from tests.worker.stores_world import ACCOUNT, ANNA, BERT, ORDER, SENDER, Place, World, accepted, opened, settlement
 from worker.stores.facts import parse_facts, read_rule
-from worker.values.claims import Claimed
+from worker.values.claims import Claimed, Suspects
 from worker.values.people import ConsentEntry
 
 
@@ -147,6 +147,76 @@ async def test_a_stage_that_only_a_newer_version_knows_raises_for_no_batch(store
             None,
             Stage.ACCEPTED,
         ]
+
+
+async def _park(world: World, message_id: str) -> None:
+    """Give a message a stage that only a newer version knows."""
+    await world.redis.hset(world.keys.row(message_id), "s", "parked")  # type: ignore[misc]  # redis-py types both flavours at once
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_suspect", [False, True], ids=["lane", "suspect"])
+async def test_a_message_in_a_stage_that_only_a_newer_version_knows_keeps_its_place(
+    store: Place, *, is_suspect: bool
+) -> None:
+    """Neither claimed nor lost, counted once and named once; when its own version queues it, it is claimed."""
+    async with opened(store) as world:
+        await world.enqueue("anna")
+        lane = world.keys.lane((await world.row("anna"))["l"])
+        if is_suspect:
+            await world.redis.zrem(lane, "anna")
+            await world.redis.zadd(world.keys.suspects, {"anna": 1})
+        await _park(world, "anna")
+        batches = [await world.store.ledger.claim(10, Suspects.FIRST)]
+        for _ in range(2):
+            await world.later(seconds=61)
+            batches.append(await world.store.ledger.claim(10, Suspects.FIRST))
+        assert [batch.claimed for batch in batches] == [(), (), ()]
+        assert [batch.in_unknown_stage for batch in batches] == [("anna",), (), ()]
+        assert all(batch.next_due_at is not None and batch.next_due_at > batch.now for batch in batches)
+        assert await world.count("unknown_stage") == 1
+        assert await world.redis.zcard(lane) == 1
+        await world.redis.hset(world.keys.row("anna"), "s", "queued")  # type: ignore[misc]  # redis-py types both flavours at once
+        await world.later(seconds=61)
+        assert [one.message_id for one in await world.claim()] == ["anna"]
+
+
+@pytest.mark.asyncio
+async def test_many_messages_in_unknown_stages_starve_none_behind_them(store: Place) -> None:
+    """More of them than a claim takes are due first in the lane: the first claim finds the one that can go."""
+    async with opened(store) as world:
+        for number in range(30):
+            await world.enqueue(f"m{number}")
+            await _park(world, f"m{number}")
+        await world.enqueue("last")
+        assert [one.message_id for one in await world.claim(1)] == ["last"]
+        assert await world.count("unknown_stage") == 30
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_stage_does_not_expire_while_its_sender_is_paused(store: Place) -> None:
+    """What expires in a paused lane is claimed to be ended; a message that this version cannot judge is left there."""
+    async with opened(store) as world:
+        await world.enqueue("anna")
+        await world.enqueue("bert", to=BERT)
+        await _park(world, "anna")
+        await world.store.switches.pause("sender", SENDER, timedelta(days=60), "a test")
+        await world.later(days=30)
+        assert [one.message_id for one in await world.claim()] == ["bert"]
+        assert (await world.row("anna"))["s"] == "parked"
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_is_elsewhere_is_taken_out_of_a_lane(store: Place) -> None:
+    """Of the stages that this version knows, it also knows whose messages are in no lane."""
+    async with opened(store) as world:
+        for stage in sorted({*Stage} - {Stage.QUEUED, Stage.WAITING, Stage.RETRYING}):
+            await world.enqueue(stage)
+            await world.redis.hset(world.keys.row(stage), "s", stage)  # type: ignore[misc]  # redis-py types both flavours at once
+        lane = world.keys.lane((await world.row("dead"))["l"])
+        assert await world.claim() == ()
+        assert await world.redis.zcard(lane) == 0
+        assert await world.count("unknown_stage") == 0
 
 
 VALUES = st.text(max_size=12).map(str.encode) | st.binary(max_size=12) | st.integers(-(2**62), 2**62).map(b"%d".__mod__)

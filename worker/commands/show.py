@@ -86,7 +86,7 @@ FIELDS: Final = (
 )
 """Every field of a row that programs and people get, in the order they get it."""
 
-INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs"})
+INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us"})
 """Fields of a row that only the store's scripts have a use for: digests, fences, ranks, revisions, a proof on hold."""
 
 _WIDEST: Final = max(len(field.name) for field in FIELDS)

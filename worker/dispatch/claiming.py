@@ -106,6 +106,8 @@ class Claimer:
     def _take(self, batch: ClaimBatch, read_at: float) -> None:
         if batch.claimed:
             self._scribe.claimed(batch.claimed)
+        for message_id in batch.in_unknown_stage:
+            self._scribe.unknown_stage(message_id)
         for claimed in batch.claimed:
             held = Held(claimed, batch.now, read_at)
             self._held.add(held)

@@ -175,6 +175,10 @@ class Scribe:
             self._left.add(told)
             self._log.warning("configured_elsewhere", sender=message.sender, template=template, reason=missing.value)
 
+    def unknown_stage(self, message_id: str) -> None:
+        """Note, once for each message, that it is left to workers of a newer version."""
+        self._log.warning("unknown_stage", message_id=message_id, remedy="run workers of the version that wrote it")
+
     def lost(self, message_id: str) -> None:
         """Note that a held message is another worker's now."""
         self._meter.lease_lost(1)

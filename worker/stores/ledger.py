@@ -85,7 +85,7 @@ class LedgerStore:
                 self._digests.outer,
                 suspects,
             ]
-            now, due, claimed, called = await self._calls.run(_CLAIM, arguments)
+            now, due, claimed, called, strange = await self._calls.run(_CLAIM, arguments)
             self._claim_request = None
         return ClaimBatch(
             claimed=tuple(_claimed(fields) for fields in claimed),
@@ -93,6 +93,7 @@ class LedgerStore:
             # As a float: what is claimed must not be lost over a score, however far away it lies.
             next_due_at=from_ms(float(due)) if float(due) >= 0 else None,
             is_called=called == 1,
+            in_unknown_stage=tuple(message_id.decode() for message_id in strange),
         )
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:

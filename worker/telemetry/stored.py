@@ -22,6 +22,7 @@ _TOTALS: Final = {
     "reopened": "Accepted messages that failed afterwards and are sent again",
     "effects_held": "What a jump of errors would have taught of persons, kept aside for an operator",
     "effects_dropped": "Such effects that found no room in the list",
+    "unknown_stage": "Messages met in a stage that only a newer version knows, and left to its workers",
     "status_never_final": "Accepted messages whose final status nobody will tell",
 }
 """What the store counts without a label, by its own names."""

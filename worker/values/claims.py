@@ -53,13 +53,15 @@ class Claimed:
 class ClaimBatch:
     """`now`: the store's clock at the claim. `next_due_at`: when the next timer falls due, None when there is none.
 
-    `is_called`: a suspect is due, and this worker is the one to empty its hands for it.
+    `is_called`: a suspect is due, and this worker is the one to empty its hands for it. `in_unknown_stage`: messages
+    met for the first time in a stage that only a newer version knows; they stay in their lanes.
     """
 
     claimed: tuple[Claimed, ...]
     now: datetime
     next_due_at: datetime | None
     is_called: bool = False
+    in_unknown_stage: tuple[str, ...] = ()
 
     @property
     def has_suspect(self) -> bool:

@@ -5,7 +5,8 @@
 --   suspects ('never', 'first', 'last': only while nothing else is due).
 -- Answers: now (ms), next due (ms, -1: none), for each message
 --   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked, enqueued, free attempts, facts,
--- and 1 when a suspect is due and this worker is to empty its hands for it, else 0.
+-- 1 when a suspect is due and this worker is to empty its hands for it, else 0,
+-- and the ids of messages that were met for the first time in a stage that only a newer version knows.
 local QUANTUM = 8
 local MOVES = 256
 local RECHECK = 60000
@@ -21,6 +22,7 @@ local cache, accounts = {}, {}
 local claimed, ids = {}, {}
 local fence
 local found_suspect = false
+local strange = {}
 
 local function account_of(sender)
   if not accounts[sender] then accounts[sender] = redis.call('HGET', K.sender(sender), 'a') or '' end
@@ -121,6 +123,21 @@ end
 
 local OPEN = { queued = true, waiting = true, retrying = true }
 
+-- Stages whose messages are in no lane: one that is there all the same is taken out.
+local ELSEWHERE = {
+  claimed = true, posting = true, unknown = true, unresolved = true, accepted = true, refused = true, failed = true,
+  expired = true, cancelled = true, dead = true,
+}
+
+-- Only a newer version knows what a message in any other stage waits for: it keeps its place for that version's workers. It is put off,
+-- so that those behind it have their turn. It is counted, and answered for the log, the first time only.
+local function put_off(lane, id)
+  to_lane(lane, id, now + RECHECK, now)
+  if redis.call('HSETNX', K.row(id), 'us', '1') == 0 then return end
+  count('unknown_stage')
+  strange[#strange + 1] = id
+end
+
 local function is_suspect(row)
   return tonumber(row.k or '0') >= CRASHES_IN_COMPANY
 end
@@ -136,8 +153,10 @@ local function serve(lane, room)
   local taken = 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now + lead), 'LIMIT', 0, room)) do
     local row = fetch(id)
-    if not row or not OPEN[row.s] then
+    if not row or ELSEWHERE[row.s] then
       redis.call('ZREM', K.lane(lane), id)
+    elseif not OPEN[row.s] then
+      put_off(lane, id)
     elseif (tonumber(row.nb or '0') or 0) > now and tonumber(row.e or '0') > now then
       -- Queued before the clock was set back, or by a producer that knows nothing of that.
       to_lane(lane, id, tonumber(row.nb), now)
@@ -164,7 +183,7 @@ local function serve_expired(lane, room)
       return false
     end
     local row = fetch(id)
-    if row and tonumber(row.e or '0') <= now then
+    if row and OPEN[row.s] and tonumber(row.e or '0') <= now then
       gone = gone + 1
       if is_suspect(row) then
         set_apart(id, row)
@@ -217,6 +236,7 @@ local function pick_suspect()
     local row = fetch(id)
     if not row or not OPEN[row.s] then
       redis.call('ZREM', K.suspects, id)
+      if row and row.l and not ELSEWHERE[row.s] then put_off(row.l, id) end
     elseif paused_until(sender_of(row.l)) > 0 and tonumber(row.e or '0') > now then
       redis.call('ZREM', K.suspects, id)
       to_lane(row.l, id, now, now)
@@ -250,7 +270,7 @@ local function next_due()
 end
 
 -- Restored from a copy: what it holds may be with Twilio already, and is looked up first.
-if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0 } end
+if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {} } end
 local before = redis.call('GET', K.last_claim(worker))
 local last = before and decoded(before)
 if last and last.request == request then
@@ -268,4 +288,4 @@ else
     redis.call('SET', K.last_claim(worker), cjson.encode({ request = request, fence = fence, ids = ids }), 'PX', HOUR)
   end
 end
-return { int(now), next_due(), claimed, is_called() }
+return { int(now), next_due(), claimed, is_called(), strange }
