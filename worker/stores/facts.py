@@ -162,7 +162,7 @@ def _until(value: Field) -> datetime | None:
     if value in (b"", 0):
         return None
     number = _number(value)
-    return _FOREVER if number is None else from_ms(number)
+    return _FOREVER if number is None or number < 0 else from_ms(number)
 
 
 def _block(name: str, value: str) -> BlockFact | None:

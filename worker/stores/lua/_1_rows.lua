@@ -89,6 +89,16 @@ local function stop_scope(sender)
   return redis.call('HGET', K.sender(sender), 'mg') or sender
 end
 
+-- An instant (ms) as it is stored, or nil where this version cannot read it. The readers in `worker/stores/facts.py` draw the same line.
+local function instant(text)
+  return text and #text < 20 and string.match(text, '^%d+$') and tonumber(text) or nil
+end
+
+-- Whether what a stored instant forbids lasts until `at` or longer. What cannot be read may: only a newer version, or a person, ends it.
+local function outlasts(text, at)
+  return text and text ~= '' and (instant(text) or math.huge) >= at
+end
+
 -- A revision that is no number gets one that no decision has seen: a change must not fail over it.
 local function bump(key)
   if type(redis.pcall('HINCRBY', key, 'r', 1)) == 'table' then

@@ -4,7 +4,7 @@
 -- Not told: `service` and `account`, a sender's, and `at`, when a living process last knew it.
 local function stored(key, now)
   local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a', 'at')
-  local ends = tonumber(got[3] or '0')
+  local ends = instant(got[3] or '0')
   -- An end that this version cannot read has not come.
   if not ends then got[3] = int(now + HOUR) elseif ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
   return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6], at = got[7] }
@@ -21,9 +21,9 @@ end
 -- A START to one sender of a service counts for those that were in it then, which opt_in notes, and for those that are in it now.
 local function is_undone(name, fields, service)
   local account, scope, met_in = withdrawal_of(name)
-  local withdrawn = tonumber(fields[name] or '')
+  local withdrawn = instant(fields[name])
   for _, place in ipairs({ scope, met_in and scope .. '|' .. met_in or scope, met_in == service and met_in or scope }) do
-    local started = tonumber(fields['s:' .. account .. '|' .. place] or '')
+    local started = instant(fields['s:' .. account .. '|' .. place])
     if withdrawn and started and started > withdrawn then return true end
   end
   return false
@@ -68,7 +68,7 @@ end
 
 local function tag_of(sender, id, now)
   local got = redis.call('HMGET', K.tag_state(sender), 'r', 'state', 'message', 'until')
-  local flying = got[3] and got[3] ~= id and (tonumber(got[4] or '0') or math.huge) > now
+  local flying = got[3] and got[3] ~= id and (instant(got[4] or '0') or math.huge) > now
   return { got[1] or '0', got[2] or '', flying and '1' or '' }
 end
 

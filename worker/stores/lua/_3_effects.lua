@@ -23,7 +23,7 @@ do
   local function is_outlived(digest, account, at, ends_by_inbound)
     local fields = redis.call('HGETALL', K.person(digest))
     for index = 1, #fields, 2 do
-      local name, when = fields[index], tonumber(fields[index + 1]) or -1
+      local name, when = fields[index], instant(fields[index + 1]) or -1
       if name == 'al' and when >= at then return true end
       local sender = ends_by_inbound and string.match(name, '^w:(.*)$')
       if sender and when >= at then
@@ -41,7 +41,7 @@ do
     local key = K.person(who.digest)
     local field = 'b:' .. who.account .. '|' .. block.sender .. '|' .. block.holds .. '|' .. int(block.code)
     local before = redis.call('HGET', key, field)
-    if before and tonumber(string.match(before, '^(%d+)')) >= block.at then return false end
+    if before and outlasts(string.match(before, '^(.-):') or '?', block.at) then return false end
     local ends = block.ends and int(block.ends) or ''
     local flag = block.until_inbound and '1' or '0'
     redis.call('HSET', key, field, int(block.at) .. ':' .. ends .. ':' .. flag .. ':' .. taught_by(who))
@@ -66,6 +66,8 @@ do
         local taught, flag = nil, nil
         if of and (not account or of == account) then
           taught, flag = string.match(redis.call('HGET', key, name), '^(%d+):%d*:([01]):')
+          -- What cannot be read holds everything back, and ends by an operator's word alone.
+          if not taught then taught, flag = '0', '0' end
         end
         if taught and tonumber(taught) <= at and (flag == '1' or not only_inbound) then
           redis.call('HDEL', key, name)
@@ -88,7 +90,7 @@ do
   end
 
   function pause(key, until_ms, reason)
-    if tonumber(redis.call('HGET', key, 'until') or '0') >= until_ms then return end
+    if outlasts(redis.call('HGET', key, 'until'), until_ms) then return end
     redis.call('HSET', key, 'until', int(until_ms), 'reason', reason)
     bump(key)
   end
@@ -116,8 +118,7 @@ do
     close_window = function(effect, who, now)
       local key = K.person(who.digest)
       local at = who.intent or now
-      local before = tonumber(redis.call('HGET', key, 'wc:' .. who.sender) or '0')
-      if before >= at then return end
+      if outlasts(redis.call('HGET', key, 'wc:' .. who.sender), at) then return end
       redis.call('HSET', key, 'wc:' .. who.sender, int(at))
       bump(key)
     end,
@@ -168,7 +169,7 @@ do
     suppress = function(effect, who, now)
       local key, at = K.person(who.digest), math.floor(who.intent or now)
       local ends = at + effect.ms
-      if tonumber(redis.call('HGET', key, 'x') or '0') >= ends or is_outlived(who.digest, nil, at, true) then return end
+      if outlasts(redis.call('HGET', key, 'x'), ends) or is_outlived(who.digest, nil, at, true) then return end
       if effect.phones_only and who.sent.user_id then return end
       redis.call('HSET', key, 'x', int(ends), 'xr', effect.reason, 'xt', int(at) .. ':' .. taught_by(who))
       bump(key)
@@ -187,7 +188,7 @@ do
   local function is_jump(who, guard)
     local key = K.errors_of(who.sender)
     local span, percent, most = guard[1], guard[2], guard[3]
-    local made = tonumber(redis.call('HGET', K.sender(who.sender), 'n') or '0')
+    local made = instant(redis.call('HGET', K.sender(who.sender), 'n')) or 0
     local is_new = redis.call('ZADD', key, 'NX', int(made), taught_by(who)) == 1
     redis.call('ZREMRANGEBYSCORE', key, '-inf', int(made - span))
     -- With so many both bounds are passed, however many attempts there were: more need not be counted.

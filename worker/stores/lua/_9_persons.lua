@@ -44,13 +44,18 @@ do
     return table.concat(marks, '', math.max(1, #marks - REMEMBERED + 1))
   end
 
+  -- A revision that is no number counts as one that no decision has seen.
+  local function revision_of(text)
+    return instant(text or '0') or tonumber(redis.call('TIME')[1] .. '000')
+  end
+
   -- Fields that are not merged by their value alone.
   local OTHERWISE = { r = true, to = true, sp = true, ['in'] = true }
 
   -- What a person's hash must hold once another one is merged into it, consent left out.
   local function merged_fields(mine, theirs, from)
     local merged = {}
-    local is_held_longer = later_of(mine.x, theirs.x or '0') ~= mine.x
+    local is_held_longer = theirs.x and not outlasts(mine.x, instant(theirs.x) or math.huge)
     for name, value in pairs(theirs) do
       if string.sub(name, 1, 1) == 'x' then
         -- A suppression, its end and its reason go together.
@@ -126,7 +131,7 @@ do
       for _, one in ipairs(each) do withdraw_again(into, one) end
     end
     for name, value in pairs(merged_fields(mine, theirs, from)) do redis.call('HSET', key, name, value) end
-    local revision = math.max(tonumber(redis.call('HGET', key, 'r') or '0'), tonumber(theirs.r or '0'))
+    local revision = math.max(revision_of(redis.call('HGET', key, 'r')), revision_of(theirs.r))
     redis.call('HSET', key, 'r', int(revision + 1))
     if redis.call('ZUNIONSTORE', K.sent_to(into), 2, K.sent_to(into), K.sent_to(from), 'AGGREGATE', 'MAX') > 0 then
       redis.call('PEXPIRE', K.sent_to(into), int(DAY + 1000))
@@ -150,7 +155,7 @@ do
 
   local function move(from, into)
     local key = K.person(from)
-    local revision = tonumber(redis.call('HGET', key, 'r') or '0')
+    local revision = revision_of(redis.call('HGET', key, 'r'))
     list_again(from, into)
     combine(from, into)
     forget(from)

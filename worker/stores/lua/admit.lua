@@ -81,7 +81,9 @@ local function grant(ask)
       bump(page)
     end
   end
-  redis.call('HINCRBY', K.sender(ask.sender), 'n', 1)
+  -- A count that is no number begins again: an attempt must not fail over it.
+  local sender = K.sender(ask.sender)
+  if type(redis.pcall('HINCRBY', sender, 'n', 1)) == 'table' then redis.call('HSET', sender, 'n', '1') end
   note(ask.id, now, 'intent', '"n":' .. ask.attempt .. (ask.note ~= '' and ',' .. ask.note or ''))
 end
 

@@ -9,7 +9,7 @@ local overwrites = ARGV[2] == '1'
 local changed = 0
 
 local function stamp(key)
-  if now - tonumber(redis.call('HGET', key, 'at') or '0') >= STAMP_EVERY then redis.call('HSET', key, 'at', int(now)) end
+  if now - (instant(redis.call('HGET', key, 'at')) or 0) >= STAMP_EVERY then redis.call('HSET', key, 'at', int(now)) end
 end
 
 local last = 2 + 3 * tonumber(ARGV[1])
