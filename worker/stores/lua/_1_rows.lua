@@ -12,14 +12,42 @@ local DIGEST = 32
 local MARK = 12
 local REMEMBERED = 32
 
--- Where a person's records are now: follows the pointers that `_9_persons.lua` leaves.
-local function resolve(digest)
-  local to = redis.call('HGET', K.person(digest), 'to')
-  while to do
-    digest = to
-    to = redis.call('HGET', K.person(digest), 'to')
+local resolve
+
+do
+  -- More pointers in a row than merges leave.
+  local MOST_POINTERS = 32
+
+  -- The digest that a person's record points to. What is no digest points nowhere: the reader of the record permits nothing then.
+  local function pointer_of(digest)
+    local to = redis.call('HGET', K.person(digest), 'to')
+    return to and #to == DIGEST and not string.find(to, '%X') and to or nil
   end
-  return digest
+
+  -- The same digest from wherever in a circle of pointers the reading began, so that all its members stay one person.
+  local function least_of_circle(digest)
+    local least, at = digest, pointer_of(digest)
+    while at ~= digest do
+      if at < least then least = at end
+      at = pointer_of(at)
+    end
+    return least
+  end
+
+  -- Where a person's records are now: follows the pointers that `_9_persons.lua` leaves, and ends whatever they hold.
+  -- Behind too many pointers, and in a circle, it is a record that has a pointer itself, which permits nothing. Asked for the digest that
+  -- it returned, it returns the same: what is written there is read there.
+  function resolve(start)
+    local digest, seen = start, {}
+    for _ = 1, MOST_POINTERS do
+      local to = pointer_of(digest)
+      if not to then return digest end
+      seen[digest] = true
+      if seen[to] then return least_of_circle(to) end
+      digest = to
+    end
+    return pointer_of(digest) and start or digest
+  end
 end
 
 -- cjson with untrusted text: nil instead of an error. Never used to write a payload back.

@@ -44,10 +44,18 @@ local function person_of(digest, sender, service, account, now)
   local mine = { '0', '', '', '', 0 }
   if digest == '' then return mine, digest end
   local fields = by_name(K.person(digest))
-  if fields.to then return person_of(fields.to, sender, service, account, now) end
+  if fields.to then
+    digest = resolve(digest)
+    fields = by_name(K.person(digest))
+    -- A pointer that leads nowhere: the record may be incomplete, and the reader permits nothing.
+    if fields.to then mine[6], mine[7] = 'to', fields.to end
+  end
   mine[1], mine[2], mine[3] = fields.r or '0', fields['w:' .. sender] or '', fields['wc:' .. sender] or ''
   mine[4] = fields.x or ''
-  if fields.xr then mine[6], mine[7] = 'xr', fields.xr end
+  if fields.xr then
+    mine[#mine + 1] = 'xr'
+    mine[#mine + 1] = fields.xr
+  end
   for name, value in pairs(fields) do
     local kind, of, scope = string.match(name, '^(%a+):([^|]*)|(.*)$')
     if of == account and kind == 'o' then
