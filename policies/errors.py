@@ -150,6 +150,15 @@ class ErrorEntry:
         return self.meaning(message_status) in (Meaning.GO_AGAIN, Meaning.DECIDE_AGAIN)
 
 
+def is_missing(code: int | None, http_status: int | None, operation: Operation) -> bool:
+    """Return whether the answer to a request proves that Twilio does not have the one resource it was about.
+
+    Only Twilio's own code proves it. A 404 without it may come from a proxy, and a 5xx proves nothing.
+    """
+    is_server_error = http_status is not None and http_status >= 500
+    return code == NOT_FOUND and operation is not Operation.CREATE and not is_server_error
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorCatalogue:
     """All entries by code, and the defaults for codes that are not known yet.
@@ -187,7 +196,7 @@ class ErrorCatalogue:
     def _answered(self, code: int | None, http_status: int | None, operation: Operation) -> ErrorEntry:
         if code is None:
             return self.defaults["no_code"]
-        if code == NOT_FOUND and operation is not Operation.CREATE:
+        if is_missing(code, http_status, operation):
             return self._default("missing", code)
         entry = self.entries.get(code)
         if http_status is not None and http_status >= 500:

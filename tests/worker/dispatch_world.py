@@ -86,6 +86,7 @@ class Twilio:
     reads: int = 0
     hidden_to: str = ""
     is_broken: bool = False
+    is_behind_proxy: bool = False
     is_endless: bool = False
     asked: list[str | None] = field(default_factory=list)
 
@@ -109,6 +110,8 @@ class Twilio:
         self.reads += 1
         if self.is_broken:
             return web.json_response({}, status=503)
+        if self.is_behind_proxy:
+            return web.Response(status=404, text="<html>404 Not Found</html>", content_type="text/html")
         for row in self.listed:
             if row["sid"] == request.match_info["sid"]:
                 return web.json_response(row)

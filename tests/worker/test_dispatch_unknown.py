@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from sendwindow.contract import Template
 from sendwindow.errors import NotDurable
@@ -628,6 +629,24 @@ async def test_a_missing_status_is_fetched_once_it_is_overdue(store: Place, tmp_
         assert [(line["sid"], line["status"], line["moved"]) for line in fetched] == [(sid(1001), "delivered", True)]
         await world.later(hours=2)
         assert await world.reconciler().turn() == 0
+
+
+async def test_a_missing_message_is_counted_and_only_by_twilios_own_word(store: Place, tmp_path: Path) -> None:
+    """A 404 from a proxy is a failed fetch that is logged; Twilio's own is gone. The message stays as it is."""
+    async with dispatching(store, tmp_path / "j", _accept) as world:
+        await world.consents()
+        await world.writes()
+        await world.enqueue()
+        await world.run_until(Stage.ACCEPTED)
+        for is_behind_proxy in (True, False):
+            await world.later(minutes=16 if is_behind_proxy else 180)
+            world.twilio.is_behind_proxy = is_behind_proxy
+            with capture_logs() as logs:
+                assert await world.reconciler().turn() == 1
+            unread = [(line["http"], line["code"]) for line in logs if line["event"] == "status_unread"]
+            assert unread == ([(404, None)] if is_behind_proxy else [])
+        assert (await world.record()).row["s"] == Stage.ACCEPTED
+        assert not [line for line in world.journaled() if line["e"] == "fetched"]
 
 
 async def test_fetching_keeps_to_its_budget(store: Place, tmp_path: Path) -> None:

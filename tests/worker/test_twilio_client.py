@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from policies.errors import Operation, is_missing
 from sendwindow.vocabulary import Reason
 from worker.twilio.client import ReadFailed, TwilioClient
 from worker.values.accounts import Account
@@ -435,15 +436,45 @@ async def test_a_list_that_cannot_be_read_is_no_evidence(handler: Handler) -> No
             await listed(url, since=LONG_AGO)
 
 
-async def test_a_message_is_fetched_or_known_to_be_missing() -> None:
-    """A fetch answers the row, None for 404, and raises for anything else."""
+async def test_a_message_is_fetched() -> None:
+    """A fetch returns the row."""
     message = json.dumps(row(7, NOON, error_code=63016)).encode()
     async with serving(sending(answer(200, message))) as url, client(url) as twilio:
         found = await twilio.fetch("main", SID)
-    assert found is not None
     assert (found.status, found.error_code) == ("sent", 63016)
-    async with serving(sending(answer(404, b'{"code": 20404}'))) as url, client(url) as twilio:
-        assert await twilio.fetch("main", SID) is None
-    async with serving(sending(answer(503, b""))) as url, client(url) as twilio:
-        with pytest.raises(ReadFailed):
+
+
+@pytest.mark.parametrize(
+    "status, body, code, missing",
+    [
+        pytest.param(404, b'{"code": 20404, "status": 404}', 20404, True, id="twilio"),
+        pytest.param(404, b"<html><body>404 Not Found</body></html>", None, False, id="proxy"),
+        pytest.param(404, b"", None, False, id="empty"),
+        pytest.param(404, b'{"error": "no route"}', None, False, id="json-of-a-proxy"),
+        pytest.param(404, b'{"code": 20003}', 20003, False, id="another-code"),
+        pytest.param(404, b'["20404"]', None, False, id="no-object"),
+        pytest.param(404, b'{"code": 20404', None, False, id="cut"),
+        pytest.param(410, b"gone", None, False, id="410"),
+        pytest.param(200, b'{"code": 20404}', None, False, id="no-error"),
+        pytest.param(503, b"", None, False, id="503"),
+        pytest.param(503, b'{"code": 20404}', 20404, False, id="503-with-the-code"),
+    ],
+)
+async def test_only_twilios_own_word_proves_that_a_message_is_missing(
+    status: int, body: bytes, code: int | None, *, missing: bool
+) -> None:
+    """A fetch raises for whatever is no message; what its code means depends on what was asked."""
+    async with serving(sending(answer(status, body))) as url, client(url) as twilio:
+        with pytest.raises(ReadFailed) as caught:
             await twilio.fetch("main", SID)
+    failed = caught.value
+    assert (failed.operation, failed.status, failed.code) == (Operation.FETCH, status, code)
+    assert is_missing(failed.code, failed.status, failed.operation) is missing
+
+
+async def test_a_list_that_is_not_found_says_what_was_asked_for() -> None:
+    """The account's list cannot be read; nothing of it is taken for an empty one."""
+    async with serving(sending(answer(404, b'{"code": 20404}'))) as url:
+        with pytest.raises(ReadFailed) as caught:
+            await listed(url, since=LONG_AGO)
+    assert (caught.value.operation, caught.value.status, caught.value.code) == (Operation.LIST, 404, 20404)

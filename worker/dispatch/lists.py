@@ -35,7 +35,7 @@ class Reader(Protocol):
         """List messages; raises ReadFailed."""
         ...
 
-    async def fetch(self, account: str, message_sid: str) -> MessageRow | None:
+    async def fetch(self, account: str, message_sid: str) -> MessageRow:
         """Fetch one message; raises ReadFailed."""
         ...
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from policies.decision import FreeformContent, Send
-from policies.errors import ErrorClass, ErrorEntry, Meaning, Scope
+from policies.errors import ErrorClass, ErrorEntry, Meaning, Operation, Scope
 from policies.facts import TagState
 from policies.retry import next_try_at
 from policies.rules import Rules
@@ -113,7 +113,9 @@ class Outcomes:
         return Outcome(again, entry=_NOT_SENT, posted=False)
 
     def _rejected(self, reply: Rejected, tried: Tried) -> Outcome:
-        entry = self.rules.errors.lookup(reply.code, http_status=reply.http_status, to_user_id=tried.to_user_id)
+        entry = self.rules.errors.lookup(
+            reply.code, http_status=reply.http_status, operation=Operation.CREATE, to_user_id=tried.to_user_id
+        )
         return Outcome(self._result(entry, reply, tried), self.effects(entry, tried, reply.retry_after), entry)
 
     def _result(self, entry: ErrorEntry, reply: Rejected, tried: Tried) -> Result:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from policies.errors import is_missing
 from policies.rules import Rules
 from policies.status import describe
 from sendwindow.vocabulary import Reason
@@ -100,9 +101,12 @@ class Reconciler:
         try:
             row = await self.twilio.fetch(sender.account, message.message_sid)
         except ReadFailed as failure:
-            self.reports.log.info("status_unread", message_id=message.message_id, http=failure.status)
+            if is_missing(failure.code, failure.status, failure.operation):
+                return "gone"
+            log = self.reports.log
+            log.info("status_unread", message_id=message.message_id, http=failure.status, code=failure.code)
             return "failed"
-        return "gone" if row is None else await self._apply(message, sender, row)
+        return await self._apply(message, sender, row)
 
     async def _apply(self, message: MissingStatus, sender: Sender, row: MessageRow) -> str:
         reported = Reported(row, message.message_id, message.attempt, sender.channel, Reason.EVIDENCE_LIST)

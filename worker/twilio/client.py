@@ -13,6 +13,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from policies.errors import Operation
 from worker.clock import monotonic
 from worker.twilio.departure import DEPARTURE, Departure, GatedConnector
 from worker.twilio.messages import (
@@ -24,7 +25,7 @@ from worker.twilio.messages import (
     read_message,
     read_page,
 )
-from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_failure
+from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_error, read_failure
 from worker.values.accounts import Account
 from worker.values.posts import CreateMessage, Reply
 
@@ -34,11 +35,17 @@ _READ_CONNECTIONS: Final = 8
 
 
 class ReadFailed(Exception):
-    """A list or a fetch had no usable answer; ask again later. `status` is None when there was no answer at all."""
+    """A list or a fetch had no usable answer; ask again later. `status` is None when there was no answer at all.
 
-    def __init__(self, detail: str, status: int | None = None) -> None:
+    `code`: Twilio's error code, None when the answer was not Twilio's or had none.
+    What it means depends on `operation`, and `policies.errors` decides it.
+    """
+
+    def __init__(self, detail: str, operation: Operation, status: int | None = None, code: int | None = None) -> None:
         super().__init__(f"reading from Twilio failed ({detail}); it is tried again later")
+        self.operation = operation
         self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +144,14 @@ class TwilioClient:
         to = dict(message.form).get("To", "")
         return read_answer(response.status, response.headers, answer, complete=complete, to=to)
 
-    async def fetch(self, account: str, message_sid: str) -> MessageRow | None:
-        """Fetch one message, None when Twilio has no such SID. Raises ReadFailed."""
+    async def fetch(self, account: str, message_sid: str) -> MessageRow:
+        """Fetch one message. Raises ReadFailed, also when Twilio has no such SID: its code says so."""
         door = self._doors[account]
         url = door.messages.parent / "Messages" / f"{message_sid}.json"
-        status, body = await self._get(door, url)
-        if status == 404:
-            return None
+        status, body = await self._get(door, url, Operation.FETCH)
         row = read_message(body) if status == 200 else None
         if row is None:
-            raise ReadFailed("a message could not be read", status)
+            raise ReadFailed("a message could not be read", Operation.FETCH, status, read_error(status, body))
         return row
 
     async def list_messages(
@@ -166,11 +171,13 @@ class TwilioClient:
         requests = 0
         is_complete = is_whole = False
         while url is not None and requests < max_requests and not is_complete:
-            status, body = await self._get(door, url)
+            status, body = await self._get(door, url, Operation.LIST)
             requests += 1
             page = read_page(body) if status == 200 else None
             if page is None:
-                raise ReadFailed("a page of messages could not be read", status)
+                raise ReadFailed(
+                    "a page of messages could not be read", Operation.LIST, status, read_error(status, body)
+                )
             rows.extend(page.rows)
             url = _next_page(door, page.next_page)
             reaches_back = bool(rows) and rows[-1].created_at < since and is_newest_first(rows)
@@ -191,11 +198,13 @@ class TwilioClient:
         requests, is_whole = 0, True
         is_complete = False
         while url is not None and requests < max_requests and not is_complete:
-            status, body = await self._get(door, url)
+            status, body = await self._get(door, url, Operation.LIST)
             requests += 1
             page = read_page(body) if status == 200 else None
             if page is None:
-                raise ReadFailed("a page of messages could not be read", status)
+                raise ReadFailed(
+                    "a page of messages could not be read", Operation.LIST, status, read_error(status, body)
+                )
             found |= {row.message_sid: row for row in page.inbounds if row.created_at >= since}
             is_whole = is_whole and page.has_all_inbounds
             dates.extend(page.dates)
@@ -207,7 +216,7 @@ class TwilioClient:
         rows = tuple(sorted(oldest_first, key=lambda row: row.created_at))
         return InboundListing(rows, is_complete and is_whole, requests)
 
-    async def _get(self, door: _Door, url: URL) -> tuple[int, bytes]:
+    async def _get(self, door: _Door, url: URL, operation: Operation) -> tuple[int, bytes]:
         try:
             async with _open(self._reads).get(
                 url,
@@ -219,9 +228,9 @@ class TwilioClient:
             ) as response:
                 body, complete = await _bounded(response, _MAX_PAGE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise ReadFailed(type(error).__name__) from None
+            raise ReadFailed(type(error).__name__, operation) from None
         if not complete:
-            raise ReadFailed("answer too long", response.status)
+            raise ReadFailed("answer too long", operation, response.status)
         return response.status, body
 
     def _timeout_for(self, connect: float) -> aiohttp.ClientTimeout:
@@ -278,7 +287,7 @@ def _next_page(door: _Door, path: str | None) -> URL | None:
         return None
     url = door.origin.join(URL(path, encoded=True))
     if url.origin() != door.origin:
-        raise ReadFailed("the next page is on another host")
+        raise ReadFailed("the next page is on another host", Operation.LIST)
     return url
 
 

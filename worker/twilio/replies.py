@@ -55,6 +55,12 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complet
     return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a Twilio code", status, None, body)
 
 
+def read_error(status: int, body: bytes) -> int | None:
+    """Return the error code of an answer that Twilio gave, None when the answer is no error or has no code."""
+    document = _json_object(body) if status >= 400 else None
+    return read_code(document.get("code")) if document else None
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read `Retry-After` as seconds, None when absent or not understood (RFC 9110, 10.2.3).
 
