@@ -302,7 +302,7 @@ ROW_FIELDS: Final = {
     "pr": "revision of the person's facts at the last claim",
     "ps": "1 when it ended although an attempt of it may be at Twilio",
     "rs": "of a restored copy: `<attempt>|<restored at>|<p posted, q not>|<stage>|<due>`, what to go back to",
-    "us": "1 when a worker met the message in a stage that only a newer version knows",
+    "us": "1 when a worker met the message in a stage, or with a number, that only a newer version knows",
     "lo": "searches made for evidence of the unknown attempt",
 }
 """Fields of a ledger row. Besides these, fields that begin with `@` are its attempts table (docs/decisions/0018):

@@ -122,6 +122,26 @@ local function instant(text)
   return text and #text < 20 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
 
+-- How often something happened to a message, as it is stored, or nil where this version cannot read it. No message has so many attempts.
+local MOST_TIMES = 1000000
+local function times(text)
+  local number = instant(text)
+  return number and number <= MOST_TIMES and number or nil
+end
+
+-- The end of a message's life (ms), or nil where this version cannot read it. An absurd one is read as well: it loses nothing.
+local function expiry(text)
+  return text and string.match(text, '^%-?%d+$') and tonumber(text) or nil
+end
+
+-- Counts one more. A count that is no number begins again: nothing must fail over it.
+local function one_more(key, field)
+  local number = redis.pcall('HINCRBY', key, field, 1)
+  if type(number) ~= 'table' then return number end
+  redis.call('HSET', key, field, '1')
+  return 1
+end
+
 -- Whether what a stored instant forbids lasts until `at` or longer. What cannot be read may: only a newer version, or a person, ends it.
 local function outlasts(text, at)
   return text and text ~= '' and (instant(text) or math.huge) >= at

@@ -70,14 +70,21 @@ do
     write_attempt(id, row, n, attempt)
   end
 
+  -- The number of the last attempt that is listed: how many there were when the count itself cannot be read.
+  local function most_of(attempts)
+    local most = 0
+    for n in pairs(attempts) do most = math.max(most, n) end
+    return most
+  end
+
   local function read_entry(row, name, value)
     if name == '0' then
-      row.free = tonumber(value)
+      row.free = times(value) or 0
     elseif name == '~' then
       row.let_go = tonumber(value)
     elseif string.sub(name, 1, 1) == '-' then
       row.undo[string.sub(name, 2)] = value
-    elseif string.find(name, '^%d+$') then
+    elseif times(name) then
       row.attempts[tonumber(name)] = read_attempt(value)
     else
       row.sids[name] = read_sid(value)
@@ -193,7 +200,7 @@ do
       end
     end
     if not row.s then return nil end
-    row.n = tonumber(row.n or '0')
+    row.n = times(row.n or '0') or most_of(row.attempts)
     if #old.names > 0 then fold(id, row, old) end
     local last = row.attempts[row.n]
     row.i = last and int(last.at)
@@ -225,6 +232,6 @@ do
     redis.call('PERSIST', key)
     redis.call('PERSIST', K.timeline(id))
     redis.call('PERSIST', K.job(id))
-    redis.call('HSET', key, 'lf', int(tonumber(row.lf or '1') + 1))
+    redis.call('HSET', key, 'lf', int((times(row.lf) or 1) + 1))
   end
 end

@@ -28,7 +28,7 @@ do
     -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it with one that is proven.
     if row.p and redis.call('ZSCORE', K.permits(row.p), mark_of(id, row.n)) then return false end
     if other_standing(row) then return false end
-    if now - tonumber(row.z) >= REOPEN_WITHIN or now + update.reopen >= tonumber(row.e) then return false end
+    if now - (instant(row.z) or 0) >= REOPEN_WITHIN or now + update.reopen >= (expiry(row.e) or 0) then return false end
     return redis.call('EXISTS', K.job(id)) == 1
   end
 
@@ -117,7 +117,7 @@ do
     note(id, now, 'accepted', '"n":' .. row.a .. ',"sid":' .. cjson.encode(sid) .. (reason and ',"reason":"' .. reason .. '"' or ''))
     redis.call('PEXPIRE', key, KEEP_ENDED)
     redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
-    local left = math.min(REOPEN_WITHIN, tonumber(row.e) - now)
+    local left = math.min(REOPEN_WITHIN, (expiry(row.e) or 0) - now)
     if left > 0 then redis.call('PEXPIRE', K.job(id), int(left + 1)) else redis.call('DEL', K.job(id)) end
     redis.call('ZADD', K.undelivered, row.z, id)
     count('end:accepted:' .. row.r)

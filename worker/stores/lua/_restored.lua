@@ -12,7 +12,7 @@ end
 -- Twilio has no such message: back to where the copy had it. Nothing was tried.
 local function back_from_copy(id, row, mark, reason, now)
   if row.p then redis.call('ZREM', K.permits(row.p), mark_of(id, row.n)) end
-  row.free = redis.call('HINCRBY', K.row(id), '@0', 1)
+  row.free = one_more(K.row(id), '@0')
   mark_gone(id, row, row.n)
   redis.call('HDEL', K.row(id), 'rs')
   requeue(id, row, mark.stage, reason, mark.due, now)

@@ -81,9 +81,7 @@ local function grant(ask)
       bump(page)
     end
   end
-  -- A count that is no number begins again: an attempt must not fail over it.
-  local sender = K.sender(ask.sender)
-  if type(redis.pcall('HINCRBY', sender, 'n', 1)) == 'table' then redis.call('HSET', sender, 'n', '1') end
+  one_more(K.sender(ask.sender), 'n')
   note(ask.id, now, 'intent', '"n":' .. ask.attempt .. (ask.note ~= '' and ',' .. ask.note or ''))
 end
 
@@ -94,7 +92,7 @@ local NAMES = {
 
 local function admit(ask)
   local got = redis.call('HMGET', K.row(ask.id), 's', 'f', 'n', 'x', 'i')
-  local stage, fence, last = got[1], got[2], tonumber(got[3] or '0')
+  local stage, fence, last = got[1], got[2], times(got[3] or '0') or -1
   if not stage or fence ~= ask.fence then return { 'lost' } end
   if stage == 'posting' and last == tonumber(ask.attempt) then return { 'permit' } end
   if stage ~= 'claimed' or last + 1 ~= tonumber(ask.attempt) then return { 'lost' } end

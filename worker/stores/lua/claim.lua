@@ -6,7 +6,7 @@
 -- Answers: now (ms), next due (ms, -1: none), for each message
 --   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked, enqueued, free attempts, facts,
 -- 1 when a suspect is due and this worker is to empty its hands for it, else 0,
--- and the ids of messages that were met for the first time in a stage that only a newer version knows.
+-- and the ids of messages that were met for the first time in a stage, or with a number, that only a newer version knows.
 local QUANTUM = 8
 local MOVES = 256
 local RECHECK = 60000
@@ -103,7 +103,7 @@ end
 -- Whether a message that is not due was queued in the future: the store's clock was set back since, before any claim was there to see it.
 local function shows_step(id, due)
   local row = fetch(id)
-  local queued = row and tonumber(row.q or '0')
+  local queued = row and instant(row.q)
   if not queued or queued <= now + lead or (tonumber(row.nb or '0') or 0) > queued then return false end
   set_lead(math.ceil(math.max(queued, due) - now))
   return true
@@ -129,13 +129,32 @@ local ELSEWHERE = {
   expired = true, cancelled = true, dead = true,
 }
 
--- Only a newer version knows what a message in any other stage waits for: it keeps its place for that version's workers. It is put off,
+-- Only a newer version knows what a message in any other stage waits for, or with a number that is none to this version: it keeps its
+-- place for that version's workers. It is put off,
 -- so that those behind it have their turn. It is counted, and answered for the log, the first time only.
 local function put_off(lane, id)
   to_lane(lane, id, now + RECHECK, now)
   if redis.call('HSETNX', K.row(id), 'us', '1') == 0 then return end
   count('unknown_stage')
   strange[#strange + 1] = id
+end
+
+local TIMES = { 'n', 'k', '@0', 'fa' }
+
+-- Whether this version can read every number that a decision about the message rests on. An absurd instant is a number as well.
+local function is_readable(row)
+  for _, name in ipairs(TIMES) do
+    if row[name] and not times(row[name]) then return false end
+  end
+  for _, name in ipairs({ 'e', 'nb' }) do
+    if row[name] and not expiry(row[name]) then return false end
+  end
+  return row.l and (not row.q or instant(row.q)) and true or false
+end
+
+-- Whether a message may be claimed.
+local function is_open(row)
+  return OPEN[row.s] and is_readable(row)
 end
 
 local function is_suspect(row)
@@ -155,7 +174,7 @@ local function serve(lane, room)
     local row = fetch(id)
     if not row or ELSEWHERE[row.s] then
       redis.call('ZREM', K.lane(lane), id)
-    elseif not OPEN[row.s] then
+    elseif not is_open(row) then
       put_off(lane, id)
     elseif (tonumber(row.nb or '0') or 0) > now and tonumber(row.e or '0') > now then
       -- Queued before the clock was set back, or by a producer that knows nothing of that.
@@ -183,7 +202,7 @@ local function serve_expired(lane, room)
       return false
     end
     local row = fetch(id)
-    if row and OPEN[row.s] and tonumber(row.e or '0') <= now then
+    if row and is_open(row) and tonumber(row.e or '0') <= now then
       gone = gone + 1
       if is_suspect(row) then
         set_apart(id, row)
@@ -234,7 +253,7 @@ end
 local function pick_suspect()
   for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, LOOKED_AT - 1)) do
     local row = fetch(id)
-    if not row or not OPEN[row.s] then
+    if not row or not is_open(row) then
       redis.call('ZREM', K.suspects, id)
       if row and row.l and not ELSEWHERE[row.s] then put_off(row.l, id) end
     elseif paused_until(sender_of(row.l)) > 0 and tonumber(row.e or '0') > now then
@@ -276,7 +295,7 @@ local last = before and decoded(before)
 if last and last.request == request then
   for _, id in ipairs(last.ids) do
     local row = fetch(id)
-    if row and row.s == 'claimed' and row.f == last.fence then hand_out(id, row) end
+    if row and row.s == 'claimed' and row.f == last.fence and is_readable(row) then hand_out(id, row) end
   end
 else
   keep_pace()

@@ -17,7 +17,7 @@ local now = clock()
 
 -- Whether a status may still come; what is too old, or gone, is counted.
 local function is_waiting(id, row)
-  if row and row.s == 'accepted' and now - tonumber(row.z) < give_up then return true end
+  if row and row.s == 'accepted' and now - (instant(row.z) or 0) < give_up then return true end
   local was_listed = redis.call('ZREM', K.undelivered, id) == 1
   if was_listed and (not row or row.s == 'accepted') then count('status_never_final') end
   return false

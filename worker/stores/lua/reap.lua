@@ -8,7 +8,7 @@ local now = clock()
 
 -- Whatever a worker held when it crashed may have been the cause. Twice so, it is a suspect.
 local function blame(id, row)
-  row.k = redis.call('HINCRBY', K.row(id), 'k', 1)
+  row.k = one_more(K.row(id), 'k')
   return row.k
 end
 

@@ -10,7 +10,7 @@ for at = 1, #ARGV, 2 do
   local stage = ''
   if row and row.s == 'claimed' and row.f == fence then
     redis.call('HSET', K.row(id), 'f', '~' .. fence)
-    requeue(id, row, 'queued', 'worker_stopped', math.min(now, tonumber(row.q) - 1), now)
+    requeue(id, row, 'queued', 'worker_stopped', math.min(now, (instant(row.q) or now) - 1), now)
     stage = row.s
   elseif row and (row.f == '~' .. fence or row.f == '-' .. fence) then
     stage = row.s

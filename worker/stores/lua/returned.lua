@@ -8,10 +8,10 @@ for at = 2, #ARGV do
     local due = redis.call('ZSCORE', K.unknown, id)
     if due and tonumber(due) > now + lead then
       redis.call('ZADD', K.unknown, int(now + lead), id)
-      redis.call('HINCRBY', K.row(id), 'lo', -1)
+      redis.pcall('HINCRBY', K.row(id), 'lo', -1)
     end
   elseif row and ARGV[1] == 'undelivered' and row.s == 'accepted' then
-    redis.call('ZADD', K.undelivered, 'XX', row.z, id)
+    redis.call('ZADD', K.undelivered, 'XX', instant(row.z) and row.z or int(now), id)
   end
 end
 return redis.status_reply('OK')

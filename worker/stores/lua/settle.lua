@@ -17,7 +17,7 @@ local function close_permit(id, row, settlement)
   end
   if settlement.kind == 'again' or settlement.kind == 'end' then
     redis.call('ZREM', K.sent_to(resolve(row.p)), attempt)
-    if not settlement.posted then row.free = redis.call('HINCRBY', K.row(id), '@0', 1) end
+    if not settlement.posted then row.free = one_more(K.row(id), '@0') end
   end
 end
 

@@ -23,7 +23,7 @@ local function enter_search(id, row)
   local message = message_of(redis.call('GET', K.job(id)))
   local urgency = message and URGENCIES[message.purpose] or LAST
   local account = account_of_sender(sender_of(row.l))
-  redis.call('ZADD', K.search(urgency, account), row.e, id)
+  redis.call('ZADD', K.search(urgency, account), int(expiry(row.e) or now), id)
   ring_enter(K.searching(urgency), account, 0)
   -- A login code does not wait for what was served before it came.
   ring_enter(K.searches, urgency, urgency == FIRST and 0 or COSTS[urgency])
@@ -71,9 +71,9 @@ end
 local function hand_out(id, row, account)
   redis.call('ZADD', K.unknown, int(now + lead + again), id)
   local mark = restored_mark(id, row)
-  local looks = redis.call('HINCRBY', K.row(id), 'lo', 1) - 1
+  local looks = one_more(K.row(id), 'lo') - 1
   return {
-    id, row.n, row.i or row.q, row.u, row.e, redis.call('GET', K.job(id)), looks,
+    id, row.n, row.i or instant(row.q) and row.q or int(now), row.u, expiry(row.e) and row.e or int(now), redis.call('GET', K.job(id)), looks,
     row.r or '', row.p or '', row.fm or '', redis.call('HGET', K.row(id), 'li') or '',
     row.po and 1 or 0, doubts_of(id, row), content_sent(id, row), account,
     mark and int(mark.at) or '', mark and not mark.is_posted and 0 or 1,
