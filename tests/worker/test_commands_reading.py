@@ -48,6 +48,29 @@ def test_a_reading_command_writes_no_key(command: CommandLine, server: StoreServ
     assert server.ask("KEYS", "*") == []
 
 
+NEEDS_CREDENTIALS = {"doctor"}
+"""It checks that they are there."""
+
+DECIDING = {
+    "suspected list": (("consent", "suspected"), Exit.DONE),
+    "suspected confirm": (("consent", "suspected", "--confirm", ANNA), Exit.FAILED),
+    "retry": (("retry", "--all"), Exit.DONE),
+    "templates list": (("templates", "list"), Exit.DONE),
+    "tags list": (("tags", "list"), Exit.DONE),
+}
+
+
+@pytest.mark.parametrize("name", [*sorted(READING.keys() - NEEDS_CREDENTIALS), *DECIDING])
+def test_a_command_that_calls_no_provider_needs_no_secret_of_it(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An operator's shell that has no token can ask and decide."""
+    monkeypatch.delenv("TEST_TOKEN")
+    arguments, code = (READING | DECIDING)[name]
+    answer = command(*arguments)
+    assert answer.code == code, answer.err
+
+
 def test_a_wrong_key_in_a_first_question_locks_nobody_out(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     who = arguments.confirm or arguments.dismiss
     if arguments.all and not arguments.confirm:
         raise CommandError("--all says how much a confirmed stop withdraws.", "Use it with --confirm.", Exit.USAGE)
-    settings, output = read_settings(arguments.config), Output(arguments.json)
+    settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
     if not who:
         return asyncio.run(_list(settings, output))
     decision: Literal["marketing", "all", "dismiss"] = "all" if arguments.all else "marketing"
