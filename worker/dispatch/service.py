@@ -30,7 +30,8 @@ from worker.settings import Settings
 from worker.tasks import end_tasks
 
 _REAP_LIMIT = 64
-_ADOPT_LIMIT = 100
+_ADOPT_LIMIT = 640
+"""Each call waits its turn behind what else a busy worker does, and asks the store five questions of its own."""
 
 
 class Twilio(Poster, Reader, Protocol):
