@@ -14,7 +14,7 @@ from sendwindow.checks import LANGUAGE
 from sendwindow.contract import FARTHEST_START, LONGEST_LIFETIME, SendMessage
 from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
 from sendwindow.instants import from_ms, now_ms, to_ms
-from sendwindow.keys import SCHEMA, Keys
+from sendwindow.keys import Keys, knows_layout
 from sendwindow.lengths import WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.media import lost_body_complaint, type_complaint
 from sendwindow.patience import FULL, PRESSURE_LIMIT
@@ -188,10 +188,10 @@ def status_commands(keys: Keys, message_id: str) -> tuple[tuple[Argument, ...], 
 
 
 def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None:
-    """Read the answers to `status_commands`; None when there is no row. Raises ResponseError for a newer layout."""
+    """Read the answers to `status_commands`; None when there is no row. Raises ResponseError for another layout."""
     schema, values = answers
-    if schema is not None and int(schema) > SCHEMA:
-        raise ResponseError("SCHEMA the layout is newer")
+    if not knows_layout(schema):
+        raise ResponseError("SCHEMA the layout is another one")
     row = {name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value}
     if "s" not in row:
         return None

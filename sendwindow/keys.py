@@ -14,7 +14,18 @@ ARQ_ABORT: Final = "arq:abort"
 """ZSET of job ids that plain arq producers asked to abort. arq gives it no hash tag."""
 
 SCHEMA: Final = 1
-"""Number of the stored layout. A worker refuses a newer one."""
+"""Number of the stored layout. Every process refuses a store that has another one."""
+
+
+def knows_layout(schema: bytes | str | None) -> bool:
+    """Return whether this release can read a store with this `schema`; a new store has none yet.
+
+    What is no number was written by a release, or a person, that we know nothing of.
+    """
+    if schema is None:
+        return True
+    text = schema.decode("ascii", "replace") if isinstance(schema, bytes) else schema
+    return text == str(SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ _ROWS: Final = (
     ),
     StoreFault(
         "SCHEMA",
-        "has a layout newer than this release of sendwindow knows",
+        "has a layout that this release of sendwindow does not know",
         "install the release of sendwindow that the workers run",
     ),
     StoreFault("DBINDEX", "has no database of this number", "correct the number at the end of the URL"),

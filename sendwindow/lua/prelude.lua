@@ -9,12 +9,12 @@ local lead = 0
 
 -- Milliseconds with a fraction (microseconds); the fraction keeps first come, first served inside one millisecond.
 -- Only a sandbox store has an offset: the writer of `offset_ms` checks the profile.
--- Every script asks first, so this is where a store of a newer layout is refused: nothing was written yet.
+-- Every script asks first, so this is where a store of another layout is refused: nothing was written yet.
 local function clock()
   local time = redis.call('TIME')
   local kept = redis.call('HMGET', K.meta, 'offset_ms', 'schema', 'lead_ms')
-  if (tonumber(kept[2] or '0') or 0) > SCHEMA then
-    error(redis.error_reply('SCHEMA the layout is number ' .. kept[2] .. ', known is ' .. SCHEMA))
+  if kept[2] and kept[2] ~= tostring(SCHEMA) then
+    error(redis.error_reply('SCHEMA this release knows the layout ' .. SCHEMA .. ' only'))
   end
   lead = tonumber(kept[3] or '0') or 0
   return time[1] * 1000 + time[2] / 1000 + (tonumber(kept[1] or '0') or 0)

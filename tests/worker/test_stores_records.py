@@ -209,11 +209,12 @@ async def test_totals_add_up(store: Place) -> None:
         assert sum(value for name, value in counts.items() if name.startswith("end:")) == 3
 
 
-async def test_a_newer_layout_is_refused(store: Place, redis_client: Redis) -> None:
+@pytest.mark.parametrize("schema", [str(SCHEMA + 1), "0", "", "abc", "nan"])
+async def test_another_layout_is_refused(store: Place, redis_client: Redis, schema: str) -> None:
     """A worker that does not know the layout must not write to it; the text says what to deploy."""
     async with opened(store):
         keys = Keys(store.partition)
-        await redis_client.hset(keys.meta, "schema", str(SCHEMA + 1))  # type: ignore[misc]  # redis-py types both flavours
+        await redis_client.hset(keys.meta, "schema", schema)  # type: ignore[misc]  # redis-py types both flavours
         with pytest.raises(StoreRefused, match="deploy a newer worker"):
             await _open(store)
 

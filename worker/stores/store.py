@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
 from sendwindow.instants import from_ms
-from sendwindow.keys import SCHEMA, Keys
+from sendwindow.keys import SCHEMA, Keys, knows_layout
 from sendwindow.scripts import Argument, execute
 from worker.stores.calls import Calls, worker_script
 from worker.stores.digests import Digests
@@ -228,8 +228,10 @@ async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: 
     schema, kept_profile, fingerprint = (
         mine if found is None else found.decode() for mine, found in zip(own, kept, strict=True)
     )
-    if int(schema) > SCHEMA:
-        raise StoreRefused(f"the store's layout is number {schema}, this worker knows {SCHEMA}; deploy a newer worker")
+    if not knows_layout(schema):
+        raise StoreRefused(
+            f"this worker knows the store's layout {SCHEMA} only, and the store has another one; deploy a newer worker"
+        )
     if kept_profile != profile:
         raise StoreRefused(_OTHER_PROFILE[kept_profile])
     if fingerprint != digests.fingerprint:
