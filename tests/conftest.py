@@ -15,10 +15,13 @@ import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from tests.depth import QUICK, QUICK_EXAMPLES
 from worker import embedded
 
 # The same examples every time, so that a red run is red for everybody; `./run test --all` looks for new ones.
+# `./run test` takes a few of them, and `./run test PATH` all.
 settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile(QUICK, deadline=None, derandomize=True, max_examples=QUICK_EXAMPLES)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("suite")
 

@@ -28,6 +28,7 @@ from policies.facts import (
 from policies.policy import AccountUpdate, Policy
 from policies.reasons import SENT
 from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, Reason, WhenClosed
+from tests.depth import examples
 from tests.policies.given import (
     DAY,
     FROM,
@@ -151,7 +152,7 @@ def hindered(draw: st.DrawFn, message: Draft, known: Facts, policy: Policy) -> t
     return message, known, replace(policy, allow_recipients=allowed, person_cap=draw(st.sampled_from([0, 3])))
 
 
-ANY_SITUATION = settings(max_examples=300)
+ANY_SITUATION = settings(max_examples=examples(300))
 
 
 def opted_out(message: Draft, consents: Sequence[ConsentFact], now: datetime) -> bool:
@@ -325,7 +326,7 @@ def test_no_trace_holds_an_address_or_a_text(situation: tuple[Draft, Facts, Poli
     assert "text" not in told
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     situations(),
     st.lists(st.builds(lambda at, granted: ConsentFact(granted=granted, at=at), INSTANTS, st.booleans()), max_size=4),
@@ -399,7 +400,7 @@ def test_every_combination_of_what_matters_obeys_the_laws(channel: Channel) -> N
     assert reasons & ALL_WAYS == WAYS_OF_SENDING[channel]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @example([timedelta(0), DAY - TICK, DAY])
 @given(st.lists(st.timedeltas(timedelta(0), 3 * DAY), min_size=1, max_size=12))
 def test_as_time_passes_a_freeform_never_leaves_its_window(steps: list[timedelta]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from policies.errors import ErrorEntry
 from policies.retry import FIRST_SPREAD, LONGEST_RETRY_AFTER, WIDEST_SPREAD, next_try_at
+from tests.depth import examples
 from tests.policies.given import DAY, ERRORS, HOUR, MINUTE, NOW, SECOND, TICK
 
 SLOW_DOWN = ERRORS.entries[20429]
@@ -80,7 +81,7 @@ def test_a_long_wait_costs_no_message_its_last_try() -> None:
     assert tried(10_000, chance=0.5, expires_in=3 * SECOND - TICK) is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     attempt=st.integers(-3, 10**9),
     entry=ENTRIES,

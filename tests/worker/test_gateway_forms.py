@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sendwindow.vocabulary import Channel
+from tests.depth import examples
 from tests.worker.gateway_world import ANNA, PAGE, SHOP, SID, inbound_form, status_form
 from worker.gateway.forms import GarbageError, decode_form, decode_json, first_values, read_status
 from worker.gateway.inbound_form import Location, Media, Tap, read_inbound
@@ -172,7 +173,7 @@ def test_no_repr_shows_what_a_person_said() -> None:
 
 
 @given(forms)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_any_extras_are_read(params: dict[str, str]) -> None:
     """With MessageSid, From and To in place an inbound message is read, whatever else it carries."""
     form = read_inbound(params | {"MessageSid": SID, "From": ANNA, "To": SHOP})
@@ -180,7 +181,7 @@ def test_any_extras_are_read(params: dict[str, str]) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_bytes_are_decoded_or_garbage(body: bytes) -> None:
     """No bytes make the decoders raise anything but GarbageError."""
     for decode in (decode_form, decode_json):

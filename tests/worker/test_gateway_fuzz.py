@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from policies.status import RANKS, UNKNOWN_RANK
+from tests.depth import examples
 from tests.worker.gateway_world import ANNA, PUBLIC_URL, SHOP, SID, TOKEN, Scene, gateway_at, status_form
 from tests.worker.stores_world import Place
 from worker.twilio.signature import sign
@@ -111,7 +112,7 @@ def test_no_signed_form_makes_a_5xx(line: Line) -> None:
     @example("/twilio/inbound", [], True)
     @example("/twilio/status", [("MessageStatus", "sent")], True)
     @example("/twilio/status", [], False)
-    @settings(several, max_examples=150)
+    @settings(several, max_examples=examples(150))
     def check(target: str, form: list[tuple[str, str]], essential: bool) -> None:
         known = dict(status_form("sent"))
         base = [(name, known[name]) for name in ("AccountSid", *(("MessageSid", "From", "To") if essential else ()))]
@@ -132,7 +133,7 @@ def test_nothing_unsigned_is_stored(line: Line) -> None:
         st.sampled_from(["application/x-www-form-urlencoded", "application/json", "multipart/form-data", "/"]),
         st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
     )
-    @settings(several, max_examples=150)
+    @settings(several, max_examples=examples(150))
     def check(target: str, body: bytes, content_type: str, signature: str) -> None:
         headers = {"Content-Type": content_type, "X-Twilio-Signature": signature}
         assert line.post(target, body, headers) in {400, 403}
@@ -145,7 +146,7 @@ def test_no_bytes_on_the_wire_make_a_5xx(line: Line) -> None:
     """What is no HTTP is answered 400 or not at all; the next connection works as before."""
 
     @given(st.sampled_from([b"", b"POST /twilio/status HTTP/1.1\r\nHost: x\r\n", b"GET "]), st.binary(max_size=200))
-    @settings(several, max_examples=40)
+    @settings(several, max_examples=examples(40))
     def check(start: bytes, rest: bytes) -> None:
         with socket.create_connection(("127.0.0.1", line.scene.gateway.port), timeout=60) as raw:
             raw.sendall(start + rest + b"\r\n\r\n")
@@ -162,7 +163,7 @@ def test_no_sequence_of_callbacks_moves_a_status_back(line: Line) -> None:
     numbers = itertools.count(1)
 
     @given(one_status, statuses)
-    @settings(several, max_examples=40)
+    @settings(several, max_examples=examples(40))
     def check(reply: str, sequence: list[str]) -> None:
         number = next(numbers)
         message_id, sid = f"f{number}", f"SM{number:032x}"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from tests.depth import examples
 from worker.twilio.signature import is_valid, is_valid_body, sign
 
 URL = "https://example.com/myapp.php?foo=1&bar=2"
@@ -123,7 +124,7 @@ def _by_the_book(url: str, params: list[tuple[str, str]]) -> str:
 
 
 @given(forms)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @example([("a", ""), ("a", "b"), ("A", "1")])
 def test_the_signed_text_is_that_of_the_libraries(params: list[tuple[str, str]]) -> None:
     """For any form the signed text equals the one Twilio's libraries build."""
@@ -131,14 +132,14 @@ def test_the_signed_text_is_that_of_the_libraries(params: list[tuple[str, str]])
 
 
 @given(forms)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_the_order_of_parameters_does_not_matter(params: list[tuple[str, str]]) -> None:
     """The signature is over sorted parameters, so the order in which they arrive is of no consequence."""
     assert is_valid([TOKEN], URL, list(reversed(params)), sign(TOKEN, URL, params))
 
 
 @given(forms, forms)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_changed_form_is_refused(params: list[tuple[str, str]], other: list[tuple[str, str]]) -> None:
     """Whatever is added, dropped or changed breaks the signature, unless the signed text stays the same."""
     assume(_by_the_book(URL, params) != _by_the_book(URL, other))
@@ -146,7 +147,7 @@ def test_a_changed_form_is_refused(params: list[tuple[str, str]], other: list[tu
 
 
 @given(st.binary(max_size=64), st.binary(max_size=64))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_changed_body_is_refused(body: bytes, other: bytes) -> None:
     """A body is valid exactly when its digest is the one in the signed URL."""
     url = f"{URL}&bodySHA256={hashlib.sha256(body).hexdigest()}"

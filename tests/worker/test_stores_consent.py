@@ -17,6 +17,7 @@ from policies.facts import ConsentFact, PersonFact
 from sendwindow.instants import to_ms
 from sendwindow.scripts import Script
 from sendwindow.vocabulary import Purpose
+from tests.depth import examples
 from tests.worker.shipped import rules
 from tests.worker.stores_world import ACCOUNT, ANNA, BERT, Place, World, opened
 from worker.stores import people
@@ -32,7 +33,7 @@ MOST_LINES: Final = 512
 
 Permissions = dict[tuple[str, Purpose, datetime], Permission]
 
-several = settings(max_examples=60, deadline=None)
+several = settings(max_examples=examples(60), deadline=None)
 
 
 @dataclass(frozen=True)

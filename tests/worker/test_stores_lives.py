@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from policies.facts import Holds, TagState
 from policies.status import FAILURES, RANKS
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
+from tests.depth import examples
 from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
@@ -93,7 +94,7 @@ async def test_each_status_before_and_behind_each_other(store: Place, pair: tupl
     after=st.lists(st.sampled_from(STATUSES), max_size=5),
     stage=st.sampled_from(["retrying", "claimed", "posting", "unknown", "accepted"]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_story_told_before_and_after_another_life_began(
     store: Place, before: list[str], after: list[str], stage: str
 ) -> None:

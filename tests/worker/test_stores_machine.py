@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from policies.status import FAILURES, RANKS
 from sendwindow.vocabulary import DISPATCH_ENDS, OnUnknown, Reason, Stage
+from tests.depth import examples
 from tests.worker.stores_world import (
     ACCOUNT,
     ANNA,
@@ -516,5 +517,5 @@ def test_every_history_ends_where_the_model_does(store: Place) -> None:
     """Claims, settlements, callbacks, inbounds, cancels, crashes in any order: nothing lost, ended stays ended."""
     StoreMachine.place = store
     stateful.run_state_machine_as_test(
-        StoreMachine, settings=settings(max_examples=ROUNDS, stateful_step_count=STEPS, deadline=None)
+        StoreMachine, settings=settings(max_examples=examples(ROUNDS), stateful_step_count=STEPS, deadline=None)
     )

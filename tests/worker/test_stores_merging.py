@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 from policies.consent import Standing, permission
 from sendwindow.vocabulary import Purpose
+from tests.depth import examples
 from tests.worker.shipped import rules
 from tests.worker.spellings_world import (
     BOTH_WAYS,
@@ -259,7 +260,7 @@ async def test_a_script_that_merges_may_run_twice(store: Place, monkeypatch: pyt
         assert twice.names >= {"facts", "consents", "claim", "admit", "inbound", "consent"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 async def test_no_stop_is_lost_however_releases_are_mixed(store: Place, steps: list[tuple[str, str, bool]]) -> None:
     """Steps by this release and another in any order: an opt-out that no later START or meant grant undid counts."""

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.depth import examples
 from tests.worker.stores_world import ACCOUNT, SENDER, UNKNOWN, Place, World, accepted, opened
 from worker.values.settlements import SettleEnd
 from worker.values.unknowns import Resolution, UnknownAttempt
@@ -181,7 +182,7 @@ async def test_an_unreadable_job_is_handed_out(store: Place) -> None:
         assert sorted(name for batch in await order(world) for name in batch) == ["m1", "m2"]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.sampled_from(Purpose), st.sampled_from([SENDER, BRANCH]), st.integers(1, 600)), max_size=12),
     st.integers(1, 5),

@@ -10,6 +10,7 @@ from policies.consent import Standing
 from sendwindow.keys import lua_prelude
 from sendwindow.scripts import Script
 from sendwindow.vocabulary import Purpose
+from tests.depth import examples
 from tests.policies.test_spellings import ALIKE, numbers
 from tests.worker.spellings_world import (
     BOTH_WAYS,
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.asyncio
 # -- the same in Lua ----------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(numbers(), st.text(max_size=20), st.sampled_from([*map("".join, ALIKE), "whatsapp:US.1a"]))))
 async def test_lua_finds_the_spellings_that_python_finds(store: Place, addresses: list[str]) -> None:
     """One table of data, two interpreters of it, for any text that could stand in a job."""
@@ -168,7 +169,7 @@ async def test_a_wa_id_joins_what_no_entry_knows(store: Place) -> None:
         ).person_digest == applied.person_digest
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 async def test_any_history_is_that_of_one_spelling(store: Place, steps: list[tuple[str, str, bool]]) -> None:
     """Said under whichever spelling, a history leaves what the same history under one spelling leaves."""

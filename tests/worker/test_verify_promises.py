@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.depth import examples
 from worker.verify.case import Options
 from worker.verify.report import Report
 from worker.verify.verify import verify
@@ -744,7 +745,7 @@ def test_an_unknown_parameter_breaks_the_promise_on_requests(run: Run) -> None:
     assert rules(report, "P1") == set()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_any_order_of_simultaneous_lines_gives_the_same_verdict(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
