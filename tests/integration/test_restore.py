@@ -1,6 +1,5 @@
 """A copy of the append-only file, restored as docs/restore.md says, by its commands as printed, between processes."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -121,7 +120,7 @@ def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None
         made.start("worker-2", "run")
         for number in range(MANY):
             assert made.ends(f"now-{number}").stage is Stage.ACCEPTED
-        until(lambda: stage(made, "later-anna") == "queued", f"its way back\n{made.logs()}")
+        until(lambda: stage(made, "later-anna") is Stage.QUEUED, f"its way back\n{made.logs()}")
         move_clock(made, timedelta(minutes=40))
         assert made.ends("later-anna").stage is Stage.ACCEPTED
         assert (made.ends("later-bert").stage, made.ends("later-bert").reason) == (Stage.REFUSED, "opted_out")
@@ -132,6 +131,7 @@ def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None
         store.stop()
 
 
-def stage(made: House, message_id: str) -> str:
-    shown = typed(made, "show", message_id, "--json")
-    return str(json.loads(shown.stdout.splitlines()[0]).get("stage", ""))
+def stage(made: House, message_id: str) -> Stage | None:
+    with Producer(made.url) as producer:
+        seen = producer.status(message_id)
+        return seen.stage if seen else None

@@ -140,6 +140,12 @@ def test_punctuation_around_a_word_never_hides_it(word: str, around: str) -> Non
     assert KEYWORDS.match(around + word.upper() + around) is Keyword.STOP
 
 
+@pytest.mark.parametrize("word", [word for word in SPACED if " " in word])
+def test_a_text_that_is_all_quotation_is_the_persons_own(word: str) -> None:
+    """A quotation inside a text is left out, but without it nothing would be left to read here."""
+    assert KEYWORDS.match(f'"{word}"') is Keyword.STOP
+
+
 @given(
     st.lists(st.sampled_from(SPACED), min_size=1, max_size=3),
     st.sampled_from(["please", "thank you", "merci", "bitte", "gracias"]),
