@@ -9,6 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from tests.depth import examples
 
 TOOLS = ("sh", "dirname", "sed")
 
@@ -119,3 +122,15 @@ def test_the_smaller_locks_agree_with_the_whole(root: Path) -> None:
 
 def _pins(lock: Path) -> set[str]:
     return {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0] not in "# "}
+
+
+@pytest.mark.parametrize(("profile", "tried"), [("quick", 60), ("suite", 300), ("search", 300)])
+def test_only_the_quick_profile_tries_fewer_examples(profile: str, tried: int) -> None:
+    """What `./run test PATH` and `--all` promise: every property with all its examples."""
+    before = settings.get_current_profile_name()
+    settings.load_profile(profile)
+    try:
+        assert examples(300) == tried
+        assert (settings().max_examples < 100) is (profile == "quick")
+    finally:
+        settings.load_profile(before)
