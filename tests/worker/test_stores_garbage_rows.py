@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sendwindow.vocabulary import Stage
+from tests.depth import examples
 from tests.worker.stores_world import ANNA, BERT, UNKNOWN, WAITS, Place, World, accepted, ask, opened, settlement
 from worker.values.admissions import Lost, Permit
 from worker.values.claims import Claimed
@@ -20,7 +21,7 @@ NUMBERS: Final = ("n", "k", "@0", "q", "e", "nb", "fa", "sr", "lf", "lo", "c", "
 """Every number of a row that a script compares or counts with, and what stands next to them."""
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(NUMBERS), GARBAGE, min_size=1, max_size=4))
 @example({"e": "garbage"})
 @example({"n": "9" * 18})

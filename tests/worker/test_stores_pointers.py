@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from policies.consent import Standing
 from sendwindow.vocabulary import Reason, Stage
+from tests.depth import examples
 from tests.worker.spellings_world import DIGESTS, ONE, grant, standing
 from tests.worker.stores_world import ACCOUNT, ANNA, BERT, SENDER, Place, World, opened
 from worker.stores.digests import LENGTH
@@ -43,7 +44,7 @@ def _expected(pointers: dict[str, str], start: str) -> str:
     return path[-1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(0, PLACES), st.integers(0, PLACES), max_size=PLACES))
 async def test_every_chain_of_pointers_ends(store: Place, chosen: dict[int, int]) -> None:
     """Each member of a circle comes to the same record; a record behind pointers that end is found as ever."""
