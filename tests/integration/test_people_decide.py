@@ -113,3 +113,39 @@ def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
         assert (report.counts.ends, report.counts.duplicates) == ({"accepted": 3}, 0)
         assert report.counts.resolved["evidence_person"] == 2
         assert broken(verify([path for path in journals if path.name != "person.jsonl"])) == {"two_ends", "lost"}
+
+
+def test_what_was_refused_for_want_of_consent_goes_once_after_a_retry(tmp_path: Path) -> None:
+    """Refused, consent granted, retried by reason: one POST. A second retry and a cancelled message add none."""
+    with house(tmp_path) as made:
+        made.start_all()
+        made.say("Hello")
+        for message_id in ("refused", "cancelled"):
+            with Producer(made.url) as producer:
+                producer.send(
+                    SendMessage(
+                        to=ANNA,
+                        sender="shop",
+                        purpose=Purpose.UTILITY,
+                        freeform=Freeform(body=f"Your order: {message_id}"),
+                        message_id=message_id,
+                    )
+                )
+            assert made.ends(message_id).reason == "no_consent"
+        with Producer(made.url) as producer:
+            producer.cancel("cancelled")
+        person(made, "consent", "grant", ANNA, "--account", "main", "--purpose", "utility")
+        person(made, "retry", "--reason", "no_consent")
+        assert made.ends("refused").stage is Stage.REFUSED
+        person(made, "retry", "--reason", "no_consent", "--yes")
+        assert made.ends("refused", status="read").stage is Stage.ACCEPTED
+        person(made, "retry", "--all", "--yes")
+        assert made.ends("cancelled").stage is Stage.REFUSED
+        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        assert [row["id"] for row in made.control("messages")["messages"] if row["to"] == ANNA] == ["refused"]
+        assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
+        journals = sorted(made.journals.glob("*.jsonl"))
+        report = verify(journals)
+        assert report.ok, report
+        assert report.counts.ends == {"accepted": 1, "refused": 1}
+        assert "two_ends" in broken(verify([path for path in journals if path.name != "person.jsonl"]))

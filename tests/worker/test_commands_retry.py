@@ -1,10 +1,13 @@
 """`retry`: refused, failed and expired messages go again by a person's word, and nothing is written without `--yes`."""
 
 import asyncio
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from sendwindow.contract import LIFETIME
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
@@ -57,6 +60,8 @@ def test_a_dry_run_shows_what_would_go_and_writes_nothing(command: CommandLine, 
     [
         (("--stage", "refused"), {"one"}),
         (("--reason", "provider_refused"), {"two"}),
+        (("--code", "63013"), {"two"}),
+        (("--code", "63013", "--stage", "refused"), set()),
         (("--campaign", "spring"), {"two"}),
         (("--sender", "shop"), {"one", "two", "three"}),
         (("--sender", "other"), set()),
@@ -76,12 +81,14 @@ def test_filters_choose_what_goes(
 def test_a_retry_is_another_life_that_is_decided_afresh(
     command: CommandLine, store: StoreUnderTest, tmp_path: Path
 ) -> None:
-    """Under its own id, with tries of its own and a new time; repeated, it changes nothing; `verify` knows of it."""
+    """Under its own id, with tries of its own and a new time; asked again, it changes nothing; `verify` knows of it."""
     end(store, one="failed")
     path = tmp_path / "people.jsonl"
-    for _ in range(2):
-        answer = command("retry", "one", "--yes", "--hours", "12", "--json", "--journal", str(path))
-        assert answer.objects == [{"message_id": "one", "answer": "retried"}]
+    for hours, word in (("12", "retried"), ("6", "not_ended")):
+        answer = command("retry", "one", "--yes", "--hours", hours, "--json", "--journal", str(path))
+        assert answer.objects == [{"message_id": "one", "answer": word}]
+    # The second order changed nothing, so `verify` hears of one life and of its expiry alone.
+    assert [line["e"] for line in map(json.loads, path.read_text().splitlines())] == ["retried"]
     told = command("show", "one", "--json").objects[0]
     assert (told["stage"], told["lives"], told["ended_at"], told["error_code"]) == ("queued", 2, None, None)
 
@@ -168,7 +175,79 @@ def test_only_what_ended_like_this_is_retried(command: CommandLine, store: Store
     assert answer.code == Exit.FAILED
 
 
-@pytest.mark.parametrize("words", [(), ("--reason", "nonsense"), ("--all", "--hours", "0")])
+@pytest.mark.parametrize("words", [(), ("--reason", "nonsense"), ("--all", "--hours", "0"), ("one", "--all")])
 def test_a_retry_of_nothing_in_particular_is_refused(command: CommandLine, words: tuple[str, ...]) -> None:
     """Without ids, filter or --all it would mean everything; a reason that does not exist would mean nothing."""
     assert command("retry", *words, "--yes").code == Exit.USAGE
+
+
+def test_a_dry_run_counts_by_end_and_says_what_would_be_decided_now(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
+    """By stage, reason and decision, with the first ids; nobody has granted anything, so a worker would refuse now."""
+    end(store, **{f"m{number:02}": "refused" for number in range(12)}, other="failed")
+    before = contents(store)
+    answer = command("retry", "--all")
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert ["12", "refused", "opted_out", "refuse", "no_consent"] in lines
+    assert ["1", "failed", "provider_refused", "refuse", "no_consent"] in lines
+    assert "m00, m01, m02, m03, m04, m05, m06, m07, m08, m09 and 3 more" in answer.out
+    told = command("retry", "other", "--json").objects
+    assert told[0].pop("expires_at") is not None
+    assert told == [
+        {
+            "message_id": "other",
+            "answer": "may_go",
+            "stage": "failed",
+            "reason": "provider_refused",
+            "error_code": 63013,
+            "decision": "refuse",
+            "decision_reason": "no_consent",
+        }
+    ]
+    assert contents(store) == before
+
+
+def contents(store: StoreUnderTest) -> dict[bytes, bytes | None]:
+    """What the partition holds."""
+
+    async def read() -> dict[bytes, bytes | None]:
+        async with opened(store) as world:
+            return await world.contents()
+
+    return asyncio.run(read())
+
+
+def test_a_retried_message_lasts_as_long_as_its_purpose(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """A login code is no use a day later, an offer is; a person may say otherwise with `--hours`."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            for purpose in LIFETIME:
+                await world.settle(await world.post(purpose.value, purpose=purpose), REFUSED)
+
+    asyncio.run(play())
+    path = tmp_path / "people.jsonl"
+    assert command("retry", "--all", "--yes", "--journal", str(path)).code == Exit.DONE
+    lines = {line["id"]: line["expires"] for line in map(json.loads, path.read_text().splitlines())}
+    assert set(lines) == {purpose.value for purpose in LIFETIME}
+    # One call of the store's clock for all of them.
+    ends = {lines[purpose.value] - lasts // timedelta(milliseconds=1) for purpose, lasts in LIFETIME.items()}
+    assert len(ends) == 1
+
+
+def test_a_job_that_cannot_be_read_is_not_sent_again(command: CommandLine, store: StoreUnderTest) -> None:
+    """A worker would make a dead letter of it; the person is told, and the others go."""
+    end(store, one="refused", two="refused")
+
+    async def spoil() -> None:
+        async with opened(store) as world:
+            await world.redis.set(world.keys.job("one"), b"{}", keepttl=True)
+
+    asyncio.run(spoil())
+    for more, goes in (((), "may_go"), (("--yes",), "retried")):
+        answers = command("retry", "one", "two", *more, "--json").objects
+        assert [one["answer"] for one in answers] == ["no_job", goes]
+    assert (stage(command, "one"), stage(command, "two")) == ("refused", "queued")

@@ -165,8 +165,15 @@ async def test_an_id_used_again_after_its_end_is_a_duplicate(store: Place) -> No
         await _queue(world, "m1", _job())
         assert (await world.store.ledger.adopt(10)).taken == 1
         assert await world.claim() == ()
-        assert not await world.redis.exists(world.keys.job("m1"))
         assert (await world.row())["s"] == "refused"
+        # A person may have it sent again, as long as its row is kept and no longer.
+        lasts = await world.redis.pttl(world.keys.job("m1"))
+        # Asked for later, the row's term can only be the shorter one.
+        assert 60_000 < await world.redis.pttl(world.keys.row("m1")) <= lasts
+        assert await world.cancel() == "ended"
+        await _queue(world, "m1", _job())
+        assert (await world.store.ledger.adopt(10)).taken == 1
+        assert not await world.redis.exists(world.keys.job("m1"))
 
 
 async def test_an_entry_without_a_job_is_removed_and_counted(store: Place) -> None:

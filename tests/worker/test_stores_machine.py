@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from hypothesis import settings, stateful
@@ -128,6 +129,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.model: dict[str, Message] = {}
         self.held: list[Held] = []
         self.inbounds = 0
+        self.orders = 0
         self.lease_over = False
 
     async def _open(self, partition: str, worker_id: str) -> Store:
@@ -410,6 +412,30 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             assert answer == "perhaps_sent"
         else:
             assert answer == "replayed"
+            one.stage, one.lives, one.crashes = "queued", one.lives + 1, 0
+            for line in one.told.values():
+                line.is_over = True
+
+    @stateful.precondition(lambda self: self.model)
+    @stateful.rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        """A person has a refused or failed message sent again, under the conditions of a replay. Each order is new."""
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        one = self.model[name]
+        self.orders += 1
+        (answer,) = self.do(self.stores[0].records.retry([(name, FAR + timedelta(seconds=self.orders))]))
+        if one.stage == "cancelled":
+            assert answer == "cancelled"
+        elif one.stage not in {"refused", "failed"}:
+            assert answer == "not_ended"
+        elif one.is_cancelled:
+            assert answer == "cancelled"
+        elif any(not line.has_failed for line in one.told.values()):
+            assert answer == "sent"
+        elif one.may_be_out:
+            assert answer == "perhaps_sent"
+        else:
+            assert answer == "retried"
             one.stage, one.lives, one.crashes = "queued", one.lives + 1, 0
             for line in one.told.values():
                 line.is_over = True

@@ -22,6 +22,7 @@ from tests.worker.stores_world import (
     DEAD,
     LATER,
     PAST,
+    REFUSED,
     UNKNOWN,
     WAITS,
     Place,
@@ -123,8 +124,10 @@ async def _is_asked_about(world: World, digest: str) -> None:
 
 
 async def _restored(world: World) -> None:
-    """The store turns out to be a copy: everything open is looked for, and one message goes back to its lane."""
-    restored = world.store.restored
+    """A person retries a message. The store turns out to be a copy: what is open is looked for, one goes back."""
+    restored, records = world.store.restored, world.store.records
+    assert await records.may_retry(["refused"]) == ["may_go"]
+    assert await records.retry([("refused", await world.store.now())]) == ["retried"]
     await restored.begin(PAST)
     # How many a step moved is not compared: a step whose reply was lost moves none when it is asked again.
     async for _ in restored.sweep({"shop": "list"}):
@@ -138,6 +141,7 @@ async def _restored(world: World) -> None:
 async def _life(world: World) -> dict[str, str]:
     """A history that uses every script; answers the stage in which each message ends up."""
     store = world.store
+    await world.settle(await world.post("refused"), REFUSED)
     for number in range(8):
         await world.enqueue(f"m{number}", template="order_update")
     await store.register_senders({"third": ACCOUNT})
@@ -324,7 +328,7 @@ async def test_any_reply_may_be_lost(store: Place) -> None:
             proxy.replies, proxy.cut_at = 0, cut
             async with opened(partition) as world:
                 assert await _life(world) == EXPECTED, cut
-                assert await world.count("enqueued") == 10
+                assert await world.count("enqueued") == 11
                 assert await world.count("duplicates") == 0
             if proxy.replies < cut:
                 break

@@ -15,6 +15,8 @@ from worker.commands.running import other_settings
 from worker.commands.send import Lines
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from policies.decision import Decision
     from policies.rules import Rules
     from sendwindow.contract import SendMessage
@@ -129,8 +131,17 @@ def form_of(decision: "Decision") -> str:
     return "template"
 
 
-async def decide_now(message: "SendMessage", store: "Store", settings: "Settings", rules: "Rules") -> "Decision":
-    """Decide as a worker would at this instant, with the same facts and rules; nothing is written."""
+async def decide_now(
+    message: "SendMessage",
+    store: "Store",
+    settings: "Settings",
+    rules: "Rules",
+    expires_at: "datetime | None" = None,
+) -> "Decision":
+    """Decide as a worker would at this instant, with the same facts and rules; nothing is written.
+
+    `expires_at`: the end of a life that a person would begin. It outranks the message's own.
+    """
     from policies.decide import decide
     from worker.dispatch.facts import content_sid_of, join_facts, read_draft
 
@@ -141,5 +152,5 @@ async def decide_now(message: "SendMessage", store: "Store", settings: "Settings
     sender = settings.senders.get(message.sender)
     account = sender.account if sender else ""
     stored = await store.people.facts(message.to, message.sender, account, content_sid, message.message_id)
-    draft = read_draft(message, message.expires_at or start + message.lifetime)
+    draft = read_draft(message, expires_at or message.expires_at or start + message.lifetime)
     return decide(draft, join_facts(message, stored, settings), rules.policy, now)

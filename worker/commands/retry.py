@@ -1,20 +1,24 @@
-"""`retry`: sends messages again that were refused, failed or expired. Without `--yes` it only shows what would go."""
+"""`retry`: sends messages again that were refused, failed or expired. It writes nothing without `--yes`."""
 
 import argparse
 import asyncio
+import sys
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason
+from worker.commands.afresh import Outlook, Prospect, outlook, prospects
 from worker.commands.dead import hours
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, counted, progress
 from worker.commands.reading import read_instant
+from worker.commands.running import other_settings
 
 if TYPE_CHECKING:
+    from policies.rules import Rules
     from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
@@ -23,11 +27,16 @@ if TYPE_CHECKING:
 STAGES: Final = ("refused", "failed", "expired")
 """The ends that may be retried. A dead letter is replayed, and a cancelled message never goes again."""
 
-_BATCH: Final = 100
+_BATCH: Final = 32
+"""As many go with one call of the store."""
+
+_SHOWN: Final = 10
+"""As many ids a dry run names to a person; `--json` names all."""
+
 _PERHAPS: Final = "perhaps_sent"
 _GOES: Final = frozenset({"may_go", "retried"})
 _WHY: Final = {
-    "not_ended": "was neither refused nor failed nor expired",
+    "not_ended": "is neither refused nor failed nor expired now",
     "unknown_id": "is not known",
     "cancelled": "its producer cancelled it, so it is never sent again",
     "no_job": "has nothing readable to send: queue it under another id",
@@ -43,12 +52,15 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--all", action="store_true", help="every such message that the filters let through")
     parser.add_argument("--stage", choices=STAGES, help="only those that ended like this")
     parser.add_argument("--reason", help="only those that ended for this reason")
+    parser.add_argument("--code", type=int, help="only those that ended with this error code of Twilio's")
     parser.add_argument("--sender", help="only those of this sender")
     parser.add_argument("--campaign", help="only those of this campaign")
     parser.add_argument("--since", help="only those that ended at or after this time (2026-11-21T10:00:00+00:00)")
     parser.add_argument("--until", help="only those that ended before this time")
     parser.add_argument(
-        "--hours", type=hours, default=24.0, help="how long they stay sendable, up to 168 (default: %(default)g)"
+        "--hours",
+        type=hours,
+        help="how long they stay sendable, up to 168 (default: as long as any message of their purpose)",
     )
     parser.add_argument(
         "--even-if-sent",
@@ -66,21 +78,36 @@ def run(arguments: argparse.Namespace) -> int:
     from worker.wiring import read_settings
 
     settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
-    filters = ("stage", "reason", "sender", "campaign", "since", "until")
-    if not (arguments.ids or arguments.all or any(getattr(arguments, name) for name in filters)):
+    filters = ("stage", "reason", "code", "sender", "campaign", "since", "until")
+    is_chosen = arguments.all or any(getattr(arguments, name) is not None for name in filters)
+    if not (arguments.ids or is_chosen):
         raise CommandError("Nothing says which messages are meant.", "Name ids, give a filter, or --all.", Exit.USAGE)
+    if arguments.ids and is_chosen:
+        raise CommandError("Both ids and a filter say which messages are meant.", "Give one of them.", Exit.USAGE)
     if arguments.reason is not None and arguments.reason not in tuple(Reason):
         raise CommandError("There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE)
     return asyncio.run(_run(settings, arguments, output))
 
 
 async def _run(settings: "Settings", arguments: argparse.Namespace, output: Output) -> int:
-    from worker.wiring import open_store
+    from worker.wiring import load_rules, open_store
 
+    rules = load_rules(settings)
     async with open_store(settings) as store:
         with open_journal(arguments.journal) as journal:
-            ids = arguments.ids or [one.message_id for one in await _chosen(store, arguments)]
-            return await _retry(store, arguments, ids, output, journal)
+            # Named twice, a message is still one.
+            ids = list(dict.fromkeys(arguments.ids)) or [one.message_id for one in await _chosen(store, arguments)]
+            if arguments.yes:
+                answers = await _retry(store, arguments, ids, output, journal)
+            else:
+                if (other := await other_settings(settings, store)) is not None:
+                    sys.stderr.write(f"note: {other}; this decides by the file\n")
+                answers = await _preview(store, arguments, ids, output, (settings, rules))
+    for word, number in sorted(answers.items()):
+        if word not in _GOES:
+            output.say(f"{number} {word}: {_WHY[word]}")
+    # A filter means no message in particular: what it lets through and may not go is counted.
+    return Exit.DONE if not arguments.ids or set(answers) <= _GOES else Exit.FAILED
 
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> list["Ended"]:
@@ -93,6 +120,7 @@ async def _chosen(store: "Store", arguments: argparse.Namespace) -> list["Ended"
         if all(
             (
                 arguments.reason in (None, one.reason),
+                arguments.code in (None, one.code),
                 arguments.sender in (None, sender),
                 arguments.campaign in (None, rest.partition("|")[2]),
                 since is None or one.ended_at >= since,
@@ -105,42 +133,102 @@ async def _chosen(store: "Store", arguments: argparse.Namespace) -> list["Ended"
 
 async def _retry(
     store: "Store", arguments: argparse.Namespace, ids: list[str], output: Output, journal: "Journal"
-) -> int:
+) -> Counter[str]:
     answers: Counter[str] = Counter()
     with progress("retry", len(ids)) as advance:
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
-            words = await _act(store, arguments, batch, journal)
+            words = await _send_again(store, arguments, batch, journal)
             for message_id, word in zip(batch, words, strict=True):
                 answers[word] += 1
                 if output.as_json:
                     output.object({"message_id": message_id, "answer": word})
-                elif arguments.ids and word not in _GOES:
-                    output.say(f"{message_id}: {_WHY[word]}")
+                else:
+                    _complain(message_id, word, arguments, output)
             advance(len(batch))
-    _say(answers, output, is_dry=not arguments.yes)
-    # A filter means no message in particular: what it lets through and may not go is counted.
-    return Exit.DONE if not arguments.ids or set(answers) <= _GOES else Exit.FAILED
+    output.say(f"{counted(answers['retried'], 'message')} queued again.")
+    return answers
 
 
-async def _act(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
-    if not arguments.yes:
-        return await store.records.may_retry(batch, even_if_sent=arguments.even_if_sent)
+async def _send_again(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
     asked_at = journal.now()
-    expires_at = await store.now() + timedelta(hours=arguments.hours)
-    words = await store.records.retry(batch, expires_at, even_if_sent=arguments.even_if_sent)
-    for message_id, word in zip(batch, words, strict=True):
+    found = await prospects(store, batch, _lasts(arguments))
+    orders = [(one.message_id, one.expires_at) for one in found if not _is_no_job(one)]
+    given = iter(await store.records.retry(orders, even_if_sent=arguments.even_if_sent))
+    words = ["no_job" if _is_no_job(one) else next(given) for one in found]
+    for one, word in zip(found, words, strict=True):
         if word == "retried":
-            journal.write(word, id=message_id, t=asked_at, expires=to_ms(expires_at))
+            journal.write(word, id=one.message_id, t=asked_at, expires=to_ms(one.expires_at))
     return words
 
 
-def _say(answers: Counter[str], output: Output, *, is_dry: bool) -> None:
-    goes = sum(answers[word] for word in _GOES)
-    if is_dry:
-        output.say(f"{counted(goes, 'message')} would be decided afresh and sent again; --yes does it.")
-    else:
-        output.say(f"{counted(goes, 'message')} queued again.")
-    for word, number in sorted(answers.items()):
-        if word not in _GOES:
-            output.say(f"{number} {word}: {_WHY[word]}")
+async def _preview(
+    store: "Store", arguments: argparse.Namespace, ids: list[str], output: Output, how: "tuple[Settings, Rules]"
+) -> Counter[str]:
+    """Show what would happen: how many of which end, and what would be decided now. Writes nothing."""
+    answers: Counter[str] = Counter()
+    kinds: Counter[tuple[str | None, ...]] = Counter()
+    first: list[str] = []
+    with progress("retry", len(ids)) as advance:
+        for start in range(0, len(ids), _BATCH):
+            batch = await _look(store, arguments, ids[start : start + _BATCH], how)
+            for one in batch:
+                message_id = one.prospect.message_id
+                answers[one.word] += 1
+                if one.word in _GOES:
+                    kinds[one.prospect.stage, one.prospect.reason, one.decision, one.reason] += 1
+                    first += [message_id] if len(first) < _SHOWN else []
+                if output.as_json:
+                    output.object(_as_object(one))
+                else:
+                    _complain(message_id, one.word, arguments, output)
+            advance(len(batch))
+    goes = kinds.total()
+    if goes and not output.as_json:
+        lines = sorted(kinds.items(), key=lambda item: (-item[1], str(item[0])))
+        output.table(_COLUMNS, [dict(zip(_COLUMNS, (number, *kind), strict=True)) for kind, number in lines])
+        output.say(", ".join(first) + (f" and {goes - _SHOWN} more" if goes > _SHOWN else ""))
+    output.say(f"{counted(goes, 'message')} would be decided afresh and sent again; --yes does it.")
+    return answers
+
+
+async def _look(
+    store: "Store", arguments: argparse.Namespace, batch: list[str], how: "tuple[Settings, Rules]"
+) -> list[Outlook]:
+    found = await prospects(store, batch, _lasts(arguments))
+    words = await store.records.may_retry(batch, even_if_sent=arguments.even_if_sent)
+    told = ["no_job" if _is_no_job(one) else word for one, word in zip(found, words, strict=True)]
+    return [await outlook(one, word, store, *how) for one, word in zip(found, told, strict=True)]
+
+
+def _lasts(arguments: argparse.Namespace) -> timedelta | None:
+    return None if arguments.hours is None else timedelta(hours=arguments.hours)
+
+
+def _is_no_job(one: Prospect) -> bool:
+    """Tell a message whose kept job cannot be read here: a worker could not send it either."""
+    return one.stage in STAGES and one.is_unreadable
+
+
+def _complain(message_id: str, word: str, arguments: argparse.Namespace, output: Output) -> None:
+    """Say why a message does not go, to a person who named it."""
+    if arguments.ids and word not in _GOES:
+        output.say(f"{message_id}: {_WHY[word]}")
+
+
+_COLUMNS: Final = ("messages", "stage", "reason", "decision_now", "reason_now")
+
+
+def _as_object(one: Outlook) -> dict[str, object]:
+    """Make what a dry run says of a message a JSON object; it holds no text, variable or address."""
+    ended = one.prospect
+    return {
+        "message_id": ended.message_id,
+        "answer": one.word,
+        "stage": ended.stage,
+        "reason": ended.reason,
+        "error_code": int(ended.code) if ended.code and ended.code.isdecimal() else None,
+        "decision": one.decision,
+        "decision_reason": one.reason,
+        "expires_at": ended.expires_at.isoformat() if one.decision else None,
+    }

@@ -16,9 +16,12 @@ from worker.values.records import IN_A_LANE, Ended, Record
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
+_RETRY: Final = worker_script("retry")
 _NOW: Final = worker_script("now")
 _PAGE: Final = 100
 _SCANNED: Final = 1000
+_RETRIED: Final = 32
+"""As many messages one call may retry; `retry.lua` takes no more."""
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
 
 
@@ -30,7 +33,7 @@ class RecordStore:
 
     async def record(self, message_id: str) -> Record | None:
         """One message, whole. A dead letter nobody could read has its bytes as payload."""
-        record = (await self._records([message_id]))[0]
+        record = (await self.several([message_id]))[0]
         if record is None or record.row.get("s") not in IN_A_LANE:
             return record
         keys, pipeline = self._calls.keys, self._calls.redis.pipeline(transaction=False)
@@ -45,7 +48,7 @@ class RecordStore:
             raise ValueError("the lists are dead, unknown and unresolved; ask for one of them")
         members = await self._calls.redis.zrange(getattr(self._calls.keys, which), 0, -1)
         for start in range(0, len(members), _PAGE):
-            for record in await self._records([member.decode() for member in members[start : start + _PAGE]]):
+            for record in await self.several([member.decode() for member in members[start : start + _PAGE]]):
                 if record is not None:
                     yield record
 
@@ -103,14 +106,17 @@ class RecordStore:
         return await self._decide("replay", message_ids, to_ms(expires_at), even_if_sent=even_if_sent)
 
     async def ended(self, stages: Collection[str]) -> AsyncIterator[Ended]:
-        """Yield the messages that ended in one of these stages, in no order; each key of the store is looked at."""
+        """Yield the messages that ended in one of these stages, in no order.
+
+        Each key of the store is looked at, at most about a thousand at a time, so that no other call waits long.
+        """
         prefix, seen, cursor = self._calls.keys.row(""), set[str](), 0
         while True:
             cursor, names = await self._calls.redis.scan(cursor, match=f"{prefix}*", count=_SCANNED)
             ids = [name.decode().removeprefix(prefix) for name in names]
-            for one in await self._ended([message_id for message_id in ids if message_id not in seen]):
-                seen.add(one.message_id)
-                if one.stage in stages:
+            for one in await self._ended(ids):
+                if one.stage in stages and one.message_id not in seen:
+                    seen.add(one.message_id)
                     yield one
             if cursor == 0:
                 return
@@ -118,25 +124,35 @@ class RecordStore:
     async def _ended(self, message_ids: Sequence[str]) -> list[Ended]:
         pipeline = self._calls.redis.pipeline(transaction=False)
         for message_id in message_ids:
-            pipeline.hmget(self._calls.keys.row(message_id), ["s", "r", "l", "z"])
+            pipeline.hmget(self._calls.keys.row(message_id), ["s", "r", "l", "z", "c"])
         rows = await pipeline.execute() if message_ids else []
         found = []
-        for message_id, row in zip(message_ids, rows, strict=True):
-            if all(row):
-                stage, reason, lane, ended = (field.decode() for field in row)
-                found.append(Ended(message_id, stage, reason, lane, from_ms(int(ended))))
+        for message_id, (*known, code) in zip(message_ids, rows, strict=True):
+            if all(known):
+                stage, reason, lane, ended = (field.decode() for field in known)
+                at = from_ms(int(ended))
+                found.append(Ended(message_id, stage, reason, lane, at, int(code) if code and code.isdigit() else None))
         return found
 
     async def may_retry(self, message_ids: Sequence[str], *, even_if_sent: bool = False) -> list[str]:
-        """Say what `retry` would answer, `may_go` for `retried`; nothing is sent again."""
-        return await self._decide("may_retry", message_ids, even_if_sent=even_if_sent)
+        """Return for each what `retry` would answer, `may_go` for `retried`. Writes nothing."""
+        return await self._retry([(message_id, "") for message_id in message_ids], "1", even_if_sent=even_if_sent)
 
-    async def retry(self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False) -> list[str]:
-        """Queue refused, failed and expired messages again under the same ids, to be sent before `expires_at`.
+    async def retry(self, orders: Sequence[tuple[str, datetime]], *, even_if_sent: bool = False) -> list[str]:
+        """Queue refused, failed and expired messages again under their ids, each to be sent before its instant.
 
-        Answers for each `retried`, `not_ended` (so), and what `replay` answers.
+        Answers for each `retried`, `not_ended` (it did not end so, or was retried by another order), and what `replay`
+        answers.
         """
-        return await self._decide("retry", message_ids, to_ms(expires_at), even_if_sent=even_if_sent)
+        dated = [(message_id, to_ms(expires_at)) for message_id, expires_at in orders]
+        return await self._retry(dated, "", even_if_sent=even_if_sent)
+
+    async def _retry(self, orders: Sequence[tuple[str, int | str]], is_dry: str, *, even_if_sent: bool) -> list[str]:
+        answers: list[bytes] = []
+        for start in range(0, len(orders), _RETRIED):
+            asked = itertools.chain.from_iterable(orders[start : start + _RETRIED])
+            answers += await self._calls.run_durably(_RETRY, [is_dry, "1" if even_if_sent else "", *asked])
+        return [answer.decode() for answer in answers]
 
     async def drop(self, message_ids: Sequence[str]) -> list[str]:
         """Let dead letters go; their rows stay 72 h. Answers for each `dropped`, `not_dead` or `unknown_id`."""
@@ -151,7 +167,8 @@ class RecordStore:
         answers = await self._calls.run_durably(_DEAD, given)
         return [answer.decode() for answer in answers]
 
-    async def _records(self, message_ids: Sequence[str]) -> list[Record | None]:
+    async def several(self, message_ids: Sequence[str]) -> list[Record | None]:
+        """Return messages whole but for `due_at`, None for an id that is not known."""
         keys = self._calls.keys
         pipeline = self._calls.redis.pipeline(transaction=False)
         for message_id in message_ids:

@@ -45,3 +45,4 @@ class Ended:
     reason: str
     lane: str
     ended_at: datetime
+    code: int | None = None

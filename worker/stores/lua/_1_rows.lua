@@ -157,13 +157,16 @@ end
 local function count(name)
   redis.call('HINCRBY', K.counts, name, 1)
 end
-local DROPS_JOB = { refused = true, failed = true, expired = true, cancelled = true }
 
--- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of an ended message is nobody's any more; an
--- unreadable one is kept elsewhere.
+-- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of an ended message goes; an unreadable one is kept
+-- elsewhere. What a person may have sent again is kept as long as its row: the job is the same message as before.
 local function drop_entry(job_id, id)
-  local row = redis.call('HMGET', K.row(id), 's', 'r')
+  local row = redis.call('HMGET', K.row(id), 's', 'r', 'x')
   redis.call('ZREM', K.ingress, job_id)
   if not row[1] then count('adopted_without_job') end
-  if DROPS_JOB[row[1]] or row[2] == 'unreadable' then redis.call('DEL', K.job(id)) end
+  if row[1] == 'cancelled' or row[2] == 'unreadable' or (MAY_BE_RETRIED[row[1]] and row[3]) then
+    redis.call('DEL', K.job(id))
+  elseif MAY_BE_RETRIED[row[1]] then
+    redis.call('PEXPIRE', K.job(id), math.max(0, redis.call('PTTL', K.row(id))))
+  end
 end

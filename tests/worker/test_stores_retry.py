@@ -1,0 +1,249 @@
+"""A person's `retry` in the store: who may live again, once for each order, and never what a late report proves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.exceptions import ResponseError
+
+from sendwindow.vocabulary import Reason, Stage
+from tests.worker.stores_world import (
+    DEAD,
+    FAR,
+    REFUSED,
+    UNKNOWN,
+    WAITS,
+    Place,
+    World,
+    accepted,
+    opened,
+)
+from worker.stores.calls import worker_script
+from worker.values.admissions import Lost
+from worker.values.settlements import Result, SettleAgain, SettleEnd
+from worker.values.unknowns import Resolution, SettleUnresolved
+
+pytestmark = pytest.mark.asyncio
+
+FAILED = SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, code=63013)
+EXPIRED = SettleEnd(Stage.EXPIRED, Reason.EXPIRED)
+RETRYING = SettleAgain(Stage.RETRYING, Reason.THROTTLED, delay_ms=60_000)
+DAY = timedelta(days=1)
+
+
+async def _settled(world: World, result: Result) -> None:
+    await world.settle(await world.post(), result)
+
+
+async def _queued(world: World) -> None:
+    await world.enqueue()
+
+
+async def _claimed(world: World) -> None:
+    await world.enqueue()
+    await world.claim_one()
+
+
+async def _posting(world: World) -> None:
+    await world.post()
+
+
+async def _unresolved(world: World) -> None:
+    await world.park()
+    held = SettleUnresolved(Reason.HELD_BY_RULE, "held")
+    assert await world.store.unknowns.resolve([Resolution("m1", 1, held)]) == [Stage.UNRESOLVED]
+
+
+async def _cancelled(world: World) -> None:
+    await world.enqueue()
+    await world.cancel()
+
+
+def _by(result: Result) -> Callable[[World], Awaitable[None]]:
+    return lambda world: _settled(world, result)
+
+
+WAYS: dict[Stage, Callable[[World], Awaitable[None]]] = {
+    Stage.QUEUED: _queued,
+    Stage.CLAIMED: _claimed,
+    Stage.POSTING: _posting,
+    Stage.WAITING: _by(WAITS),
+    Stage.RETRYING: _by(RETRYING),
+    Stage.UNKNOWN: _by(UNKNOWN),
+    Stage.UNRESOLVED: _unresolved,
+    Stage.ACCEPTED: _by(accepted()),
+    Stage.REFUSED: _by(REFUSED),
+    Stage.FAILED: _by(FAILED),
+    Stage.EXPIRED: _by(EXPIRED),
+    Stage.CANCELLED: _cancelled,
+    Stage.DEAD: _by(DEAD),
+}
+RETRIED = {Stage.REFUSED, Stage.FAILED, Stage.EXPIRED}
+
+
+async def _ends(world: World) -> int:
+    """How many ends are counted and stand."""
+    counts = await world.store.records.counts()
+    return sum(number for name, number in counts.items() if name.startswith("end:"))
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+async def test_only_three_ends_are_left_by_a_retry(store: Place, stage: Stage) -> None:
+    """From every stage there is: three begin another life; in the others not a byte changes, whatever is allowed."""
+    async with opened(store) as world:
+        await WAYS[stage](world)
+        assert (await world.row())["s"] == stage
+        before = await world.contents()
+        told = await world.store.records.may_retry(["m1"], even_if_sent=True)
+        assert await world.contents() == before
+        answer = await world.store.records.retry([("m1", FAR)], even_if_sent=True)
+        if stage in RETRIED:
+            row = await world.row()
+            assert (told, answer, row["s"], row["lf"], row["r"]) == (["may_go"], ["retried"], "queued", "2", "retried")
+            assert await _ends(world) == 0
+            names = [world.keys.row("m1"), world.keys.job("m1"), world.keys.timeline("m1")]
+            assert [await world.redis.pttl(name) for name in names] == [-1, -1, -1]
+        else:
+            assert told == answer == ["cancelled" if stage is Stage.CANCELLED else "not_ended"]
+            assert await world.contents() == before
+
+
+@pytest.mark.parametrize("stage", sorted(RETRIED))
+@pytest.mark.parametrize("when", ["claimed", "posting", "ended", "retried"])
+async def test_after_a_cancel_no_retry_sends_the_message(store: Place, stage: Stage, when: str) -> None:
+    """Asked for before the end, after it, or while the life of a retry waits: nothing more goes out, no job stays."""
+    async with opened(store) as world:
+        result = {Stage.REFUSED: REFUSED, Stage.FAILED: FAILED, Stage.EXPIRED: EXPIRED}[stage]
+        await world.enqueue()
+        claimed = await world.claim_one()
+        if when == "claimed":
+            await world.cancel()
+            await world.settle(claimed, result, attempt=0, posted=False)
+        else:
+            await world.admit(claimed)
+            if when == "posting":
+                await world.cancel()
+            await world.settle(claimed, result)
+        if when == "retried":
+            assert await world.store.records.retry([("m1", FAR)]) == ["retried"]
+        if when in {"ended", "retried"}:
+            await world.cancel()
+        assert await world.store.records.may_retry(["m1"], even_if_sent=True) == ["cancelled"]
+        assert await world.store.records.retry([("m1", FAR + DAY)], even_if_sent=True) == ["cancelled"]
+        assert await world.claim() == ()
+        assert not await world.redis.exists(world.keys.job("m1"))
+
+
+async def test_a_repeated_call_is_told_from_a_second_order(store: Place) -> None:
+    """The same call begins one life, also after that life has ended; an order with another expiry begins the next."""
+    async with opened(store) as world:
+        await _settled(world, REFUSED)
+        retry = world.store.records.retry
+        assert await retry([("m1", FAR)]) == ["retried"]
+        before = await world.contents()
+        assert await retry([("m1", FAR)]) == ["retried"]
+        assert await retry([("m1", FAR + DAY)]) == ["not_ended"]
+        assert await world.contents() == before
+        claimed = await world.claim_one()
+        assert (claimed.attempts, claimed.tries) == (1, 0)
+        assert abs(claimed.expires_at - FAR) < timedelta(milliseconds=2)
+        await world.settle(claimed, REFUSED, attempt=0, posted=False)
+        assert await retry([("m1", FAR)]) == ["retried"]
+        assert (await world.row())["s"] == "refused"
+        assert await retry([("m1", FAR + DAY)]) == ["retried"]
+        assert ((await world.row())["s"], (await world.row())["lf"]) == ("queued", "3")
+        assert await world.count("retried") == 2
+
+
+async def test_two_persons_at_once_begin_one_life_of_each_message(store: Place) -> None:
+    """Each is told which are his; every message is queued and claimed once."""
+    names = [f"m{number}" for number in range(70)]
+    async with opened(store) as world, opened(store, worker_id="w2") as other:
+        for name in names:
+            await world.settle(await world.post(name), REFUSED)
+        orders = [[(name, FAR + by) for name in names] for by in (timedelta(), DAY)]
+        one, two = await asyncio.gather(
+            world.store.records.retry(orders[0]), other.store.records.retry(list(reversed(orders[1])))
+        )
+        answers = list(zip(one, reversed(two), strict=True))
+        assert {frozenset(pair) for pair in answers} == {frozenset({"retried", "not_ended"})}
+        assert await world.count("retried") == len(names)
+        assert sorted(claimed.message_id for claimed in await world.claim(100)) == sorted(names)
+
+
+async def test_a_call_is_bounded(store: Place) -> None:
+    """The store is never held for more than 32 messages: longer lists take several calls, the script refuses more."""
+    async with opened(store) as world:
+        orders = [argument for number in range(33) for argument in (f"m{number}", "1")]
+        with pytest.raises(ResponseError, match="at most 32"):
+            await world.calls.run(worker_script("retry"), ["1", "", *orders])
+        assert await world.store.records.may_retry([f"m{number}" for number in range(70)]) == ["unknown_id"] * 70
+        assert await world.store.records.may_retry([]) == []
+
+
+async def _failed_with_a_sid(world: World) -> None:
+    """The first attempt was reported as failed and sent again; Twilio refused the second in its reply."""
+    await world.accept()
+    await world.callback("failed", reopen_after_ms=0)
+    claimed = await world.claim_one()
+    await world.admit(claimed)
+    await world.settle(claimed, FAILED)
+    assert (await world.row())["s"] == "failed"
+
+
+async def test_what_arrived_late_is_not_retried(store: Place) -> None:
+    """`delivered` of the old SID comes before the person's order."""
+    async with opened(store) as world:
+        await _failed_with_a_sid(world)
+        await world.callback("delivered")
+        assert await world.store.records.retry([("m1", FAR)], even_if_sent=True) == ["sent"]
+        assert await world.claim() == ()
+
+
+@given(
+    before=st.lists(st.sampled_from(["queued", "sent", "failed"]), max_size=3),
+    after=st.lists(st.sampled_from(["queued", "sent", "failed", "delivered", "read"]), min_size=1, max_size=4),
+    stage=st.sampled_from(["queued", "claimed", "posting", "unknown", "accepted"]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_old_sid_is_reported_while_the_retry_is_under_way(
+    store: Place, before: list[str], after: list[str], stage: str
+) -> None:
+    """Once the old SID arrived, no POST begins: what waits is taken off its lane, what is claimed gets no permit.
+
+    Only a POST that was under way before it may be a copy, and then it is counted. There is one end, in every order.
+    """
+    async with opened(store) as world:
+        for key in [name async for name in world.redis.scan_iter(match=f"*{world.keys.tag}*")]:
+            await world.redis.delete(key)
+        await world.store.register_senders({"shop": "main"})
+        await _failed_with_a_sid(world)
+        for status in before:
+            await world.callback(status, reopen_after_ms=0)
+        assert await world.store.records.retry([("m1", FAR)]) == ["retried"]
+        claimed = None if stage == "queued" else await world.claim_one()
+        if claimed is not None and stage != "claimed":
+            await world.admit(claimed)
+        if claimed is not None and stage in {"unknown", "accepted"}:
+            await world.settle(claimed, UNKNOWN if stage == "unknown" else accepted("SM3"))
+        for status in after:
+            await world.callback(status, reopen_after_ms=0)
+        arrived = bool({"delivered", "read"} & set(after))
+        if stage == "claimed" and arrived:
+            assert claimed is not None
+            assert isinstance(await world.admit(claimed), Lost)
+        if stage == "posting":
+            assert claimed is not None
+            await world.settle(claimed, accepted("SM3"))
+        row = await world.row()
+        is_out = stage in {"posting", "accepted"}
+        assert row["s"] == ("accepted" if arrived or is_out else stage)
+        assert row.get("sid") == ("SM3" if is_out else "SM1" if arrived else None)
+        assert await world.count("duplicates") == (arrived and is_out)
+        assert await _ends(world) == (row["s"] == "accepted")
+        if arrived:
+            assert await world.claim() == ()
+            assert await world.store.records.retry([("m1", FAR + DAY)], even_if_sent=True) == ["not_ended"]
