@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sendwindow.contract import LIFETIME
 from sendwindow.instants import from_ms
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Reason, Stage
@@ -98,6 +99,39 @@ def test_a_replayed_message_stays_sendable_for_a_while_within_reason(command: Co
     answer = command("dead", "replay", "one", f"--hours={hours}")
     assert answer.code == Exit.USAGE
     assert "--hours" in answer.err
+
+
+def test_a_replayed_message_lasts_as_long_as_its_purpose(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """A login code is no use a day later; a person may say otherwise with `--hours`."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            for purpose in LIFETIME:
+                await world.settle(await world.post(purpose.value, purpose=purpose), DEAD)
+
+    asyncio.run(play())
+    path = tmp_path / "people.jsonl"
+    assert command("dead", "replay", "--all", "--journal", str(path)).code == Exit.DONE
+    ends = {line["id"]: line["expires"] for line in lines(path)}
+    # One look at the store's clock for all of them.
+    assert len({ends[purpose.value] - lasts // timedelta(milliseconds=1) for purpose, lasts in LIFETIME.items()}) == 1
+    for name, expires in ends.items():
+        assert datetime.fromisoformat(command("show", name, "--json").objects[0]["expires_at"]) == from_ms(expires)
+
+
+@pytest.mark.parametrize("word", ["replay", "drop"])
+@pytest.mark.parametrize("more", [("--all",), ("--reason", "poison"), ("--campaign", "spring")])
+def test_ids_next_to_a_filter_are_refused(
+    command: CommandLine, store: StoreUnderTest, word: str, more: tuple[str, ...]
+) -> None:
+    """The filter would be passed over in silence, and a message that it leaves out would go."""
+    die(store, one="")
+    answer = command("dead", word, "one", *more)
+    assert (answer.code, answer.out) == (Exit.USAGE, "")
+    assert "Both ids and a filter" in answer.err
+    assert stage(command, "one") == "dead"
 
 
 def doubt(store: StoreUnderTest, *message_ids: str) -> None:
@@ -215,9 +249,11 @@ def test_a_sid_of_another_message_resolves_nothing(command: CommandLine, store: 
 
 
 def lines(journal: Path) -> list[dict[str, Any]]:
-    """A journal's lines without their instants and writers, which must be there."""
+    """A journal's lines but those that frame an order, without their instants and writers, which must be there."""
     read = [json.loads(line) for line in journal.read_text().splitlines()]
-    return [{key: each[key] for key in each if key not in {"t", "who"}} for each in read if each["t"] and each["who"]]
+    assert all(each["t"] and each["who"] for each in read)
+    told = [each for each in read if each["e"] not in {"ordered", "order_done"}]
+    return [{key: each[key] for key in each if key not in {"t", "who"}} for each in told]
 
 
 def test_what_is_done_with_dead_letters_stands_in_the_journal(

@@ -2,16 +2,21 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from collections.abc import Awaitable
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from sendwindow.contract import LIFETIME
+from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
 from tests.worker.stores_world import DEAD, REFUSED, UNKNOWN, accepted, opened
+from worker.commands.afresh import RETRY, prospects, send_again
 from worker.commands.exits import Exit
 from worker.journal import Journal
 from worker.values.settlements import SettleEnd
@@ -44,6 +49,15 @@ def end(store: StoreUnderTest, **messages: str) -> None:
 
 def stage(command: CommandLine, message_id: str) -> object:
     return command("show", message_id, "--json").objects[0]["stage"]
+
+
+def journalled(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def begun(path: Path) -> dict[str, int]:
+    """Until when each message lives that a journal says lives again."""
+    return {line["id"]: line["expires"] for line in journalled(path) if line["e"] == "retried"}
 
 
 def test_a_dry_run_shows_what_would_go_and_writes_nothing(command: CommandLine, store: StoreUnderTest) -> None:
@@ -88,7 +102,10 @@ def test_a_retry_is_another_life_that_is_decided_afresh(
         answer = command("retry", "one", "--yes", "--hours", hours, "--json", "--journal", str(path))
         assert answer.objects == [{"message_id": "one", "answer": word}]
     # The second order changed nothing, so `verify` hears of one life and of its expiry alone.
-    assert [line["e"] for line in map(json.loads, path.read_text().splitlines())] == ["retried"]
+    assert [line["e"] for line in journalled(path)] == ["ordered", "retried", "order_done", "ordered", "order_done"]
+    assert begun(path) == {
+        "one": to_ms(datetime.fromisoformat(command("show", "one", "--json").objects[0]["expires_at"]))
+    }
     told = command("show", "one", "--json").objects[0]
     assert (told["stage"], told["lives"], told["ended_at"], told["error_code"]) == ("queued", 2, None, None)
 
@@ -231,7 +248,7 @@ def test_a_retried_message_lasts_as_long_as_its_purpose(
     asyncio.run(play())
     path = tmp_path / "people.jsonl"
     assert command("retry", "--all", "--yes", "--journal", str(path)).code == Exit.DONE
-    lines = {line["id"]: line["expires"] for line in map(json.loads, path.read_text().splitlines())}
+    lines = begun(path)
     assert set(lines) == {purpose.value for purpose in LIFETIME}
     # One call of the store's clock for all of them.
     ends = {lines[purpose.value] - lasts // timedelta(milliseconds=1) for purpose, lasts in LIFETIME.items()}
@@ -251,3 +268,115 @@ def test_a_job_that_cannot_be_read_is_not_sent_again(command: CommandLine, store
         answers = command("retry", "one", "two", *more, "--json").objects
         assert [one["answer"] for one in answers] == ["no_job", goes]
     assert (stage(command, "one"), stage(command, "two")) == ("refused", "queued")
+
+
+def test_a_message_is_sent_no_later_than_its_producer_said_while_that_is_ahead(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """An offer that ends tonight ends tonight. Once its own end is over, or with `--hours`, it lives from now."""
+
+    async def play() -> dict[str, datetime]:
+        async with opened(store) as world:
+            now = await world.store.now()
+            own = {name: now + timedelta(days=5) for name in ("late", "hours")} | {"soon": now + timedelta(hours=1)}
+            for name, expires_at in own.items():
+                await world.settle(await world.post(name, expires_at=expires_at), REFUSED)
+            await world.settle(await world.post("over", expires_at=now + timedelta(milliseconds=1)), EXPIRED)
+            return own
+
+    own = asyncio.run(play())
+    path = tmp_path / "people.jsonl"
+    for more in (("hours", "--hours", "2"), ("--all",)):
+        assert command("retry", *more, "--yes", "--journal", str(path)).code == Exit.DONE
+    ends = begun(path)
+    assert {name: ends[name] for name in ("soon", "late")} == {name: to_ms(own[name]) for name in ("soon", "late")}
+    assert to_ms(own["soon"]) < ends["hours"] < ends["over"] < to_ms(own["late"])
+
+
+def test_what_a_newer_version_left_is_not_touched(command: CommandLine, store: StoreUnderTest) -> None:
+    """In a stage that is unknown here a message may be on its way: it is neither sent again nor does its job go."""
+    end(store, one="refused")
+
+    async def move() -> None:
+        async with opened(store) as world:
+            await cast("Awaitable[int]", world.redis.hset(world.keys.row("one"), "s", "resting"))
+
+    asyncio.run(move())
+    before = contents(store)
+    for more in ((), ("--yes",)):
+        answer = command("retry", "one", *more, "--json")
+        assert (answer.code, answer.objects[0]["answer"]) == (Exit.FAILED, "not_ended")
+        assert command("retry", "--all", *more, "--json").objects == []
+    assert contents(store) == before
+
+
+def test_a_sender_that_is_not_configured_is_no_fault_of_a_dry_run(command: CommandLine, store: StoreUnderTest) -> None:
+    """What was refused for it would be refused again, and the dry run says so."""
+
+    async def play() -> None:
+        async with opened(store) as world:
+            await world.settle(await world.post("one", sender="gone"), REFUSED)
+
+    asyncio.run(play())
+    told = command("retry", "one", "--json").objects[0]
+    assert (told["answer"], told["decision"], told["decision_reason"]) == ("may_go", "refuse", "unknown_sender")
+
+
+class Killed(BaseException):
+    """What no handler catches, as a process that is killed runs none."""
+
+
+@pytest.mark.parametrize("is_applied", [False, True])
+def test_a_command_that_is_killed_in_the_middle_begins_no_life_twice(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path, is_applied: bool
+) -> None:
+    """Killed before or after the store heard of the order: given again, each message lives once more.
+
+    `verify` takes what the dead command began for begun, by the line it wrote before it asked.
+    """
+    names = [f"m{number}" for number in range(40)]
+    end(store, **dict.fromkeys(names, "failed"))
+    path = tmp_path / "people.jsonl"
+
+    async def die() -> None:
+        async with opened(store) as world:
+            found = await prospects(world.store, names[:32], timedelta(hours=3))
+
+            async def order(ids: list[str], expiries: list[datetime]) -> list[str]:
+                if is_applied:
+                    await world.store.records.retry(ids, expiries)
+                raise Killed
+
+            with closing(Journal(path, "command-1")) as journal:
+                for one in names:
+                    journal.write("accepted", id=one, duplicate=False, expires=1)
+                    journal.write("claimed", id=one, fence=1)
+                    journal.write("settled", id=one, stage="failed", reason="provider_refused", attempt=1)
+                with pytest.raises(Killed):
+                    await send_again(found, RETRY, order, journal)
+
+    asyncio.run(die())
+    answers = command("retry", *names, "--yes", "--json", "--journal", str(path)).objects
+    assert [one["answer"] for one in answers] == (["not_ended"] * 32 if is_applied else ["retried"] * 32) + [
+        "retried"
+    ] * 8
+    ids = asyncio.run(claimed_once(store, path))
+    assert sorted(ids) == sorted(names)
+    report = verify([path])
+    assert report.ok, report
+    assert report.counts.ends == {"accepted": len(names)}
+
+
+async def claimed_once(store: StoreUnderTest, path: Path) -> list[str]:
+    """Let a worker take what is due and have it accepted, and write so; answers which."""
+    async with opened(store) as world:
+        with closing(Journal(path, "worker-1")) as journal:
+            taken = await world.claim(100)
+            for one in taken:
+                assert (await world.row(one.message_id))["lf"] == "2"
+                journal.write("claimed", id=one.message_id, fence=2)
+                await world.admit(one)
+                await world.settle(one, accepted(f"SM{one.message_id}"))
+                journal.write("settled", id=one.message_id, stage="accepted", reason="accepted", attempt=2)
+            assert await world.claim(100) == ()
+            return [one.message_id for one in taken]

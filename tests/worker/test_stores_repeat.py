@@ -127,7 +127,7 @@ async def _restored(world: World) -> None:
     """A person retries a message. The store turns out to be a copy: what is open is looked for, one goes back."""
     restored, records = world.store.restored, world.store.records
     assert await records.may_retry(["refused"]) == ["may_go"]
-    assert await records.retry([("refused", await world.store.now())]) == ["retried"]
+    assert await records.retry(["refused"], await world.store.now()) == ["retried"]
     await restored.begin(PAST)
     # How many a step moved is not compared: a step whose reply was lost moves none when it is asked again.
     async for _ in restored.sweep({"shop": "list"}):

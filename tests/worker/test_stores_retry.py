@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
+from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.worker.stores_world import (
     DEAD,
@@ -99,7 +100,7 @@ async def test_only_three_ends_are_left_by_a_retry(store: Place, stage: Stage) -
         before = await world.contents()
         told = await world.store.records.may_retry(["m1"], even_if_sent=True)
         assert await world.contents() == before
-        answer = await world.store.records.retry([("m1", FAR)], even_if_sent=True)
+        answer = await world.store.records.retry(["m1"], FAR, even_if_sent=True)
         if stage in RETRIED:
             row = await world.row()
             assert (told, answer, row["s"], row["lf"], row["r"]) == (["may_go"], ["retried"], "queued", "2", "retried")
@@ -128,34 +129,62 @@ async def test_after_a_cancel_no_retry_sends_the_message(store: Place, stage: St
                 await world.cancel()
             await world.settle(claimed, result)
         if when == "retried":
-            assert await world.store.records.retry([("m1", FAR)]) == ["retried"]
+            assert await world.store.records.retry(["m1"], FAR) == ["retried"]
         if when in {"ended", "retried"}:
             await world.cancel()
         assert await world.store.records.may_retry(["m1"], even_if_sent=True) == ["cancelled"]
-        assert await world.store.records.retry([("m1", FAR + DAY)], even_if_sent=True) == ["cancelled"]
+        assert await world.store.records.retry(["m1"], FAR + DAY, even_if_sent=True) == ["cancelled"]
         assert await world.claim() == ()
         assert not await world.redis.exists(world.keys.job("m1"))
 
 
-async def test_a_repeated_call_is_told_from_a_second_order(store: Place) -> None:
-    """The same call begins one life, also after that life has ended; an order with another expiry begins the next."""
+@pytest.mark.parametrize(
+    "decision, result, told, later",
+    [
+        ("retry", REFUSED, "retried", "not_ended"),
+        ("replay", DEAD, "replayed", "not_dead"),
+        ("drop", DEAD, "dropped", ""),
+    ],
+)
+async def test_a_repeated_call_is_told_from_a_second_order(
+    store: Place, decision: str, result: SettleEnd, told: str, later: str
+) -> None:
+    """A call repeated for its lost reply begins no second life, even if the first has ended. Another order may."""
     async with opened(store) as world:
-        await _settled(world, REFUSED)
-        retry = world.store.records.retry
-        assert await retry([("m1", FAR)]) == ["retried"]
+        await _settled(world, result)
+
+        async def order(request: str) -> list[bytes]:
+            answers: list[bytes] = await world.calls.run(
+                worker_script("dead"), [request, decision, "", "m1", to_ms(FAR)]
+            )
+            return answers
+
+        assert await order("first") == [told.encode()]
         before = await world.contents()
-        assert await retry([("m1", FAR)]) == ["retried"]
-        assert await retry([("m1", FAR + DAY)]) == ["not_ended"]
+        assert await order("first") == [told.encode()]
         assert await world.contents() == before
+        if decision == "drop":
+            return
+        assert await order("second") == [later.encode()]
         claimed = await world.claim_one()
         assert (claimed.attempts, claimed.tries) == (1, 0)
         assert abs(claimed.expires_at - FAR) < timedelta(milliseconds=2)
-        await world.settle(claimed, REFUSED, attempt=0, posted=False)
-        assert await retry([("m1", FAR)]) == ["retried"]
-        assert (await world.row())["s"] == "refused"
-        assert await retry([("m1", FAR + DAY)]) == ["retried"]
+        await world.settle(claimed, result, attempt=0, posted=False)
+        assert await order("first") == [told.encode()]
+        assert await order("second") == [later.encode()]
+        assert (await world.row())["s"] == result.stage
+        assert await order("third") == [told.encode()]
         assert ((await world.row())["s"], (await world.row())["lf"]) == ("queued", "3")
-        assert await world.count("retried") == 2
+        assert await world.count(told) == 2
+
+
+async def test_two_orders_of_one_instant_begin_one_life(store: Place) -> None:
+    """The expiry does not name an order: two operators whose clocks show the same are still told apart."""
+    async with opened(store) as world, opened(store, worker_id="w2") as other:
+        await _settled(world, REFUSED)
+        answers = await asyncio.gather(*(one.store.records.retry(["m1"], FAR) for one in (world, other)))
+        assert sorted(answers) == [["not_ended"], ["retried"]]
+        assert (await world.row())["lf"] == "2"
 
 
 async def test_two_persons_at_once_begin_one_life_of_each_message(store: Place) -> None:
@@ -164,9 +193,9 @@ async def test_two_persons_at_once_begin_one_life_of_each_message(store: Place) 
     async with opened(store) as world, opened(store, worker_id="w2") as other:
         for name in names:
             await world.settle(await world.post(name), REFUSED)
-        orders = [[(name, FAR + by) for name in names] for by in (timedelta(), DAY)]
         one, two = await asyncio.gather(
-            world.store.records.retry(orders[0]), other.store.records.retry(list(reversed(orders[1])))
+            world.store.records.retry(names, FAR),
+            other.store.records.retry(list(reversed(names)), [FAR + DAY] * len(names)),
         )
         answers = list(zip(one, reversed(two), strict=True))
         assert {frozenset(pair) for pair in answers} == {frozenset({"retried", "not_ended"})}
@@ -179,7 +208,7 @@ async def test_a_call_is_bounded(store: Place) -> None:
     async with opened(store) as world:
         orders = [argument for number in range(33) for argument in (f"m{number}", "1")]
         with pytest.raises(ResponseError, match="at most 32"):
-            await world.calls.run(worker_script("retry"), ["1", "", *orders])
+            await world.calls.run(worker_script("dead"), ["a request", "retry", "", *orders])
         assert await world.store.records.may_retry([f"m{number}" for number in range(70)]) == ["unknown_id"] * 70
         assert await world.store.records.may_retry([]) == []
 
@@ -199,7 +228,7 @@ async def test_what_arrived_late_is_not_retried(store: Place) -> None:
     async with opened(store) as world:
         await _failed_with_a_sid(world)
         await world.callback("delivered")
-        assert await world.store.records.retry([("m1", FAR)], even_if_sent=True) == ["sent"]
+        assert await world.store.records.retry(["m1"], FAR, even_if_sent=True) == ["sent"]
         assert await world.claim() == ()
 
 
@@ -223,7 +252,7 @@ async def test_the_old_sid_is_reported_while_the_retry_is_under_way(
         await _failed_with_a_sid(world)
         for status in before:
             await world.callback(status, reopen_after_ms=0)
-        assert await world.store.records.retry([("m1", FAR)]) == ["retried"]
+        assert await world.store.records.retry(["m1"], FAR) == ["retried"]
         claimed = None if stage == "queued" else await world.claim_one()
         if claimed is not None and stage != "claimed":
             await world.admit(claimed)
@@ -246,4 +275,4 @@ async def test_the_old_sid_is_reported_while_the_retry_is_under_way(
         assert await _ends(world) == (row["s"] == "accepted")
         if arrived:
             assert await world.claim() == ()
-            assert await world.store.records.retry([("m1", FAR + DAY)], even_if_sent=True) == ["not_ended"]
+            assert await world.store.records.retry(["m1"], FAR + DAY, even_if_sent=True) == ["not_ended"]

@@ -89,8 +89,11 @@ class Run:
         self.add("gateway", "inbound", sid=sid, keyword="stop", opted="stop")
         self.add("sandbox", "said_acked", sid=sid, http=http)
 
-    def judge(self, **options: Any) -> Report:
+    def write(self) -> None:
         self.path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+
+    def judge(self, **options: Any) -> Report:
+        self.write()
         return verify([self.path], Options(**options))
 
 

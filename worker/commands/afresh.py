@@ -1,27 +1,48 @@
 """What another life of an ended message would be: until when it stays sendable, and what would be decided now."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
+from sendwindow.instants import to_ms
 from worker.commands.explain import decide_now, form_of
 
 if TYPE_CHECKING:
     from policies.rules import Rules
     from sendwindow.contract import SendMessage
+    from worker.journal import Journal
     from worker.settings import Settings
     from worker.stores.store import Store
     from worker.values.records import Record
 
 
+Order = Callable[[list[str], list[datetime]], Awaitable[list[str]]]
+"""Orders another life of messages, each with its expiry. Returns the store's answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A way to send messages again. `word`: the store's for a life that began; `stages`: the ends that may be left."""
+
+    word: str
+    stages: tuple[str, ...]
+
+
+RETRY: Final = Again("retried", ("refused", "failed", "expired"))
+"""A dead letter is replayed, and a cancelled message never goes again."""
+
+REPLAY: Final = Again("replayed", ("dead",))
+
+
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """A message that a person may have sent again. `message`: what its job says, None without a readable one.
+    """A message that a person may have sent again, and until when it would stay sendable.
 
-    `stage`, `reason`, `code`: how it ended, None where its id is not known.
+    `message`: what its job says, None without a readable one. `stage`, `reason`, `code`: how it ended, None where its
+    id is not known.
     """
 
     message_id: str
@@ -32,9 +53,16 @@ class Prospect:
     expires_at: datetime
     message: "SendMessage | None" = field(repr=False)
 
+    def lacks_job(self, how: Again) -> bool:
+        """Return whether its end would let it go again, but its job cannot be read."""
+        return self.stage in how.stages and self.is_unreadable
+
 
 async def prospects(store: "Store", message_ids: Sequence[str], lasts: timedelta | None) -> list[Prospect]:
-    """Read messages. Each stays sendable from now for `lasts`, or as long as any message of its purpose."""
+    """Read messages. Each stays sendable from now for `lasts`.
+
+    Without it, until its own `expires_at` while that is ahead, else as long as any message of its purpose.
+    """
     records = await store.records.several(message_ids)
     now = await store.now()
     return [_prospect(*known, now, lasts) for known in zip(message_ids, records, strict=True)]
@@ -43,17 +71,43 @@ async def prospects(store: "Store", message_ids: Sequence[str], lasts: timedelta
 def _prospect(message_id: str, record: "Record | None", now: datetime, lasts: timedelta | None) -> Prospect:
     row, payload = (record.row, record.payload) if record is not None else ({}, None)
     message = _read(payload, message_id) if payload is not None else None
-    # Without a message nothing is sent, whatever its expiry.
-    lifetime = lasts or (message.lifetime if message is not None else timedelta())
     return Prospect(
         message_id,
         row.get("s"),
         row.get("r"),
         row.get("c"),
         is_unreadable=payload is not None and message is None,
-        expires_at=now + lifetime,
+        expires_at=_expiry(message, now, lasts),
         message=message,
     )
+
+
+def _expiry(message: "SendMessage | None", now: datetime, lasts: timedelta | None) -> datetime:
+    # Without a message nothing is sent, whatever its expiry.
+    if lasts is not None or message is None:
+        return now + (lasts or timedelta())
+    if message.expires_at is not None and message.expires_at > now:
+        return message.expires_at
+    return now + message.lifetime
+
+
+async def send_again(found: Sequence[Prospect], how: Again, order: Order, journal: "Journal") -> list[str]:
+    """Order another life of each message, and return the store's answers.
+
+    The journal gets a line for each life that began, between two lines of the order: should this process be killed
+    before it hears what the store did, `verify` still knows what was asked. A message whose job cannot be read here is
+    not ordered: a worker could not send it either.
+    """
+    asked_at = journal.now()
+    ordered = [one for one in found if not one.lacks_job(how)]
+    ids, expiries = [one.message_id for one in ordered], [one.expires_at for one in ordered]
+    journal.write("ordered", t=asked_at, word=how.word, ids=ids, expires=[to_ms(end) for end in expiries])
+    words = dict(zip(ids, await order(ids, expiries), strict=True))
+    for one in ordered:
+        if words[one.message_id] == how.word:
+            journal.write(how.word, id=one.message_id, t=asked_at, expires=to_ms(one.expires_at))
+    journal.write("order_done", of=asked_at)
+    return [words.get(one.message_id, "no_job") for one in found]
 
 
 def _read(job: bytes, message_id: str) -> "SendMessage | None":
@@ -65,7 +119,7 @@ def _read(job: bytes, message_id: str) -> "SendMessage | None":
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a dry run says of a message. `word`: the store's answer; `decision`, `reason`: None for what may not go."""
+    """What a dry run shows of a message. `word`: the store's answer. Without a decision it may not go."""
 
     prospect: Prospect
     word: str

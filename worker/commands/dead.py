@@ -4,15 +4,17 @@ import argparse
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sendwindow.contract import LONGEST_LIFETIME
-from sendwindow.instants import from_ms, to_ms
+from sendwindow.instants import from_ms
 from sendwindow.vocabulary import Reason
+from worker.commands.afresh import REPLAY, prospects, send_again
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, counted, progress
-from worker.commands.reading import read_instant
+from worker.commands.reading import check_choice, read_instant
 from worker.commands.show import as_object, print_record
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from worker.stores.store import Store
     from worker.values.records import Record
 
-_BATCH: Final = 100
+_BATCH: Final = 32
+"""As many are decided with one call of the store."""
+
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -60,8 +64,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             one.add_argument(
                 "--hours",
                 type=hours,
-                default=24.0,
-                help="how long they stay sendable, up to 168 (default: %(default)g)",
+                help="how long they stay sendable, up to 168 (default: as long as any message of their purpose)",
             )
             one.add_argument(
                 "--even-if-sent",
@@ -78,15 +81,18 @@ def hours(text: str) -> float:
     return hours
 
 
+def lasting(arguments: argparse.Namespace) -> timedelta | None:
+    """Return how long messages stay sendable by `--hours`, None without it."""
+    return None if arguments.hours is None else timedelta(hours=arguments.hours)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the four; answers FAILED when something asked for could not be done."""
     from worker.wiring import read_settings
 
     settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
-    if arguments.word in {"replay", "drop"} and not (arguments.ids or arguments.all or _filters(arguments)):
-        raise CommandError(
-            "Nothing says which dead letters are meant.", "Name ids, give a filter, or --all.", Exit.USAGE
-        )
+    if arguments.word in {"replay", "drop"}:
+        check_choice(arguments, ("reason", "sender", "campaign", "since", "until"), "dead letters")
     reason = getattr(arguments, "reason", None)
     if reason is not None and reason not in tuple(Reason):
         raise CommandError("There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE)
@@ -136,7 +142,8 @@ async def _show(store: "Store", message_id: str, output: Output, *, raw: bool) -
 
 
 async def _decide(store: "Store", arguments: argparse.Namespace, output: Output, journal: "Journal") -> int:
-    ids = arguments.ids or [record.message_id async for record in _chosen(store, arguments)]
+    # Named twice, a message is still one.
+    ids = list(dict.fromkeys(arguments.ids)) or [record.message_id async for record in _chosen(store, arguments)]
     # Whoever names none meant no particular one: what may have gone out is left out and counted.
     passed_over = frozenset() if arguments.ids else frozenset({_PERHAPS})
     answers: Counter[str] = Counter()
@@ -158,16 +165,14 @@ async def _decide(store: "Store", arguments: argparse.Namespace, output: Output,
 
 
 async def _act(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
-    asked_at, fields = journal.now(), dict[str, object]()
     if arguments.word == "replay":
-        expires_at = await store.now() + timedelta(hours=arguments.hours)
-        words = await store.records.replay(batch, expires_at, even_if_sent=arguments.even_if_sent)
-        fields["expires"] = to_ms(expires_at)
-    else:
-        words = await store.records.drop(batch)
+        order = partial(store.records.replay, even_if_sent=arguments.even_if_sent)
+        return await send_again(await prospects(store, batch, lasting(arguments)), REPLAY, order, journal)
+    asked_at = journal.now()
+    words = await store.records.drop(batch)
     for message_id, word in zip(batch, words, strict=True):
         if word in _DONE:
-            journal.write(word, id=message_id, t=asked_at, **fields)
+            journal.write(word, id=message_id, t=asked_at)
     return words
 
 
@@ -181,10 +186,6 @@ _WHY: Final = {
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
     _PERHAPS: "may have reached the person; --even-if-sent replays it all the same",
 }
-
-
-def _filters(arguments: argparse.Namespace) -> bool:
-    return any(getattr(arguments, name) for name in ("reason", "sender", "campaign", "since", "until"))
 
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> "AsyncIterator[Record]":

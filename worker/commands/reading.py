@@ -1,9 +1,10 @@
 """Reads what several commands take: files of lines, addresses and times."""
 
+import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,18 @@ def open_lines(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
         raise CommandError(f"{name} cannot be read ({type(error).__name__}).", "Check its path.", Exit.USAGE) from error
     with file:
         yield file, Path(name).stat().st_size
+
+
+def check_choice(arguments: argparse.Namespace, filters: Sequence[str], what: str) -> None:
+    """Raise CommandError unless either ids, or filters or `--all`, say which messages are meant.
+
+    A filter next to ids would be passed over, and messages would be decided about that the operator left out.
+    """
+    is_filtered = arguments.all or any(getattr(arguments, name) is not None for name in filters)
+    if not (arguments.ids or is_filtered):
+        raise CommandError(f"Nothing says which {what} are meant.", "Name ids, give a filter, or --all.", Exit.USAGE)
+    if arguments.ids and is_filtered:
+        raise CommandError(f"Both ids and a filter say which {what} are meant.", "Give one of them.", Exit.USAGE)
 
 
 def decode(line: bytes) -> str:

@@ -4,17 +4,16 @@ import argparse
 import asyncio
 import sys
 from collections import Counter
-from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason
-from worker.commands.afresh import Outlook, Prospect, outlook, prospects
-from worker.commands.dead import hours
+from worker.commands.afresh import RETRY, Outlook, outlook, prospects, send_again
+from worker.commands.dead import hours, lasting
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, counted, progress
-from worker.commands.reading import read_instant
+from worker.commands.reading import check_choice, read_instant
 from worker.commands.running import other_settings
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
     from worker.stores.store import Store
     from worker.values.records import Ended
-
-STAGES: Final = ("refused", "failed", "expired")
-"""The ends that may be retried. A dead letter is replayed, and a cancelled message never goes again."""
 
 _BATCH: Final = 32
 """As many go with one call of the store."""
@@ -50,7 +46,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     parser.add_argument("ids", metavar="MESSAGE_ID", nargs="*", help="which; without any, a filter or --all")
     parser.add_argument("--all", action="store_true", help="every such message that the filters let through")
-    parser.add_argument("--stage", choices=STAGES, help="only those that ended like this")
+    parser.add_argument("--stage", choices=RETRY.stages, help="only those that ended like this")
     parser.add_argument("--reason", help="only those that ended for this reason")
     parser.add_argument("--code", type=int, help="only those that ended with this error code of Twilio's")
     parser.add_argument("--sender", help="only those of this sender")
@@ -74,16 +70,11 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Retry, or show what would be retried; answers FAILED when something named could not go."""
+    """Retry, or show what would be retried. Return FAILED when something named could not go."""
     from worker.wiring import read_settings
 
     settings, output = read_settings(arguments.config, with_credentials=False), Output(arguments.json)
-    filters = ("stage", "reason", "code", "sender", "campaign", "since", "until")
-    is_chosen = arguments.all or any(getattr(arguments, name) is not None for name in filters)
-    if not (arguments.ids or is_chosen):
-        raise CommandError("Nothing says which messages are meant.", "Name ids, give a filter, or --all.", Exit.USAGE)
-    if arguments.ids and is_chosen:
-        raise CommandError("Both ids and a filter say which messages are meant.", "Give one of them.", Exit.USAGE)
+    check_choice(arguments, ("stage", "reason", "code", "sender", "campaign", "since", "until"), "messages")
     if arguments.reason is not None and arguments.reason not in tuple(Reason):
         raise CommandError("There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE)
     return asyncio.run(_run(settings, arguments, output))
@@ -111,9 +102,9 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
 
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> list["Ended"]:
-    """Pick what the filters let through, the oldest end first."""
+    """Return what the filters let through, the oldest end first."""
     since, until = read_instant(arguments.since), read_instant(arguments.until)
-    stages = (arguments.stage,) if arguments.stage else STAGES
+    stages = (arguments.stage,) if arguments.stage else RETRY.stages
     found = []
     async for one in store.records.ended(stages):
         sender, _, rest = one.lane.partition("|")
@@ -135,10 +126,11 @@ async def _retry(
     store: "Store", arguments: argparse.Namespace, ids: list[str], output: Output, journal: "Journal"
 ) -> Counter[str]:
     answers: Counter[str] = Counter()
+    order = partial(store.records.retry, even_if_sent=arguments.even_if_sent)
     with progress("retry", len(ids)) as advance:
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
-            words = await _send_again(store, arguments, batch, journal)
+            words = await send_again(await prospects(store, batch, lasting(arguments)), RETRY, order, journal)
             for message_id, word in zip(batch, words, strict=True):
                 answers[word] += 1
                 if output.as_json:
@@ -148,18 +140,6 @@ async def _retry(
             advance(len(batch))
     output.say(f"{counted(answers['retried'], 'message')} queued again.")
     return answers
-
-
-async def _send_again(store: "Store", arguments: argparse.Namespace, batch: list[str], journal: "Journal") -> list[str]:
-    asked_at = journal.now()
-    found = await prospects(store, batch, _lasts(arguments))
-    orders = [(one.message_id, one.expires_at) for one in found if not _is_no_job(one)]
-    given = iter(await store.records.retry(orders, even_if_sent=arguments.even_if_sent))
-    words = ["no_job" if _is_no_job(one) else next(given) for one in found]
-    for one, word in zip(found, words, strict=True):
-        if word == "retried":
-            journal.write(word, id=one.message_id, t=asked_at, expires=to_ms(one.expires_at))
-    return words
 
 
 async def _preview(
@@ -195,23 +175,14 @@ async def _preview(
 async def _look(
     store: "Store", arguments: argparse.Namespace, batch: list[str], how: "tuple[Settings, Rules]"
 ) -> list[Outlook]:
-    found = await prospects(store, batch, _lasts(arguments))
+    found = await prospects(store, batch, lasting(arguments))
     words = await store.records.may_retry(batch, even_if_sent=arguments.even_if_sent)
-    told = ["no_job" if _is_no_job(one) else word for one, word in zip(found, words, strict=True)]
+    told = ["no_job" if one.lacks_job(RETRY) else word for one, word in zip(found, words, strict=True)]
     return [await outlook(one, word, store, *how) for one, word in zip(found, told, strict=True)]
 
 
-def _lasts(arguments: argparse.Namespace) -> timedelta | None:
-    return None if arguments.hours is None else timedelta(hours=arguments.hours)
-
-
-def _is_no_job(one: Prospect) -> bool:
-    """Tell a message whose kept job cannot be read here: a worker could not send it either."""
-    return one.stage in STAGES and one.is_unreadable
-
-
 def _complain(message_id: str, word: str, arguments: argparse.Namespace, output: Output) -> None:
-    """Say why a message does not go, to a person who named it."""
+    """Print why a message does not go, to a person who named it."""
     if arguments.ids and word not in _GOES:
         output.say(f"{message_id}: {_WHY[word]}")
 
@@ -220,7 +191,7 @@ _COLUMNS: Final = ("messages", "stage", "reason", "decision_now", "reason_now")
 
 
 def _as_object(one: Outlook) -> dict[str, object]:
-    """Make what a dry run says of a message a JSON object; it holds no text, variable or address."""
+    """Return what a dry run shows of a message as a JSON object. It holds no text, variable or address."""
     ended = one.prospect
     return {
         "message_id": ended.message_id,

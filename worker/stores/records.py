@@ -16,12 +16,11 @@ from worker.values.records import IN_A_LANE, Ended, Record
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
-_RETRY: Final = worker_script("retry")
 _NOW: Final = worker_script("now")
 _PAGE: Final = 100
 _SCANNED: Final = 1000
-_RETRIED: Final = 32
-"""As many messages one call may retry; `retry.lua` takes no more."""
+_DECIDED: Final = 32
+"""As many messages one call decides about; `dead.lua` takes no more."""
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
 
 
@@ -95,15 +94,15 @@ class RecordStore:
         return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - float(last)))
 
     async def replay(
-        self, message_ids: Sequence[str], expires_at: datetime, *, even_if_sent: bool = False
+        self, message_ids: Sequence[str], expires_at: datetime | Sequence[datetime], *, even_if_sent: bool = False
     ) -> list[str]:
-        """Queue dead letters again under the same ids, to be sent before `expires_at`.
+        """Queue dead letters again under the same ids, to be sent before `expires_at`: one for all, or one for each.
 
-        Answers for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `cancelled` (by its
+        Returns for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `cancelled` (by its
         producer), `sent` (an attempt of it is proven to be with Twilio) or `perhaps_sent` (one may be; `even_if_sent`
-        replays it all the same).
+        replays it all the same). Each call is one order: another one finds the message queued.
         """
-        return await self._decide("replay", message_ids, to_ms(expires_at), even_if_sent=even_if_sent)
+        return await self._decide("replay", message_ids, expires_at, even_if_sent=even_if_sent)
 
     async def ended(self, stages: Collection[str]) -> AsyncIterator[Ended]:
         """Yield the messages that ended in one of these stages, in no order.
@@ -135,36 +134,43 @@ class RecordStore:
         return found
 
     async def may_retry(self, message_ids: Sequence[str], *, even_if_sent: bool = False) -> list[str]:
-        """Return for each what `retry` would answer, `may_go` for `retried`. Writes nothing."""
-        return await self._retry([(message_id, "") for message_id in message_ids], "1", even_if_sent=even_if_sent)
+        """Return for each what `retry` would, `may_go` for `retried`. Writes nothing."""
+        return await self._decide("may_retry", message_ids, even_if_sent=even_if_sent)
 
-    async def retry(self, orders: Sequence[tuple[str, datetime]], *, even_if_sent: bool = False) -> list[str]:
-        """Queue refused, failed and expired messages again under their ids, each to be sent before its instant.
+    async def retry(
+        self, message_ids: Sequence[str], expires_at: datetime | Sequence[datetime], *, even_if_sent: bool = False
+    ) -> list[str]:
+        """Queue refused, failed and expired messages again under their ids; arguments are those of `replay`.
 
-        Answers for each `retried`, `not_ended` (it did not end so, or was retried by another order), and what `replay`
-        answers.
+        Returns for each `retried`, `not_ended` (it did not end so, or another order was first), and what `replay` does.
         """
-        dated = [(message_id, to_ms(expires_at)) for message_id, expires_at in orders]
-        return await self._retry(dated, "", even_if_sent=even_if_sent)
-
-    async def _retry(self, orders: Sequence[tuple[str, int | str]], is_dry: str, *, even_if_sent: bool) -> list[str]:
-        answers: list[bytes] = []
-        for start in range(0, len(orders), _RETRIED):
-            asked = itertools.chain.from_iterable(orders[start : start + _RETRIED])
-            answers += await self._calls.run_durably(_RETRY, [is_dry, "1" if even_if_sent else "", *asked])
-        return [answer.decode() for answer in answers]
+        return await self._decide("retry", message_ids, expires_at, even_if_sent=even_if_sent)
 
     async def drop(self, message_ids: Sequence[str]) -> list[str]:
-        """Let dead letters go; their rows stay 72 h. Answers for each `dropped`, `not_dead` or `unknown_id`."""
+        """Let dead letters go; their rows stay 72 h. Returns for each `dropped`, `not_dead` or `unknown_id`."""
         return await self._decide("drop", message_ids)
 
     async def _decide(
-        self, decision: str, message_ids: Sequence[str], expires_ms: int = 0, *, even_if_sent: bool = False
+        self,
+        decision: str,
+        message_ids: Sequence[str],
+        expires_at: datetime | Sequence[datetime] | None = None,
+        *,
+        even_if_sent: bool = False,
     ) -> list[str]:
-        if not message_ids:
-            return []
-        given: list[Argument] = [decision, "1" if even_if_sent else "", expires_ms, *message_ids]
-        answers = await self._calls.run_durably(_DEAD, given)
+        ends = [expires_at] * len(message_ids) if expires_at is None or isinstance(expires_at, datetime) else expires_at
+        pairs: list[tuple[Argument, Argument]] = [
+            (message_id, "" if end is None else to_ms(end)) for message_id, end in zip(message_ids, ends, strict=True)
+        ]
+        answers: list[bytes] = []
+        for start in range(0, len(pairs), _DECIDED):
+            asked = itertools.chain.from_iterable(pairs[start : start + _DECIDED])
+            given: list[Argument] = [decision, "1" if even_if_sent else "", *asked]
+            if decision == "may_retry":
+                # It changes nothing, so there is no order to tell from another and nothing for a replica to keep.
+                answers += await self._calls.run(_DEAD, ["", *given])
+            else:
+                answers += await self._calls.run_once(_DEAD, given)
         return [answer.decode() for answer in answers]
 
     async def several(self, message_ids: Sequence[str]) -> list[Record | None]:

@@ -12,6 +12,7 @@ from worker.verify.ends import kept
 from worker.verify.fate import fate_of
 from worker.verify.history import Book, Standing, open_book
 from worker.verify.journals import Line, read
+from worker.verify.orders import add_unanswered
 from worker.verify.policy import policy, requests
 from worker.verify.report import Promise, Report
 from worker.verify.statuses import forward
@@ -50,6 +51,7 @@ def verify(
     book = open_book(evidence)
     if found is not None:
         book.add_found(found(book.histories.keys()))
+    add_unanswered(book, evidence.lines)
     case = Case(book, {name: fate_of(history) for name, history in book.histories.items()}, options)
     judged = tuple(_judge(case, *promise) for promise in _PROMISES)
     lost = sum(1 for promise in judged for breach in promise.breaches if breach.rule == "lost")

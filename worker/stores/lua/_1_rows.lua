@@ -158,8 +158,8 @@ local function count(name)
   redis.call('HINCRBY', K.counts, name, 1)
 end
 
--- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of an ended message goes; an unreadable one is kept
--- elsewhere. What a person may have sent again is kept as long as its row: the job is the same message as before.
+-- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of a cancelled message goes, as does an unreadable
+-- one, which is kept elsewhere. What a person may have sent again stays as long as its row: the job is the same message as before.
 local function drop_entry(job_id, id)
   local row = redis.call('HMGET', K.row(id), 's', 'r', 'x')
   redis.call('ZREM', K.ingress, job_id)

@@ -1,18 +1,35 @@
--- What a person decides about dead letters. Safe to repeat.
--- ARGV: 'replay' | 'drop', '1' to send also what may have gone out, expires at (ms, of a message that is sent again), message ids.
--- Answers for each 'replayed', 'dropped', 'not_dead', 'unknown_id', or what hinders it: 'no_job' (nothing to send), 'cancelled' (its
--- producer wants it no more), 'sent' (an attempt is proven and not known to have failed), 'perhaps_sent' (an attempt may have reached
--- the person, and the operator did not say that this does not matter).
+-- What a person decides about dead letters, and about messages that were refused, failed or expired.
+-- ARGV: request id, 'replay' | 'drop' (dead letters) | 'retry' | 'may_retry' (writes nothing), '1' to send also what may have
+-- gone out, then for each message its id and, where it is sent again, when it expires (ms).
+-- Repeated under the same request id it answers the same and changes nothing. Another order finds what this one left.
+-- Answers for each 'replayed', 'dropped', 'retried', 'may_go' (for 'retried'), 'not_dead', 'not_ended' (it did not end so), 'unknown_id',
+-- 'no_job' (nothing to send), 'cancelled' (its producer wants it no more), 'sent' (an attempt is proven and not known to have failed),
+-- 'perhaps_sent' (an attempt may have reached the person, and the operator did not say that this does not matter).
+local MAX = 32
 local now = clock()
 
 local function replay(id, row, expires, even_if_sent)
-  if row.s ~= 'dead' then return row.r == 'replayed' and row.e == expires and 'replayed' or 'not_dead' end
+  if row.s ~= 'dead' then return 'not_dead' end
   local hindrance = hinders_sending(id, row, even_if_sent)
   if hindrance then return hindrance end
   redis.call('ZREM', K.dead, id)
   count('replayed')
   send_again(id, row, 'replayed', expires, now)
   return 'replayed'
+end
+
+local function may_retry(id, row, even_if_sent)
+  if row.s == 'cancelled' then return 'cancelled' end
+  if not MAY_BE_RETRIED[row.s] then return 'not_ended' end
+  return hinders_sending(id, row, even_if_sent) or 'may_go'
+end
+
+local function retry(id, row, expires, even_if_sent)
+  local word = may_retry(id, row, even_if_sent)
+  if word ~= 'may_go' then return word end
+  count('retried')
+  send_again(id, row, 'retried', expires, now)
+  return 'retried'
 end
 
 local function drop(id, row)
@@ -29,17 +46,22 @@ local function drop(id, row)
   return 'dropped'
 end
 
-local decision, even_if_sent, expires = ARGV[1], ARGV[2] == '1', ARGV[3]
-local answers = {}
-for at = 4, #ARGV do
-  local id = ARGV[at]
-  local row = load(id)
-  if not row then
-    answers[#answers + 1] = 'unknown_id'
-  elseif decision == 'drop' then
-    answers[#answers + 1] = drop(id, row)
-  else
-    answers[#answers + 1] = replay(id, row, expires, even_if_sent)
-  end
+local request, decision, even_if_sent = ARGV[1], ARGV[2], ARGV[3] == '1'
+
+local function decide(id, row, expires)
+  if not row then return 'unknown_id' end
+  if decision == 'drop' then return drop(id, row) end
+  if decision == 'replay' then return replay(id, row, expires, even_if_sent) end
+  if decision == 'retry' then return retry(id, row, expires, even_if_sent) end
+  return may_retry(id, row, even_if_sent)
 end
-return answers
+
+local function decide_all()
+  local answers = {}
+  for at = 4, #ARGV, 2 do answers[#answers + 1] = decide(ARGV[at], load(ARGV[at]), ARGV[at + 1]) end
+  return answers
+end
+
+if #ARGV > 3 + 2 * MAX then return redis.error_reply('ERR at most ' .. MAX .. ' messages a call') end
+if decision == 'may_retry' then return decide_all() end
+return once(request, HOUR, decide_all)
