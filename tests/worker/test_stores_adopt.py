@@ -176,6 +176,29 @@ async def test_an_id_used_again_after_its_end_is_a_duplicate(store: Place) -> No
         assert not await world.redis.exists(world.keys.job("m1"))
 
 
+@pytest.mark.parametrize("is_written_over", [False, True])
+@pytest.mark.parametrize("says", ["the same", "something else", "nothing readable"])
+async def test_a_job_kept_for_a_retry_is_never_another_messages(store: Place, says: str, is_written_over: bool) -> None:
+    """A producer uses the id of a refused message again, under arq's key of that id or under another one.
+
+    What is sent again is what was refused. Where the job was written over with anything else, nothing is.
+    """
+    same = {**MESSAGE, "message_id": "m1"}
+    other = {**same, "freeform": {"body": "something else"}}
+    jobs = {"the same": _job(a=[same]), "something else": _job(a=[other]), "nothing readable": _job(f="x", a=[same])}
+    async with opened(store) as world:
+        await _queue(world, "m1", jobs["the same"])
+        await world.store.ledger.adopt(10)
+        await world.settle(await world.claim_one(), REFUSED, attempt=0, posted=False)
+        await _queue(world, "m1" if is_written_over else "random", jobs[says], tagged=is_written_over)
+        assert (await world.store.ledger.adopt(10)).taken == 1
+        is_gone = is_written_over and says != "the same"
+        assert await world.store.records.may_retry(["m1"]) == ["no_job" if is_gone else "may_go"]
+        if not is_gone:
+            assert await world.redis.get(world.keys.job("m1")) == jobs["the same"]
+            assert await world.redis.pttl(world.keys.job("m1")) > 0
+
+
 async def test_an_entry_without_a_job_is_removed_and_counted(store: Place) -> None:
     """Arq lets jobs expire; what was adopted before and interrupted looks the same and is not counted."""
     async with opened(store) as world:

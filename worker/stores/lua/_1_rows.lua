@@ -159,14 +159,17 @@ local function count(name)
 end
 
 -- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of a cancelled message goes, as does an unreadable
--- one, which is kept elsewhere. What a person may have sent again stays as long as its row: the job is the same message as before.
-local function drop_entry(job_id, id)
+-- one, which is kept elsewhere. What a person may have sent again stays as long as its row. Only another message's job, written over it,
+-- goes. `is_same`: the entry's job says the same as the message.
+local function drop_entry(job_id, id, is_same)
   local row = redis.call('HMGET', K.row(id), 's', 'r', 'x')
   redis.call('ZREM', K.ingress, job_id)
   if not row[1] then count('adopted_without_job') end
-  if row[1] == 'cancelled' or row[2] == 'unreadable' or (MAY_BE_RETRIED[row[1]] and row[3]) then
+  local may_be_retried = MAY_BE_RETRIED[row[1]]
+  local is_another = not is_same and K.job(id) == 'arq:job:' .. job_id
+  if row[1] == 'cancelled' or row[2] == 'unreadable' or (may_be_retried and (row[3] or is_another)) then
     redis.call('DEL', K.job(id))
-  elseif MAY_BE_RETRIED[row[1]] then
+  elseif may_be_retried then
     redis.call('PEXPIRE', K.job(id), math.max(0, redis.call('PTTL', K.row(id))))
   end
 end

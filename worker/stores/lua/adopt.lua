@@ -11,6 +11,6 @@ local words = {}
 for index, reply in ipairs(enqueue(asked)) do
   local at = (index - 1) * WIDTH + 1
   words[index] = reply[1]
-  if reply[1] ~= 'conflict' then drop_entry(ARGV[at], ARGV[at + OWN]) end
+  if reply[1] ~= 'conflict' then drop_entry(ARGV[at], ARGV[at + OWN], true) end
 end
 return words
