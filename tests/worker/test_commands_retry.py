@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from sendwindow.contract import LIFETIME
 from sendwindow.instants import to_ms
@@ -16,6 +18,7 @@ from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.worker.commands_world import CommandLine, command_line
 from tests.worker.stores_world import DEAD, REFUSED, UNKNOWN, accepted, opened
+from tests.worker.test_stores_garbage_rows import GARBAGE, NUMBERS
 from worker.commands.afresh import RETRY, prospects, send_again
 from worker.commands.exits import Exit
 from worker.journal import Journal
@@ -380,3 +383,28 @@ async def claimed_once(store: StoreUnderTest, path: Path) -> list[str]:
                 journal.write("settled", id=one.message_id, stage="accepted", reason="accepted", attempt=2)
             assert await world.claim(100) == ()
             return [one.message_id for one in taken]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(NUMBERS), GARBAGE, min_size=1, max_size=4))
+@example({"z": "garbage"})
+@example({"q": "garbage"})
+@example({"c": "9" * 400})
+def test_garbage_in_a_row_holds_up_no_other_message(
+    command: CommandLine, store: StoreUnderTest, fields: dict[str, str]
+) -> None:
+    """What can be read goes, whatever the row next to it holds."""
+
+    async def spoil() -> None:
+        async with opened(store) as world:
+            await world.redis.flushdb()
+        async with opened(store) as world:
+            for name in ("bad", "good"):
+                await world.settle(await world.post(name), REFUSED)
+            await cast("Awaitable[int]", world.redis.hset(world.keys.row("bad"), mapping=fields))
+
+    asyncio.run(spoil())
+    for more, word in (((), "may_go"), (("--yes",), "retried")):
+        answer = command("retry", "--all", *more, "--json")
+        assert answer.code == Exit.DONE
+        assert {one["message_id"]: one["answer"] for one in answer.objects}["good"] == word

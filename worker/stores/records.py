@@ -21,6 +21,9 @@ _PAGE: Final = 100
 _SCANNED: Final = 1000
 _DECIDED: Final = 32
 """As many messages one call decides about; `dead.lua` takes no more."""
+_DIGITS: Final = 20
+"""No number of a row is as long; the scripts draw the same line."""
+
 _LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
 
 
@@ -128,9 +131,9 @@ class RecordStore:
         found = []
         for message_id, (*known, code) in zip(message_ids, rows, strict=True):
             if all(known):
-                stage, reason, lane, ended = (field.decode() for field in known)
-                at = from_ms(int(ended))
-                found.append(Ended(message_id, stage, reason, lane, at, int(code) if code and code.isdigit() else None))
+                stage, reason, lane, ended = (field.decode(errors="replace") for field in known)
+                at = from_ms(_whole(ended) or 0)
+                found.append(Ended(message_id, stage, reason, lane, at, _whole((code or b"").decode(errors="replace"))))
         return found
 
     async def may_retry(self, message_ids: Sequence[str], *, even_if_sent: bool = False) -> list[str]:
@@ -191,13 +194,18 @@ class RecordStore:
         return await reply
 
 
+def _whole(text: str) -> int | None:
+    """Return a number as it is stored, None where it cannot be read: it must not hold up the messages next to it."""
+    return int(text) if text.isdecimal() and len(text) < _DIGITS else None
+
+
 def _record(message_id: str, *parts: Any) -> Record | None:
     row, timeline, job, raw = parts
     if not row:
         return None
     fields = {name.decode(): value.decode(errors="replace") for name, value in row.items()}
     # Not stored: a million queued messages need no line each for what their rows say.
-    enqueued = {"at": int(fields["q"]), "e": "enqueued"}
+    enqueued = {"at": _whole(fields.get("q", "")) or 0, "e": "enqueued"}
     return Record(
         message_id=message_id,
         row=told(fields),
