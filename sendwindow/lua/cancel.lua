@@ -52,8 +52,8 @@ for _, id in ipairs(ARGV) do
     reply = (row.ps or row.r == 'never_by_rule' or has_sid(id)) and 'too_late' or 'cancelled'
   else
     -- A failure that is reported later would send an accepted one again, a person's `retry` any other, whose job goes.
-    ask(id, row, now)
     if MAY_BE_RETRIED[stage] then redis.call('DEL', K.job(id)) end
+    ask(id, row, now)
     reply = 'ended'
   end
   replies[#replies + 1] = reply
