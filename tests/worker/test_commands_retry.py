@@ -16,6 +16,7 @@ from sendwindow.contract import LIFETIME
 from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
+from tests.depth import examples
 from tests.worker.commands_world import CommandLine, command_line
 from tests.worker.stores_world import DEAD, REFUSED, UNKNOWN, accepted, opened
 from tests.worker.test_stores_garbage_rows import GARBAGE, NUMBERS
@@ -385,7 +386,7 @@ async def claimed_once(store: StoreUnderTest, path: Path) -> list[str]:
             return [one.message_id for one in taken]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(NUMBERS), GARBAGE, min_size=1, max_size=4))
 @example({"z": "garbage"})
 @example({"q": "garbage"})

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from sendwindow.instants import to_ms
 from sendwindow.vocabulary import Reason, Stage
+from tests.depth import examples
 from tests.worker.stores_world import (
     DEAD,
     FAR,
@@ -237,7 +238,7 @@ async def test_what_arrived_late_is_not_retried(store: Place) -> None:
     after=st.lists(st.sampled_from(["queued", "sent", "failed", "delivered", "read"]), min_size=1, max_size=4),
     stage=st.sampled_from(["queued", "claimed", "posting", "unknown", "accepted"]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_old_sid_is_reported_while_the_retry_is_under_way(
     store: Place, before: list[str], after: list[str], stage: str
 ) -> None:
