@@ -1,6 +1,6 @@
 """Every setting there is: its key, type, default and description. Values only; reading and checking live beside it.
 
-The table in README.md is generated from these fields, so a setting without a description cannot exist.
+The table in docs/settings.md is generated from these fields, so a setting without a description cannot exist.
 """
 
 from collections.abc import Mapping

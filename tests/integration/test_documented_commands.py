@@ -149,7 +149,16 @@ def test_the_code_in_the_readme_runs(store: StoreUnderTest, capsys: pytest.Captu
 
 def test_readme_links_lead_somewhere() -> None:
     """Every relative link of README and docs names a file that is there."""
-    for page in (*PAGES, "docs/reasons.md", "docs/reliability.md", "docs/restore.md"):
+    for page in (
+        *PAGES,
+        "docs/reasons.md",
+        "docs/reliability.md",
+        "docs/restore.md",
+        "docs/settings.md",
+        "docs/performance.md",
+        "docs/decisions/README.md",
+        "SECURITY.md",
+    ):
         path = ROOT / page
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             if not target.startswith("http"):

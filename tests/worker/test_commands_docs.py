@@ -1,5 +1,6 @@
-"""`docs`: the generated parts of README and docs say what the code does."""
+"""`docs`: the generated parts of docs/ say what the code does."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -15,27 +16,27 @@ from worker.commands.states import TRANSITIONS
 @pytest.fixture
 def checkout(root: Path, tmp_path: Path) -> Path:
     for name in FILES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, tmp_path / name)
     return tmp_path
 
 
 def test_what_is_checked_in_is_fresh(root: Path) -> None:
-    """README and docs hold exactly what the code generates."""
+    """The pages hold exactly what the code generates."""
     assert main(["docs", "--check", "--root", str(root)]) == Exit.DONE
 
 
 def test_a_stale_part_fails_the_check_and_is_mended(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--check` names the stale file and writes nothing; without it the part is written anew."""
-    readme = checkout / "README.md"
-    fresh = readme.read_text()
+    """`--check` names the stale file and writes nothing; without it the part is written again."""
+    page = checkout / "docs/settings.md"
+    fresh = page.read_text()
     stale = fresh.replace("| `store.partition` |", "| `store.department` |")
-    readme.write_text(stale)
+    page.write_text(stale)
     assert main(["docs", "--check", "--root", str(checkout)]) == Exit.FAILED
-    assert "README.md" in capsys.readouterr().out
-    assert readme.read_text() == stale
+    assert "docs/settings.md" in capsys.readouterr().out
+    assert page.read_text() == stale
     assert main(["docs", "--root", str(checkout)]) == Exit.DONE
-    assert readme.read_text() == fresh
+    assert page.read_text() == fresh
 
 
 def test_every_part_is_used_and_every_marker_is_known(root: Path) -> None:
@@ -62,3 +63,14 @@ def test_every_stage_is_in_the_drawing_and_nothing_leaves_an_end_silently() -> N
         *((stage, "retry by a person") for stage in (Stage.REFUSED, Stage.FAILED, Stage.EXPIRED)),
     }
     assert {before for before, _, _ in TRANSITIONS} >= set(Stage) - DISPATCH_ENDS
+
+
+def test_every_decision_record_is_in_the_index_under_a_number_of_its_own(root: Path) -> None:
+    """The index links each record once; a record's number is the one of its file, and no other record has it."""
+    folder = root / "docs/decisions"
+    index = (folder / "README.md").read_text()
+    records = [path.name for path in sorted(folder.glob("*.md")) if path.name != "README.md"]
+    linked = re.findall(r"^\| \[(\d+)\. .*?\]\(([^)]+)\)", index, re.MULTILINE)
+    assert [name for _, name in linked] == records
+    assert [int(number) for number, _ in linked] == [int(name[:4]) for name in records]
+    assert len({name[:4] for name in records}) == len(records)

@@ -309,7 +309,7 @@ def test_a_section_with_one_fault_is_checked_whole() -> None:
 
 
 def test_numbers_are_written_as_people_do() -> None:
-    """A limit of a million is no 1e+06, neither in the fault nor in README's table."""
+    """A limit of a million is no 1e+06, neither in the fault nor in the table of docs/settings.md."""
     data = changed("gateway", "max_body_bytes", to=5)
     assert "write a whole number from 1024 to 1048576" in faults_of(data)[0]
     assert "| `gateway.max_body_bytes` | integer, 1024 to 1048576 | `1048576` |" in settings_table()
@@ -545,7 +545,7 @@ def test_an_empty_secret_file_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_the_table_holds_every_setting() -> None:
-    """README's table is generated from the schema; each setting has a row with type, default and description."""
+    """The table is generated from the schema; each setting has a row with type, default and description."""
     table = settings_table()
     rows = table.splitlines()[2:]
     shapes = [*FLAT_SECTIONS.values(), *NAMED_SECTIONS.values()]

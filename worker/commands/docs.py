@@ -1,4 +1,4 @@
-"""`docs`: writes the generated parts of README.md and docs/, so that they cannot be stale."""
+"""`docs`: writes the generated parts of docs/, so that they cannot be stale."""
 
 import argparse
 import re
@@ -9,7 +9,15 @@ from typing import Final
 from worker.commands.exits import CommandError, Exit
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FILES: Final = ("README.md", "docs/architecture.md", "docs/commands.md", "docs/reasons.md")
+FILES: Final = (
+    "docs/architecture.md",
+    "docs/commands.md",
+    "docs/decisions/README.md",
+    "docs/reasons.md",
+    "docs/settings.md",
+)
+
+_RECORD: Final = re.compile(r"# (?P<title>[^\n]+)\n\n(?:Date: (?P<date>\S+) · )?Status: (?P<status>[^\n]+)\n")
 
 _PART: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -23,7 +31,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the parts, or check them; answers FAILED when --check finds a stale file."""
+    """Write the parts, or check them. Raises CommandError when --check finds a stale file."""
     stale = []
     for name in FILES:
         path = arguments.root / name
@@ -102,10 +110,24 @@ def _commands() -> str:
     return "\n".join([*lines, *(f"| `{name}` | {help_text} |" for name, (_, help_text) in COMMANDS.items())])
 
 
+def _decision_records() -> str:
+    lines = ["| record | date | status |", "|---|---|---|"]
+    for path in sorted((ROOT / "docs/decisions").glob("0*.md")):
+        head = _RECORD.match(path.read_text("utf-8"))
+        if head is None:
+            raise CommandError(
+                f"docs/decisions/{path.name} has no title or no status.",
+                "Its first line is `# NUMBER. TITLE`, and its third line names date and status.",
+            )
+        lines.append(f"| [{head['title']}]({path.name}) | {head['date'] or ''} | {head['status']} |")
+    return "\n".join(lines)
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": _settings,
     "decisions": _decisions,
     "dated rules": _dated_rules,
+    "decision records": _decision_records,
     "reasons": _reasons,
     "states": _states,
     "exit codes": _exit_codes,

@@ -32,7 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "sandbox": ("sandbox", "a Messages API of one's own to try against; `sandbox say` plays a person"),
     "demo": ("demo", "the whole service on one machine, against the sandbox, compared with what is expected"),
     "verify": ("verify", "prove or refute the promises from journals"),
-    "docs": ("docs", "write the generated parts of README and docs; --check: fail when they are stale"),
+    "docs": ("docs", "write the generated parts of docs/; --check: fail when they are stale"),
 }
 """Each command: its module in worker/commands/, and what it is for."""
 
