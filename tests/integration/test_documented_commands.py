@@ -19,12 +19,31 @@ from tests.chaos.processes import ROOT, Process
 from tests.conftest import StoreUnderTest
 from tests.integration.house import House
 from worker.commands.exits import Exit
+from worker.commands.log_events import collect_events
 
-PAGES = ("README.md", "docs/architecture.md", "docs/arq.md", "docs/commands.md", "docs/sandbox.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/README.md",
+    "docs/architecture.md",
+    "docs/arq.md",
+    "docs/commands.md",
+    "docs/decisions/README.md",
+    "docs/events.md",
+    "docs/performance.md",
+    "docs/sandbox.md",
+    "docs/settings.md",
+)
 
 ELSEWHERE = {
     "demo": "test_demo.py",
     "test": "is what runs this",
+    "check": "test_run.py, each step of it",
+    "bench": "takes minutes",
+    "lock": "needs uv, and writes into the checkout",
+    "docs": "test_commands_docs.py",
+    "help": "test_run.py",
     "verify": "test_demo.py, on journals of a run that has ended",
 }
 """Commands that another test runs as printed."""
@@ -117,6 +136,30 @@ def test_the_commands_of_a_page_run_as_printed(reader: Reader, page: str) -> Non
         reader.type(command)
     for process in reader.services.values():
         assert process.stop() == Exit.DONE
+    logs = reader.house.logs()
+    assert '"event": "attempt"' in logs
+    assert logged_but_unknown(logs) == []
+
+
+def logged_but_unknown(logs: str) -> list[str]:
+    """The lines whose event, level or fields docs/events.md does not name. It is generated from the same events."""
+    events = collect_events(ROOT)
+    unknown = []
+    for line in logs.splitlines():
+        if not line.startswith("{"):
+            continue
+        fields = json.loads(line)
+        event = events.get(fields["event"])
+        if "logger" in fields:  # another library's line
+            continue
+        known = {"event", "level", "at", "role", "pid", "lines_lost"}
+        if (
+            event is None
+            or fields["level"] not in event.levels
+            or not set(event.fields) <= set(fields) <= {*known, *event.fields, *event.optional}
+        ):
+            unknown.append(line)
+    return unknown
 
 
 def test_the_other_pages_print_nothing_that_was_not_run(reader: Reader) -> None:
@@ -147,22 +190,12 @@ def test_the_code_in_the_readme_runs(store: StoreUnderTest, capsys: pytest.Captu
         assert len(list(redis.scan_iter(f"sw:{{{store.partition}}}:m:*"))) == 2
 
 
-def test_readme_links_lead_somewhere() -> None:
-    """Every relative link of README and docs names a file that is there."""
-    for page in (
-        *PAGES,
-        "docs/reasons.md",
-        "docs/reliability.md",
-        "docs/restore.md",
-        "docs/settings.md",
-        "docs/performance.md",
-        "docs/decisions/README.md",
-        "SECURITY.md",
-    ):
-        path = ROOT / page
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+def test_links_lead_somewhere() -> None:
+    """Every relative link of a page names a file that is there."""
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not target.startswith("http"):
-                assert (path.parent / target).exists(), f"{page}: {target}"
+                assert (path.parent / target).exists(), f"{path}: {target}"
 
 
 def test_commands_and_exceptions_are_real() -> None:

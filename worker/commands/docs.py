@@ -3,23 +3,28 @@
 import argparse
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from worker.commands.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from worker.commands.log_events import LogEvent
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILES: Final = (
     "docs/architecture.md",
     "docs/commands.md",
     "docs/decisions/README.md",
+    "docs/events.md",
     "docs/reasons.md",
     "docs/settings.md",
 )
 
 _RECORD: Final = re.compile(r"# (?P<title>[^\n]+)\n\n(?:Date: (?P<date>\S+) · )?Status: (?P<status>[^\n]+)\n")
 
-_PART: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_PART: Final = re.compile(r"(<!-- generated: ([a-z_ ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -59,9 +64,14 @@ def generated(text: str) -> str:
 
 def _replace(match: re.Match[str]) -> str:
     begin, name, _, end = match.groups()
-    if name not in PARTS:
-        raise CommandError(f"Nobody generates a part named {name}.", f"There are {', '.join(PARTS)}.")
-    return f"{begin}{PARTS[name]().strip()}\n{end}"
+    kind, _, event = name.partition(" ")
+    if kind == "event":
+        part = _event(event)
+    elif name in PARTS:
+        part = PARTS[name]()
+    else:
+        raise CommandError(f"Nobody generates a part named {name}.", f"There are {', '.join(PARTS)}, event NAME.")
+    return f"{begin}{part.strip()}\n{end}"
 
 
 def _settings() -> str:
@@ -110,6 +120,27 @@ def _commands() -> str:
     return "\n".join([*lines, *(f"| `{name}` | {help_text} |" for name, (_, help_text) in COMMANDS.items())])
 
 
+@cache
+def _log_events() -> "dict[str, LogEvent]":
+    from worker.commands.log_events import collect_events
+
+    return collect_events(ROOT)
+
+
+def _events() -> str:
+    from worker.commands.log_events import event_index
+
+    return event_index(_log_events().values())
+
+
+def _event(name: str) -> str:
+    from worker.commands.log_events import event_line
+
+    if name not in _log_events():
+        raise CommandError(f"No code writes the log event {name}.", "Remove its section from docs/events.md.")
+    return event_line(_log_events()[name])
+
+
 def _decision_records() -> str:
     lines = ["| record | date | status |", "|---|---|---|"]
     for path in sorted((ROOT / "docs/decisions").glob("0*.md")):
@@ -128,6 +159,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "decisions": _decisions,
     "dated rules": _dated_rules,
     "decision records": _decision_records,
+    "events": _events,
     "reasons": _reasons,
     "states": _states,
     "exit codes": _exit_codes,
