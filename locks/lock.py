@@ -22,6 +22,7 @@ LOCKS: Final = {
     "dev": ([*PROJECT, "--extra", "embedded", "--extra", "dev"], ""),
     "run": ([*PROJECT, "--extra", "embedded", "--constraint", "locks/dev.txt"], ""),
     "worker": ([*PROJECT, "--constraint", "locks/dev.txt"], ""),
+    "docs": (["-"], "furo\nmyst-parser\nsphinx"),
     "newest-redis": (["-"], "redis>5"),
     "system": (["-"], "check-jsonschema\nhadolint-bin\nshellcheck-py\nuv\nyamllint"),
 }
@@ -29,8 +30,8 @@ LOCKS: Final = {
 
 `dev` is everything; `run` what the demo and the service need, `worker` what the image carries (no embedded store), both
 with the versions of `dev`, so that one can be installed on top of another. A producer must work beside redis-py 5,
-which arq demands, and beside `newest-redis`, which `./run` unpacks aside. `system` holds the tools of
-`./run test --system`.
+which arq demands, and beside `newest-redis`, which `./run` unpacks aside. `docs` builds the site of `./run docs` in an
+environment of its own. `system` holds the tools of `./run test --system`.
 """
 
 

@@ -42,7 +42,7 @@ ELSEWHERE = {
     "check": "test_run.py, each step of it",
     "bench": "takes minutes",
     "lock": "needs uv, and writes into the checkout",
-    "docs": "test_commands_docs.py",
+    "docs": "tests/test_site.py",
     "help": "test_run.py",
     "verify": "test_demo.py, on journals of a run that has ended",
 }
