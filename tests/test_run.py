@@ -47,7 +47,7 @@ def test_the_door_explains_itself(copy: Path, tools: Path, arguments: tuple[str,
     """Without arguments every command is listed, before anything is installed."""
     answer = run(copy / "run", *arguments, path=tools)
     assert answer.returncode == 0
-    for command in ("demo", "test", "test --all", "test --system", "check", "bench", "fmt", "docs"):
+    for command in ("demo", "test", "test --all", "test --system", "check", "bench", "fmt", "docs", "release"):
         assert f"./run {command} " in answer.stdout
     assert not (copy / ".venv").exists()
 

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "lock": "needs uv, and writes into the checkout",
     "docs": "tests/test_site.py",
     "help": "test_run.py",
+    "release": "tests/test_release.py",
     "verify": "test_demo.py, on journals of a run that has ended",
 }
 """Commands that another test runs as printed."""
