@@ -35,14 +35,17 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
 
 
 class House:
-    """Settings, processes and a producer. `url`: of the store, which runs unless the test brings it up itself."""
+    """Settings, processes and a producer. `url`: of the store, which runs unless the test brings it up itself.
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    `example`: which of the settings in examples/.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None, example: str = "sendwindow.toml") -> None:
         self.folder = folder
         self.journals = folder / "journals"
         self.gateway_port, self.sandbox_port = free_port(), free_port()
         self.config = folder / "sendwindow.toml"
-        text = (ROOT / "examples/sendwindow.toml").read_text()
+        text = (ROOT / "examples" / example).read_text()
         text = text.replace("http://127.0.0.1:9810", f"http://127.0.0.1:{self.sandbox_port}")
         self.config.write_text(text.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{self.gateway_port}"))
         self.environ = {

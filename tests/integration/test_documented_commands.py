@@ -1,22 +1,20 @@
 """Every command and every piece of code that README and docs print runs here as printed, in the order of its page."""
 
-import asyncio
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from redis import Redis
 
+from sendwindow.vocabulary import Stage
 from tests.chaos.processes import ROOT, Process
-from tests.conftest import StoreUnderTest
 from tests.integration.house import House
 from worker.commands.exits import Exit
 from worker.commands.log_events import collect_events
@@ -53,15 +51,21 @@ SERVICES = {"sandbox", "up", "run", "serve"}
 
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(\./run [^`]+)`")
-_PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_STEP = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_USE_IT = re.compile(r"^## Use it\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 
 PLACEHOLDERS = {"MESSAGE_ID": "hello-1", "FILE": "examples/hello.jsonl"}
 
 
+def commands_in(block: str) -> list[str]:
+    """The commands of one block."""
+    return [line for line in block.splitlines() if line.startswith("./run ")]
+
+
 def commands_of(page: str) -> list[str]:
-    """The commands a page prints: lines of sh blocks, then what stands in the text."""
-    text = (ROOT / page).read_text()
-    blocks = [line for block in _BLOCK.findall(text) for line in block.splitlines() if line.startswith("./run ")]
+    """The commands a page prints: lines of sh blocks, then what stands in the text. "Use it" has a test of its own."""
+    text = _USE_IT.sub("", (ROOT / page).read_text())
+    blocks = [line for block in _BLOCK.findall(text) for line in commands_in(block)]
     inline = [command for command in _INLINE.findall(_BLOCK.sub("", text)) if command.split()[1] != "COMMAND"]
     return list(dict.fromkeys(blocks + inline))
 
@@ -175,20 +179,43 @@ def test_the_other_pages_print_nothing_that_was_not_run(reader: Reader) -> None:
                 reader.type(command)
 
 
-def test_the_code_in_the_readme_runs(store: StoreUnderTest, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both pieces of code enqueue a message, at a store of the test instead of localhost."""
-    pieces = _PYTHON.findall((ROOT / "README.md").read_text())
-    assert len(pieces) == 2
-    with Redis.from_url(store.url) as redis:
-        for piece in pieces:
-            code = piece.replace('"redis://localhost:6379/0"', f'"{store.url}", "{store.partition}"')
-            space: dict[str, Any] = {}
-            exec(compile(code, "README.md", "exec"), space)  # noqa: S102 -- the README is ours, and runs as printed
-            if "tell" in space:
-                asyncio.run(space["tell"]("7"))
-        printed = capsys.readouterr().out
-        assert "order-7-sent" in printed
-        assert len(list(redis.scan_iter(f"sw:{{{store.partition}}}:m:*"))) == 2
+@pytest.fixture
+def newcomer() -> Iterator[Reader]:
+    """Return a reader of the README with the least settings, in a folder with a short path: a socket's has a limit."""
+    with tempfile.TemporaryDirectory(prefix="sw-") as folder:
+        made = House(Path(folder), example="minimal.toml")
+        made.environ["SENDWINDOW_DATA"] = f"{folder}/.data"  # where it is for a newcomer
+        try:
+            yield Reader(made)
+        finally:
+            made.stop()
+
+
+def test_what_the_readme_prints_ends_in_accepted(newcomer: Reader) -> None:
+    """Commands and code of "Use it", as printed and in their order, consent included: both messages reach Twilio."""
+    folder = newcomer.house.folder
+    written = []
+    [section] = _USE_IT.findall((ROOT / "README.md").read_text())
+    for kind, text in _STEP.findall(section):
+        if kind == "sh":
+            for command in commands_in(text):
+                newcomer.type(command)
+            continue
+        answer = subprocess.run(
+            [sys.executable, "-"],
+            cwd=folder,
+            env=newcomer.house.environ | {"PYTHONPATH": str(ROOT)},
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr
+        written.append("order-7-sent" if "order-7-sent" in answer.stdout else answer.stdout.strip())
+        newcomer.house.url = f"unix://{folder}/.data/store/s.sock"
+        assert newcomer.house.ends(written[-1]).stage is Stage.ACCEPTED
+    assert len(written) == 2
 
 
 def test_links_lead_somewhere() -> None:
