@@ -1,6 +1,6 @@
 """Writes the hashed requirements files, and tells whether they still fit pyproject.toml. Standard library only.
 
-`./run lock` needs uv and a package index; `python locks/lock.py --check` needs nothing.
+`./run lock` needs a package index; `python locks/lock.py --check` needs nothing.
 """
 
 import argparse
@@ -24,6 +24,7 @@ LOCKS: Final = {
     "worker": ([*PROJECT, "--constraint", "locks/dev.txt"], ""),
     "docs": (["-"], "furo\nmyst-parser\nsphinx"),
     "newest-redis": (["-"], "redis>5"),
+    "uv": (["-"], "uv"),
     "system": (["-"], "check-jsonschema\nhadolint-bin\nshellcheck-py\nuv\nyamllint"),
 }
 """What each file is made of: arguments, and requirements that are in no extra.
@@ -31,7 +32,8 @@ LOCKS: Final = {
 `dev` is everything; `run` what the demo and the service need, `worker` what the image carries (no embedded store), both
 with the versions of `dev`, so that one can be installed on top of another. A producer must work beside redis-py 5,
 which arq demands, and beside `newest-redis`, which `./run` unpacks aside. `docs` builds the site of `./run docs` in an
-environment of its own. `system` holds the tools of `./run test --system`.
+environment of its own. `uv` writes these files where no uv is installed. `system` holds the tools of
+`./run test --system`.
 """
 
 
@@ -45,7 +47,7 @@ def main() -> int:
         return check(digest)
     uv = shutil.which("uv")
     if uv is None:
-        print("Locking needs uv: https://docs.astral.sh/uv/", file=sys.stderr)
+        print("Locking needs uv. Call it as `./run lock`, which installs one.", file=sys.stderr)
         return 1
     for name, (wanted, requirements) in LOCKS.items():
         write(uv, name, [*wanted, *(["--upgrade"] if arguments.upgrade else [])], requirements, digest)

@@ -39,7 +39,7 @@ ELSEWHERE = {
     "test": "is what runs this",
     "check": "test_run.py, each step of it",
     "bench": "takes minutes",
-    "lock": "needs uv, and writes into the checkout",
+    "lock": "asks a package index, and writes into the checkout",
     "docs": "tests/test_site.py",
     "help": "test_run.py",
     "release": "tests/test_release.py",
