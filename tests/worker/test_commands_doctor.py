@@ -47,6 +47,16 @@ def test_a_sound_system_passes_and_old_policy_entries_are_told(command: CommandL
     assert "ok clock" in found
 
 
+def test_what_is_healthy_takes_one_short_line(command: CommandLine) -> None:
+    """On a screen of 80 columns no line is longer, and nothing that is well needs a second line."""
+    lines = command("doctor").out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    healthy = [name for name in findings(command) if name.startswith("ok ")]
+    starts = [at for at, line in enumerate(lines) if line.startswith("ok ")]
+    assert len(starts) == len(healthy) > 0
+    assert not [lines[at + 1] for at in starts if at + 1 < len(lines) and lines[at + 1].startswith(" ")]
+
+
 def test_what_waits_for_a_person_is_told(command: CommandLine, store: StoreUnderTest) -> None:
     """Dead letters are a warning that names the command which lists them."""
 

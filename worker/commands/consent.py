@@ -11,7 +11,7 @@ from sendwindow.vocabulary import Purpose
 from worker.commands import suspected
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal, write_consent
-from worker.commands.output import Output, add_json, progress
+from worker.commands.output import Output, add_json, instant, progress
 from worker.commands.reading import channel_of, decode, load_json, open_lines, read_instant
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     if stop is None:
         output.say(f"{_word(entry)}: {entry.purpose or ALL}")
     else:
-        output.say(f"recorded, but the stop of {stop.isoformat(timespec='seconds')} is newer and holds")
+        output.say(f"recorded, but the stop of {instant(stop)} is newer and holds")
     return Exit.DONE
 
 

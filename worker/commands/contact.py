@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sendwindow.vocabulary import Purpose
 from worker.commands.exits import CommandError, Exit
 from worker.commands.held import Wish, decide_held
-from worker.commands.output import Output, add_json
+from worker.commands.output import Output, add_json, instant
 from worker.commands.reading import channel_of
 
 if TYPE_CHECKING:
@@ -82,10 +82,9 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
         digest = store.people.digest(address)
     senders = [_at_sender(sender, facts, rules, now) for sender, facts in known]
     blocks = [block for sender, facts in known for block in _blocks(sender, facts, now)]
-    lines = [{key: _plain(value) for key, value in line.items()} for line in ledger]
     if output.as_json:
         output.object(
-            {"person": digest, "channel": channel.value, "senders": senders, "blocks": blocks, "consents": lines}
+            {"person": digest, "channel": channel.value, "senders": senders, "blocks": blocks, "consents": ledger}
         )
         return Exit.DONE
     output.say(f"person {digest} on {channel.value}")
@@ -95,10 +94,7 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
         output.table(("sender", "held", "code", "since", "until"), blocks, "Held back after errors of the provider")
     output.table(
         ("at", "granted", "account", "purpose", "sender", "source", "wording", "evidence", "expires_at"),
-        [
-            line | {"granted": "yes" if line["granted"] else "no", "purpose": line.get("purpose") or "all"}
-            for line in lines
-        ],
+        [{**line, "purpose": line.get("purpose") or "all"} for line in ledger],
         "Consent ledger",
     )
     return Exit.DONE
@@ -116,12 +112,12 @@ def _at_sender(sender: "Sender", facts: "StoredFacts", rules: "Rules", now: date
     suppressed = person.suppressed_until if person.suppressed_until and person.suppressed_until > now else None
     return {
         "sender": sender.name,
-        "last_inbound": _plain(person.last_inbound_at),
-        "window": f"open until {_plain(window.closes_at)}" if window.is_open else "closed",
+        "last_inbound": person.last_inbound_at,
+        "window": f"open until {instant(window.closes_at)}" if window.closes_at and window.is_open else "closed",
         **standing,
-        "suppressed": _plain(suppressed),
+        "suppressed": suppressed,
         "code": person.suppressed_for.removeprefix("code ") if suppressed else None,
-        "suspected_stop": _plain(person.suspected_at),
+        "suspected_stop": person.suspected_at,
     }
 
 
@@ -131,13 +127,9 @@ def _blocks(sender: "Sender", facts: "StoredFacts", now: datetime) -> list[dict[
             "sender": sender.name,
             "held": block.holds.value,
             "code": block.code,
-            "since": _plain(block.at),
-            "until": _plain(block.ends_at) or ("the person writes" if block.until_inbound else "an operator allows it"),
+            "since": block.at,
+            "until": block.ends_at or ("the person writes" if block.until_inbound else "an operator allows it"),
         }
         for block in facts.person.blocks
         if block.sender in (None, sender.name) and (block.ends_at is None or now < block.ends_at)
     ]
-
-
-def _plain(value: object) -> object:
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value

@@ -209,7 +209,7 @@ def _line(record: "Record") -> dict[str, object]:
     sender, _, rest = record.row.get("l", "||").partition("|")
     texts = [event["text"] for event in record.timeline if event.get("text")]
     return {
-        "since": f"{from_ms(int(record.row.get('z', '0'))):%Y-%m-%d %H:%M:%S}Z",
+        "since": from_ms(int(record.row.get("z", "0"))),
         "message_id": record.message_id,
         "reason": record.row.get("r"),
         "sender": sender,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from worker.commands.exits import Exit
-from worker.commands.output import Output, add_json, counted
+from worker.commands.output import Output, add_json, counted, instant
 
 if TYPE_CHECKING:
     from worker.settings import DispatchSettings, Settings
@@ -146,7 +146,7 @@ async def _restored(store: "Store") -> list[Finding]:
     if mark.copied_at is None:
         return []
     words = (
-        f"marked as restored from a copy of {mark.copied_at:%Y-%m-%d %H:%M}Z, and workers take nothing: "
+        f"marked as restored from a copy of {instant(mark.copied_at)}, and workers take nothing: "
         "`store restored --yes` was not seen through, repeat it"
     )
     return [Finding(Mark.FAILED, "restored", words)]
@@ -168,7 +168,7 @@ async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
 
     findings = []
     for switch, said in await switched_off(settings, store):
-        until = f" until {said.paused_until:%Y-%m-%d %H:%M}Z" if said.paused_until else ""
+        until = f" until {instant(said.paused_until)}" if said.paused_until else ""
         sentence = f"{said.state or 'paused'}{until} ({said.reason}): once the cause is gone, `{switch.remedy}`"
         findings.append(Finding(Mark.WARNING, switch.title, sentence))
     return findings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from policies.reasons import sentence
 from worker.commands.exits import CommandError, Exit
-from worker.commands.output import Output, add_json
+from worker.commands.output import Output, add_json, shown
 from worker.commands.reading import open_lines
 from worker.commands.running import other_settings
 from worker.commands.send import Lines
@@ -90,7 +90,7 @@ def _print(message_id: str, decision: "Decision", output: Output) -> None:
         f"{message_id}: {thing['decision']} {thing['form']}".rstrip() + f" ({decision.reason})",
         f"  {sentence(decision.reason)}",
     ]
-    words += [f"  {name}: {thing[name]}" for name in ("until", "valid_until", "policy") if thing.get(name)]
+    words += [f"  {name}: {shown(thing[name])}" for name in ("until", "valid_until", "policy") if thing.get(name)]
     output.say("\n".join(words))
     output.table(("rule", "verdict", "detail"), [vars_of(verdict) for verdict in decision.trace.verdicts])
 
@@ -111,10 +111,10 @@ def as_object(message_id: str, decision: "Decision") -> dict[str, object]:
         "form": form_of(decision),
     }
     if isinstance(decision, Send):
-        thing["valid_until"] = decision.valid_until.isoformat()
+        thing["valid_until"] = decision.valid_until
         thing["validity_period_seconds"] = int(decision.validity_period.total_seconds())
     if isinstance(decision, Wait):
-        thing |= {"until": decision.until.isoformat(), "on_inbound": decision.on_inbound}
+        thing |= {"until": decision.until, "on_inbound": decision.on_inbound}
     thing["policy"] = decision.trace.policy_version
     thing["trace"] = [vars_of(verdict) for verdict in decision.trace.verdicts]
     return thing

@@ -60,6 +60,6 @@ def _row(held: "HeldEffects", *, as_json: bool) -> dict[str, object]:
     return {
         "sender": held.sender,
         "waiting": held.waiting,
-        "since": held.since.isoformat(timespec="seconds") if held.since else None,
+        "since": held.since,
         "reasons": reasons if as_json else words,
     }

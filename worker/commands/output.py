@@ -6,15 +6,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import Console
-
-WIDTH_WITHOUT_TERMINAL = 160
-"""Columns where nobody tells a width; lines stay whole in a pipe or a log of CI."""
 
 _SHOWN = 20
 """How many bad lines a person is told one by one where the rest can be had otherwise."""
@@ -37,19 +35,17 @@ class Output:
             for row in rows:
                 self.object(row)
             return
-        from rich.table import Table
-        from rich.text import Text
+        from worker.commands.tables import lay_out
 
-        table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-        for column in columns:
-            table.add_column(column.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*(Text("" if row.get(column) is None else str(row[column])) for column in columns))
-        console().print(table)
+        screen = console()
+        cells = [[shown(row.get(column)) for column in columns] for row in rows]
+        lines = lay_out([column.replace("_", " ") for column in columns], cells, screen.width)
+        for line in ["", title, *lines] if title else lines:
+            screen.print(line, markup=False, soft_wrap=True)
 
     def object(self, thing: Mapping[str, object]) -> None:
         """Print one JSON object on one line."""
-        sys.stdout.write(json.dumps(thing, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(thing, ensure_ascii=False, default=_json_value) + "\n")
 
     def raw(self, content: bytes) -> None:
         """Write bytes as they are, with no line end of their own."""
@@ -77,13 +73,35 @@ class Output:
         (sys.stderr if self.as_json else sys.stdout).write(sentence + "\n")
 
 
+def instant(at: datetime) -> str:
+    """Write an instant for a person: ISO 8601 in UTC, to the second. Options that take an instant read it again."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def shown(value: object) -> str:
+    """Write a value for a person."""
+    match value:
+        case None:
+            return ""
+        case datetime():
+            return instant(value)
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+def _json_value(value: object) -> str:
+    """Write what JSON has no form of: an instant as ISO 8601 with its offset."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def counted(number: int, noun: str) -> str:
     """Say how many there are of something: one in the singular."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def console() -> "Console":
-    """Make the console that tables are printed on, wide enough where there is no terminal.
+    """Return the console that tables are printed on: 80 columns wide, unless a terminal or COLUMNS says otherwise.
 
     It raises BrokenPipeError like any other output; the library's own ends the process with 1.
     """
@@ -93,8 +111,7 @@ def console() -> "Console":
         def on_broken_pipe(self) -> None:
             raise  # noqa: PLE0704 -- called while the error is handled
 
-    found = Plain(highlight=False)
-    return found if found.is_terminal else Plain(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    return Plain(highlight=False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from policies.reasons import sentence
 from sendwindow.instants import from_ms
 from worker.commands.exits import CommandError, Exit
-from worker.commands.output import Output, add_json
+from worker.commands.output import Output, add_json, instant
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -150,7 +150,7 @@ def as_object(record: "Record") -> dict[str, object]:
         **{name: _plain(value) for name, value in named_row(record.row).items()},
         "due_at": _plain(record.due_at),
         "timeline": [
-            {key: _instant(value).isoformat() if key in _INSTANTS else value for key, value in event.items()}
+            {key: _plain(_instant(value)) if key in _INSTANTS else value for key, value in event.items()}
             for event in record.timeline
         ],
     }
@@ -172,7 +172,7 @@ def _plain(value: object) -> object:
 
 def _shown(value: object) -> str:
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+        return instant(value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "yes" if value is True else str(value)
@@ -181,9 +181,8 @@ def _shown(value: object) -> str:
 def _line(event: Mapping[str, Any]) -> dict[str, object]:
     rest = {key: value for key, value in event.items() if key not in {"at", "e"}}
     words = [_words(key, value) for key, value in rest.items()]
-    at = _instant(event["at"])
     return {
-        "at": f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}Z",
+        "at": _instant(event["at"]),
         "event": event["e"],
         "detail": ", ".join(words),
     }

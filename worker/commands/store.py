@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
-from worker.commands.output import Output, add_json, counted
+from worker.commands.output import Output, add_json, counted, instant
 
 if TYPE_CHECKING:
     from worker.journal import Journal
@@ -92,7 +92,7 @@ async def _restore(
         moved += many
     await store.restored.end()
     if output.as_json:
-        output.object({"copied_at": copied_at.isoformat(), "looked_for": moved})
+        output.object({"copied_at": copied_at, "looked_for": moved})
     output.say(
         f"{counted(moved, 'message')} of the copy {'is' if moved == 1 else 'are'} looked for at Twilio "
         "once workers run; `unknown list` shows them. Start the workers now."
@@ -153,7 +153,5 @@ def _alive(many: int) -> CommandError:
 
 def _say(output: Output, done: str, copied_at: datetime, now: datetime) -> None:
     if output.as_json:
-        output.object({"copied_at": copied_at.isoformat(), "now": now.isoformat(), "done": False})
-    output.say(
-        f"{done}: the copy is taken to be of {copied_at.isoformat(timespec='seconds')}, and --since says otherwise"
-    )
+        output.object({"copied_at": copied_at, "now": now, "done": False})
+    output.say(f"{done}: the copy is taken to be of {instant(copied_at)}, and --since says otherwise")

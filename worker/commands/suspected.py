@@ -67,7 +67,7 @@ def _row(stop: "SuspectedStop", now: "datetime") -> dict[str, object]:
         "person": stop.person_digest,
         "account": stop.account,
         "sender": stop.sender,
-        "since": stop.since.isoformat(timespec="seconds"),
+        "since": stop.since,
         "hours": int((now - stop.since).total_seconds() // 3600),
         "message_sid": stop.message_sid,
     }

@@ -168,7 +168,7 @@ def _print_templates(said: "Sequence[tuple[Switch, StoredState]]", output: Outpu
             "template": switch.name,
             "language": switch.language,
             "state": state.state or switch.configured,
-            "until": state.paused_until.isoformat(timespec="seconds") if state.paused_until else None,
+            "until": state.paused_until,
             "reason": state.reason,
             "content_sid": switch.key,
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sendwindow.instants import from_ms
 from worker.commands.exits import CommandError, Exit
 from worker.commands.journals import add_journal, open_journal
-from worker.commands.output import Output, add_json
+from worker.commands.output import Output, add_json, instant
 from worker.commands.show import as_object
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _line(record: "Record", now: datetime) -> dict[str, object]:
     return {
         "message_id": record.message_id,
         "stage": row.get("s"),
-        "since": f"{since:%Y-%m-%d %H:%M:%S}Z ({int((now - since).total_seconds() // 60)} min)",
+        "since": f"{instant(since)} ({int((now - since).total_seconds() // 60)} min)",
         "rule": row.get("u"),
         "reason": row.get("r"),
         "sender": row.get("l", "").partition("|")[0],

@@ -65,9 +65,10 @@ class Board:
         line = (played(minute), row.name, result.end, result.reason or "", result.status or "")
         self._last.append(line)
         if self._live is None:
-            widths = (9, 34, 11, 30, 12)
-            text = "".join(part.ljust(width) for part, width in zip(line, widths, strict=True))
-            self._console.print(text.rstrip(), markup=False, highlight=False)
+            # 80 columns in all; a name that is too long for its own pushes the rest of its line to the right.
+            widths = (7, 24, 9, 23, 11)
+            text = " ".join(part.ljust(width) for part, width in zip(line, widths, strict=True))
+            self._console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
         self._refresh()
 
     def _refresh(self) -> None:
