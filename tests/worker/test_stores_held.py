@@ -21,6 +21,7 @@ from tests.worker.shipped import rules
 from tests.worker.stores_world import ACCOUNT, ANNA, SENDER, Place, World, accepted, opened
 from worker.commands.exits import Exit
 from worker.dispatch.aside import AsideWatch
+from worker.journal import Journal
 from worker.values.effects import Effect, HoldBack, SuppressAddress
 from worker.values.settlements import SettleEnd
 
@@ -290,6 +291,18 @@ def test_a_suppression_and_a_block_are_shown_with_code_and_end_and_lifted(
     assert after["blocks"] == []
     assert (after["senders"][0]["suppressed"], after["senders"][0]["code"]) == (None, None)
     assert command("contact", "allow", number(0), "--json").objects == [{"person": after["person"], "lifted": 0}]
+
+
+def test_who_was_allowed_is_journalled(command: CommandLine, tmp_path: Path) -> None:
+    """By the digest, dated before the store was asked, as a worker may see it at once; looking writes nothing."""
+    journal = tmp_path / "allowed.jsonl"
+    before = Journal(None, "test").now()
+    answer = command("contact", "allow", number(0), "--journal", str(journal), "--json")
+    assert command("contact", number(0), "--journal", str(journal)).code == Exit.DONE
+    [line] = [json.loads(text) for text in journal.read_text().splitlines()]
+    assert (line["e"], line["person"]) == ("allowed", answer.objects[0]["person"])
+    assert line["t"] >= before
+    assert number(0) not in journal.read_text()
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,74 @@ def test_a_grant_given_since_ends_what_an_error_held_back(run: Run) -> None:
     assert "held_back" not in rules(run.judge(), "P1")
 
 
+def allowed(run: Run, person: str = "digest-1") -> None:
+    """An operator lets messages go to a person again."""
+    run.add("command-1", "allowed", person=person)
+
+
+BREAKS = [
+    ({"violation": "told_unusable"}, 63024, "told_unusable"),
+    ({"held": "all", "held_t": 1_000_001}, 63014, "held_back"),
+    ({"held": "marketing", "held_t": 1_000_001, "purpose": "marketing"}, 63049, "held_back"),
+]
+
+
+@pytest.mark.parametrize(("more", "code", "rule"), BREAKS)
+@pytest.mark.parametrize("person", ["digest-1", "digest-2", None])
+def test_what_an_operator_allowed_is_no_breach(
+    run: Run, more: dict[str, Any], code: int, rule: str, person: str | None
+) -> None:
+    """Only for the person named; without the line it is one."""
+    said(run, GRANTED, MARKETING)
+    failed(run, code, person="person-1")
+    if person is not None:
+        allowed(run, person)
+    sent(run, **({"purpose": "utility"} | more))
+    assert (rule in rules(run.judge(), "P1")) is (person != "digest-1")
+
+
+@pytest.mark.parametrize(("more", "code", "rule"), BREAKS)
+def test_an_operators_word_ends_neither_what_an_attempt_after_it_teaches_nor_what_is_said_after_the_post(
+    run: Run, more: dict[str, Any], code: int, rule: str
+) -> None:
+    """What was allowed is known to have failed once more."""
+    said(run, GRANTED, MARKETING)
+    allowed(run)
+    failed(run, code, person="person-1")
+    sent(run, **({"purpose": "utility"} | more))
+    allowed(run)
+    assert rule in rules(run.judge(), "P1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "broken"),
+    [({"person": "person-2"}, False), ({"account": "AC2"}, False), ({"sender": "text"}, False), ({}, True)],
+)
+def test_a_cap_after_the_word_is_one_persons_at_one_sender(run: Run, failure: dict[str, Any], broken: bool) -> None:
+    """What fails elsewhere teaches nothing here."""
+    said(run, GRANTED, MARKETING)
+    allowed(run)
+    failed(run, 63049, **({"person": "person-1"} | failure))
+    sent(run, "marketing", held="marketing", held_t=1_000_001)
+    assert ("held_back" in rules(run.judge(), "P1")) is broken
+
+
+def test_no_operator_ends_what_the_person_wished(run: Run) -> None:
+    """The provider told that they stopped marketing."""
+    said(run, GRANTED, MARKETING)
+    allowed(run)
+    sent(run, "marketing", held="marketing", held_t=1_000_001, held_wish=True)
+    assert "held_back" in rules(run.judge(), "P1")
+
+
+def test_a_post_of_whom_is_not_known_is_allowed_by_no_word(run: Run) -> None:
+    """The producer's line names the person."""
+    allowed(run)
+    run.claim("m1")
+    run.post("m1", violation="told_unusable")
+    assert "told_unusable" in rules(run.judge(), "P1")
+
+
 def test_what_is_held_back_is_not_judged_without_a_purpose(run: Run) -> None:
     """Nobody but the producer can say what a message was for."""
     run.claim("m1")
@@ -273,12 +341,13 @@ def test_what_is_held_back_is_not_judged_without_a_purpose(run: Run) -> None:
     assert "held_back" in run.judge().not_judged
 
 
-def failed(run: Run, code: int = 63014, category: str = "UTILITY", purpose: str = "utility") -> None:
+def failed(run: Run, code: int = 63014, category: str = "UTILITY", purpose: str = "utility", **more: Any) -> None:
     """A message to Anna that fails, as the sandbox and the producer tell it."""
     person = {"purpose": purpose, "person": "digest-1", "account": "main", "sender": "shop", "not_before": None}
     run.add("producer", "accepted", id="m0", duplicate=False, expires=None, **person)
     run.claim("m0")
-    run.post("m0", person="anna", code=code, category=category, window=False, at=DAY)
+    base: dict[str, Any] = {"person": "anna", "code": code, "category": category, "window": False, "at": DAY}
+    run.post("m0", **(base | more))
     run.settle("m0", 1, "failed")
 
 

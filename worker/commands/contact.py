@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Final
 from sendwindow.vocabulary import Purpose
 from worker.commands.exits import CommandError, Exit
 from worker.commands.held import Wish, decide_held
+from worker.commands.journals import add_journal, open_journal
 from worker.commands.output import Output, add_json, instant
 from worker.commands.reading import channel_of
 
 if TYPE_CHECKING:
     from policies.rules import Rules
+    from worker.journal import Journal
     from worker.settings import Sender, Settings
     from worker.values.facts import StoredFacts
 
 _WORDS: Final = ("show", "allow", "held")
-USAGE: Final = "%(prog)s [ADDRESS | allow ADDRESS | held [apply | discard] [--sender NAME] [--yes]] [--json]"
+USAGE: Final = (
+    "%(prog)s [ADDRESS | allow ADDRESS | held [apply | discard] [--sender NAME] [--yes]] [--journal FILE] [--json]"
+)
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -33,6 +37,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--sender", help="held: only what errors of this sender would change")
     parser.add_argument("--yes", action="store_true", help="held apply, held discard: do it; without, only say what")
+    add_journal(parser, "allow: who was allowed again")
     add_json(parser)
     parser.set_defaults(command_function=run)
 
@@ -47,20 +52,23 @@ def run(arguments: argparse.Namespace) -> int:
             wish = Wish(rest[0] if rest else "list", arguments.sender, is_meant=arguments.yes)
             return asyncio.run(decide_held(settings, wish, output))
         case ["allow", address]:
-            return asyncio.run(_allow(settings, address, output))
+            with open_journal(arguments.journal) as journal:
+                return asyncio.run(_allow(settings, address, output, journal))
         case ["show", address] | [address] if address not in _WORDS:
             return asyncio.run(_contact(settings, address, output))
         case _:
             raise CommandError("These words say nothing together.", "`contact --help` shows what goes.", Exit.USAGE)
 
 
-async def _allow(settings: "Settings", address: str, output: Output) -> int:
+async def _allow(settings: "Settings", address: str, output: Output, journal: "Journal") -> int:
     from worker.wiring import open_store
 
     channel_of(address)
     async with open_store(settings, reading=False) as store:
+        asked_at = journal.now()
         lifted = await store.people.allow(address)
         digest = store.people.digest(address)
+        journal.write("allowed", person=digest, t=asked_at)
     if output.as_json:
         output.object({"person": digest, "lifted": lifted})
     output.say(f"person {digest} is allowed again: suppressions and blocks ended: {lifted}; opt-outs stay as they are")

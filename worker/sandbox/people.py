@@ -30,6 +30,11 @@ class Told:
     ends_by_inbound: bool
     ends_ms: int | None = None
 
+    @property
+    def is_wish(self) -> bool:
+        """Whether it is the person's own wish, which lasts until they say otherwise."""
+        return self.ends_ms is None and not self.ends_by_inbound
+
 
 @dataclass(slots=True)
 class Person:

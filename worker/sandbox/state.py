@@ -229,7 +229,7 @@ class Sandbox:
         if taken.account is None or not taken.to:
             return {"held": None}
         told = held_back(self.people.at(taken.to), taken.account.sid, form.one("From"), self.outbox.now_ms())
-        return {"held": None} if told is None else {"held": told.what, "held_t": told.at_t}
+        return {"held": None} if told is None else {"held": told.what, "held_t": told.at_t, "held_wish": told.is_wish}
 
     def _category(self, form: Form) -> str | None:
         template = self.templates.get(form.one("ContentSid") or "")

@@ -11,6 +11,7 @@ from typing import Final
 from worker.verify.case import GRACE_MS, Breach, Case
 from worker.verify.history import Book, History
 from worker.verify.journals import Line
+from worker.verify.taught import HOLDING, was_allowed
 
 _FITTING: Final = {
     "reply": "UTILITY",
@@ -80,7 +81,9 @@ def _held_back(case: Case, post: Line, said: Line) -> Iterator[Breach]:
     is_about = (post["held"] == "all" and not is_answer) or (
         post["held"] == "marketing" and said["purpose"] == "marketing"
     )
-    if is_about and not _granted_since(case.book, post, said):
+    # What the person wished, as the provider told it, no operator ends.
+    is_lifted = not post.get("held_wish") and was_allowed(case.book, post, HOLDING)
+    if is_about and not is_lifted and not _granted_since(case.book, post, said):
         yield Breach(
             "held_back", post.get("id"), f"POST {post.get('n')} ({said['purpose']}) after an error held it back"
         )

@@ -44,7 +44,8 @@ class Book:
 
     `said`: SID → what a person wrote. `said_acked`, `inbound`: SIDs the gateway answered with 2xx, SIDs in its journal.
     `ignored`: those of the latter that it says it did not store, as nobody it sends to wrote them.
-    `heard`: SID → the gateway's line on it. `decisions`: on suspected stops.
+    `heard`: SID → the gateway's line on it. `decisions`: on suspected stops. `allowed`: persons whom an operator let
+    get messages again after errors.
     `consents`: grants, withdrawals and STARTs of persons. `callbacks`: SID → the gateway's lines. `told`: SID → the
     sandbox's callbacks with their answers. `missing`: lines that journals say they could not keep. `held`: messages
     that the store, when asked, holds: somebody will take them up.
@@ -62,6 +63,7 @@ class Book:
     consents: list[Line] = field(default_factory=list)
     heard: dict[str, Line] = field(default_factory=dict)
     decisions: list[Line] = field(default_factory=list)
+    allowed: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
     missing: int = 0
     held: set[str] = field(default_factory=set)
@@ -108,9 +110,10 @@ def open_book(evidence: Evidence) -> Book:
 
 def _file(book: Book, event: str, line: Line) -> None:
     sid = line.get("sid") or ""
+    in_order = {"post": book.posts, "consent": book.consents, "suspected": book.decisions, "allowed": book.allowed}
     match event:
-        case "post":
-            book.posts.append(line)
+        case "post" | "consent" | "suspected" | "allowed":
+            in_order[event].append(line)
         case "callback" | "fetched":
             book.callbacks[sid].append(line)
         case "callback_sent":
@@ -121,10 +124,6 @@ def _file(book: Book, event: str, line: Line) -> None:
             book.said_acked.setdefault(sid, line["t"])
         case "inbound":
             _file_inbound(book, sid, line)
-        case "consent":
-            book.consents.append(line)
-        case "suspected":
-            book.decisions.append(line)
         case "killed":
             book.killed.append(line)
         case _:

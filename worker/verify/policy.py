@@ -9,6 +9,7 @@ from worker.verify.case import GRACE_MS, Breach, Case
 from worker.verify.held import marketing_held
 from worker.verify.history import Book, History
 from worker.verify.journals import Line
+from worker.verify.taught import UNUSABLE, was_allowed
 
 POLICY: Final = frozenset(
     {
@@ -44,6 +45,8 @@ def policy(case: Case) -> Iterator[Breach]:
     confirmed: set[tuple[object, float]] = set()
     for post in case.book.posts:
         flags = _flags(post) & POLICY
+        if "told_unusable" in flags and was_allowed(case.book, post, UNUSABLE):
+            flags.remove("told_unusable")
         stopped_at = _stopped_at(stops, post)
         if stopped_at is not None or "opted_out" in flags:
             yield from _after_stop(case, post, stopped_at, confirmed)

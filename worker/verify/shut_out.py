@@ -11,10 +11,9 @@ from typing import Final
 from worker.verify.case import Breach, Case
 from worker.verify.history import Book
 from worker.verify.journals import Line
+from worker.verify.taught import BLOCKED, UNUSABLE
 
-_UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
-_BLOCKED: Final = frozenset({63014, 63033})
-_TAUGHT_BY: Final = {"address_suppressed": _UNUSABLE, "provider_block": _BLOCKED}
+_TAUGHT_BY: Final = {"address_suppressed": UNUSABLE, "provider_block": BLOCKED}
 """Reason of a refusal → the codes that teach it. 63049 has a term, which no word of the person ends."""
 
 
