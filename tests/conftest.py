@@ -15,6 +15,7 @@ import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from tests.chaos.seeds import seeds, told
 from tests.depth import QUICK, QUICK_EXAMPLES
 from worker import embedded
 
@@ -26,6 +27,31 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("suite")
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Draw the seeds of the nemesis before any process of the run collects its tests."""
+    try:
+        seeds()
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Show them at the top, also where every test is green."""
+    return None if config.option.markexpr == "not long" else told(seeds())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show them below again, with what became of each, where the nemesis ran."""
+    ran = [
+        f"nemesis: {report.nodeid.rpartition('::')[2]} {outcome}"
+        for outcome in ("passed", "failed", "error")
+        for report in terminalreporter.stats.get(outcome, ())
+        if "test_a_long_run_keeps_every_promise" in report.nodeid
+    ]
+    for line in [*ran, told(seeds())] if ran else ():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from sendwindow.contract import SendMessage
 from sendwindow.errors import StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
-from sendwindow.vocabulary import OnUnknown, Priority, Purpose
-from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, plan
+from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, message, phone, plan
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
 from tests.ports import free_port
@@ -50,7 +48,6 @@ HANG_GUARD = 60.0
 BATCH = 25
 BACKLOG = 600
 SHOP = "whatsapp:+14155550100"
-RULES = (OnUnknown.HOLD, OnUnknown.HOLD, OnUnknown.HOLD, *OnUnknown)
 FAULT_RULES: tuple[dict[str, object], ...] = (
     {"action": "accept_reset", "match": {"probability": 0.004}},
     {"action": "accept_hang", "match": {"probability": 0.001}},
@@ -192,13 +189,13 @@ class Nemesis:
         """Half of the people write, so that their window is open; all gave consent."""
         entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
         for number in range(self.doses.people):
-            for address in (f"whatsapp:{_phone(number)}", _phone(number)):
+            for address in (f"whatsapp:{phone(number)}", phone(number)):
                 asked_at = self._journal.now()
                 await self._store.people.record_consent(address, entry)
                 write_consent(self._journal, entry, self._store.people.digest(address), asked_at)
         for number in range(0, self.doses.people, 2):
             await self._post(
-                "say", {"from": f"whatsapp:{_phone(number)}", "to": "whatsapp:+14155550100", "body": "Hello"}
+                "say", {"from": f"whatsapp:{phone(number)}", "to": "whatsapp:+14155550100", "body": "Hello"}
             )
 
     @asynccontextmanager
@@ -217,22 +214,6 @@ class Nemesis:
         finally:
             await store.close()
 
-    def _message(self, number: int) -> SendMessage:
-        person = self._chance.randrange(self.doses.people)
-        text = number % 5 == 4
-        content: dict[str, Any] = {"freeform": {"body": f"Order {number} has left the warehouse."}}
-        if not text:
-            content["template"] = {"name": "order_update", "language": "en", "variables": {"1": str(number)}}
-        return SendMessage(
-            to=_phone(person) if text else f"whatsapp:{_phone(person)}",
-            sender="text" if text else "shop",
-            purpose=Purpose.UTILITY,
-            message_id=f"m{number}",
-            priority=self._chance.choice(tuple(Priority)),
-            on_unknown=self._chance.choice(RULES),
-            **content,
-        )
-
     async def _feed_and_harm(self) -> None:
         steps = list(plan(self.seed, self.doses))
         while self.accepted < self.doses.messages:
@@ -249,21 +230,21 @@ class Nemesis:
 
     async def _enqueue_some(self, count: int) -> None:
         """Accepted is what enqueue returned; a call that failed is repeated with the same ids."""
-        messages = [self._message(self.accepted + index) for index in range(count)]
+        messages = [message(self.seed, self.accepted + index, self.doses.people) for index in range(count)]
         while True:
             try:
                 receipts = (await self._producer.send_many(messages)).receipts
             except StoreUnavailable:
                 continue
             break
-        for message, receipt in zip(messages, receipts, strict=True):
+        for each, receipt in zip(messages, receipts, strict=True):
             first = replace(receipt, duplicate=False)
-            write_accepted(self._journal, message, self._settings, self._store.people.digest(message.to), first)
+            write_accepted(self._journal, each, self._settings, self._store.people.digest(each.to), first)
         self.accepted += len(messages)
 
     async def _someone_stops(self) -> None:
         person = self._chance.randrange(self.doses.people)
-        await self._post("say", {"from": f"whatsapp:{_phone(person)}", "to": SHOP, "body": "STOP"})
+        await self._post("say", {"from": f"whatsapp:{phone(person)}", "to": SHOP, "body": "STOP"})
 
     async def _backend_cancels(self, number: int) -> None:
         """Cancel a message that may be anywhere on its way; a call that failed is left at that."""
@@ -428,10 +409,6 @@ class Nemesis:
             response.raise_for_status()
             answer: dict[str, Any] = await response.json()
             return answer
-
-
-def _phone(number: int) -> str:
-    return f"+1415{2000000 + number}"
 
 
 def _main() -> None:

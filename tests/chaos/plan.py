@@ -4,7 +4,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from sendwindow.contract import SendMessage
+from sendwindow.vocabulary import OnUnknown, Priority, Purpose
 from tests.chaos.stop_at import POINTS
 
 
@@ -70,18 +73,21 @@ SHORT = Doses(
     rate_limits=1,
 )
 LONG = Doses(
-    50_000,
+    17_000,
     600,
     4,
-    each_point=22,
-    kills=20,
-    freezes=16,
-    restarts=20,
-    store_kills=8,
-    store_pauses=6,
-    script_flushes=10,
-    rate_limits=6,
+    each_point=7,
+    kills=7,
+    freezes=5,
+    restarts=7,
+    store_kills=3,
+    store_pauses=2,
+    script_flushes=3,
+    rate_limits=2,
 )
+"""A third of what must be shown: a run of the long suite plays three seeds."""
+
+RULES = (OnUnknown.HOLD, OnUnknown.HOLD, OnUnknown.HOLD, *OnUnknown)
 
 
 def plan(seed: int, doses: Doses) -> Sequence[Step]:
@@ -109,4 +115,31 @@ def plan(seed: int, doses: Doses) -> Sequence[Step]:
             nth=chance.randint(1, 8),
         )
         for number, (fault, point) in enumerate(faults)
+    )
+
+
+def phone(number: int) -> str:
+    """The number of a person."""
+    return f"+1415{2000000 + number}"
+
+
+def message(seed: int, number: int, people: int) -> SendMessage:
+    """Draw a message: the same for the same seed, whatever happened before it.
+
+    Persons have phones only, and every text names its message: no row of a list can be another message's.
+    """
+    chance = random.Random(f"{seed}/{number}")
+    to = phone(chance.randrange(people))
+    is_text = number % 5 == 4
+    content: dict[str, Any] = {"freeform": {"body": f"Order {number} has left the warehouse."}}
+    if not is_text:
+        content["template"] = {"name": "order_update", "language": "en", "variables": {"1": str(number)}}
+    return SendMessage(
+        to=to if is_text else f"whatsapp:{to}",
+        sender="text" if is_text else "shop",
+        purpose=Purpose.UTILITY,
+        message_id=f"m{number}",
+        priority=chance.choice(tuple(Priority)),
+        on_unknown=chance.choice(RULES),
+        **content,
     )

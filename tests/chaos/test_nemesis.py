@@ -11,17 +11,18 @@ import pytest
 from rich.console import Console
 
 from tests.chaos.nemesis import Nemesis, Result
-from tests.chaos.plan import LONG, SHORT, Doses, Fault, plan
+from tests.chaos.plan import LONG, SHORT, Doses, Fault, message, plan
+from tests.chaos.seeds import HOW_MANY, VARIABLE, seeds, told
 from tests.chaos.stop_at import POINTS
 from worker.verify.journals import read
 from worker.verify.report import render
 
-SEEDS = (11,)
 SLOTS = 25
 
 
 def run(folder: Path, seed: int, doses: Doses) -> Result:
-    """Run once and print the report: pytest shows it when the run is red."""
+    """Run once and print the seed before, the report after: pytest shows both when the run is red."""
+    Console(width=160).print(told((seed,)), highlight=False)
     result = asyncio.run(Nemesis(folder, seed, doses).run())
     console = Console(width=160)
     console.print(f"seed {seed}, {result.seconds:.0f} s, {dict(result.done)}, left {result.listed}", highlight=False)
@@ -46,7 +47,7 @@ def crash_unknowns(journals: Path) -> Counter[str]:
 def check(result: Result, doses: Doses) -> None:
     """Hold the promises against a run, and the run against its doses: too few faults prove nothing."""
     counts = result.report.counts
-    assert result.report.ok
+    assert result.report.ok, told((result.seed,))
     assert not result.report.unchecked
     assert counts.messages >= doses.messages
     assert counts.lost == 0
@@ -75,12 +76,12 @@ def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds())
 def test_a_long_run_keeps_every_promise(tmp_path: Path, seed: int) -> None:
-    """At least 50,000 messages, a fault for every 500, each named point at least 20 times."""
-    assert LONG.messages >= 50_000
+    """With three seeds at least 50,000 messages, a fault for every 500, each named point at least 20 times."""
+    assert LONG.messages * HOW_MANY >= 50_000
     assert len(plan(seed, LONG)) >= LONG.messages / 500
-    assert LONG.each_point >= 20
+    assert LONG.each_point * HOW_MANY >= 20
     check(run(tmp_path, seed, LONG), LONG)
 
 
@@ -94,3 +95,45 @@ def test_a_plan_hits_every_point() -> None:
     """No point is left out, however the seed shuffles."""
     points = Counter(step.point for step in plan(5, LONG) if step.fault is Fault.KILL_AT_POINT)
     assert points == dict.fromkeys(POINTS, LONG.each_point)
+
+
+def test_every_seed_gives_a_sound_plan() -> None:
+    """Whatever is drawn: each fault as often as it is due, in order, before the last message, at a process there is."""
+    for seed in range(2000):
+        for doses in (SHORT, LONG) if seed % 10 == 0 else (SHORT,):
+            steps = plan(seed, doses)
+            points = Counter(step.point for step in steps if step.fault is Fault.KILL_AT_POINT)
+            assert points == dict.fromkeys(POINTS, doses.each_point)
+            faults = Counter(step.fault for step in steps)
+            assert (faults[Fault.KILL], faults[Fault.FREEZE]) == (doses.kills, doses.freezes)
+            assert [step.after for step in steps] == sorted(step.after for step in steps)
+            assert all(0 <= step.after < doses.messages and step.nth >= 1 for step in steps)
+            assert {step.target for step in steps} <= set(range(doses.workers))
+
+
+def test_no_seed_gives_messages_that_a_list_cannot_tell_apart() -> None:
+    """A text to a user id may be any phone's; the same text to one person twice proves neither."""
+    for seed in range(2000):
+        drawn = [message(seed, number, SHORT.people) for number in range(10)]
+        assert all(each.to.removeprefix("whatsapp:").startswith("+1415") for each in drawn)
+        assert len({each.model_dump_json(include={"template", "freeform"}) for each in drawn}) == len(drawn)
+        assert len({each.message_id for each in drawn}) == len(drawn)
+
+
+def test_a_message_is_the_same_for_the_same_seed() -> None:
+    """Kills and stops before it change nothing in it."""
+    assert [message(5, number, 60) for number in range(50)] == [message(5, number, 60) for number in range(50)]
+    assert [message(5, number, 60) for number in range(50)] != [message(6, number, 60) for number in range(50)]
+
+
+def test_seeds_are_drawn_once_and_repeated_when_given() -> None:
+    """What a process draws, those it starts find; each run draws others."""
+    environ: dict[str, str] = {}
+    drawn = seeds(environ)
+    assert len(drawn) == len(set(drawn)) == HOW_MANY
+    assert seeds(environ) == drawn
+    assert seeds({}) != drawn
+    assert seeds({VARIABLE: "7, 11"}) == (7, 11)
+    assert told((7, 11)) == "nemesis: seeds 7, 11; NEMESIS_SEEDS=7,11 repeats them"
+    with pytest.raises(ValueError, match=VARIABLE):
+        seeds({VARIABLE: "seven"})
