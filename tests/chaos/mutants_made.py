@@ -30,6 +30,7 @@ from worker.dispatch.run import Run
 from worker.dispatch.scribe import Scribe
 from worker.stores.digests import Digests
 from worker.stores.ledger import LedgerStore
+from worker.twilio.departure import Departure
 from worker.twilio.replies import read_answer
 from worker.twilio.requests import build
 from worker.values.admissions import Admission, AdmitRequest, Permit
@@ -226,6 +227,11 @@ def late_intents(patch: Patch) -> None:
     patch.setattr(LedgerStore, "admit", invent_permits)
     patch.setattr(Scribe, "permitted", returns(None))
     patch.setattr(Pipe, "_post", late)
+
+
+def leaving_anyhow(departure: Departure, *_asked: object) -> None:
+    """Stands for `Departure.leave`, and lets the first byte go whenever it comes."""
+    departure.has_left = True
 
 
 def optimistic(*asked: Any, **named: Any) -> Any:

@@ -20,6 +20,7 @@ from tests.chaos.mutants_made import (
     deaf_to_withdrawals,
     edits,
     fitting,
+    leaving_anyhow,
     lua,
     never_ending,
     phones_only,
@@ -122,6 +123,18 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "a stop is answered while permits are open",
         "after_stop",
         sets("worker.gateway.inbound.wait_for_permits", answers(0)),
+    ),
+    (
+        "jump_believed",
+        "a stop is answered when permits have lapsed by the store's clock alone",
+        "after_stop",
+        sets("worker.gateway.barrier.PERMIT_SECONDS", 0.0),
+    ),
+    (
+        "departure_unchecked",
+        "the permit is not looked at where the first byte leaves",
+        "after_stop",
+        sets("worker.twilio.departure.Departure.leave", leaving_anyhow),
     ),
     (
         "stale_admitted",

@@ -6,6 +6,7 @@ slow network, and the periodic work runs when the scenario says so instead of by
 
 import asyncio
 import contextvars
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -18,9 +19,13 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
+import worker.clock
 import worker.dispatch.duties
 import worker.dispatch.service
+import worker.gateway.barrier
 import worker.services
+import worker.twilio.client
+import worker.twilio.departure
 from policies.rules import Rules
 from sendwindow.instants import to_ms
 from sendwindow.keys import Keys
@@ -42,6 +47,8 @@ from worker.stores.ledger import LedgerStore
 from worker.stores.people import PeopleStore
 from worker.stores.statuses import StatusStore
 from worker.stores.store import Store
+from worker.twilio.client import TwilioClient
+from worker.twilio.departure import GatedConnector
 from worker.wiring import connect_store, load_rules
 
 HANG_SECONDS = 60.0
@@ -68,6 +75,7 @@ class Rig:
         self.gates = Gates(self._notify)
         self.offset = timedelta()
         self.steps: set[str] = set()
+        self.stands_at: float | None = None
         self.settings = settings
         self._keys: Keys = store.keys
         # Any: redis-py types its answers as either awaitable or not
@@ -137,6 +145,22 @@ class Rig:
         self.offset += timedelta(**duration)
         await self.store.set_offset(self.offset)
         self.sandbox.outbox.offset_ms = self.offset // timedelta(milliseconds=1)
+
+    def stand_still(self) -> None:
+        """Hold the processes' own clocks, so that no permit lapses but by the scenario's word."""
+        self.stands_at = time.monotonic()
+
+    def jump(self, seconds: float) -> None:
+        """Move the processes' own clocks on, from where they stand."""
+        assert self.stands_at is not None
+        self.stands_at += seconds
+
+    def go_on(self) -> None:
+        """Let the processes' own clocks run again."""
+        self.stands_at = None
+
+    def _monotonic(self) -> float:
+        return time.monotonic() if self.stands_at is None else self.stands_at
 
     async def tick(self, *names: str) -> None:
         """Let workers (all, unless named) do their periodic work, and wake everybody for what fell due."""
@@ -222,8 +246,13 @@ class Rig:
             (LedgerStore, "settle", "settle", _ids),
             (StatusStore, "apply", "status", _ids),
             (PeopleStore, "permits_left_ms", "permits", lambda _: []),
+            (GatedConnector, "connect", "connect", lambda _: [OWNER.get()]),
         ):
             self._hold_before(monkeypatch, owner, name, step, names)
+        for module in (worker.clock, worker.gateway.barrier, worker.twilio.client, worker.twilio.departure):
+            monkeypatch.setattr(module, "monotonic", self._monotonic)
+        # aiohttp measures by the real clock, which goes on while a scenario holds a connection back.
+        monkeypatch.setattr(TwilioClient, "_timeout_for", _without_end)
         generous: Callable[..., Budget] = lambda *_: Budget(1000, 1000, lambda: 0.0)  # noqa: E731 -- a class stood there
         monkeypatch.setattr(worker.dispatch.service, "Budget", generous)
         monkeypatch.setattr(worker.dispatch.duties, "run_periodic", self._wait_for_ticks)
@@ -236,13 +265,13 @@ class Rig:
         """Let a method begin once no gate is closed for what its first argument names, and never for the dead."""
         method = getattr(owner, name)
 
-        async def waiting(instance: Any, first: Any, *rest: Any) -> Any:
+        async def waiting(instance: Any, first: Any, *rest: Any, **named: Any) -> Any:
             if OWNER.get() in self._dead:
                 raise asyncio.CancelledError
             self.steps.add(step)
             self._notify()
             await self.gates.passing(step, names(first))
-            return await method(instance, first, *rest)
+            return await method(instance, first, *rest, **named)
 
         monkeypatch.setattr(owner, name, waiting)
 
@@ -270,6 +299,10 @@ class Rig:
             self._notify()
 
         monkeypatch.setattr(Journal, "write", watched)
+
+
+def _without_end(client: TwilioClient, _left: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(sock_read=client._read_timeout)
 
 
 def _ids(things: Any) -> list[str]:

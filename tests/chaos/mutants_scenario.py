@@ -59,6 +59,8 @@ class Scenario:
             self._marketing_refused,
             self._stop_before_admission,
             self._stop_before_post,
+            self._stop_while_a_clock_jumps,
+            self._stop_before_the_first_byte,
             self._worker_killed,
             self._worker_frozen,
             self._gateway_killed,
@@ -214,6 +216,43 @@ class Scenario:
         await rig.until(lambda: "permits" in rig.steps or rig.seen("said_acked", sid=sid))
         gate.open()
         await stopping
+        await rig.rest()
+
+    async def _stop_while_a_clock_jumps(self) -> None:
+        """The same, while the store's clock says that the permit has lapsed, and the worker's that it has not."""
+        rig, sid = self._rig, "SM" + "6" * 32
+        gate = rig.gates.hold("post", "jumped")
+        rig.stand_still()
+        await self._players.meet("jumped", "failed")
+        await rig.rest(unless=gate.reached)
+        await rig.later(seconds=3)
+        rig.steps.discard("permits")
+        stopping = asyncio.create_task(self._players.write("jumped", "STOP", sid=sid))
+        await rig.until(lambda: "permits" in rig.steps or rig.seen("said_acked", sid=sid))
+        gate.open()
+        await stopping
+        rig.go_on()
+        await rig.rest()
+
+    async def _stop_before_the_first_byte(self) -> None:
+        """A POST waits for a connection until its permit has lapsed and a stop is answered."""
+        rig, sid = self._rig, "SM" + "7" * 32
+        gate = rig.gates.hold("connect", "worker-a")
+        rig.stand_still()
+        await self._players.meet("stalled", "refused")
+        await rig.rest(unless=gate.reached)
+        rig.steps.discard("permits")
+        stopping = asyncio.create_task(self._players.write("stalled", "STOP", sid=sid))
+        await rig.until(lambda: "permits" in rig.steps or rig.seen("said_acked", sid=sid))
+        await rig.later(seconds=3)
+        rig.jump(3)
+        await stopping
+        gate.open()
+        await rig.until(lambda: rig.seen("replied", id="stalled"))
+        rig.go_on()
+        await rig.rest()
+        await rig.later(seconds=1)
+        await rig.tick()
         await rig.rest()
 
     async def _worker_killed(self) -> None:
