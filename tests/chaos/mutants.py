@@ -92,6 +92,12 @@ P2: Final = _table(
         lua("  lift(person, inbound.account, at, true)\n", "", INBOUND),
     ),
     (
+        "teaching_stays",
+        "what a failure taught stays although the message arrived after all",
+        "shut_out",
+        lua("      if name == 'xt' and string.match(", "      if false and string.match(", STATUS),
+    ),
+    (
         "marketing_stops_all",
         "a block after a marketing template holds everything back",
         "shut_out",

@@ -72,6 +72,7 @@ KINDS: Final = (
     Kind("stopped", "refused", wrote="now", then=("STOP",)),
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
     Kind("tapped", "accepted", wrote="now", then=({"body": "Cancel", "payload": "cancel_appointment_42"},)),
+    Kind("plain", "refused", wrote="now", then=({"body": "Стоп", "means": "stop"},)),
     Kind("misdirected", "refused", wrote="now", then=({"body": "STOP", "door": "status"},)),
     Kind("fetched", "refused", wrote="now", then=({"body": "STOP", "method": "GET"},)),
     Kind("promo-stopped", "refused", wrote="now", then=(NO_OFFERS,), purpose=Purpose.MARKETING, says=OFFERED),

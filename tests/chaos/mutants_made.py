@@ -18,6 +18,7 @@ import worker.stores.unknowns
 from policies.consent import Permission, _undoes, permission
 from policies.decision import FreeformContent, Refuse, Seen, Send, Wait
 from policies.facts import Approval
+from policies.keywords import Keywords
 from policies.tag import tag_problem
 from policies.templates import pick_template
 from policies.window import Window
@@ -98,6 +99,8 @@ def split_by_spelling(patch: Patch) -> None:
     lua("local digests = spellings_of(address)", "local digests = { address }", CLAIM)(patch)
 
 
+_match = Keywords.match
+
 # -- what goes out -----------------------------------------------------------------------------------
 
 
@@ -134,6 +137,11 @@ def deaf_to_withdrawals(person: Any, *asked: Any) -> Permission:
 def never_ending(person: Any, *asked: Any) -> Permission:
     """Stands for `permission`, and takes no notice of when consent ends."""
     return permission(replace(person, consents=tuple(replace(one, expires_at=None) for one in person.consents)), *asked)
+
+
+def hearing_ascii(words: Keywords, text: str, *more: Any, **named: Any) -> Any:
+    """Stands for `Keywords.match`, and hears nothing in words that are not spelled in ASCII."""
+    return _match(words, text, *more, **named) if text.isascii() else None
 
 
 def undoing_at_once(grant: Any, withdrawal: Any, purpose: Any, counted: Any) -> bool:

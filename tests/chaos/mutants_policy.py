@@ -20,6 +20,7 @@ from tests.chaos.mutants_made import (
     deaf_to_withdrawals,
     edits,
     fitting,
+    hearing_ascii,
     leaving_anyhow,
     lua,
     never_ending,
@@ -111,6 +112,12 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         'the button "Stop promotions" is answered and withdraws nothing',
         "after_marketing_stop",
         lua("    say_purpose(person, account, 'marketing', '*', false, at, nil, line)\n", "", INBOUND),
+    ),
+    (
+        "words_of_one_alphabet",
+        "a stop in another alphabet is not heard",
+        "after_stop",
+        sets("policies.keywords.Keywords.match", hearing_ascii),
     ),
     (
         "stop_misdirected",

@@ -55,6 +55,7 @@ class Scenario:
             self._tag_dies,
             self._not_yet,
             self._address_unusable,
+            self._failed_too_early,
             self._blocked,
             self._marketing_refused,
             self._stop_before_admission,
@@ -151,6 +152,19 @@ class Scenario:
         self._players.share_address("gone", "gone-back")
         await self._players.write("gone-back", "Hello again")
         await self._players.send("gone-back", ORDINARY, "accepted")
+        await self._rig.rest()
+
+    async def _failed_too_early(self) -> None:
+        """An address is called unusable for a message that arrives after all: the next message to it goes out."""
+        names = [f"early-{number}" for number in range(REPEATS + 1)]
+        for name in names:
+            self._players.trouble("fail", name, code=63024, then="delivered")
+            await self._players.meet(name, "accepted", Kind(name, "accepted", says=TEMPLATE))
+        await self._rig.rest()
+        await self._rig.later(seconds=10)
+        for name in names:
+            self._players.share_address(name, f"{name}-next")
+            await self._players.send(f"{name}-next", Kind(name, "accepted", says=TEMPLATE))
         await self._rig.rest()
 
     async def _blocked(self) -> None:

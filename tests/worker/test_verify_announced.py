@@ -395,6 +395,19 @@ def test_a_refusal_of_a_person_the_sandbox_never_saw_is_not_called_wrong(run: Ru
     assert "shut_out" not in rules(run.judge(), "P2")
 
 
+@pytest.mark.parametrize(
+    ("status", "http", "is_shut_out"),
+    [("delivered", 200, True), ("read", 200, True), ("failed", 200, False), ("delivered", 503, False)],
+)
+def test_what_arrived_after_all_taught_nothing(run: Run, status: str, http: int, is_shut_out: bool) -> None:
+    """Once the gateway has taken the news."""
+    said(run, GRANTED)
+    failed(run, 63024)
+    run.add("sandbox", "callback_sent", sid="SM1", status=status, id="m0", attempt=1, http=http, ms=1.0)
+    refused(run, "address_suppressed")
+    assert ("shut_out" in rules(run.judge(), "P2")) is is_shut_out
+
+
 # -- what cannot be judged ---------------------------------------------------------------------------
 
 

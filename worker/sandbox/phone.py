@@ -43,7 +43,7 @@ class Say(BaseModel):
     payload: str | None = None
     method: Literal["POST", "GET"] = "POST"
     door: Literal["inbound", "status"] = "inbound"
-    means: Literal["suspected"] | None = None
+    means: Literal["suspected", "stop"] | None = None
     extra: dict[str, str] = Field(default_factory=dict)
 
 

@@ -1,7 +1,8 @@
 """P2 for what an error taught: a message refused for it, although the person's own act had ended it, was lost.
 
 Judged from the worker's `decided`, the producer's `accepted` with purpose and person, and what the sandbox saw of that
-person: POSTs that failed, and what the person wrote. Where one of them is missing, nothing is said.
+person: POSTs that failed, which of them arrived after all, and what the person wrote. Where one of them is missing,
+nothing is said.
 """
 
 from collections import defaultdict
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from worker.verify.case import Breach, Case
-from worker.verify.history import Book
+from worker.verify.history import Book, is_2xx
 from worker.verify.journals import Line
 from worker.verify.taught import BLOCKED, UNUSABLE
 
@@ -45,10 +46,18 @@ class _Seen:
             for line in history.of("accepted"):
                 if line.get("person"):
                     self._labels[line["person"]] = label
+        self._told = book.told
         self._wrote: dict[str, list[float]] = defaultdict(list)
         for sid, said in book.said.items():
             if sid in book.said_acked:
                 self._wrote[said.get("person") or ""].append(book.said_acked[sid])
+
+    def _arrived(self, post: Line, refusal: Line) -> bool:
+        """Tell whether the gateway had taken the news that an attempt arrived when another message was refused."""
+        return any(
+            one.get("status") in {"delivered", "read"} and is_2xx(one.get("http")) and one["t"] < refusal["t"]
+            for one in self._told.get(post.get("sid") or "", ())
+        )
 
     def problem(self, said: Line, refusal: Line) -> str | None:
         """Return why the refusal is wrong, None where it is right or cannot be judged."""
@@ -57,7 +66,10 @@ class _Seen:
             return None
         wrote_t = max((t for t in self._wrote[label] if t < refusal["t"]), default=float("-inf"))
         errors = [post for post in self._failed[label] if post.get("code") in _TAUGHT_BY[refusal["reason"]]]
-        since = [post for post in errors if wrote_t < post["t"] < refusal["t"]]
+        mistaken = [post for post in errors if self._arrived(post, refusal)]
+        if errors and len(mistaken) == len(errors):
+            return "every message that failed so had arrived after all"
+        since = [post for post in errors if wrote_t < post["t"] < refusal["t"] and post not in mistaken]
         if errors and not since:
             return "the person wrote after the error"
         if refusal["reason"] == "provider_block" and said.get("purpose") != "marketing":
