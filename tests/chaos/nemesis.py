@@ -220,10 +220,6 @@ class Nemesis:
             await self._enqueue_some(min(BATCH, self.doses.messages - self.accepted))
             while steps and steps[0].after <= self.accepted:
                 await self._harm(steps.pop(0))
-            if self._chance.random() < 0.02:
-                self._in_background(self._someone_stops())
-            if self._chance.random() < 0.2:
-                self._in_background(self._backend_cancels(self.accepted - 1 - self._chance.randrange(BATCH)))
             await self._until_backlog_below(BACKLOG)
         for step in steps:
             await self._harm(step)
@@ -241,6 +237,11 @@ class Nemesis:
             first = replace(receipt, duplicate=False)
             write_accepted(self._journal, each, self._settings, self._store.people.digest(each.to), first)
         self.accepted += len(messages)
+        # With every batch, as on a slow machine most are fed while a fault is waited for.
+        if self._chance.random() < 0.02:
+            self._in_background(self._someone_stops())
+        if self._chance.random() < 0.2:
+            self._in_background(self._backend_cancels(self.accepted - 1 - self._chance.randrange(BATCH)))
 
     async def _someone_stops(self) -> None:
         person = self._chance.randrange(self.doses.people)
