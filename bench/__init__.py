@@ -1,1 +1,1 @@
-"""Measures speed as ratios of one interleaved run. Never part of a test's pass or fail."""
+"""Measures speed as ratios within one interleaved run. No test passes or fails by it."""

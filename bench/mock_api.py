@@ -1,6 +1,7 @@
-"""The bundled mock of the Messages API: answers every POST with 201 and a unique SID, as cheaply as Python can.
+"""The bundled mock of the Messages API.
 
-Results against it are marked `bundled`: it takes a core of its own, which a small machine may not have to spare.
+It answers every POST with 201 and a unique SID, as cheaply as Python can. Results measured with it
+are marked `bundled`: it takes a CPU core, which a small machine may not have to spare.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ _SIDS = itertools.count(1)
 
 
 class MockApi(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive; reads Content-Length bodies, ignores what they say."""
+    """HTTP/1.1 with keep-alive. It reads bodies by Content-Length, and ignores their content."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -23,7 +24,7 @@ class MockApi(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclass of asyncio.Transport, so a cast, not a check.
+        # uvloop's transports do not inherit from asyncio.Transport, so cast and do not check.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -45,13 +46,20 @@ class MockApi(asyncio.Protocol):
     def _answer(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        body = json.dumps({"sid": f"SM{next(_SIDS):032x}", "status": "queued", "error_code": None}).encode()
-        head = f"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        body = json.dumps(
+            {"sid": f"SM{next(_SIDS):032x}", "status": "queued", "error_code": None}
+        ).encode()
+        head = (
+            "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
         self._transport.write(head.encode() + body)
 
 
 async def _serve(latency: float) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: MockApi(latency), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: MockApi(latency), "127.0.0.1", 0
+    )
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""How `./run docs` builds the site: Sphinx reads the pages where they are, from the root of the checkout."""
+"""Configures the site that `./run docs` builds: Sphinx reads the pages where they are."""
 
 import posixpath
 import re
@@ -10,7 +10,9 @@ from typing import Final
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
-_PROJECT: Final = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+_PROJECT: Final = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))[
+    "project"
+]
 
 project = "Sendwindow"
 version = release = _PROJECT["version"]
@@ -31,14 +33,17 @@ _DOCS: Final = Path(__file__).parent
 
 
 def setup(app: Sphinx) -> None:
-    """Add what the pages need and GitHub does not: a sidebar, and a way to show a drawing's source."""
+    """Add what the site needs and GitHub does not: a sidebar, and drawings as text."""
     app.add_lexer("mermaid", TextLexer)
     app.connect("source-read", add_navigation)
     app.connect("build-finished", add_index)
 
 
 def add_navigation(_app: Sphinx, docname: str, source: list[str]) -> None:
-    """Append the sidebar to the first page, and the records to their index; GitHub would show either as text."""
+    """Append the sidebar to the first page, and the records to their index.
+
+    GitHub would show both as text, so they are not in the pages.
+    """
     if docname == root_doc:
         source[0] += _toctree("", ["docs/README"])
         source[0] += "".join(_toctree(caption, pages) for caption, pages in sections_of_map())

@@ -1,6 +1,7 @@
-"""Explains why an installer refused a lock: reads what pip or uv printed, names the package and the cause.
+"""Explains why an installer refused a lock: names the package and the cause.
 
-`./run` starts it with the Python that is there, before anything is installed. Standard library only.
+It reads what pip or uv printed. `./run` starts it with the Python that it found, before anything is
+installed, so it uses only the standard library.
 """
 
 import re
@@ -9,23 +10,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-REMEDY_FOR_LOCK: Final = "That is a fault of this checkout: restore locks/, or write it again with ./run lock."
+REMEDY_FOR_LOCK: Final = (
+    "That is a fault of this checkout: restore locks/, or write it again with ./run lock."
+)
 REMEDY_FOR_HASH: Final = (
-    "Nothing of it was installed. A mirror that rebuilds packages does this, and so does tampering: "
-    "set PIP_INDEX_URL (pip) or UV_DEFAULT_INDEX (uv) to an index that serves the original files."
+    "Nothing of it was installed. A mirror that rebuilds packages does this, and so does "
+    "tampering: set PIP_INDEX_URL (pip) or UV_DEFAULT_INDEX (uv) to an index that serves the "
+    "original files."
 )
 REMEDY_FOR_INDEX: Final = (
-    "Behind a mirror, set PIP_INDEX_URL (pip) or UV_DEFAULT_INDEX (uv); behind a proxy, HTTPS_PROXY. "
-    "Then run the same command again."
+    "Behind a mirror, set PIP_INDEX_URL (pip) or UV_DEFAULT_INDEX (uv); behind a proxy, "
+    "HTTPS_PROXY. Then run the same command again."
 )
 
-# In this order: where one cause hides another, the earlier one is the one to act on. The words are those of pip 22.3 to
-# 26.3 and of uv 0.13, tried with each of them in tests/system/test_locks.py.
+# The order matters: where one cause hides another, the operator must act on the earlier one. The
+# words are those of pip 22.3 to 26.3 and of uv 0.13. tests/system/test_locks.py tries them with
+# each.
 _HASH: Final = re.compile(
-    r"^ +(?P<pip>\S+==\S+) from .+:\n +Expected sha|^ *cause: Hash mismatch for `(?P<uv>[^`]+)`", re.MULTILINE
+    r"^ +(?P<pip>\S+==\S+) from .+:\n +Expected sha|^ *cause: Hash mismatch for `(?P<uv>[^`]+)`",
+    re.MULTILINE,
 )
 _NO_HASH: Final = re.compile(
-    r"^ +(?P<pip>\S+==\S+) --hash=|must have a hash, but none were provided for: (?P<uv>\S+)", re.MULTILINE
+    r"^ +(?P<pip>\S+==\S+) --hash=|must have a hash, but none were provided for: (?P<uv>\S+)",
+    re.MULTILINE,
 )
 _MISSING: Final = re.compile(
     r"^(?P<pip>\S+) \S+ requires (?P<pip_wanted>.+), which is not installed\.$"
@@ -34,23 +41,29 @@ _MISSING: Final = re.compile(
 )
 _CONFLICT: Final = re.compile(
     r"^(?P<pip>\S+) \S+ has requirement (?P<pip_wanted>.+), but you have (?P<pip_found>.+)\.$"
-    r"|^The package `(?P<uv>[^`]+)` requires `(?P<uv_wanted>[^`]+)`, but `(?P<uv_found>[^`]+)` is installed",
+    r"|^The package `(?P<uv>[^`]+)` requires `(?P<uv_wanted>[^`]+)`,"
+    r" but `(?P<uv_found>[^`]+)` is installed",
     re.MULTILINE,
 )
 _UNREACHABLE: Final = re.compile(
-    r"connection broken by|Max retries exceeded|Read timed out|error sending request|Failed to fetch"
+    r"connection broken by|Max retries exceeded|Read timed out|error sending request"
+    r"|Failed to fetch"
 )
 _ASKED_FOR: Final = re.compile(
     r"No matching distribution found for (?P<pip>\S+)|/simple/(?P<uv>[^/\s]+)/", re.MULTILINE
 )
 _NOT_LISTED: Final = re.compile(
-    r"No matching distribution found for (?P<pip>\S+)|Because there is no version of (?P<uv>\S+) and you"
+    r"No matching distribution found for (?P<pip>\S+)"
+    r"|Because there is no version of (?P<uv>\S+) and you"
     r"|Because (?P<uv_project>\S+) was not found in the package registry",
 )
 
 
 def explain(printed: str, lock: str) -> list[str]:
-    """Return sentences that name the package, the cause and the remedy. `lock` is the path that the sentences use."""
+    """Return sentences that name the package, the cause and the remedy.
+
+    `lock` is the path that the sentences use.
+    """
     for cause in (_wrong_hash, _no_hash, _incomplete, _contradiction, _unreachable, _not_listed):
         sentences = cause(printed, lock)
         if sentences:
@@ -59,7 +72,10 @@ def explain(printed: str, lock: str) -> list[str]:
 
 
 def _wrong_hash(printed: str, lock: str) -> list[str]:
-    found = [f"{name}: the index served a file whose hash is not in {lock}." for name in _each(_HASH, printed, "")]
+    found = [
+        f"{name}: the index served a file whose hash is not in {lock}."
+        for name in _each(_HASH, printed, "")
+    ]
     return [*found, REMEDY_FOR_HASH] if found else []
 
 
@@ -69,12 +85,20 @@ def _no_hash(printed: str, lock: str) -> list[str]:
 
 
 def _incomplete(printed: str, lock: str) -> list[str]:
-    found = _pairs(_MISSING, printed, lambda name, wanted, _: f"{name} requires {wanted}, which {lock} does not name.")
+    found = _pairs(
+        _MISSING,
+        printed,
+        lambda name, wanted, _: f"{name} requires {wanted}, which {lock} does not name.",
+    )
     return [*found, REMEDY_FOR_LOCK] if found else []
 
 
 def _contradiction(printed: str, lock: str) -> list[str]:
-    found = _pairs(_CONFLICT, printed, lambda name, wanted, has: f"{name} requires {wanted}, but {lock} names {has}.")
+    found = _pairs(
+        _CONFLICT,
+        printed,
+        lambda name, wanted, has: f"{name} requires {wanted}, but {lock} names {has}.",
+    )
     return [*found, REMEDY_FOR_LOCK] if found else []
 
 
@@ -87,7 +111,10 @@ def _unreachable(printed: str, lock: str) -> list[str]:
 
 def _not_listed(printed: str, _lock: str) -> list[str]:
     names = _each(_NOT_LISTED, printed, "") or _each(_NOT_LISTED, printed, "_project")
-    found = [f"{name}: the package index has no such release for this Python and machine." for name in names]
+    found = [
+        f"{name}: the package index has no such release for this Python and machine."
+        for name in names
+    ]
     return [*found, REMEDY_FOR_INDEX] if found else []
 
 
@@ -102,12 +129,15 @@ def _each(pattern: re.Pattern[str], printed: str, suffix: str) -> list[str]:
     return list(names)
 
 
-def _pairs(pattern: re.Pattern[str], printed: str, sentence: Callable[[str, str, str], str]) -> list[str]:
+def _pairs(
+    pattern: re.Pattern[str], printed: str, sentence: Callable[[str, str, str], str]
+) -> list[str]:
     found: dict[str, None] = {}
     for match in pattern.finditer(printed):
         groups = match.groupdict()
         name, wanted, has = (
-            groups.get(f"pip{suffix}") or groups.get(f"uv{suffix}") or "" for suffix in ("", "_wanted", "_found")
+            groups.get(f"pip{suffix}") or groups.get(f"uv{suffix}") or ""
+            for suffix in ("", "_wanted", "_found")
         )
         found[sentence(name, wanted, has)] = None
     return list(found)

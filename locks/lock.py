@@ -1,4 +1,6 @@
-"""Writes the hashed requirements files, and tells whether they still fit pyproject.toml. Standard library only.
+"""Writes the hashed requirements files, and tells whether they still fit pyproject.toml.
+
+Standard library only.
 
 `./run lock` needs a package index; `python locks/lock.py --check` needs nothing.
 """
@@ -27,19 +29,22 @@ LOCKS: Final = {
     "uv": (["-"], "uv"),
     "system": (["-"], "check-jsonschema\nhadolint-bin\nshellcheck-py\nuv\nyamllint"),
 }
-"""What each file is made of: arguments, and requirements that are in no extra.
+"""What each file contains: arguments for uv, and requirements that are in no extra.
 
-`dev` is everything; `run` what the demo and the service need, `worker` what the image carries (no embedded store), both
-with the versions of `dev`, so that one can be installed on top of another. A producer must work beside redis-py 5,
-which arq demands, and beside `newest-redis`, which `./run` unpacks aside. `docs` builds the site of `./run docs` in an
-environment of its own. `uv` writes these files where no uv is installed. `system` holds the tools of
-`./run test --system`.
+`dev` is everything. `run` is what the demo and the service need. `worker` is what the image
+carries, without the embedded store. Both use the versions of `dev`, so that each can be installed
+on top of another. A producer must work with redis-py 5, which arq requires, and with
+`newest-redis`, which `./run` installs separately. `docs` builds the site of `./run docs` in an
+environment of its own. `uv` writes these files where no uv is installed. `system` holds the tools
+of `./run test --system`.
 """
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 when a file is out of date"
+    )
     parser.add_argument("--upgrade", action="store_true", help="take the newest releases that fit")
     arguments = parser.parse_args()
     digest = dependencies_digest(ROOT / "pyproject.toml")
@@ -50,20 +55,34 @@ def main() -> int:
         print("Locking needs uv. Call it as `./run lock`, which installs one.", file=sys.stderr)
         return 1
     for name, (wanted, requirements) in LOCKS.items():
-        write(uv, name, [*wanted, *(["--upgrade"] if arguments.upgrade else [])], requirements, digest)
+        write(
+            uv, name, [*wanted, *(["--upgrade"] if arguments.upgrade else [])], requirements, digest
+        )
     return 0
 
 
 def dependencies_digest(pyproject: Path) -> str:
-    """Digest only what decides the locks, so that a changed lint rule does not make them stale."""
+    """Return the digest of everything that decides the locks, and of nothing else.
+
+    A changed lint rule must not make them stale.
+    """
     content = tomllib.loads(pyproject.read_text())
     project = content["project"]
-    wanted = [project["requires-python"], project["dependencies"], project["optional-dependencies"], LOCKS]
+    wanted = [
+        project["requires-python"],
+        project["dependencies"],
+        project["optional-dependencies"],
+        LOCKS,
+    ]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
 def check(digest: str) -> int:
-    stale = [name for name in LOCKS if not (ROOT / "locks" / f"{name}.txt").read_text().startswith(MARK + digest)]
+    stale = [
+        name
+        for name in LOCKS
+        if not (ROOT / "locks" / f"{name}.txt").read_text().startswith(MARK + digest)
+    ]
     for name in stale:
         print(f"locks/{name}.txt does not fit pyproject.toml. Run ./run lock", file=sys.stderr)
     return 1 if stale else 0
@@ -73,8 +92,9 @@ def write(uv: str, name: str, arguments: list[str], requirements: str, digest: s
     path = ROOT / "locks" / f"{name}.txt"
     # fmt: off
     command = [
-        uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes",
-        "--no-emit-index-url", "--no-emit-find-links", "--no-header", "--annotation-style", "line",
+        uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+        "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+        "--annotation-style", "line",
         "--output-file", str(path),
         *arguments,
     ]
@@ -82,7 +102,9 @@ def write(uv: str, name: str, arguments: list[str], requirements: str, digest: s
     subprocess.run(command, cwd=ROOT, check=True, text=True, input=requirements)
     locked = path.read_text()
     path.write_text(
-        f"{MARK}{digest}\n# Written by ./run lock; installs with uv and with pip --require-hashes.\n{locked}"
+        f"{MARK}{digest}\n"
+        "# Written by ./run lock; installs with uv and with pip --require-hashes.\n"
+        f"{locked}"
     )
 
 

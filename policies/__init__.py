@@ -1,1 +1,4 @@
-"""What may be sent, to whom, in which form: pure rules over facts. No I/O, no clock, no randomness, no async."""
+"""Decides what may be sent, to whom and in which form: pure rules over facts.
+
+This package does no I/O, reads no clock and uses neither randomness nor async.
+"""

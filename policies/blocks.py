@@ -1,14 +1,19 @@
-"""What an error of the provider holds back from a person, apart from what the person consented to.
+"""Blocks: messages that we hold back from a person after an error of the provider.
 
-Laws: a block never stops an answer inside the open session window · one that the person's own act ends does not reach
-beyond a grant that they gave since · a block at one sender says nothing about another.
+A block is independent of the person's consent.
+
+Laws:
+
+* A block never stops a reply inside the open session window.
+* A block that ends with an act of the person stops no message for which they gave a grant since.
+* A block at one sender has no effect at another sender.
 """
 
 from typing import Final
 
-from policies.case import Case
 from policies.consent import earliest
 from policies.decision import Decision
+from policies.evaluation import Evaluation
 from policies.facts import BlockFact, Holds
 from sendwindow.vocabulary import Purpose, Reason
 
@@ -19,15 +24,19 @@ _REASONS: Final = {
 }
 
 
-def check_blocks(case: Case) -> Decision | None:
-    """Refuse what an error of the provider holds back from the person.
+def check_blocks(case: Evaluation) -> Decision | None:
+    """Refuse a message that a block holds back from the person.
 
     Source: Twilio, error 63014, read 2026-11-30: blocked "until they re-engage or restore consent".
     """
     for block in case.person.blocks:
         if not _is_in_force(block, case) or not _is_about(block, case):
             continue
-        if block.holds is not Holds.MARKETING and case.draft.purpose is Purpose.REPLY and case.window.is_open:
+        if (
+            block.holds is not Holds.MARKETING
+            and case.draft.purpose is Purpose.REPLY
+            and case.window.is_open
+        ):
             case.answer_by = earliest(case.answer_by, case.window.closes_at)
             continue
         return case.refuse("blocks", _REASONS[block.holds], f"code {block.code}")
@@ -35,8 +44,10 @@ def check_blocks(case: Case) -> Decision | None:
     return None
 
 
-def _is_in_force(block: BlockFact, case: Case) -> bool:
-    if block.sender not in (None, case.sender.name) or (block.ends_at is not None and case.now >= block.ends_at):
+def _is_in_force(block: BlockFact, case: Evaluation) -> bool:
+    if block.sender not in (None, case.sender.name) or (
+        block.ends_at is not None and case.now >= block.ends_at
+    ):
         return False
     counted = case.policy.purposes[case.draft.purpose].granted_by
     return not block.until_inbound or not any(
@@ -48,8 +59,11 @@ def _is_in_force(block: BlockFact, case: Case) -> bool:
     )
 
 
-def _is_about(block: BlockFact, case: Case) -> bool:
-    """Return whether the block is about this message. Marketing templates go with the purpose marketing alone."""
+def _is_about(block: BlockFact, case: Evaluation) -> bool:
+    """Return whether the block concerns this message.
+
+    It is enough to compare the purpose: a marketing template needs the purpose marketing.
+    """
     if case.is_confirmation:
         return False
     return block.holds is not Holds.MARKETING or case.draft.purpose is Purpose.MARKETING

@@ -1,13 +1,17 @@
-"""Consent: what a person granted and withdrew, as it stands for one purpose and one sender at one instant.
+"""Consent: what a person's grants and withdrawals permit for one purpose at one sender.
+
+The answer is for one instant, because grants expire.
 
 Laws:
 
-* A withdrawal outranks every grant at or before it, in whichever order they are given.
-* A withdrawal of one purpose is undone only by a grant that names this purpose. A withdrawal of everything is undone
-  for a purpose only by a grant that counts for it: a general grant does not bring marketing back.
-* An expired grant counts for nothing: a withdrawal that it undid stands again.
-* Dates order what a person said, and nothing else. Everything in `consents` has been said; a date ahead of `now` only
-  shows that a clock was set back since, so such a grant counts like any other.
+* A withdrawal outranks every grant with the same or an earlier date. The order in which they were
+  recorded does not matter.
+* A withdrawal of one purpose is undone only by a grant that names this purpose. For each purpose,
+  a withdrawal of everything is undone only by a grant that counts for this purpose. A general grant
+  therefore does not permit marketing again.
+* An expired grant has no effect. A withdrawal that it had undone is in force again.
+* Dates only order what a person said. Everything in `consents` has been said. A date after `now`
+  only means that a clock was set back since, so such a grant counts like any other.
 * A record that this version cannot read permits nothing.
 """
 
@@ -22,7 +26,7 @@ from sendwindow.vocabulary import Purpose
 
 
 class Standing(StrEnum):
-    """How a person stands towards one purpose at one sender."""
+    """What a person permits for one purpose at one sender."""
 
     GRANTED = "granted"
     OPTED_OUT = "opted_out"
@@ -32,9 +36,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Standing at one instant.
+    """The standing at one instant.
 
-    `until`: when it changes by itself for the worse, None for never. `opted_out_at`: the latest withdrawal in force.
+    `until`: when it becomes worse by itself, because a grant expires; None for never.
+    `opted_out_at`: the date of the latest withdrawal in force.
     """
 
     standing: Standing
@@ -42,10 +47,13 @@ class Permission:
     opted_out_at: datetime | None = None
 
 
-def permission(person: PersonFact, purpose: Purpose, sender: str, policy: Policy, now: datetime) -> Permission:
-    """Weigh a person's grants and withdrawals for `purpose` from `sender`.
+def permission(
+    person: PersonFact, purpose: Purpose, sender: str, policy: Policy, now: datetime
+) -> Permission:
+    """Return what a person's grants and withdrawals permit for `purpose` from `sender`.
 
-    Source: Meta, "Get opt-in" (read 2026-09-15): consent per category, every stop honoured; ICO, "Consent": withdrawal.
+    Sources: Meta, "Get opt-in" (read 2026-09-15), which requires consent per category and that
+    every stop is honoured; ICO, "Consent", about withdrawal.
     """
     if not person.is_readable:
         return Permission(Standing.OPTED_OUT)
@@ -73,15 +81,19 @@ def permission(person: PersonFact, purpose: Purpose, sender: str, policy: Policy
 
 
 def is_stopped(person: PersonFact, sender: str, now: datetime) -> bool:
-    """Tell whether a person who wrote to `sender` withdrew everything there, and has granted nothing since."""
+    """Return whether the person withdrew everything at `sender`, with no general grant after it."""
     relevant = [fact for fact in person.consents if fact.sender is None or fact.sender == sender]
-    granted = [fact.at for fact in relevant if fact.granted and fact.purpose is None and _is_unexpired(fact, now)]
+    granted = [
+        fact.at
+        for fact in relevant
+        if fact.granted and fact.purpose is None and _is_unexpired(fact, now)
+    ]
     withdrawn = [fact.at for fact in relevant if not fact.granted and fact.purpose is None]
     return bool(withdrawn) and not any(at > max(withdrawn) for at in granted)
 
 
 def earliest(first: datetime | None, *others: datetime | None) -> datetime | None:
-    """Answer the earliest of some instants, None meaning never."""
+    """Return the earliest of several instants, where None means never."""
     for other in others:
         if first is None or (other is not None and other < first):
             first = other
@@ -92,14 +104,21 @@ def _is_unexpired(fact: ConsentFact, now: datetime) -> bool:
     return fact.expires_at is None or now < fact.expires_at
 
 
-def _undoes(grant: ConsentFact, withdrawal: ConsentFact, purpose: Purpose, counted: Collection[Purpose | None]) -> bool:
+def _undoes(
+    grant: ConsentFact,
+    withdrawal: ConsentFact,
+    purpose: Purpose,
+    counted: Collection[Purpose | None],
+) -> bool:
     if grant.at <= withdrawal.at:
         return False
-    return grant.purpose is purpose or (grant.purpose is None and withdrawal.purpose is None and None in counted)
+    return grant.purpose is purpose or (
+        grant.purpose is None and withdrawal.purpose is None and None in counted
+    )
 
 
 def _lasts_until(grants: Iterable[ConsentFact]) -> datetime | None:
-    """Answer when the last of several grants ends; None when one of them never does."""
+    """Return when the last of several grants ends, or None if one of them never ends."""
     latest: datetime | None = None
     for grant in grants:
         if grant.expires_at is None:

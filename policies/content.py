@@ -1,23 +1,28 @@
-"""Which form a message takes on its channel: freeform, template, or freeform that relies on ACCOUNT_UPDATE."""
+"""Chooses the form of a message on its channel.
+
+The form is freeform, a template, or freeform that relies on ACCOUNT_UPDATE.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from policies.case import Case
 from policies.consent import Standing
 from policies.decision import Decision, FreeformContent, TemplateContent
-from policies.facts import Freeform
+from policies.evaluation import Evaluation
+from policies.facts import FreeformDraft
 from policies.tag import tag_problem
 from policies.templates import pick_template
 from sendwindow.vocabulary import Channel, MediaKind, Purpose, Reason, WhenClosed
 
 
-def check_consent(case: Case) -> Decision | None:
-    """Refuse without permission: a grant on WhatsApp and SMS, having written to the Page on Messenger.
+def check_consent(case: Evaluation) -> Decision | None:
+    """Refuse a message without permission.
 
-    On WhatsApp and SMS an open window implies consent for a freeform `reply`; a reply that may wait waits for it.
+    On WhatsApp and SMS the permission is a grant. On Messenger it is that the person wrote to the
+    Page. On WhatsApp and SMS, an open window implies consent for a freeform `reply`. A reply that
+    may wait is kept until the window opens.
     """
     draft = case.draft
     if case.is_confirmation:
@@ -39,18 +44,20 @@ def check_consent(case: Case) -> Decision | None:
     if standing is Standing.EXPIRED:
         return case.refuse("consent", Reason.CONSENT_EXPIRED)
     is_marketing = draft.purpose is Purpose.MARKETING
-    return case.refuse("consent", Reason.NO_MARKETING_CONSENT if is_marketing else Reason.NO_CONSENT)
+    return case.refuse(
+        "consent", Reason.NO_MARKETING_CONSENT if is_marketing else Reason.NO_CONSENT
+    )
 
 
-def _check_wrote(case: Case) -> Decision | None:
+def _check_wrote(case: Evaluation) -> Decision | None:
     if case.person.last_inbound_at is None:
         return case.refuse("consent", Reason.NEVER_WROTE)
     case.passes("consent", "wrote to the page")
     return None
 
 
-def choose_content(case: Case) -> Decision | None:
-    """Choose what the message carries, by the rules of its channel."""
+def choose_content(case: Evaluation) -> Decision | None:
+    """Choose the content of the message by the rules of its channel."""
     if case.draft.channel is Channel.SMS:
         case.skips("window", _window_words(case))
     else:
@@ -61,13 +68,13 @@ def choose_content(case: Case) -> Decision | None:
     return None if carrier is None else carrier(case)
 
 
-def _window_words(case: Case) -> str:
+def _window_words(case: Evaluation) -> str:
     if not case.window.is_open:
         return "never opened" if case.person.last_inbound_at is None else "closed"
     return "open, near its edge" if case.window.is_near_edge else "open"
 
 
-def _confirm(case: Case) -> Decision:
+def _confirm(case: Evaluation) -> Decision:
     freeform, stopped_at = case.draft.freeform, case.permission.opted_out_at
     if freeform is None or stopped_at is None:
         return case.refuse("confirmation", Reason.MISSING_FACT, "freeform")
@@ -83,10 +90,15 @@ def _confirm(case: Case) -> Decision:
     )
 
 
-def _carry_whatsapp(case: Case) -> Decision:
+def _carry_whatsapp(case: Evaluation) -> Decision:
     freeform, window = _whole_freeform(case), case.window
     if case.is_implied and freeform is not None:
-        return case.send("whatsapp.reply_implied", Reason.REPLY_IMPLIED, _freeform(freeform), ends_at=window.closes_at)
+        return case.send(
+            "whatsapp.reply_implied",
+            Reason.REPLY_IMPLIED,
+            _freeform(freeform),
+            ends_at=window.closes_at,
+        )
     template = _template(case)
     if window.closes_at is not None and freeform is not None:
         if isinstance(template, TemplateContent):
@@ -101,13 +113,16 @@ def _carry_whatsapp(case: Case) -> Decision:
     if freeform is not None and case.draft.when_closed is WhenClosed.WAIT:
         return _await_inbound(case, "whatsapp.closed.nothing")
     reason = template if freeform is case.draft.freeform else Reason.BODY_LOST_WITH_MEDIA
-    return case.refuse("whatsapp.open.nothing" if window.is_open else "whatsapp.closed.nothing", reason)
+    return case.refuse(
+        "whatsapp.open.nothing" if window.is_open else "whatsapp.closed.nothing", reason
+    )
 
 
-def _whole_freeform(case: Case) -> Freeform | None:
-    """Return the freeform content, or None where WhatsApp would not carry all of it.
+def _whole_freeform(case: Evaluation) -> FreeformDraft | None:
+    """Return the freeform content, or None if WhatsApp would not deliver all of it.
 
-    Only an image keeps the text that goes with it (Twilio, "Guidance on WhatsApp media messages", read 2026-11-20).
+    On WhatsApp only an image can carry a text (Twilio, "Guidance on WhatsApp media messages", read
+    2026-11-20).
     """
     freeform = case.draft.freeform
     if freeform is None or not freeform.body or freeform.media_kind in (None, MediaKind.IMAGE):
@@ -116,7 +131,9 @@ def _whole_freeform(case: Case) -> Freeform | None:
     return None
 
 
-def _whatsapp_freeform(case: Case, freeform: Freeform, start_by: datetime | None) -> Decision:
+def _whatsapp_freeform(
+    case: Evaluation, freeform: FreeformDraft, start_by: datetime | None
+) -> Decision:
     return case.send(
         "whatsapp.open.freeform",
         Reason.WINDOW_OPEN,
@@ -126,27 +143,34 @@ def _whatsapp_freeform(case: Case, freeform: Freeform, start_by: datetime | None
     )
 
 
-def _carry_messenger(case: Case) -> Decision:
+def _carry_messenger(case: Evaluation) -> Decision:
     freeform, window = case.draft.freeform, case.window
     if window.is_open:
         if freeform is not None:
             return case.send(
-                "messenger.open.freeform", Reason.WINDOW_OPEN, _freeform(freeform), ends_at=window.closes_at
+                "messenger.open.freeform",
+                Reason.WINDOW_OPEN,
+                _freeform(freeform),
+                ends_at=window.closes_at,
             )
         template = _template(case)
         if isinstance(template, TemplateContent):
-            return case.send("messenger.open.template", Reason.TEMPLATE_ONLY, template, ends_at=window.closes_at)
+            return case.send(
+                "messenger.open.template", Reason.TEMPLATE_ONLY, template, ends_at=window.closes_at
+            )
         return case.refuse("messenger.open.nothing", template)
     if freeform is not None and case.draft.purpose is Purpose.ACCOUNT_UPDATE:
         return _carry_account_update(case, freeform)
     return _messenger_closed(case, Reason.WINDOW_CLOSED)
 
 
-def _carry_account_update(case: Case, freeform: Freeform) -> Decision:
+def _carry_account_update(case: Evaluation, freeform: FreeformDraft) -> Decision:
     problem, tag = tag_problem(case.facts.tag, case.policy), case.facts.tag
     if problem is None and tag is not None:
         content = FreeformContent(freeform.body, freeform.media_url, relies_on_tag=True)
-        return case.send("messenger.closed.account_update", Reason.ACCOUNT_UPDATE, content, tag=tag.revision)
+        return case.send(
+            "messenger.closed.account_update", Reason.ACCOUNT_UPDATE, content, tag=tag.revision
+        )
     if problem is Reason.ACCOUNT_UPDATE_UNPROVEN:
         until = case.now + case.policy.tag_recheck
         return case.wait("messenger.closed.unproven", problem, until, on_inbound=True)
@@ -155,19 +179,24 @@ def _carry_account_update(case: Case, freeform: Freeform) -> Decision:
     return _messenger_closed(case, problem)
 
 
-def _messenger_closed(case: Case, reason: Reason) -> Decision:
+def _messenger_closed(case: Evaluation, reason: Reason) -> Decision:
     draft = case.draft
-    if draft.when_closed is WhenClosed.WAIT and (draft.freeform or isinstance(_template(case), TemplateContent)):
+    if draft.when_closed is WhenClosed.WAIT and (
+        draft.freeform or isinstance(_template(case), TemplateContent)
+    ):
         return _await_inbound(case, "messenger.closed.nothing")
     return case.refuse("messenger.closed.nothing", reason)
 
 
-def _carry_sms(case: Case) -> Decision:
+def _carry_sms(case: Evaluation) -> Decision:
     freeform = case.draft.freeform
     if freeform is not None:
         if case.is_implied:
             return case.send(
-                "sms.reply_implied", Reason.REPLY_IMPLIED, _freeform(freeform), ends_at=case.window.closes_at
+                "sms.reply_implied",
+                Reason.REPLY_IMPLIED,
+                _freeform(freeform),
+                ends_at=case.window.closes_at,
             )
         return case.send("sms.consent", Reason.SMS_CONSENT, _freeform(freeform))
     template = _template(case)
@@ -176,7 +205,7 @@ def _carry_sms(case: Case) -> Decision:
     return case.refuse("sms.nothing", template)
 
 
-def _template(case: Case) -> TemplateContent | Reason:
+def _template(case: Evaluation) -> TemplateContent | Reason:
     found = pick_template(case.draft, case.facts.template, case.policy)
     if isinstance(found, TemplateContent):
         case.passes("template", "usable")
@@ -185,19 +214,19 @@ def _template(case: Case) -> TemplateContent | Reason:
     return found
 
 
-def _freeform(freeform: Freeform) -> FreeformContent:
+def _freeform(freeform: FreeformDraft) -> FreeformContent:
     return FreeformContent(freeform.body, freeform.media_url)
 
 
-def _await_inbound(case: Case, rule: str) -> Decision:
+def _await_inbound(case: Evaluation, rule: str) -> Decision:
     return case.wait(rule, Reason.AWAITING_INBOUND, case.draft.expires_at, on_inbound=True)
 
 
-CARRIERS: Final[Mapping[Channel, Callable[[Case], Decision]]] = MappingProxyType(
+CARRIERS: Final[Mapping[Channel, Callable[[Evaluation], Decision]]] = MappingProxyType(
     {
         Channel.WHATSAPP: _carry_whatsapp,
         Channel.MESSENGER: _carry_messenger,
         Channel.SMS: _carry_sms,
     }
 )
-"""How each channel carries a message. A channel that is missing here sends nothing."""
+"""The function that chooses the content for each channel. A channel not listed sends nothing."""

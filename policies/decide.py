@@ -1,17 +1,20 @@
-"""Decides what may happen to one message at one instant. Pure: the same input gives the same decision.
+"""Decides what happens to one message at one instant.
 
-Laws, each held by a test in tests/policies:
+This module is pure: the same input gives the same decision.
 
-* Deny by default: whatever no rule permits is refused; a fact that is not known permits nothing.
-* Nobody who opted out gets a message; only the one confirmation of a stop passes, for five minutes.
-* No marketing goes to somebody who may have meant stop, until a person has looked.
-* What an error of the provider holds back does not go, and what the person did since ends it.
-* Without consent nothing goes, save a freeform reply inside the window the person opened.
-* Outside the window only a usable template goes on WhatsApp, only ACCOUNT_UPDATE on Messenger.
-* Nothing is sent at or after expiry, and no wait outlasts it.
-* A send stays valid no longer than the window, the consent and the message it rests on.
-* Every decision tells each rule it looked at, in order, and carries no personal data.
-* No facts make it raise.
+Laws, each proved by a test in tests/policies:
+
+* Deny by default. A message that no rule permits is refused, and an unknown fact permits nothing.
+* A person who opted out gets no message. The only exception is one confirmation of the stop, within
+  five minutes.
+* A person who may have meant stop gets no marketing until an operator has decided.
+* A message that a block holds back is not sent. An act of the person can end the block.
+* Without consent nothing is sent, except a freeform reply inside the window that the person opened.
+* Outside the window, WhatsApp permits only a usable template and Messenger only ACCOUNT_UPDATE.
+* Nothing is sent at or after expiry, and no wait lasts longer.
+* A `Send` is valid no longer than the window, the consent and the message on which it relies.
+* Every decision lists each rule that was evaluated, in order, and contains no personal data.
+* No combination of facts makes `decide` raise an error.
 """
 
 from collections.abc import Callable
@@ -19,11 +22,11 @@ from datetime import datetime
 from typing import Final
 
 from policies.blocks import check_blocks
-from policies.case import Case
 from policies.content import check_consent, choose_content
 from policies.decision import Decision
+from policies.evaluation import Evaluation
 from policies.facts import Draft, Facts
-from policies.limits import (
+from policies.guards import (
     check_addresses,
     check_allow_list,
     check_channel,
@@ -40,7 +43,7 @@ from policies.limits import (
 from policies.policy import Policy
 from sendwindow.vocabulary import Reason
 
-Rule = Callable[[Case], Decision | None]
+Rule = Callable[[Evaluation], Decision | None]
 
 RULES: Final[tuple[Rule, ...]] = (
     check_expiry,
@@ -59,15 +62,19 @@ RULES: Final[tuple[Rule, ...]] = (
     check_suspected_stop,
     choose_content,
 )
-"""Every rule, in the order asked. The first that answers decides; later ones rely on what earlier ones found."""
+"""Every rule, in the order of evaluation.
+
+The first rule that returns a decision decides. Later rules rely on what earlier ones established.
+"""
 
 
 def decide(draft: Draft, facts: Facts, policy: Policy, now: datetime) -> Decision:
-    """Decide whether `draft` may be sent now, in which form, until when; or that it waits, or is refused.
+    """Return the decision for `draft`: send it, let it wait, or refuse it.
 
-    `now` is aware and read from the store's clock for this very attempt; raises nothing.
+    A `Send` says in which form the message goes and until when. `now` is an aware datetime, read
+    from the store's clock for this attempt. Raises nothing.
     """
-    case = Case(draft, facts, policy, now)
+    case = Evaluation(draft, facts, policy, now)
     for rule in RULES:
         decision = rule(case)
         if decision is not None:

@@ -1,4 +1,7 @@
-"""What a decision says: send this content until then, wait, or refuse, always with the trace that led there."""
+"""Decisions: send this content until a given instant, wait, or refuse.
+
+Each decision has a trace that says how it came about.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +12,10 @@ from sendwindow.vocabulary import Category, Reason
 
 @dataclass(frozen=True, slots=True)
 class FreeformContent:
-    """Goes out as `Body` and `MediaUrl`.
+    """Content that is sent as `Body` and `MediaUrl`.
 
-    `relies_on_tag`: Messenger outside the window, where Twilio adds ACCOUNT_UPDATE itself.
+    `relies_on_tag`: for a Messenger message outside the window, to which Twilio itself adds the tag
+    ACCOUNT_UPDATE.
     """
 
     body: str
@@ -21,7 +25,10 @@ class FreeformContent:
 
 @dataclass(frozen=True, slots=True)
 class TemplateContent:
-    """Goes out as `ContentSid` and `ContentVariables`. `name` and `category` are the configured template's."""
+    """Content that is sent as `ContentSid` and `ContentVariables`.
+
+    `name` and `category` are those of the configured template.
+    """
 
     name: str
     content_sid: str
@@ -33,8 +40,11 @@ Content = FreeformContent | TemplateContent
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Revisions of the facts a decision rests on; admission grants a permit only while they are still current."""
+class SeenRevisions:
+    """The revisions of the facts on which a decision relies.
+
+    Admission grants a permit only while all of them are still current.
+    """
 
     person: int
     sender: int
@@ -45,7 +55,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One rule's say. `rule`: stable id of a row of the decision table. `verdict`: pass, deny, wait, choose, skip."""
+    """The verdict of one rule.
+
+    `rule`: the stable id of a row of the decision table. `verdict`: pass, deny, wait, choose or
+    skip.
+    """
 
     rule: str
     verdict: str
@@ -54,7 +68,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Why a decision came out as it did: every rule looked at, in order, and the policy version. No personal data."""
+    """Why a decision came out as it did.
+
+    Lists every rule that was evaluated, in order, and the policy version. Contains no personal
+    data.
+    """
 
     policy_version: str
     decided_at: datetime
@@ -65,12 +83,13 @@ class Trace:
 class Send:
     """Send `content` if the POST starts before `valid_until`.
 
-    `validity_period` bounds Twilio's own queue (whole seconds, 1 to 36,000).
+    `validity_period` limits how long Twilio may keep the message in its own queue. It is in whole
+    seconds, from 1 to 36,000.
     """
 
     reason: Reason
     content: Content
-    seen: Seen
+    seen: SeenRevisions
     valid_until: datetime
     validity_period: timedelta
     trace: Trace
@@ -78,9 +97,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Decide again at `until`, or as soon as the person writes when `on_inbound`, whichever is first.
+    """Decide again at `until`. With `on_inbound`, decide earlier if the person writes before that.
 
-    `until` never exceeds expiry.
+    `until` is never after the message's expiry.
     """
 
     reason: Reason
@@ -91,7 +110,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """End the message: `expired` when the reason is EXPIRED, otherwise `refused`."""
+    """End the message, as `expired` if the reason is EXPIRED and otherwise as `refused`."""
 
     reason: Reason
     trace: Trace

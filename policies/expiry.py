@@ -9,9 +9,11 @@ _SECOND: Final = timedelta(seconds=1)
 
 
 def validity_period(policy: Policy, ends_at: datetime, now: datetime) -> timedelta:
-    """Answer the `ValidityPeriod` that keeps a message out of Twilio's queue after `ends_at`, in whole seconds.
+    """Return the `ValidityPeriod` with which Twilio drops the message from its queue at `ends_at`.
 
-    At most 36,000 s; at least the one second that Twilio accepts, also when less is left.
+    It is in whole seconds and at most 36,000 s. It is at least 1 s, which is the shortest that
+    Twilio accepts, even if less time is left.
+
     Source: Twilio, "Messages resource" (read 2026-11-20).
     """
     whole = (ends_at - now) // _SECOND

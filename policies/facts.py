@@ -1,6 +1,6 @@
-"""What a decision looks at: the message as a draft, and what is known about sender, person and template at one instant.
+"""The inputs of a decision: the message as a draft, and facts about sender, person and template.
 
-Law: a fact that is not known is None, and None never permits anything.
+Law: an unknown fact is None, and None never permits anything.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, WhenClo
 
 
 class Approval(StrEnum):
-    """Approval of a WhatsApp template in one language, as Twilio's Content API names it."""
+    """The approval of a WhatsApp template in one language, in the words of Twilio's Content API."""
 
     APPROVED = "approved"
     PENDING = "pending"
@@ -24,7 +24,7 @@ class Approval(StrEnum):
 
 
 class TagState(StrEnum):
-    """What is known about ACCOUNT_UPDATE on one Page."""
+    """What is known about whether ACCOUNT_UPDATE works on one Page."""
 
     UNPROVEN = "unproven"
     PROVEN = "proven"
@@ -32,18 +32,27 @@ class TagState(StrEnum):
 
 
 class Holds(StrEnum):
-    """Which messages an error of the provider holds back from a person."""
+    """Which messages to a person a block holds back."""
 
     MARKETING = "marketing"
     ALL_BUT_REPLIES = "all_but_replies"
-    """Everything but an answer inside the open session window: the provider says that the person blocked us."""
+    """Everything except a reply inside the open session window.
+
+    The provider reported that the person blocked us.
+    """
     GRANTS = "grants"
-    """What rests on a grant: the number may have a new owner, who granted nothing."""
+    """Every message that relies on a grant.
+
+    The number may have a new owner, who gave no grant.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Freeform:
-    """Text of one's own, with at most one media URL. `media_kind`: None where the URL does not say it for certain."""
+class FreeformDraft:
+    """Free text with at most one media URL.
+
+    `media_kind` is None if the URL does not make the kind certain.
+    """
 
     body: str
     media_url: str | None = None
@@ -51,8 +60,8 @@ class Freeform:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateWish:
-    """The template a message asks for: by configured name or by ContentSid."""
+class TemplateRef:
+    """The template that a message asks for, by its configured name or its ContentSid."""
 
     name: str
     language: str | None
@@ -61,15 +70,18 @@ class TemplateWish:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a message wants. At least one of `freeform` and `template` is given. Instants are aware."""
+    """What a message asks for.
+
+    At least one of `freeform` and `template` is present. Datetimes are aware.
+    """
 
     message_id: str
     channel: Channel | None
     to: str
     to_is_phone: bool
     purpose: Purpose
-    freeform: Freeform | None
-    template: TemplateWish | None
+    freeform: FreeformDraft | None
+    template: TemplateRef | None
     expires_at: datetime
     not_before: datetime | None = None
     when_closed: WhenClosed = WhenClosed.REFUSE
@@ -78,7 +90,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class SenderFact:
-    """The configured "From". `paused_until` is None when it may send; `revision` changes with every stored change."""
+    """The configured "From".
+
+    `paused_until` is None if it may send. `revision` changes with every stored change.
+    """
 
     name: str
     account: str
@@ -92,7 +107,10 @@ class SenderFact:
 
 @dataclass(frozen=True, slots=True)
 class ConsentFact:
-    """A grant or a withdrawal for one purpose (None: for all), at one sender (None: at every sender of the account)."""
+    """A grant or a withdrawal.
+
+    `purpose` None: for every purpose. `sender` None: at every sender of the account.
+    """
 
     granted: bool
     at: datetime
@@ -103,10 +121,12 @@ class ConsentFact:
 
 @dataclass(frozen=True, slots=True)
 class BlockFact:
-    """What an error of the provider holds back from a person, apart from what the person consented to.
+    """Messages that we hold back from a person after an error of the provider.
 
-    `at`: the instant of the attempt that failed. `sender` None: at every sender of the account. `ends_at` None: no
-    term. `until_inbound`: the person's own act ends it; writing ends it in the store, and a grant given since counts.
+    A block is independent of the person's consent. `at`: when the failed attempt was made. `sender`
+    None: at every sender of the account. `ends_at` None: no term. `until_inbound`: an act of the
+    person ends the block. If they write, the store removes it. If they give a grant after `at`, the
+    block does not apply to messages for which the grant counts.
     """
 
     holds: Holds
@@ -119,13 +139,15 @@ class BlockFact:
 
 @dataclass(frozen=True, slots=True)
 class PersonFact:
-    """What is known about the recipient towards this sender and account.
+    """What is known about the person in relation to this sender and account.
 
-    `last_inbound_at`: last time the person wrote to this sender. `closed_at`: when the provider told us that
-    the window is closed although our record said open; it outranks every inbound at or before it.
-    `is_readable`: False when a newer version recorded what may be a withdrawal and this one cannot read it.
-    `suspected_at`: since when a sentence of theirs, which may mean stop, waits for an operator to look at it.
-    `suppressed_for`: the reason of the suppression, such as `code 63024`.
+    `last_inbound_at`: when the person last wrote to this sender. `closed_at`: when the provider
+    reported that the window is closed although our record said that it is open. It outranks every
+    inbound message of the same or an earlier time. `is_readable`: False if a newer version recorded
+    something that may be a withdrawal and this version cannot read it. `suspected_at`: since when a
+    suspected stop of the person has been waiting for an operator. `suppressed_for`: the reason of
+    the suppression, such as `code 63024`. `sent_last_day`: how many POSTs to the person were made
+    in the last 24 hours.
     """
 
     last_inbound_at: datetime | None = None
@@ -142,9 +164,10 @@ class PersonFact:
 
 @dataclass(frozen=True, slots=True)
 class TemplateFact:
-    """A configured template in the language asked for.
+    """A configured template in the requested language.
 
-    `content_sid` None: not there in that language. `variables`: the names the template declares.
+    `content_sid` None: the template does not exist in that language. `variables`: the names of the
+    variables that the template declares.
     """
 
     name: str
@@ -159,7 +182,10 @@ class TemplateFact:
 
 @dataclass(frozen=True, slots=True)
 class TagFact:
-    """ACCOUNT_UPDATE on the sending Page. `in_flight`: an unproven message is out and not yet proven."""
+    """ACCOUNT_UPDATE on the sending Page.
+
+    `in_flight`: a message that tests the tag was sent, and its outcome is not proven yet.
+    """
 
     state: TagState = TagState.UNPROVEN
     in_flight: bool = False
@@ -168,7 +194,7 @@ class TagFact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a decision may look at. `sender` None: no such sender configured."""
+    """All facts that a decision may use. `sender` None: no such sender is configured."""
 
     sender: SenderFact | None
     person: PersonFact | None

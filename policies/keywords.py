@@ -1,8 +1,14 @@
-"""What a person means by a text or a tap: stop, start, help, perhaps stop, or nothing of the kind.
+"""Recognises keywords in a text or a tap: stop, start, help, or a suspected stop.
 
-Laws, each held by a test in tests/policies: Twilio's own verdict outranks the text · a word that is the whole message
-counts · a stop that only courtesy, a signature or a quotation surrounds is a stop · what may mean stop is suspected ·
-what the data ignores is never a stop · a tap is judged by its payload, never by a word in its label.
+Laws, each proved by a test in tests/policies:
+
+* Twilio's own verdict outranks the text.
+* A keyword counts if it is the whole message.
+* A stop word is a stop if only courtesy, a signature or a quotation surrounds it.
+* A text that may mean stop is suspected.
+* A phrase that the data ignores is never a stop.
+* The payload of a tap decides, never a word in its label. The exact labels of Meta's own buttons
+  are the only exception.
 """
 
 import re
@@ -11,15 +17,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from policies.wording import LONGEST, fold, read
+from policies.text_folding import LONGEST, fold, read
 from sendwindow.vocabulary import Channel
 
 
 class Keyword(StrEnum):
-    """What a text or a tap says. `yes` is an ordinary answer: see `effect`.
+    """The meaning of a text or a tap.
 
-    `suspected` may mean stop: marketing is held until a person has looked. The two about marketing change marketing
-    only.
+    `suspected`: it may mean stop, so marketing waits until an operator has decided.
+    `stop_marketing` and `start_marketing` change marketing only. `yes` is an ordinary answer in
+    most cases; see `effect`.
     """
 
     STOP = "stop"
@@ -32,23 +39,24 @@ class Keyword(StrEnum):
 
 
 STOPS: Final = frozenset({Keyword.STOP, Keyword.STOP_MARKETING, Keyword.SUSPECTED})
-"""After these a POST that was permitted before may be one the person no longer wants."""
+"""After one of these, the person may no longer want a message that already has a permit."""
 
 _TOLD: Final = frozenset({Keyword.STOP, Keyword.START, Keyword.HELP})
 _BLANK: Final = " \x00 "
 _UNSPACED_FROM: Final = "\u0e00"
-"""From Thai on, scripts of languages that are searched inside words."""
+"""From this character (Thai) on are the scripts of languages that are searched inside words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keywords:
-    """The phrases, folded. Built by `policies.phrases.parse_keywords`.
+    """The folded phrases. `policies.keyword_data.parse_keywords` builds them.
 
-    `words`: what counts as the whole message. `limited`: words that are a stop on these channels and suspected on
-    others. `taps`: the exact labels of Meta's own buttons. `suspects`, `ignored`: found inside a sentence;
-    `whole_suspects`: a sentence of its own. `courtesy`: what may surround a stop. `foreign`: how lines begin or end
-    that are not the person's own. `triggers`: one word of each phrase that may mean stop; a text without any of them
-    needs no closer look.
+    `words`: keywords that count as the whole message. `limited`: words that are a stop on these
+    channels and suspected on the others. `taps`: the exact labels of Meta's own buttons.
+    `suspects`, `ignored`: phrases that are found inside a sentence. `whole_suspects`: phrases that
+    must be a whole sentence. `courtesy`: phrases that may surround a stop. `foreign`: how a line
+    begins or ends that the person did not write. `triggers`: one word of each phrase that may mean
+    stop. A text without a trigger needs no closer examination.
     """
 
     words: Mapping[str, Keyword]
@@ -64,11 +72,14 @@ class Keywords:
     foreign: re.Pattern[str]
     triggers: frozenset[str]
 
-    def match(self, text: str, opt_out_type: str | None = None, channel: Channel = Channel.SMS) -> Keyword | None:
-        """Return what a typed text says, None when it says nothing of the kind.
+    def match(
+        self, text: str, opt_out_type: str | None = None, channel: Channel = Channel.SMS
+    ) -> Keyword | None:
+        """Return the keyword in a typed text, or None if it has none.
 
-        `opt_out_type` is Twilio's own verdict (Advanced Opt-Out: STOP, START or HELP) and outranks the text.
-        Source: Twilio, "Customize users' opt-in and opt-out experience" (read 2026-11-20); 47 CFR 64.1200(a)(10).
+        `opt_out_type` is Twilio's own verdict (Advanced Opt-Out: STOP, START or HELP), which
+        outranks the text. Source: Twilio, "Customize users' opt-in and opt-out experience" (read
+        2026-11-20); 47 CFR 64.1200(a)(10).
         """
         told = _told(opt_out_type)
         if told is not None:
@@ -89,10 +100,13 @@ class Keywords:
         is_unspaced = any(one >= _UNSPACED_FROM for one in folded)
         return is_unspaced or not self.triggers.isdisjoint(folded.split())
 
-    def match_tap(self, label: str, payload: str, opt_out_type: str | None = None) -> Keyword | None:
-        """Return what a tap says. Only Meta's own buttons are known by their label; all others by their payload.
+    def match_tap(
+        self, label: str, payload: str, opt_out_type: str | None = None
+    ) -> Keyword | None:
+        """Return the keyword of a tap, or None if it has none.
 
-        A payload that is a stop word opts out; any other payload is an answer to what we asked.
+        Only Meta's own buttons are recognised by their label. For all other buttons the payload
+        decides: a stop word is a stop, and any other payload is an answer to our question.
         """
         told = _told(opt_out_type)
         if told is not None:
@@ -108,32 +122,48 @@ class Keywords:
         return word if channels is None or channel in channels else Keyword.SUSPECTED
 
     def _kinds(self, sentences: Sequence[str], channel: Channel) -> list[Keyword | None]:
-        """Judge sentences one by one, without those that are courtesy and nothing else."""
-        judged = ((sentence, self._politely(sentence)) for sentence in map(self._without_ignored, sentences))
+        """Return the keyword of each sentence, except for sentences that are only courtesy."""
+        judged = (
+            (sentence, self._politely(sentence))
+            for sentence in map(self._without_ignored, sentences)
+        )
         return [self._sentence(sentence, bare, channel) for sentence, bare in judged if bare]
 
     def _sentence(self, sentence: str, bare: str, channel: Channel) -> Keyword | None:
-        """Judge one sentence: a stop, perhaps one, or anything else. `bare`: the same without courtesy."""
+        """Return whether one sentence is a stop, a suspected stop or neither (None).
+
+        `bare`: the sentence without courtesy.
+        """
         word = self._word(bare, channel)
         if word in (Keyword.STOP, Keyword.SUSPECTED):
             return word
         if not self.stops.sub(" ", f" {bare} ").split():
             return Keyword.STOP
-        is_suspected = bare in self.whole_suspects or self.suspects.search(f" {sentence} ") is not None
-        is_suspected = is_suspected or self.unspaced_suspects.search(sentence.replace(" ", "")) is not None
+        is_suspected = (
+            bare in self.whole_suspects or self.suspects.search(f" {sentence} ") is not None
+        )
+        is_suspected = (
+            is_suspected or self.unspaced_suspects.search(sentence.replace(" ", "")) is not None
+        )
         return Keyword.SUSPECTED if is_suspected else None
 
     def _politely(self, sentence: str) -> str:
         return " ".join(self.courtesy.sub(" ", f" {sentence} ").split())
 
     def _without_ignored(self, sentence: str) -> str:
-        """Put a blank that is no word in the place of what is ignored, so that its neighbours do not meet."""
+        """Return the sentence with ignored phrases replaced by a mark that is not a word.
+
+        The mark keeps the words around an ignored phrase from forming a phrase of their own.
+        """
         kept = self.ignored.sub(_BLANK, f" {sentence} ")
         return " ".join(self.unspaced_ignored.sub(_BLANK, kept).split())
 
 
 def effect(keyword: Keyword | None, *, is_opted_out: bool) -> Keyword | None:
-    """Return what a keyword does: `yes` starts again for someone who opted out, from others it is an answer."""
+    """Return the effect of a keyword.
+
+    `yes` means start if the person opted out. Otherwise it is an ordinary answer without an effect.
+    """
     if keyword is Keyword.YES:
         return Keyword.START if is_opted_out else None
     return keyword

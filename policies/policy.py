@@ -1,4 +1,7 @@
-"""The policy as a value: thresholds, purposes and dated rows, parsed from data that the worker read. Opens no file."""
+"""The policy as a value: thresholds, purposes and dated rows.
+
+Parses data that the worker has read, and does not open files itself.
+"""
 
 import hashlib
 import json
@@ -9,30 +12,34 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from policies.reading import Table, raise_faults
 from policies.spellings import FILES as SPELLINGS
 from policies.spellings import Spellings, read_spellings
+from policies.toml_reader import Table, raise_faults
 from sendwindow.vocabulary import Category, OnUnknown, Purpose
 
 FILES: Final = ("policy.toml", "numbering.toml", *SPELLINGS)
-"""The files of `policies/data/` that `parse_policy` wants, by name."""
+"""The names of the files in `policies/data/` that `parse_policy` needs."""
 
 NEAR: Final = timedelta(days=30)
-"""How long before its end date a row is reported."""
+"""How long before its end date we start to report a row."""
 
 _SETTINGS_FILE: Final = "sendwindow.toml"
 
 
 class AccountUpdate(StrEnum):
-    """What to do on Messenger outside the window with a message of purpose `account_update`."""
+    """What to do with a Messenger message of purpose `account_update` outside the window."""
 
     ATTEMPT = "attempt"
     REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One dated rule. `read_on`: when its source was read. The end date warns, it never switches behaviour."""
+class ClosedWindowRule:
+    """One dated rule.
+
+    `read_on`: when we read its source. The end date only causes a warning and never changes the
+    behaviour.
+    """
 
     id: str
     summary: str
@@ -45,7 +52,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PurposeRule:
-    """What one purpose asks for. `granted_by`: purposes whose grants count; None is a grant that names no purpose."""
+    """The rules for one purpose.
+
+    `granted_by`: the purposes whose grants count. None stands for a grant that names no purpose.
+    """
 
     purpose: Purpose
     expiry: timedelta
@@ -56,9 +66,10 @@ class PurposeRule:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGuard:
-    """When errors about persons are too many to be believed: more than `most_errors`, and more than `most_percent`.
+    """When there are too many errors about persons for us to apply their effects.
 
-    Both are counted over the last `attempts` of one sender.
+    That is when the last `attempts` of one sender have both more than `most_errors` errors and a
+    share of errors above `most_percent`.
     """
 
     attempts: int
@@ -68,13 +79,15 @@ class ErrorGuard:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything a decision compares with. `version` is a hash of all of it and changes with any value.
+    """All thresholds and rules that a decision uses.
 
-    `allow_recipients`: canonical spellings; None: everyone. `person_cap` 0: no cap.
+    `version` is a hash of all values and changes with any of them. `allow_recipients`: the
+    canonical spellings of the permitted recipients; None permits every recipient. `person_cap` 0:
+    no cap.
     """
 
     version: str
-    rows: tuple[Row, ...]
+    rows: tuple[ClosedWindowRule, ...]
     purposes: Mapping[Purpose, PurposeRule]
     window: timedelta
     margin: timedelta
@@ -98,9 +111,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class DueDate:
-    """A row past or near its end date; `days_left` is negative once it has passed."""
+    """A row that is past or close to its end date. `days_left` is negative after that date."""
 
-    row: Row
+    row: ClosedWindowRule
     days_left: int
 
     @property
@@ -109,15 +122,19 @@ class DueDate:
 
     @property
     def sentence(self) -> str:
-        """Say it for a log line or a terminal."""
-        when = f"ended on {self.row.effective_until}" if self.is_past else f"ends on {self.row.effective_until}"
+        """The sentence for a log line or a terminal."""
+        when = (
+            f"ended on {self.row.effective_until}"
+            if self.is_past
+            else f"ends on {self.row.effective_until}"
+        )
         return f"Policy entry {self.row.id} {when}: {self.row.summary} {self.row.remedy}".rstrip()
 
 
 def due_dates(policy: Policy, now: datetime) -> tuple[DueDate, ...]:
-    """List the rows whose end date has passed or comes within 30 days, soonest first.
+    """Return the rows whose end date has passed or comes within 30 days, the earliest first.
 
-    A setting that already acts on an end date silences its row.
+    A row is left out if a setting already takes its end date into account.
     """
     found = []
     for row in policy.rows:
@@ -131,12 +148,15 @@ def due_dates(policy: Policy, now: datetime) -> tuple[DueDate, ...]:
     return tuple(sorted(found, key=lambda due: (due.days_left, due.row.id)))
 
 
-def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None = None) -> Policy:
+def parse_policy(
+    data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None = None
+) -> Policy:
     """Build the policy from parsed TOML files and the settings that override it.
 
-    `data` maps each name of `FILES` to that file's parsed content. `overrides` may hold `messenger_account_update`,
-    `margin_seconds` (section `[policy]` of sendwindow.toml), `allow_recipients` and `per_person_per_day` (`[guards]`).
-    Raises `PolicyDataError` that lists every fault with file, key and remedy.
+    `data` maps each name of `FILES` to that file's parsed content. `overrides` may hold
+    `messenger_account_update`, `margin_seconds` (section `[policy]` of sendwindow.toml),
+    `allow_recipients` and `per_person_per_day` (`[guards]`). Raises `PolicyDataError`, which lists
+    every fault with file, key and remedy.
     """
     faults: list[str] = []
     policy = Table("policy.toml", "", data.get("policy.toml"), faults)
@@ -179,7 +199,18 @@ def parse_policy(data: Mapping[str, Mapping[str, object]], overrides: Mapping[st
         person_cap=settings.whole("per_person_per_day", least=0, most=1_000_000, default=0),
         spellings=known,
     )
-    for table in (policy, window, messenger, whatsapp, unknown, queue, confirmation, waiting, numbering, settings):
+    for table in (
+        policy,
+        window,
+        messenger,
+        whatsapp,
+        unknown,
+        queue,
+        confirmation,
+        waiting,
+        numbering,
+        settings,
+    ):
         table.done()
     raise_faults(faults)
     return parsed
@@ -193,7 +224,9 @@ def _allowed(settings: Table, known: Spellings) -> frozenset[str] | None:
 
 def _margin(settings: Table, default: timedelta, window: timedelta) -> timedelta:
     seconds = int(default.total_seconds())
-    return settings.seconds("margin_seconds", least=0, most=int(window.total_seconds()), default=seconds)
+    return settings.seconds(
+        "margin_seconds", least=0, most=int(window.total_seconds()), default=seconds
+    )
 
 
 def _error_guard(table: Table) -> ErrorGuard:
@@ -206,8 +239,8 @@ def _error_guard(table: Table) -> ErrorGuard:
     return guard
 
 
-def _row(table: Table) -> Row:
-    row = Row(
+def _row(table: Table) -> ClosedWindowRule:
+    row = ClosedWindowRule(
         id=table.text("id"),
         summary=table.text("summary"),
         source=table.text("source"),
@@ -234,7 +267,10 @@ def _purpose(purpose: Purpose, table: Table) -> PurposeRule:
     if any(name not in names for name in granted_by):
         table.fault("granted_by", "purposes or all: " + ", ".join(names))
     if table.peek("category") == Category.MARKETING and purpose is not Purpose.MARKETING:
-        table.fault("category", "UTILITY or AUTHENTICATION: a marketing template needs the purpose marketing")
+        table.fault(
+            "category",
+            "UTILITY or AUTHENTICATION: a marketing template needs the purpose marketing",
+        )
     rule = PurposeRule(
         purpose=purpose,
         expiry=table.seconds("expiry_seconds"),
@@ -268,8 +304,13 @@ def _area_codes(numbering: Table) -> frozenset[str]:
     return frozenset(found)
 
 
-def _version(data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None) -> str:
-    """Hash the data in a canonical order, dates as ISO text: the same files give the same version everywhere."""
+def _version(
+    data: Mapping[str, Mapping[str, object]], overrides: Mapping[str, object] | None
+) -> str:
+    """Return a hash of the data in a canonical order, with dates as ISO text.
+
+    The same files therefore give the same version on every machine.
+    """
     whole = {"data": {name: data.get(name) for name in FILES}, "overrides": overrides or {}}
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

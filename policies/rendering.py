@@ -1,11 +1,14 @@
-"""A template's approved text with its values filled in, as the person reads it."""
+"""Fills values into the approved text of a template, as the person will read it."""
 
 import re
 from collections.abc import Mapping
 from typing import Final
 
 _PLACEHOLDER: Final = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
-"""`{{1}}` or `{{name}}` (Twilio, "Using variables with Content templates", read 2026-11-20)."""
+"""Matches `{{1}}` or `{{name}}`.
+
+Source: Twilio, "Using variables with Content templates", read 2026-11-20.
+"""
 
 
 def placeholders(body: str) -> frozenset[str]:
@@ -14,7 +17,7 @@ def placeholders(body: str) -> frozenset[str]:
 
 
 def render(body: str, variables: Mapping[str, str]) -> str | None:
-    """Return a template's body with its values filled in, None when a placeholder has no value."""
+    """Return a template's body with its values filled in, or None if a placeholder has no value."""
     if placeholders(body) - variables.keys():
         return None
     return _PLACEHOLDER.sub(lambda found: variables[found[1]], body)

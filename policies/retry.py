@@ -1,17 +1,20 @@
-"""When a message is tried again: a pure function of the attempt, the error and a random number given to it."""
+"""Decides when a message is tried again.
+
+The result depends only on the arguments. The caller supplies the random number.
+"""
 
 from datetime import datetime, timedelta
 from typing import Final
 
-from policies.errors import ErrorEntry
+from policies.error_catalogue import ErrorEntry
 
 FIRST_SPREAD: Final = timedelta(seconds=2)
-"""How far the first retry is spread; it doubles with every attempt."""
+"""The range over which the first retry is spread. It doubles with every attempt."""
 
 WIDEST_SPREAD: Final = timedelta(minutes=15)
 
-LONGEST_RETRY_AFTER: Final = timedelta(hours=1)
-"""A `Retry-After` beyond this is cut: a wrong header must not hold a message for days."""
+MAX_RETRY_AFTER: Final = timedelta(hours=1)
+"""The longest `Retry-After` that we obey. A wrong header must not delay a message for days."""
 
 _DOUBLINGS: Final = 16
 
@@ -25,11 +28,13 @@ def next_try_at(
     now: datetime,
     expires_at: datetime,
 ) -> datetime | None:
-    """Answer when to try again after `attempt` attempts, None when this was the last.
+    """Return when to try again after `attempt` attempts, or None if that was the last one.
 
-    Never sooner than the entry's wait and `retry_after` (seconds, as the header gave it); beyond that, exponential with
-    full jitter: `chance`, drawn evenly from 0 to 1, picks a point of a spread that doubles with each attempt, but does
-    not reach beyond expiry. What would fall on or after expiry is not tried.
+    The next try is never sooner than the wait of the entry or `retry_after`, which is in seconds as
+    the header gave it. To this we add exponential backoff with full jitter: `chance`, a uniform
+    random number from 0 to 1, selects a point of a spread. The spread doubles with each attempt but
+    does not extend beyond expiry. There is no try at or after expiry.
+
     Source: Twilio, error 20429, "retry with exponential backoff" (read 2026-11-20).
     """
     if entry.max_tries and attempt >= entry.max_tries:
@@ -37,7 +42,8 @@ def next_try_at(
     spread = min(WIDEST_SPREAD, FIRST_SPREAD * 2 ** min(max(attempt - 1, 0), _DOUBLINGS))
     soonest = now + max(entry.wait, _header(retry_after))
     if FIRST_SPREAD <= (left := expires_at - soonest) < spread:
-        # Ever longer waits must not cost a message its last try.
+        # Otherwise the growing spread could reach past expiry, and the message would lose its last
+        # try.
         spread = left
     at = soonest + spread * min(max(chance, 0.0), 1.0)
     return at if at < expires_at else None
@@ -46,4 +52,6 @@ def next_try_at(
 def _header(retry_after: float | None) -> timedelta:
     if retry_after is None or not retry_after > 0:
         return timedelta(0)
-    return min(LONGEST_RETRY_AFTER, timedelta(seconds=min(retry_after, LONGEST_RETRY_AFTER.total_seconds())))
+    return min(
+        MAX_RETRY_AFTER, timedelta(seconds=min(retry_after, MAX_RETRY_AFTER.total_seconds()))
+    )

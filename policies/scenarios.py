@@ -1,4 +1,7 @@
-"""The rows of the decision table as scenarios: a draft, facts and policy changes that stand for each row."""
+"""The rows of the decision table as scenarios.
+
+Each scenario has a draft, facts and policy changes that are an example of its row.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,37 +16,39 @@ from policies.facts import (
     ConsentFact,
     Draft,
     Facts,
-    Freeform,
+    FreeformDraft,
     Holds,
     PersonFact,
     SenderFact,
     TagFact,
     TagState,
     TemplateFact,
-    TemplateWish,
+    TemplateRef,
 )
 from policies.policy import AccountUpdate, Policy
 from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, WhenClosed
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
-"""Scenarios have their own instant; the table does not depend on when it is printed."""
+"""The instant of every scenario. It is fixed, so that the table does not depend on today's date."""
 
 _HOUR: Final = timedelta(hours=1)
 _CANADIAN: Final = "+14165550100"
 _AMERICAN: Final = "+14155550100"
-_FREEFORM: Final = Freeform("text")
-_FILM: Final = Freeform("text", "https://example.com/film.mp4", MediaKind.VIDEO)
-_WISH: Final = TemplateWish("order_update", "en", {"1": "x"})
+_FREEFORM: Final = FreeformDraft("text")
+_FILM: Final = FreeformDraft("text", "https://example.com/film.mp4", MediaKind.VIDEO)
+_WISH: Final = TemplateRef("order_update", "en", {"1": "x"})
 
 ANYONE: Final = PersonFact()
 GRANTED: Final = PersonFact(consents=(ConsentFact(granted=True, at=NOW - _HOUR),))
-MARKETING_GRANTED: Final = PersonFact(consents=(ConsentFact(granted=True, at=NOW - _HOUR, purpose=Purpose.MARKETING),))
+MARKETING_GRANTED: Final = PersonFact(
+    consents=(ConsentFact(granted=True, at=NOW - _HOUR, purpose=Purpose.MARKETING),)
+)
 STOPPED: Final = PersonFact(consents=(ConsentFact(granted=False, at=NOW - timedelta(minutes=1)),))
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One row: what is printed in its columns, and the draft, facts and policy that stand for it."""
+    """One row: the text of its columns, and an example with draft, facts and policy changes."""
 
     consent: str
     window: str
@@ -53,7 +58,7 @@ class Scenario:
     policy: dict[str, Any] = field(default_factory=dict)
 
     def decision(self, policy: Policy) -> Decision:
-        """Put the scenario to the rules."""
+        """Return what the rules decide for the scenario."""
         return decide(self.draft, self.facts, replace(policy, **self.policy), NOW)
 
 
@@ -61,7 +66,16 @@ def _draft(channel: Channel | None, purpose: Purpose = Purpose.UTILITY, **change
     to = {Channel.WHATSAPP: "whatsapp:" + _CANADIAN, Channel.MESSENGER: "messenger:1002"}.get(
         channel or Channel.SMS, _CANADIAN
     )
-    base = Draft("m", channel, to, channel is not Channel.MESSENGER, purpose, _FREEFORM, None, NOW + 2 * _HOUR)
+    base = Draft(
+        "m",
+        channel,
+        to,
+        channel is not Channel.MESSENGER,
+        purpose,
+        _FREEFORM,
+        None,
+        NOW + 2 * _HOUR,
+    )
     return replace(base, **changes)
 
 
@@ -69,12 +83,17 @@ def _facts(channel: Channel, person: PersonFact | None, **changes: Any) -> Facts
     address = {Channel.WHATSAPP: "whatsapp:+12125550100", Channel.MESSENGER: "messenger:1001"}.get(
         channel, "+12125550100"
     )
-    base = Facts(SenderFact("shop", "main", channel, address), person, _template(Category.UTILITY), TagFact())
+    base = Facts(
+        SenderFact("shop", "main", channel, address), person, _template(Category.UTILITY), TagFact()
+    )
     return replace(base, **changes)
 
 
 def _template(category: Category, **changes: Any) -> TemplateFact:
-    return replace(TemplateFact("order_update", "HX1", category, Approval.APPROVED, frozenset({"1"})), **changes)
+    return replace(
+        TemplateFact("order_update", "HX1", category, Approval.APPROVED, frozenset({"1"})),
+        **changes,
+    )
 
 
 def _wrote(person: PersonFact, hours: float) -> PersonFact:
@@ -82,7 +101,9 @@ def _wrote(person: PersonFact, hours: float) -> PersonFact:
 
 
 def _blocked(holds: Holds) -> PersonFact:
-    return replace(GRANTED, blocks=(BlockFact(holds, NOW - timedelta(minutes=1), 63014, until_inbound=True),))
+    return replace(
+        GRANTED, blocks=(BlockFact(holds, NOW - timedelta(minutes=1), 63014, until_inbound=True),)
+    )
 
 
 def _paused(**changes: Any) -> Facts:
@@ -95,18 +116,55 @@ _SMS: Final = _facts(Channel.SMS, GRANTED)
 
 GUARDS: Final[Sequence[Scenario]] = (
     Scenario("any", "any", "anything, expired", _draft(Channel.SMS, expires_at=NOW), _SMS),
-    Scenario("any", "any", "a sender nobody configured", _draft(Channel.SMS), replace(_SMS, sender=None)),
-    Scenario("any", "any", "an address of no known channel", _draft(None), _SMS),
-    Scenario("any", "any", "an address of another channel than the sender's", _draft(Channel.WHATSAPP), _SMS),
-    Scenario("any", "any", "the sender's own address", _draft(Channel.SMS, to="+12125550100"), _SMS),
     Scenario(
-        "any", "any", "an address not on the allow list", _draft(Channel.SMS), _SMS, {"allow_recipients": frozenset()}
+        "any",
+        "any",
+        "a sender that is not in the settings",
+        _draft(Channel.SMS),
+        replace(_SMS, sender=None),
+    ),
+    Scenario("any", "any", "an address of no known channel", _draft(None), _SMS),
+    Scenario(
+        "any",
+        "any",
+        "an address of another channel than the sender's",
+        _draft(Channel.WHATSAPP),
+        _SMS,
+    ),
+    Scenario(
+        "any", "any", "the sender's own address", _draft(Channel.SMS, to="+12125550100"), _SMS
+    ),
+    Scenario(
+        "any",
+        "any",
+        "an address not on the allow list",
+        _draft(Channel.SMS),
+        _SMS,
+        {"allow_recipients": frozenset()},
     ),
     Scenario("not known", "not known", "anything", _draft(Channel.SMS), replace(_SMS, person=None)),
     Scenario("opted out", "any", "anything", _draft(Channel.SMS), _facts(Channel.SMS, STOPPED)),
-    Scenario("any", "any", "anything, before its `not_before`", _draft(Channel.SMS, not_before=NOW + _HOUR), _SMS),
-    Scenario("any", "any", "anything, account paused", _draft(Channel.SMS), _paused(account_paused_until=NOW + _HOUR)),
-    Scenario("any", "any", "anything, sender paused", _draft(Channel.SMS), _paused(paused_until=NOW + _HOUR)),
+    Scenario(
+        "any",
+        "any",
+        "anything, before its `not_before`",
+        _draft(Channel.SMS, not_before=NOW + _HOUR),
+        _SMS,
+    ),
+    Scenario(
+        "any",
+        "any",
+        "anything, account paused",
+        _draft(Channel.SMS),
+        _paused(account_paused_until=NOW + _HOUR),
+    ),
+    Scenario(
+        "any",
+        "any",
+        "anything, sender paused",
+        _draft(Channel.SMS),
+        _paused(paused_until=NOW + _HOUR),
+    ),
     Scenario(
         "any",
         "any",
@@ -158,7 +216,7 @@ GUARDS: Final[Sequence[Scenario]] = (
         _facts(Channel.SMS, replace(MARKETING_GRANTED, suspected_at=NOW - _HOUR)),
     ),
 )
-"""What holds for every channel, in the order asked."""
+"""The rows for every channel, in the order in which the rules are evaluated."""
 
 
 def _whatsapp() -> tuple[Scenario, ...]:
@@ -172,7 +230,9 @@ def _whatsapp() -> tuple[Scenario, ...]:
     reply, written = Purpose.REPLY, _facts(channel, _wrote(ANYONE, 1))
     american = {**only, "to": "whatsapp:" + _AMERICAN}
     user_id = {**only, "to": "whatsapp:CA.1a2b", "to_is_phone": False}
-    expired = replace(ANYONE, consents=(ConsentFact(granted=True, at=NOW - 2 * _HOUR, expires_at=NOW - _HOUR),))
+    expired = replace(
+        ANYONE, consents=(ConsentFact(granted=True, at=NOW - 2 * _HOUR, expires_at=NOW - _HOUR),)
+    )
     return (
         Scenario("none", "open", "freeform, purpose reply", _draft(channel, reply), written),
         Scenario(
@@ -183,9 +243,19 @@ def _whatsapp() -> tuple[Scenario, ...]:
             _facts(channel, ANYONE),
         ),
         Scenario("none", "any", "any other purpose", _draft(channel, **both), written),
-        Scenario("none for marketing", "any", "purpose marketing", _draft(channel, Purpose.MARKETING), is_open),
-        Scenario("expired", "any", "anything but such a reply", _draft(channel), _facts(channel, expired)),
-        Scenario("given", "open", "freeform, with or without template", _draft(channel, **both), is_open),
+        Scenario(
+            "none for marketing",
+            "any",
+            "purpose marketing",
+            _draft(channel, Purpose.MARKETING),
+            is_open,
+        ),
+        Scenario(
+            "expired", "any", "anything but such a reply", _draft(channel), _facts(channel, expired)
+        ),
+        Scenario(
+            "given", "open", "freeform, with or without template", _draft(channel, **both), is_open
+        ),
         Scenario(
             "given",
             "open, near its edge",
@@ -194,7 +264,11 @@ def _whatsapp() -> tuple[Scenario, ...]:
             _facts(channel, _wrote(GRANTED, 23.95)),
         ),
         Scenario(
-            "given", "open, near its edge", "freeform only", _draft(channel), _facts(channel, _wrote(GRANTED, 23.95))
+            "given",
+            "open, near its edge",
+            "freeform only",
+            _draft(channel),
+            _facts(channel, _wrote(GRANTED, 23.95)),
         ),
         Scenario("given", "open", "a usable template only", _draft(channel, **only), is_open),
         Scenario("given", "closed", "a usable template", _draft(channel, **both), closed),
@@ -207,7 +281,13 @@ def _whatsapp() -> tuple[Scenario, ...]:
             _draft(channel, **only),
             replace(closed, template=_template(Category.UTILITY, approval=Approval.PENDING)),
         ),
-        Scenario("given", "open", "a text with a file that is no image", _draft(channel, freeform=_FILM), is_open),
+        Scenario(
+            "given",
+            "open",
+            "a text with a file that is no image",
+            _draft(channel, freeform=_FILM),
+            is_open,
+        ),
         Scenario(
             "given",
             "any",
@@ -239,13 +319,23 @@ def _messenger() -> tuple[Scenario, ...]:
     rich = _template(Category.UTILITY, channels=frozenset({channel}))
     waits: dict[str, Any] = {"when_closed": WhenClosed.WAIT}
     return (
-        Scenario("never wrote", "never opened", "anything", _draft(channel), _facts(channel, ANYONE)),
+        Scenario(
+            "never wrote", "never opened", "anything", _draft(channel), _facts(channel, ANYONE)
+        ),
         Scenario("wrote", "open", "freeform", _draft(channel), is_open),
         Scenario(
-            "wrote", "open", "a template for Messenger only", _draft(channel, **only), replace(is_open, template=rich)
+            "wrote",
+            "open",
+            "a template for Messenger only",
+            _draft(channel, **only),
+            replace(is_open, template=rich),
         ),
-        Scenario("wrote", "open", "a template of another channel only", _draft(channel, **only), is_open),
-        Scenario("wrote", "closed", "freeform, purpose account_update", _draft(channel, update), closed),
+        Scenario(
+            "wrote", "open", "a template of another channel only", _draft(channel, **only), is_open
+        ),
+        Scenario(
+            "wrote", "closed", "freeform, purpose account_update", _draft(channel, update), closed
+        ),
         Scenario(
             "wrote",
             "closed",
@@ -279,10 +369,18 @@ def _sms() -> tuple[Scenario, ...]:
     rich = _template(Category.UTILITY, channels=frozenset({channel}))
     written = _facts(channel, _wrote(ANYONE, 1))
     return (
-        Scenario("none", "open", "freeform, purpose reply", _draft(channel, Purpose.REPLY), written),
+        Scenario(
+            "none", "open", "freeform, purpose reply", _draft(channel, Purpose.REPLY), written
+        ),
         Scenario("none", "any", "any other purpose", _draft(channel), written),
         Scenario("given", "–", "freeform", _draft(channel), _SMS),
-        Scenario("given", "–", "a template for SMS only", _draft(channel, **only), replace(_SMS, template=rich)),
+        Scenario(
+            "given",
+            "–",
+            "a template for SMS only",
+            _draft(channel, **only),
+            replace(_SMS, template=rich),
+        ),
         Scenario("given", "–", "a template of another channel only", _draft(channel, **only), _SMS),
     )
 

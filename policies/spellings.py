@@ -1,7 +1,14 @@
-"""Which addresses name one person: the spellings of a phone number, from dated data. Opens no file itself.
+"""Finds the addresses that name the same person: the spellings of a phone number.
 
-Laws: the first address of `persons_of` is the canonical one, and the same for every spelling · each spelling has the
-same set of spellings · a user id and a Page-scoped id have one spelling. What is sent always keeps its own spelling.
+Uses dated data and does not open files itself.
+
+Laws:
+
+* The first address that `persons_of` returns is the canonical one. It is the same for every
+  spelling.
+* All spellings of a number have the same set of spellings.
+* A user id and a Page-scoped id have only one spelling.
+* A message is always sent to the spelling that the backend wrote.
 """
 
 import re
@@ -10,21 +17,24 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from policies.reading import Table, raise_faults
+from policies.toml_reader import Table, raise_faults
 
 FILES: Final = ("spellings.toml",)
-"""The files of `policies/data/` that `parse_spellings` wants, by name."""
+"""The names of the files in `policies/data/` that `parse_spellings` needs."""
 
 LONGEST: Final = 15
-"""Digits of the longest number (E.164)."""
+"""Number of digits of the longest phone number (E.164)."""
 
 _PHONE: Final = re.compile(r"(whatsapp:|rcs:|)\+([1-9][0-9]{1,14})")
 _ALIKE: Final = 7
-"""A WaId counts as a spelling of `From` only when both end in this many equal digits and have one country."""
+"""How many last digits of a WaId and of `From` must be equal.
+
+Otherwise the WaId does not count as a spelling of `From`. The country must be the same too.
+"""
 
 
-class Form(Enum):
-    """Which of the two forms is the canonical one."""
+class NumberForm(Enum):
+    """Which of the two forms of a number is canonical: with or without the digit."""
 
     WITH = "with"
     WITHOUT = "without"
@@ -32,7 +42,10 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OptionalDigit:
-    """A digit that numbers of some countries are written with or without. `length` 0: any, without the digit."""
+    """A digit with or without which numbers of some countries are written.
+
+    `length`: the length of the number behind the country code, without the digit; 0 for any length.
+    """
 
     name: str
     countries: frozenset[str]
@@ -40,11 +53,14 @@ class OptionalDigit:
     position: int
     followed_by: str
     length: int
-    canonical: Form
+    canonical: NumberForm
     is_shown: bool
 
     def forms(self, national: str) -> tuple[str, ...]:
-        """Return the number behind the country code in both forms, the canonical one first; alone if it has one."""
+        """Return both forms of the number behind the country code, the canonical one first.
+
+        If the number has only one form, return only that.
+        """
         at = self.position
         head, tail = national[:at], national[at:]
         if tail[:1] == self.digit and self._fits(tail[1:], len(national) - 1):
@@ -53,7 +69,7 @@ class OptionalDigit:
             with_digit, without = head + self.digit + tail, national
         else:
             return (national,)
-        return (with_digit, without) if self.canonical is Form.WITH else (without, with_digit)
+        return (with_digit, without) if self.canonical is NumberForm.WITH else (without, with_digit)
 
     def _fits(self, tail: str, length: int) -> bool:
         return tail[:1] != "" and tail[0] in self.followed_by and self.length in (0, length)
@@ -61,32 +77,45 @@ class OptionalDigit:
 
 @dataclass(frozen=True, slots=True)
 class Spellings:
-    """The digits that may be left out, in the order in which they are looked at."""
+    """The optional digits, in the order in which they are applied."""
 
     digits: tuple[OptionalDigit, ...] = ()
 
     def canonical(self, address: str) -> str:
-        """Return the address that names the person behind this one."""
+        """Return the canonical spelling of an address, which names the person."""
         return self.persons_of(address)[0]
 
     def is_same_person(self, one: str, other: str) -> bool:
-        """Return whether two addresses are spellings of one."""
-        return one == other or (one[-1:] == other[-1:] and self.canonical(one) == self.canonical(other))
+        """Return whether two addresses are spellings of the same address."""
+        return one == other or (
+            one[-1:] == other[-1:] and self.canonical(one) == self.canonical(other)
+        )
 
     def shown_as(self, address: str) -> tuple[str, ...]:
-        """Return the spellings under which a provider may list a message to this address, the one given first."""
+        """Return the spellings under which a provider may list a message to this address.
+
+        `address` itself comes first.
+        """
         written = [rule for rule in self.digits if rule.is_shown]
-        return tuple(dict.fromkeys((address, *Spellings(tuple(written)).persons_of(self.canonical(address)))))
+        return tuple(
+            dict.fromkeys((address, *Spellings(tuple(written)).persons_of(self.canonical(address))))
+        )
 
     def persons_of(self, address: str, wa_id: str = "") -> tuple[str, ...]:
-        """Return every address under which records of this person may be kept, the canonical one first.
+        """Return every address under which the store may hold records of this person.
 
-        `wa_id`: the WaId that Twilio gave with an inbound. WhatsApp says itself that it is this person, so its
-        spellings follow; only a number of the same country that ends alike is believed to be one.
+        The canonical one comes first. `wa_id`: the WaId that Twilio sent with an inbound message.
+        It is WhatsApp's own number for the person, so its spellings are appended. We use it only if
+        it has the same country and the same last digits as `address`.
         """
         found = self._spellings(address)
         theirs = f"whatsapp:+{wa_id}"
-        if wa_id and address.startswith("whatsapp:+") and theirs not in found and self._is_alike(found[0], theirs):
+        if (
+            wa_id
+            and address.startswith("whatsapp:+")
+            and theirs not in found
+            and self._is_alike(found[0], theirs)
+        ):
             found += tuple(one for one in self._spellings(theirs) if one not in found)
         return found
 
@@ -102,7 +131,9 @@ class Spellings:
         nationals = [canonical]
         for rule in reversed(rules):
             nationals = [form for one in nationals for form in rule.forms(one)]
-        return tuple(f"{prefix}+{country}{one}" for one in nationals if len(country) + len(one) <= LONGEST)
+        return tuple(
+            f"{prefix}+{country}{one}" for one in nationals if len(country) + len(one) <= LONGEST
+        )
 
     def _country(self, number: str) -> tuple[str, list[OptionalDigit]]:
         for length in (1, 2, 3):
@@ -113,11 +144,16 @@ class Spellings:
 
     def _is_alike(self, one: str, other: str) -> bool:
         ours, theirs = _PHONE.fullmatch(one), _PHONE.fullmatch(other)
-        return bool(ours and theirs and ours[2][:2] == theirs[2][:2] and ours[2][-_ALIKE:] == theirs[2][-_ALIKE:])
+        return bool(
+            ours
+            and theirs
+            and ours[2][:2] == theirs[2][:2]
+            and ours[2][-_ALIKE:] == theirs[2][-_ALIKE:]
+        )
 
 
 def parse_spellings(data: Mapping[str, Mapping[str, object]]) -> Spellings:
-    """Build the spellings from parsed TOML. Raises `PolicyDataError` that lists every fault."""
+    """Build the spellings from parsed TOML. Raises `PolicyDataError`, which lists every fault."""
     faults: list[str] = []
     spellings = read_spellings(data, faults)
     raise_faults(faults)
@@ -125,7 +161,7 @@ def parse_spellings(data: Mapping[str, Mapping[str, object]]) -> Spellings:
 
 
 def read_spellings(data: Mapping[str, Mapping[str, object]], faults: list[str]) -> Spellings:
-    """Build the spellings and add what is wrong with the data to `faults`."""
+    """Build the spellings and add every fault of the data to `faults`."""
     file = Table("spellings.toml", "", data.get("spellings.toml"), faults)
     return Spellings(tuple(_digit(name, file.table(name)) for name in file.keys))
 
@@ -143,7 +179,10 @@ def _digit(name: str, table: Table) -> OptionalDigit:
         table.fault("followed_by", "the digits that may follow")
     length = table.whole("length", least=0, most=LONGEST, default=0)
     if length == 0 and digit in followed_by:
-        table.fault("followed_by", "other digits than `digit`, where any length will do: both forms would look alike")
+        table.fault(
+            "followed_by",
+            "other digits than `digit`, where any length will do: both forms would look alike",
+        )
     entry = OptionalDigit(
         name=name,
         countries=frozenset(countries),
@@ -151,7 +190,7 @@ def _digit(name: str, table: Table) -> OptionalDigit:
         position=table.whole("position", least=0, most=LONGEST),
         followed_by=followed_by,
         length=length,
-        canonical=table.choice("canonical", Form),
+        canonical=table.choice("canonical", NumberForm),
         is_shown=table.truth("shown", default=True),
     )
     table.done()

@@ -1,8 +1,15 @@
-"""The provider's message statuses: their rank, which are final, which are failures. Statuses stay verbatim.
+"""The provider's message statuses: their rank, which are final, and which are failures.
 
-Laws: a status stands until one of higher rank comes · failures rank alike, and the first of them stays · `delivered`
-ranks above them: a failure behind it is a note, and one before it was mistaken · `read` implies `delivered` · a status
-that is not known yet is kept, ranks below `sent` and ends nothing.
+A status always stays verbatim.
+
+Laws:
+
+* A status stands until a status of a higher rank arrives.
+* All failures have the same rank, so the first one stands.
+* `delivered` ranks above the failures. A failure that arrives after it is only recorded, and a
+  failure that arrived before it was wrong.
+* `read` implies `delivered`.
+* An unknown status is stored. It ranks below `sent` and is not final.
 """
 
 from collections.abc import Mapping
@@ -28,7 +35,10 @@ RANKS: Final[Mapping[str, int]] = MappingProxyType(
         "read": 70,
     }
 )
-"""Rank of each status (Twilio, "Outbound message status in status callbacks", page of 2026-07-21)."""
+"""The rank of each status.
+
+Source: Twilio, "Outbound message status in status callbacks", page of 2026-07-21.
+"""
 
 FAILURES: Final = frozenset({"failed", "undelivered", "canceled"})
 
@@ -37,7 +47,10 @@ _FINAL: Final = FAILURES | {"delivered", "read"}
 
 @dataclass(frozen=True, slots=True)
 class StatusStep:
-    """One status as reported. `is_final`: no other status is to be waited for (a later `read` may still come)."""
+    """One reported status.
+
+    `is_final`: we do not wait for another status, although a `read` may still arrive.
+    """
 
     status: str
     rank: int
@@ -47,7 +60,10 @@ class StatusStep:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What a report does. `status`: the one that stands now. `is_contradiction`: a failure reported after delivery."""
+    """The effect of a reported status.
+
+    `status`: the status that stands now. `is_contradiction`: a failure was reported after delivery.
+    """
 
     status: str
     has_moved: bool
@@ -55,23 +71,31 @@ class Advance:
 
 
 def describe(status: str, channel: Channel | None = None) -> StatusStep:
-    """Rank one status, whatever it says. Messenger reports nothing after `sent`, so there it is final."""
+    """Return the rank and the kind of any status, known or unknown.
+
+    On Messenger `sent` is final, because Messenger reports nothing after it.
+    """
     is_final = status in _FINAL or (status == "sent" and channel is Channel.MESSENGER)
     return StatusStep(status, RANKS.get(status, UNKNOWN_RANK), is_final, status in FAILURES)
 
 
 def advance(current: str | None, new: str) -> Advance:
-    """Move from `current` to `new` when it ranks higher; otherwise the current one stands."""
+    """Return the effect of `new`: it replaces `current` only if it has a higher rank."""
     if current is None or describe(new).rank > describe(current).rank:
         return Advance(new, has_moved=True)
-    return Advance(current, has_moved=False, is_contradiction=new in FAILURES and implies_delivered(current))
+    return Advance(
+        current, has_moved=False, is_contradiction=new in FAILURES and implies_delivered(current)
+    )
 
 
 def implies_delivered(status: str) -> bool:
-    """Tell whether a status says that the message reached the person; `read` may come without `delivered`."""
+    """Return whether a status means that the message reached the person.
+
+    A `read` may arrive without a `delivered` before it.
+    """
     return status in ("delivered", "read")
 
 
 def is_proof_of_sending(status: str) -> bool:
-    """Tell whether a status says that the channel took the message."""
+    """Return whether a status means that the channel accepted the message."""
     return status == "sent" or implies_delivered(status)

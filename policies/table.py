@@ -1,4 +1,7 @@
-"""Prints the decision table: each row is a scenario put to `decide` itself, so the table says what the rules do."""
+"""Renders the decision table and other tables as Markdown.
+
+`decide` itself computes the outcome of each row, so the table shows what the rules really do.
+"""
 
 from dataclasses import replace
 from typing import assert_never
@@ -11,21 +14,30 @@ from sendwindow.vocabulary import Reason
 
 
 def decision_table(policy: Policy) -> str:
-    """Render the decision table as markdown; the outcomes come from `decide`, without guards of one's own."""
-    plain = replace(policy, allow_recipients=None, person_cap=0, account_update=AccountUpdate.ATTEMPT)
-    lines = ["| channel | consent | window | what the message carries | outcome | rule |", "|---|---|---|---|---|---|"]
+    """Return the decision table as Markdown.
+
+    The outcomes come from `decide`, without the guards that an operator may configure.
+    """
+    plain = replace(
+        policy, allow_recipients=None, person_cap=0, account_update=AccountUpdate.ATTEMPT
+    )
+    lines = [
+        "| channel | consent | window | what the message carries | outcome | rule |",
+        "|---|---|---|---|---|---|",
+    ]
     for channel, scenarios in (("any", GUARDS), *CHANNELS):
         for row in scenarios:
             decision = row.decision(plain)
             rule = decision.trace.verdicts[-1].rule
             lines.append(
-                f"| {channel} | {row.consent} | {row.window} | {row.carries} | {_outcome(decision)} | `{rule}` |"
+                f"| {channel} | {row.consent} | {row.window} | {row.carries} "
+                f"| {_outcome(decision)} | `{rule}` |"
             )
     return "\n".join(lines) + "\n"
 
 
 def dated_rules_table(policy: Policy) -> str:
-    """Render the dated rows with source, date read and effective dates as markdown."""
+    """Return the dated rows as Markdown, with source, date read and effective dates."""
     lines = ["| rule | says | source, read | from | until |", "|---|---|---|---|---|"]
     for row in policy.rows:
         dates = f"{row.effective_from or ''} | {row.effective_until or ''}"
@@ -34,7 +46,7 @@ def dated_rules_table(policy: Policy) -> str:
 
 
 def reason_table() -> str:
-    """Render every reason code with its sentence as markdown."""
+    """Return every reason code with its sentence as Markdown."""
     lines = ["| reason | says |", "|---|---|"]
     for title, group in GROUPS.items():
         lines.append(f"| **{title}** | |")
@@ -45,7 +57,10 @@ def reason_table() -> str:
 def _outcome(decision: Decision) -> str:
     match decision:
         case Refuse():
-            return f"{'expires' if decision.reason is Reason.EXPIRED else 'refuse'}, `{decision.reason.value}`"
+            return (
+                f"{'expires' if decision.reason is Reason.EXPIRED else 'refuse'}, "
+                f"`{decision.reason.value}`"
+            )
         case Wait():
             until = "for the next inbound" if decision.on_inbound else "until then"
             if decision.reason is Reason.STOP_SUSPECTED:

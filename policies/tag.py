@@ -1,4 +1,7 @@
-"""ACCOUNT_UPDATE on Messenger: whether a message may rely on Twilio adding the tag, and what an outcome proves."""
+"""ACCOUNT_UPDATE on Messenger, a tag that Twilio itself adds outside the window.
+
+Decides whether a message may rely on the tag, and what an outcome proves about it.
+"""
 
 from policies.facts import TagFact, TagState
 from policies.policy import AccountUpdate, Policy
@@ -7,10 +10,11 @@ from sendwindow.vocabulary import Reason
 
 
 def tag_problem(tag: TagFact | None, policy: Policy) -> Reason | None:
-    """Answer the reason why this Page may not rely on the tag now, None when it may.
+    """Return the reason why this Page may not rely on the tag now, or None if it may.
 
-    An unproven Page risks one message: until its `sent` callback came, no second one goes.
-    Source: Twilio, "Send a message with Facebook Messenger" (read 2026-11-20); Meta announced its end for 2026-04-27.
+    On a Page where the tag is unproven, we risk only one message. No second message is sent until
+    the `sent` callback of the first one has arrived. Source: Twilio, "Send a message with Facebook
+    Messenger" (read 2026-11-20). Meta announced the end of the tag for 2026-04-27.
     """
     if policy.account_update is AccountUpdate.REFUSE:
         return Reason.ACCOUNT_UPDATE_REFUSED
@@ -23,10 +27,13 @@ def tag_problem(tag: TagFact | None, policy: Policy) -> Reason | None:
     return None
 
 
-def tag_after(policy: Policy, *, status: str | None = None, code: int | None = None) -> TagState | None:
-    """Tell what the outcome of a message that relied on the tag says about its Page; None when it says nothing.
+def tag_after(
+    policy: Policy, *, status: str | None = None, code: int | None = None
+) -> TagState | None:
+    """Return what the outcome of a message that relied on the tag proves about its Page.
 
-    An error code that a dead tag produces opens the breaker; a status from `sent` on proves the tag.
+    Returns None if it proves nothing. An error code that a dead tag causes opens the breaker. The
+    status `sent` or a later one proves that the tag works.
     """
     if code in policy.tag_dead_codes:
         return TagState.DEAD

@@ -1,7 +1,11 @@
-"""What follows when nobody can prove whether an attempt reached the person: the message's rule and the evidence.
+"""Decides what happens to an unknown message, by its rule and the evidence.
 
-Laws: silence never proves "not sent" · only a list that is proven complete, read long enough after the intent, proves
-absence · a message whose rule is `never` or `hold` is never sent again by itself, one whose rule is `resend` not often.
+Laws:
+
+* The absence of evidence never proves that a message was not sent.
+* Only a list that is proven complete and was read long enough after the intent proves absence.
+* A message whose rule is `never` or `hold` is never sent again automatically.
+* A message whose rule is `resend` is sent again only a few times.
 """
 
 from dataclasses import dataclass
@@ -13,16 +17,19 @@ from sendwindow.vocabulary import OnUnknown, Purpose, Reason
 
 
 class Evidence(StrEnum):
-    """What is known about an attempt now. The list is the provider's list of messages by sender and recipient."""
+    """What is known about an attempt now.
+
+    "The list" is the provider's list of the messages of one sender to one recipient.
+    """
 
     NONE = "none"
-    """No list has been read since `absent_after` passed, or it could not be read."""
+    """The list has not been read since `absent_after` passed, or it could not be read."""
     FOUND = "found"
     """A callback, a late reply or the list shows the message."""
     ABSENT = "absent"
-    """The complete list does not show it, and it does show messages whose SIDs we know."""
+    """The complete list does not show the message, and it does show messages whose SIDs we know."""
     UNPROVEN_LIST = "unproven_list"
-    """The list does not show it, but nothing shows that the list can be trusted for this sender."""
+    """The list does not show the message, but nothing proves that the list is complete."""
 
 
 class UnknownAction(StrEnum):
@@ -35,14 +42,18 @@ class UnknownAction(StrEnum):
     RESEND = "resend"
     """Decide and send again as a new attempt."""
     HOLD = "hold"
-    """List it as unresolved and alert; a person decides."""
+    """List it as unresolved and alert, so that an operator decides."""
     END = "end"
     """End it without another attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownStep:
-    """The next step. `reason` is None for `bind` (the evidence names it) and `look`; `after` counts from now."""
+    """The next step for a message.
+
+    `reason` is None for `look`, and for `bind`, where the evidence gives the reason. `after` counts
+    from now.
+    """
 
     action: UnknownAction
     reason: Reason | None = None
@@ -50,12 +61,12 @@ class UnknownStep:
 
 
 def rule_for(on_unknown: OnUnknown | None, purpose: Purpose, policy: Policy) -> OnUnknown:
-    """Answer a message's rule: its own, else the default of its purpose."""
+    """Return a message's rule: its own, or else the default of its purpose."""
     return on_unknown or policy.purposes[purpose].on_unknown
 
 
 def settle_after(rule: OnUnknown, policy: Policy) -> timedelta:
-    """Return how long after the intent a rule first decides."""
+    """Return how long after the intent the rule is first applied."""
     return policy.resend_after if rule is OnUnknown.RESEND else policy.absent_after
 
 
@@ -68,10 +79,11 @@ def next_step(
     *,
     unproven: int = 1,
 ) -> UnknownStep:
-    """Answer what to do with an attempt whose intent was written `since_intent` ago.
+    """Return the next step for an attempt whose intent was written `since_intent` ago.
 
-    `unproven`: how many of the message's attempts nobody has proof of, this one included. Evidence `absent` and
-    `unproven_list` must come from a list read at `since_intent`, not from an earlier one.
+    `unproven`: how many attempts of the message have no proof, including this one. The evidence
+    `absent` or `unproven_list` must come from a list that was read `since_intent` after the intent,
+    not from an earlier one.
     """
     if evidence is Evidence.FOUND:
         return UnknownStep(UnknownAction.BIND)
@@ -85,16 +97,22 @@ def next_step(
         return UnknownStep(UnknownAction.END, Reason.NEVER_BY_RULE)
     if rule is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.ABSENT:
         return UnknownStep(UnknownAction.RESEND, Reason.RESENT_BY_RULE)
-    if rule is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.NONE and since_intent < policy.hold_after:
+    if (
+        rule is OnUnknown.RESEND_IF_ABSENT
+        and evidence is Evidence.NONE
+        and since_intent < policy.hold_after
+    ):
         return UnknownStep(UnknownAction.LOOK, after=policy.resend_after)
     return UnknownStep(UnknownAction.HOLD, Reason.HELD_BY_RULE)
 
 
 def restored_step(evidence: Evidence, since_restored: timedelta, policy: Policy) -> UnknownStep:
-    """Answer what to do with a message that a restored copy has as not posted, and that may have gone out since.
+    """Return the next step for a message that is not posted in a restored copy of the store.
 
-    Its own rule speaks of attempts that were posted; here only proof sends. `since_restored`: how long ago the store
-    was restored. `resend` sends for the first time, as far as anything shows.
+    The message may have been sent after the copy was made. The message's own rule does not apply,
+    because it concerns attempts that were posted. Here, only proof of absence leads to a send. With
+    `resend`, the message is then sent for the first time as far as we know. `since_restored`: how
+    long ago the store was restored.
     """
     if evidence is Evidence.FOUND:
         return UnknownStep(UnknownAction.BIND)

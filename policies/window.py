@@ -1,4 +1,7 @@
-"""The session window: 24 hours from what the person last did, half-open, per sender and person."""
+"""The session window of one sender and person: 24 hours from the person's last inbound message.
+
+The interval is half-open.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +13,10 @@ from policies.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The session window at one instant. `closes_at` is None unless it is open, `is_near_edge` false."""
+    """The session window at one instant.
+
+    If the window is closed, `closes_at` is None and `is_near_edge` is False.
+    """
 
     is_open: bool
     is_near_edge: bool = False
@@ -21,10 +27,12 @@ CLOSED: Final = Window(is_open=False)
 
 
 def session_window(person: PersonFact, policy: Policy, now: datetime) -> Window:
-    """Tell whether the person's window is open at `now`: `[t, t + 24 h)`, t being the last inbound.
+    """Return the person's window at `now`: `[t, t + 24 h)`, where t is the last inbound message.
 
-    An inbound that seems to lie in the future counts as now, so a wrong clock cannot hold a window open for longer.
-    When the provider said that the window is closed (63016), only a later inbound opens it again.
+    An inbound message with a time in the future counts as received now, so that a wrong clock
+    cannot keep a window open for longer. If the provider reported that the window is closed
+    (63016), only a later inbound message opens it again.
+
     Source: Meta, "Service messages" (page of 2026-05-21); Twilio, error 63016; read 2026-11-20.
     """
     opened_at = person.last_inbound_at

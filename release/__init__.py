@@ -1,1 +1,4 @@
-"""Builds, checks and tags a release of the library. `./run release` runs it; it uploads nothing and pushes nothing."""
+"""Builds, checks and tags a release of the library.
+
+`./run release` runs it. It uploads nothing and pushes nothing.
+"""

@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Release, or say what is missing. Returns 1 when something is, and 0 otherwise."""
+    """Release, or print what is missing. Returns 1 when something is missing, and 0 otherwise."""
     parser = argparse.ArgumentParser(prog="./run release", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="build and check, and set no tag")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
@@ -46,14 +46,20 @@ def main() -> int:
 
 
 def build(root: Path, version: str) -> tuple[Path, Path]:
-    """Build wheel and sdist into dist/ and return their paths. The same commit gives the same bytes."""
+    """Build wheel and sdist into dist/ and return their paths.
+
+    The same commit gives the same bytes.
+    """
     folder = root / "dist"
     _hatchling(root, root, "-d", str(folder))
-    return folder / f"sendwindow-{version}-py3-none-any.whl", folder / f"sendwindow-{version}.tar.gz"
+    return (
+        folder / f"sendwindow-{version}-py3-none-any.whl",
+        folder / f"sendwindow-{version}.tar.gz",
+    )
 
 
 def check(wheel: Path, sdist: Path, version: str) -> list[str]:
-    """Return what is wrong with the files, the sdist's own wheel included."""
+    """Return what is wrong with the files, and with the wheel that the sdist builds."""
     faults = [f"{wheel.name}: {fault}" for fault in faults_of_wheel(wheel, version)]
     faults += [f"{sdist.name}: {fault}" for fault in faults_of_sdist(sdist, version)]
     with tempfile.TemporaryDirectory() as folder:
@@ -68,15 +74,17 @@ def check(wheel: Path, sdist: Path, version: str) -> list[str]:
 def tag(root: Path, candidate: Candidate) -> None:
     """Set an annotated tag whose text is the version's section of the changelog."""
     text = f"Sendwindow {candidate.version}\n\n{candidate.notes}\n"
-    # Otherwise git takes the headings of the changelog for comments.
+    # Otherwise git takes the headings of the changelog for comments, and removes them.
     git(root, "tag", "--annotate", "--cleanup=whitespace", "-m", text, candidate.tag)
 
 
 def _hatchling(checkout: Path, folder: Path, *options: str) -> None:
-    # Files of an archive carry the time of the commit, so that it can be built again bit for bit.
+    # Archives date their files with the commit's time, so that a build can be repeated bit for bit.
     environ = os.environ | {"SOURCE_DATE_EPOCH": git(checkout, "log", "-1", "--format=%ct")}
     command = [sys.executable, "-m", "hatchling", "build", *options]
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"The build failed:\n{done.stdout}{done.stderr}")
 
@@ -84,7 +92,10 @@ def _hatchling(checkout: Path, folder: Path, *options: str) -> None:
 def _warn_of_urls(root: Path) -> None:
     urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
     if any(is_reserved(url) for url in urls.values()):
-        print("note: project.urls still names a reserved address. Set the real one before you upload these files.")
+        print(
+            "note: project.urls still names a reserved address. Set the real one before you "
+            "upload these files."
+        )
 
 
 def _refuse(candidate: Candidate) -> int:

@@ -1,4 +1,4 @@
-"""Checks a built wheel and sdist: their contents, their metadata, and that the sdist builds the same wheel."""
+"""Checks a built wheel and sdist: their contents and their metadata."""
 
 import base64
 import csv
@@ -15,7 +15,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 IN_SDIST: Final = frozenset(
-    {"sendwindow", "release", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    {
+        "sendwindow",
+        "release",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "pyproject.toml",
+        "PKG-INFO",
+        ".gitignore",
+    }
 )
 
 _REQUIRED: Final = (
@@ -61,7 +70,7 @@ def faults_of_sdist(path: Path, version: str) -> Iterator[str]:
 
 
 def _faults_of_record(contents: Mapping[str, bytes], record: str) -> Iterator[str]:
-    """Yield each file whose digest is not the recorded one: installers refuse such a wheel."""
+    """Yield each file whose digest is not the recorded one. Installers refuse such a wheel."""
     rows = csv.reader(io.StringIO(contents.get(record, b"").decode()))
     recorded = {row[0]: row[1] for row in rows if row}
     for name, content in contents.items():
@@ -71,7 +80,7 @@ def _faults_of_record(contents: Mapping[str, bytes], record: str) -> Iterator[st
 
 
 def _faults_of_metadata(content: bytes, version: str) -> Iterator[str]:
-    """Yield what an index would refuse or show wrongly."""
+    """Yield what a package index would refuse or show wrongly."""
     metadata: Message = BytesParser().parsebytes(content)
     for name in _REQUIRED:
         if not metadata.get(name):
@@ -91,7 +100,7 @@ def _faults_of_metadata(content: bytes, version: str) -> Iterator[str]:
 
 
 def is_reserved(url: str) -> bool:
-    """Whether an address is one that RFC 2606 reserves, so that it leads nowhere."""
+    """Return whether RFC 2606 reserves the host of a URL, so that the URL leads nowhere."""
     host = urlsplit(url).hostname or ""
     return host.split(".")[-1] in {"example", "invalid", "test"} or host.removeprefix("www.") in {
         "example.com",

@@ -1,4 +1,4 @@
-"""The README as a package index shows it. hatchling loads this file alone, also from the sdist."""
+"""The README as a package index shows it. hatchling loads only this file, also from the sdist."""
 
 import re
 from pathlib import Path
@@ -11,9 +11,10 @@ _LINK: Final = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s]+)\)")
 
 
 def absolute_links(text: str, base: str) -> str:
-    """Return Markdown whose relative links start at `base`, because an index has no files that they could name.
+    """Return Markdown whose relative links start at `base`.
 
-    Code blocks stay as they are, as do links within the page.
+    A package index has no files that relative links could point to. Code blocks and links within
+    the page stay as they are.
     """
     parts = _FENCE.split(text)
     parts[::2] = [_LINK.sub(rf"]({base}\1)", part) for part in parts[::2]]
@@ -21,7 +22,10 @@ def absolute_links(text: str, base: str) -> str:
 
 
 class LongDescription(MetadataHookInterface):
-    """Gives hatchling the README with absolute links. `links`: their base, with `{version}` in it."""
+    """Passes the README with absolute links to hatchling.
+
+    `links`: the base of the links. It contains `{version}`.
+    """
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Set the field `readme`, which pyproject.toml declares as dynamic."""

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Final
 
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+")
-_HEADING: Final = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\d{4}-\d\d-\d\d))?$", re.MULTILINE)
+_HEADING: Final = re.compile(
+    r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\d{4}-\d\d-\d\d))?$", re.MULTILINE
+)
 
 
 class GitFailedError(Exception):
-    """A git command failed: the folder is no checkout, or git is missing or knows no author."""
+    """A git command failed: the folder is no checkout, git is missing, or git knows no author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What would be released. `faults`: what must be put right first, each with its remedy."""
+    """What would be released. `faults`: what must be fixed first, each with its remedy."""
 
     version: str
     notes: str
@@ -29,36 +31,46 @@ class Candidate:
 
 
 def examine(root: Path) -> Candidate:
-    """Return the candidate that a checkout holds. Raises GitFailedError."""
+    """Return the candidate in a checkout. Raises GitFailedError."""
     version = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     notes, faults = read_changelog((root / "CHANGELOG.md").read_text("utf-8"), version)
     if not _VERSION.fullmatch(version):
-        faults.append(f"The version {version} is not of the form 1.2.3. Correct it in pyproject.toml.")
+        faults.append(
+            f"The version {version} is not of the form 1.2.3. Correct it in pyproject.toml."
+        )
     if git(root, "status", "--porcelain"):
-        faults.append("The tree has changes that are not committed. Commit them, or take them back.")
+        faults.append(
+            "The tree has changes that are not committed. Commit them, or take them back."
+        )
     if git(root, "tag", "--list", f"v{version}"):
         faults.append(f"The tag v{version} exists already. Raise the version in pyproject.toml.")
     return Candidate(version, notes, tuple(faults))
 
 
 def read_changelog(text: str, version: str) -> tuple[str, list[str]]:
-    """Return what the changelog says of a version, and what is wrong with it."""
+    """Return what the changelog says about a version, and what is wrong with it."""
     heads = list(_HEADING.finditer(text))
     ends = [*(head.start() for head in heads[1:]), len(text)]
     sections = {
-        head["name"]: (head["date"], text[head.end() : end].strip()) for head, end in zip(heads, ends, strict=True)
+        head["name"]: (head["date"], text[head.end() : end].strip())
+        for head, end in zip(heads, ends, strict=True)
     }
     faults = []
     if sections.get("Unreleased", (None, ""))[1]:
-        faults.append(f"CHANGELOG.md has entries under Unreleased. Move them under `## [{version}] - DATE`.")
+        faults.append(
+            f"CHANGELOG.md has entries under Unreleased. Move them under `## [{version}] - DATE`."
+        )
     date, notes = sections.get(version, (None, ""))
     if not notes or date is None:
-        faults.append(f"CHANGELOG.md says nothing of {version}. Write a section `## [{version}] - YYYY-MM-DD`.")
+        faults.append(
+            f"CHANGELOG.md says nothing of {version}. Write a section "
+            f"`## [{version}] - YYYY-MM-DD`."
+        )
     return notes, faults
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Return what git prints. Raises GitFailedError."""
+    """Return what a git command prints. Raises GitFailedError."""
     command = ["git", "-C", str(root), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

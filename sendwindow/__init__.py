@@ -1,4 +1,4 @@
-"""What a backend installs to put send jobs on Sendwindow's queue.
+"""The package that a backend installs to put send jobs on Sendwindow's queue.
 
-Import from the submodules: this one stays empty so that `import policies` never loads redis.
+Import from the submodules. This module stays empty so that `import policies` never loads redis.
 """

@@ -1,6 +1,8 @@
-"""Channel addresses: the forms Twilio takes in `To` and `From`. Standard library only; no error repeats an address.
+"""Channel addresses: the forms that Twilio accepts in `To` and `From`.
 
-Forms: Twilio docs "WhatsApp key concepts" and "Messages resource", read 2026-11-20.
+Uses the standard library only. No error text repeats an address.
+
+Source of the forms: Twilio docs "WhatsApp key concepts" and "Messages resource", read 2026-11-20.
 """
 
 import re
@@ -12,11 +14,17 @@ from sendwindow.vocabulary import Channel
 
 
 class AddressError(ValueError):
-    """A text is no channel address. The text of the error names the forms expected, never what was given."""
+    """The given text is not a channel address.
+
+    The error text names the expected forms and never repeats the given text.
+    """
 
 
 class AddressKind(StrEnum):
-    """What an address is made of. A BSUID is WhatsApp's id for a user whose phone number is hidden."""
+    """What kind of identifier an address holds.
+
+    A BSUID is WhatsApp's id for a user whose phone number is hidden.
+    """
 
     PHONE = "phone"
     BSUID = "bsuid"
@@ -29,7 +37,7 @@ class AddressKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A parsed address. `text` is exactly what Twilio gets and is kept out of the repr."""
+    """A parsed address. `text` is exactly what we send to Twilio; the repr leaves it out."""
 
     text: str = field(repr=False)
     channel: Channel
@@ -60,8 +68,12 @@ _SENDER_FORMS: Final = (
     (re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &_+-]{1,11}"), Channel.SMS, AddressKind.ALPHANUMERIC),
 )
 
-RECIPIENT_FORMS: Final = "whatsapp:+<E.164>, whatsapp:<BSUID>, messenger:<PSID digits> or +<E.164> for SMS"
-SENDER_FORMS: Final = "whatsapp:+<E.164>, messenger:<page id digits>, or for SMS +<E.164>, a short code or a name"
+RECIPIENT_FORMS: Final = (
+    "whatsapp:+<E.164>, whatsapp:<BSUID>, messenger:<PSID digits> or +<E.164> for SMS"
+)
+SENDER_FORMS: Final = (
+    "whatsapp:+<E.164>, messenger:<page id digits>, or for SMS +<E.164>, a short code or a name"
+)
 
 _PREFIX: Final = re.compile(r"(?:whatsapp|messenger|sms|tel|rcs):", re.IGNORECASE)
 _SEPARATORS: Final = str.maketrans("", "", " +-._:()/")
@@ -73,34 +85,41 @@ _ANY_BSUID: Final = re.compile(f"{_BSUID}|{_PARENT_BSUID}")
 def parse_address(text: str) -> Address:
     """Parse the address of a recipient.
 
-    Raises AddressError, which names the forms expected and never the text.
+    Raises AddressError, whose text names the expected forms and never repeats `text`.
     """
     return _parse(text, _RECIPIENT_FORMS, RECIPIENT_FORMS)
 
 
 def parse_sender_address(text: str) -> Address:
-    """Parse the address of a sender: what goes into `From`.
+    """Parse the address of a sender, which goes into `From`.
 
-    Raises AddressError, which names the forms expected and never the text.
+    Raises AddressError, whose text names the expected forms and never repeats `text`.
     """
     return _parse(text, _SENDER_FORMS, SENDER_FORMS)
 
 
 def is_user_id(text: str) -> bool:
-    """Return whether a text is the address of a WhatsApp user by id instead of phone number."""
+    """Return whether `text` is a WhatsApp address that holds a user id, not a phone number."""
     return bool(_USER_ID.fullmatch(text))
 
 
 def looks_like_address(text: str) -> bool:
-    """Tell whether a text could name a person: a channel prefix, a BSUID, or 7 to 20 digits with or without separators.
+    """Return whether `text` could identify a person.
 
-    Used to keep addresses out of ids, key names and logs; it errs on the side of yes.
+    That is text with a channel prefix, a BSUID, or 7 to 20 digits with or without separators. We
+    use this to keep addresses out of ids, key names and logs, so when in doubt it returns True.
     """
     text = text.strip()
-    return bool(_PREFIX.match(text) or _ANY_BSUID.fullmatch(text) or _DIGITS.fullmatch(text.translate(_SEPARATORS)))
+    return bool(
+        _PREFIX.match(text)
+        or _ANY_BSUID.fullmatch(text)
+        or _DIGITS.fullmatch(text.translate(_SEPARATORS))
+    )
 
 
-def _parse(text: str, forms: tuple[tuple[re.Pattern[str], Channel, AddressKind], ...], expected: str) -> Address:
+def _parse(
+    text: str, forms: tuple[tuple[re.Pattern[str], Channel, AddressKind], ...], expected: str
+) -> Address:
     for pattern, channel, kind in forms:
         if pattern.fullmatch(text):
             return Address(text, channel, kind)

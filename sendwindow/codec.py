@@ -1,4 +1,7 @@
-"""The one wire format of jobs: arq's envelope in JSON. Every form ever written stays readable; no pickle is opened."""
+"""The only wire format of jobs: arq's envelope in JSON.
+
+Every form that any release has written stays readable. This module never opens a pickle.
+"""
 
 import hashlib
 import json
@@ -14,30 +17,37 @@ from sendwindow.errors import Fault, InvalidMessage, UnreadableJob
 
 FUNCTION: Final = "send_message"
 JOB_BYTES: Final = 64 * 1024
-"""Largest job, envelope included."""
+"""Size of the largest job in bytes, including the envelope."""
 
 _DIGEST_LENGTH: Final = 24
 _PICKLE_MARK: Final = b"\x80"
 
 
 def encode_job(message: SendMessage, enqueued_ms: int) -> bytes:
-    """Write a job in arq's wire format; fields with their default value are left out.
+    """Return `message` as a job in arq's wire format, without the fields that have default values.
 
-    Raises InvalidMessage when it is larger than 64 KiB.
+    Raises InvalidMessage if the job is larger than 64 KiB.
     """
     fields = message.model_dump_json(exclude_defaults=True, exclude_none=True).encode()
     job = b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (FUNCTION.encode(), fields, enqueued_ms)
     if len(job) > JOB_BYTES:
         raise InvalidMessage(
-            [Fault("message", f"is {len(job)} bytes as a job, {JOB_BYTES} at most", "shorten variables or metadata")]
+            [
+                Fault(
+                    "message",
+                    f"is {len(job)} bytes as a job, {JOB_BYTES} at most",
+                    "shorten variables or metadata",
+                )
+            ]
         )
     return job
 
 
 def decode_job(job: bytes, message_id: str | None = None) -> SendMessage:
-    """Read a job written by a Sendwindow producer, or by arq's `enqueue_job` with `arq_serializer`.
+    """Parse a job that a Sendwindow producer wrote, or arq's `enqueue_job` with `arq_serializer`.
 
-    `message_id`: the id under which the store keeps the job; it outranks the one written inside. Raises UnreadableJob.
+    `message_id` is the id under which the store keeps the job. It takes precedence over the id
+    inside the job. Raises UnreadableJob.
     """
     fields = _fields(_envelope(job))
     if message_id is not None:
@@ -50,28 +60,33 @@ def decode_job(job: bytes, message_id: str | None = None) -> SendMessage:
 
 
 def content_digest(message: SendMessage) -> str:
-    """Digest what makes two messages the same: to, sender, purpose, content and group, without defaults.
+    """Return a digest of the fields that make two messages the same, without default values.
 
-    24 hexadecimal digits of a SHA-256. Timing, priority, campaign and metadata may differ between repetitions.
+    These fields are the recipient, the sender, the purpose, the content and the group. Timing,
+    priority, campaign and metadata may differ when a message is repeated. The digest is the first
+    24 hexadecimal digits of a SHA-256.
     """
     kept = {"to", "sender", "purpose", "freeform", "template", "group"}
-    content = message.model_dump(mode="json", include=kept, exclude_defaults=True, exclude_none=True)
+    content = message.model_dump(
+        mode="json", include=kept, exclude_defaults=True, exclude_none=True
+    )
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
 def arq_serializer(value: Mapping[str, Any]) -> bytes:
-    """Serialize for plain arq, as `create_pool(..., job_serializer=arq_serializer)`.
+    """Serialize a job for plain arq: `create_pool(..., job_serializer=arq_serializer)`.
 
-    Takes SendMessage and aware datetimes as arguments too. Raises TypeError for what JSON cannot hold.
+    The job's arguments may include SendMessage objects and aware datetimes. Raises TypeError for
+    any other value that JSON cannot represent.
     """
     return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def arq_deserializer(job: bytes) -> dict[str, Any]:
-    """Deserialize for plain arq, as `create_pool(..., job_deserializer=arq_deserializer)`.
+    """Deserialize a job for plain arq: `create_pool(..., job_deserializer=arq_deserializer)`.
 
-    Raises UnreadableJob; opens no pickle.
+    Never opens a pickle. Raises UnreadableJob.
     """
     return _envelope(job)
 
@@ -81,7 +96,9 @@ def _plain(value: object) -> object:
         return value.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"a job cannot hold a {type(value).__name__}; give texts, numbers, lists and dictionaries")
+    raise TypeError(
+        f"a job cannot hold a {type(value).__name__}; give texts, numbers, lists and dictionaries"
+    )
 
 
 def _envelope(job: bytes) -> dict[str, Any]:
@@ -96,7 +113,8 @@ def _envelope(job: bytes) -> dict[str, Any]:
             return envelope
     except ValueError:
         reason = "not_json"
-    # Raised outside the handler: the parser's error may quote the job.
+    # Raise outside the handler: the parser's error may quote the job, so it must not become the
+    # context of ours.
     raise UnreadableJob(reason)
 
 

@@ -1,6 +1,9 @@
-"""Builds connections to the store with everything said: timeouts, protocol, retries. For redis-py 5 and the newest.
+"""Builds connections to the store with explicit timeouts, protocol and retries.
 
-redis-py 5 retries nothing by default and 8 ten times; a refused connect is an OSError that 5 retries only when told.
+Supports redis-py from release 5 to the newest one.
+
+We set every option because the defaults differ: redis-py 5 does not retry at all and redis-py 8
+retries ten times. A refused connection is an OSError, which redis-py 5 retries only on request.
 """
 
 import math
@@ -28,7 +31,7 @@ RETRIED: Final = (
     redis_errors.ReadOnlyError,
     OSError,
 )
-"""Errors after which the same call is made again. Every script may be repeated, so this is safe."""
+"""Errors after which redis-py repeats the call. This is safe because every script is repeatable."""
 
 _PAUSE_CAP: Final = 1.0
 _PAUSE_BASE: Final = 0.05
@@ -51,46 +54,64 @@ _FORMS: Final = (
     "use redis://host:6379/0, rediss://host:6379/0, unix:///path/store.sock?db=0 or "
     "sentinel://host1:26379,host2:26379/service?db=0, with %-encoded passwords"
 )
-# By hand: some releases of Python refuse several hosts in one URL when one of them is in brackets.
+# We parse this URL ourselves: some Python releases reject a URL with several hosts if one of them
+# is in brackets.
 _SENTINEL_URL: Final = re.compile(r"sentinel://(?:([^/?#]*)@)?([^/?#@]+)/([^?#]+)(?:\?([^#]*))?")
-_SENTINEL_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:\[\]]+))(?::([0-9]{0,5}))?")
+_SENTINEL_HOST: Final = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^\s:\[\]]+))(?::([0-9]{0,5}))?"
+)
 _PARTITION: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _DURABILITY: Final = re.compile(r"none|wait:([1-9])")
 
 
-def connect(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50) -> redis.asyncio.Redis:
-    """Build an asynchronous connection pool; nothing is connected yet. Close it with `disconnect`.
+def connect(
+    url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50
+) -> redis.asyncio.Redis:
+    """Build an asynchronous connection pool without connecting. Close it with `disconnect`.
 
-    `budget`: seconds over which redis-py itself repeats a failed call (0: never; take more than a failover lasts for a
-    worker). `timeout`: seconds for a connect and for each answer. Raises BadStoreUrl.
+    `budget`: for how many seconds redis-py itself repeats a failed call. With 0 it never does; for
+    a worker, choose more than a failover lasts. `timeout`: how many seconds each connect and each
+    reply may take. Raises BadStoreUrl.
     """
     retry = AsyncRetry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
     options = _options(timeout, retry)
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
         sentinels = _make_sentinel(AsyncSentinel, target, timeout, options)
-        primary: redis.asyncio.Redis = sentinels.master_for(target.service, connection_pool_class=_PrimaryPool)
+        primary: redis.asyncio.Redis = sentinels.master_for(
+            target.service, connection_pool_class=_PrimaryPool
+        )
         return primary
     pool: redis.asyncio.ConnectionPool = _from_url(_Pool, url, options, timeout, max_connections)
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def connect_sync(url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50) -> redis.Redis:
-    """Build a blocking connection pool: the same, for code without asyncio. Close it with `disconnect_sync`."""
+def connect_sync(
+    url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50
+) -> redis.Redis:
+    """Build a blocking connection pool, for code without asyncio.
+
+    Arguments and errors are those of `connect`. Close the pool with `disconnect_sync`.
+    """
     retry = Retry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
     options = _options(timeout, retry)
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
-        primary: redis.Redis = _make_sentinel(Sentinel, target, timeout, options).master_for(target.service)
+        primary: redis.Redis = _make_sentinel(Sentinel, target, timeout, options).master_for(
+            target.service
+        )
         return primary
-    pool: redis.ConnectionPool = _from_url(redis.BlockingConnectionPool, url, options, timeout, max_connections)
+    pool: redis.ConnectionPool = _from_url(
+        redis.BlockingConnectionPool, url, options, timeout, max_connections
+    )
     return redis.Redis.from_pool(pool)
 
 
 async def disconnect(store: redis.asyncio.Redis) -> None:
-    """Close every connection of a pool built by `connect`, those to sentinels too.
+    """Close every connection of a pool built by `connect`, including those to sentinels.
 
-    A call that is still under way fails, or connects once more and goes on; that connection ends with it.
+    A call that is still in progress either fails, or connects again and completes. Its new
+    connection is closed as soon as the call ends.
     """
     pool: Any = store.connection_pool
     pool.keeps_none = True
@@ -100,38 +121,45 @@ async def disconnect(store: redis.asyncio.Redis) -> None:
 
 
 def disconnect_sync(store: redis.Redis) -> None:
-    """Close every connection of a pool built by `connect_sync`, those to sentinels too."""
+    """Close every connection of a pool built by `connect_sync`, including those to sentinels."""
     store.close()
     for sentinel in _sentinels(store.connection_pool):
         sentinel.close()
 
 
 def checked_partition(partition: str) -> str:
-    """Keep the name of a partition. Raises BadStoreUrl."""
+    """Return `partition` unchanged. Raises BadStoreUrl if it is not a valid partition name."""
     if not _PARTITION.fullmatch(str(partition)):
-        raise BadStoreUrl("a partition is named with 1 to 32 of the characters a-z 0-9 _ -; correct `partition`")
+        raise BadStoreUrl(
+            "a partition is named with 1 to 32 of the characters a-z 0-9 _ -; correct `partition`"
+        )
     return partition
 
 
 def replicas_asked(durability: str) -> int:
-    """Read the durability setting: `none` is 0, `wait:N` is N (1 to 9). Raises BadStoreUrl."""
+    """Return how many replicas must acknowledge a write: 0 for `none`, N (1 to 9) for `wait:N`.
+
+    Raises BadStoreUrl for any other value of the durability setting.
+    """
     match = _DURABILITY.fullmatch(str(durability))
     if not match:
-        raise BadStoreUrl("durability is `none` or `wait:N` with N from 1 to 9; correct `durability`")
+        raise BadStoreUrl(
+            "durability is `none` or `wait:N` with N from 1 to 9; correct `durability`"
+        )
     return int(match[1] or 0)
 
 
 class _Keeping(redis.asyncio.ConnectionPool):
-    """Keeps connections for the next call, until it is told to keep none.
+    """Keeps connections for the next call until `keeps_none` is set.
 
-    redis-py's pools know no end: a call that was under way when the pool was closed connects anew, and that connection
-    would stay open until the garbage collector finds it.
+    redis-py's pools cannot be closed for good. A call that is in progress while the pool closes
+    connects again, and its connection would stay open until the garbage collector finds it.
     """
 
     keeps_none = False
 
     async def release(self, connection: Any) -> None:
-        """Take a connection back."""
+        """Return a connection to the pool, or close it once the pool keeps none."""
         try:
             await super().release(connection)
         finally:
@@ -146,14 +174,18 @@ class _Pool(_Keeping, redis.asyncio.BlockingConnectionPool):
 
 
 class _PrimaryPool(_Keeping, AsyncSentinelConnectionPool):
-    """Connections to whichever server is the primary; none is handed out while it is being closed.
+    """Connections to the server that is currently the primary.
 
-    redis-py 5 closes idle connections of the old primary while they are still in the pool: whoever takes one of them
-    meanwhile gets an AttributeError instead of an error that is retried.
+    Never hands out a connection that is being closed. redis-py 5 closes the idle connections to the
+    old primary while they are still in the pool. A call that takes one of them at that moment fails
+    with an AttributeError, which is not retried.
     """
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's signature
-        """Close the idle connections, after taking them out of the pool, and those in use if asked to."""
+        """Take the idle connections out of the pool, then close them.
+
+        `inuse_connections`: close the connections in use as well.
+        """
         idle, self._available_connections = self._available_connections, []
         if inuse_connections:
             await super().disconnect()
@@ -168,24 +200,39 @@ class _SentinelTarget:
     options: dict[str, str]
 
     def to_store(self) -> dict[str, Any]:
-        named: dict[str, Any] = {name: self.options[name] for name in ("username", "password") if name in self.options}
+        named: dict[str, Any] = {
+            name: self.options[name] for name in ("username", "password") if name in self.options
+        }
         return named | self._tls() | {"db": int(self.options.get("db", "0"))}
 
     def to_sentinel(self, timeout: float) -> dict[str, Any]:
         prefix = "sentinel_"
         named: dict[str, Any] = {
-            name.removeprefix(prefix): text for name, text in self.options.items() if name.startswith(prefix)
+            name.removeprefix(prefix): text
+            for name, text in self.options.items()
+            if name.startswith(prefix)
         }
-        return named | self._tls() | {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+        return (
+            named
+            | self._tls()
+            | {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+        )
 
     def _tls(self) -> dict[str, Any]:
         if self.options.get("ssl", "false") != "true":
             return {}
-        return {"ssl": True, **{name: text for name, text in self.options.items() if name.startswith("ssl_")}}
+        return {
+            "ssl": True,
+            **{name: text for name, text in self.options.items() if name.startswith("ssl_")},
+        }
 
 
-def _make_sentinel(kind: Any, target: _SentinelTarget, timeout: float, options: dict[str, Any]) -> Any:
-    return kind(target.hosts, sentinel_kwargs=target.to_sentinel(timeout), **target.to_store(), **options)
+def _make_sentinel(
+    kind: Any, target: _SentinelTarget, timeout: float, options: dict[str, Any]
+) -> Any:
+    return kind(
+        target.hosts, sentinel_kwargs=target.to_sentinel(timeout), **target.to_store(), **options
+    )
 
 
 def _parse_sentinel(url: str) -> _SentinelTarget:
@@ -199,7 +246,9 @@ def _parse_sentinel(url: str) -> _SentinelTarget:
     if password:
         options.setdefault("password", password)
     if not (options.keys() <= _OPTIONS and options.get("db", "0").isdecimal() and service):
-        raise BadStoreUrl(f"the sentinel URL cannot be read; {_FORMS}; options are {', '.join(sorted(_OPTIONS))}")
+        raise BadStoreUrl(
+            f"the sentinel URL cannot be read; {_FORMS}; options are {', '.join(sorted(_OPTIONS))}"
+        )
     decoded = {name: unquote(text) for name, text in options.items()}
     return _SentinelTarget([_host_and_port(host) for host in hosts.split(",")], service, decoded)
 
@@ -214,17 +263,23 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def _scheme(url: str) -> str:
     if not isinstance(url, str):
-        raise BadStoreUrl(f"the store URL is {type(url).__name__}, not text; is its setting missing? {_FORMS}")
+        raise BadStoreUrl(
+            f"the store URL is {type(url).__name__}, not text; is its setting missing? {_FORMS}"
+        )
     scheme = url.partition("://")[0]
     if scheme not in {"redis", "rediss", "unix", "sentinel"}:
         raise BadStoreUrl(f"the store URL has no known scheme; {_FORMS}")
     return scheme
 
 
-def _from_url(kind: Any, url: str, options: dict[str, Any], timeout: float, max_connections: int) -> Any:
+def _from_url(
+    kind: Any, url: str, options: dict[str, Any], timeout: float, max_connections: int
+) -> Any:
     keepalive = {} if _scheme(url) == "unix" else {"socket_keepalive": True}
     try:
-        return kind.from_url(url, timeout=timeout, max_connections=max_connections, **keepalive, **options)
+        return kind.from_url(
+            url, timeout=timeout, max_connections=max_connections, **keepalive, **options
+        )
     except ValueError:
         pass
     raise BadStoreUrl(f"the store URL cannot be read; {_FORMS}")
@@ -242,7 +297,11 @@ def _options(timeout: float, retry: Any) -> dict[str, Any]:
 
 
 def _tries(budget: float) -> int:
-    """Pauses average half their cap, so twice the budget in caps fills it; the first few are short and come on top."""
+    """Return how many tries fill `budget` seconds.
+
+    A pause lasts half of `_PAUSE_CAP` on average, so we need two pauses for each `_PAUSE_CAP` of
+    the budget. The first few pauses are shorter, so the tries may end slightly before the budget.
+    """
     return math.ceil(2 * budget / _PAUSE_CAP)
 
 

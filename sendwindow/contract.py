@@ -1,6 +1,9 @@
-"""`SendMessage`: what a backend puts on the queue, checked whole before anything is queued. Knows no Redis and no now.
+"""`SendMessage`: what a backend puts on the queue, validated completely before it is queued.
 
-A wire form, parsed for ever: fields are added with a default, never renamed, never reused.
+Does not know Redis and does not read a clock.
+
+This is a wire format, and every release must be able to parse it forever. A new field needs a
+default. A field is never renamed, and its name is never reused.
 """
 
 from datetime import datetime, timedelta
@@ -8,9 +11,9 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from sendwindow import checks
+from sendwindow import validators
 from sendwindow.addresses import Address, parse_address
-from sendwindow.identifiers import new_message_id
+from sendwindow.ids import new_message_id
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, WhenClosed
 from sendwindow.wire import WireModel, refusal
 
@@ -21,10 +24,14 @@ LIFETIME: Final = {
     Purpose.ACCOUNT_UPDATE: timedelta(hours=24),
     Purpose.MARKETING: timedelta(hours=72),
 }
-"""How long a message without `expires_at` stays sendable after `not_before` or the enqueue, also while it waits."""
+"""How long a message without `expires_at` stays sendable, by purpose.
 
-LONGEST_LIFETIME: Final = timedelta(days=7)
-"""How far `expires_at` may lie after `not_before`, or after the enqueue where that is later."""
+The time counts from `not_before`, or from the enqueue if that is later, and goes on while the
+message waits.
+"""
+
+MAX_LIFETIME: Final = timedelta(days=7)
+"""How far `expires_at` may lie after `not_before`, or after the enqueue if that is later."""
 
 FARTHEST_START: Final = timedelta(days=35)
 """How far `not_before` may lie after the enqueue."""
@@ -36,17 +43,22 @@ ON_UNKNOWN: Final = {
     Purpose.ACCOUNT_UPDATE: OnUnknown.RESEND_IF_ABSENT,
     Purpose.MARKETING: OnUnknown.NEVER,
 }
-"""The rule of a message without `on_unknown`, by purpose."""
+"""The rule that applies to a message without `on_unknown`, by purpose."""
 
-Name = Annotated[str, AfterValidator(checks.name)]
-Instant = Annotated[datetime, BeforeValidator(checks.instant)]
+Name = Annotated[str, AfterValidator(validators.name)]
+Instant = Annotated[datetime, BeforeValidator(validators.instant)]
 
 
 class Freeform(WireModel):
-    """Text of one's own, a public media URL, or both. One media at most: WhatsApp sends no second one."""
+    """Free text, a public media URL, or both.
 
-    body: Annotated[str, AfterValidator(checks.body)] | None = Field(default=None, repr=False)
-    media_url: Annotated[str, AfterValidator(checks.media_url)] | None = Field(default=None, repr=False)
+    A message has at most one media file, because WhatsApp does not send a second one.
+    """
+
+    body: Annotated[str, AfterValidator(validators.body)] | None = Field(default=None, repr=False)
+    media_url: Annotated[str, AfterValidator(validators.media_url)] | None = Field(
+        default=None, repr=False
+    )
 
     @model_validator(mode="after")
     def _has_content(self) -> Self:
@@ -56,29 +68,39 @@ class Freeform(WireModel):
 
 
 class Template(WireModel):
-    """A template by its configured name or its ContentSid, with a value for every variable it declares."""
+    """A template, by its configured name or its ContentSid.
+
+    `variables` must hold a value for every variable that the template declares.
+    """
 
     name: Name
-    language: Annotated[str, AfterValidator(checks.language)] | None = None
-    variables: Annotated[dict[str, str], AfterValidator(checks.variables)] = Field(default={}, repr=False)
+    language: Annotated[str, AfterValidator(validators.language)] | None = None
+    variables: Annotated[dict[str, str], AfterValidator(validators.variables)] = Field(
+        default={}, repr=False
+    )
 
 
 class SendMessage(WireModel):
-    """One message to one person. Raises InvalidMessage with every fault at once; no fault repeats a value.
+    """One message to one person.
 
-    How far its times lie ahead, its template's language and what fits a WhatsApp template is checked when it is sent.
-    `freeform` goes out while the session window is open, `template` when it is closed; give at least one. Without a
-    `message_id` a new one is made here, so sending the same object again never makes a second message.
+    Give at least one of `freeform` and `template`. The worker sends `freeform` while the session
+    window is open and `template` while it is closed. Without a `message_id`, the object gets a new
+    one here, so sending the same object again never creates a second message.
+
+    Raises InvalidMessage, which lists every fault and repeats no value. The producer checks four
+    more things when it sends the message: how far the times lie ahead, the language of the
+    template, whether the variables fit a WhatsApp template, and whether WhatsApp can deliver the
+    media file.
     """
 
-    to: Annotated[str, AfterValidator(checks.address)] = Field(repr=False)
+    to: Annotated[str, AfterValidator(validators.address)] = Field(repr=False)
     sender: Name
     purpose: Purpose
     freeform: Freeform | None = None
     template: Template | None = None
-    message_id: Annotated[str, AfterValidator(checks.message_id), BeforeValidator(checks.message_id_or_new)] = Field(
-        default_factory=new_message_id
-    )
+    message_id: Annotated[
+        str, AfterValidator(validators.message_id), BeforeValidator(validators.message_id_or_new)
+    ] = Field(default_factory=new_message_id)
     priority: Priority = Priority.NORMAL
     not_before: Instant | None = None
     expires_at: Instant | None = None
@@ -86,7 +108,9 @@ class SendMessage(WireModel):
     on_unknown: OnUnknown | None = None
     group: Name | None = None
     campaign: Name | None = None
-    metadata: Annotated[dict[str, str], AfterValidator(checks.metadata)] = Field(default={}, repr=False)
+    metadata: Annotated[dict[str, str], AfterValidator(validators.metadata)] = Field(
+        default={}, repr=False
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -95,21 +119,26 @@ class SendMessage(WireModel):
         if self.expires_at is not None and self.not_before is not None:
             if self.expires_at <= self.not_before:
                 raise refusal("is not after not_before", "give a later time", "expires_at")
-            if self.expires_at - self.not_before > LONGEST_LIFETIME:
-                raise refusal("is more than 7 days after not_before", "give an earlier time", "expires_at")
+            if self.expires_at - self.not_before > MAX_LIFETIME:
+                raise refusal(
+                    "is more than 7 days after not_before", "give an earlier time", "expires_at"
+                )
         return self
 
     @property
     def address(self) -> Address:
-        """The parsed recipient."""
+        """The parsed address of the recipient."""
         return parse_address(self.to)
 
     @property
     def lifetime(self) -> timedelta:
-        """How long the message stays sendable when it has no `expires_at`."""
+        """How long the message stays sendable if it has no `expires_at`."""
         return LIFETIME[self.purpose]
 
     @property
     def unknown_rule(self) -> OnUnknown:
-        """What happens when an attempt's outcome cannot be proven: `on_unknown`, or the default of the purpose."""
+        """The rule for an attempt whose outcome is not proven.
+
+        That is `on_unknown`, or the default of the purpose.
+        """
         return self.on_unknown or ON_UNKNOWN[self.purpose]

@@ -1,4 +1,7 @@
-"""Loads and runs the Lua scripts: key names, shared prelude, body. EVALSHA first, the text only when it is unknown."""
+"""Assembles Lua scripts from key names, shared prelude and body, and runs them.
+
+Sends EVALSHA first, and the text of the script only if the store does not know it.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,21 +19,25 @@ Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
 WAIT_MS: Final = 1000
-"""How long WAIT may take. A connection that waits needs a longer timeout."""
+"""How long WAIT may take. The timeout of a connection that waits must be longer than this."""
 
-# WAIT counts replicas that have this connection's own last write. A repeated call may find everything written by an
-# earlier connection and write nothing, so a write of its own goes before WAIT: it lies behind the earlier ones.
+# WAIT counts the replicas that have the last write of this connection. A repeated call may write
+# nothing because an earlier connection already wrote everything. So we send a small write before
+# WAIT: a replica that has it also has the earlier writes.
 _MARK: Final = "#!lua flags=allow-oom\nreturn redis.call('HSET', KEYS[1], 'durable', '1')"
 _ANNOTATION: Final = "caused error: "
 
 
 def execute(store: Any, *command: Argument) -> Any:
-    """Run one command; await what an asynchronous connection gives. Here alone redis-py's types are left out."""
+    """Run one command. With an asynchronous connection, await the returned value.
+
+    This is the only place that works without redis-py's types.
+    """
     return store.execute_command(*command)
 
 
 async def execute_together(store: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:
-    """Run several commands in one round trip."""
+    """Run several commands in one round trip and return their replies."""
     pipeline: Any = store.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -39,7 +46,7 @@ async def execute_together(store: redis.asyncio.Redis, commands: Sequence[Comman
 
 
 def execute_together_sync(store: redis.Redis, commands: Sequence[Command]) -> list[Any]:
-    """Do the same with a blocking connection."""
+    """Run several commands in one round trip on a blocking connection."""
     pipeline: Any = store.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
@@ -48,7 +55,10 @@ def execute_together_sync(store: redis.Redis, commands: Sequence[Command]) -> li
 
 
 class Script:
-    """One Lua script. `KEYS[1]` is always the partition's meta key; every other key is derived from its hash tag."""
+    """One Lua script.
+
+    `KEYS[1]` is always the partition's meta key; every other key is derived from its hash tag.
+    """
 
     def __init__(self, name: str, source: str) -> None:
         self.name = name
@@ -56,26 +66,36 @@ class Script:
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(
-        self, store: redis.asyncio.Redis, meta_key: str, args: Sequence[Argument], *, replicas: int = 0
+        self,
+        store: redis.asyncio.Redis,
+        meta_key: str,
+        args: Sequence[Argument],
+        *,
+        replicas: int = 0,
     ) -> Any:
         """Run the script and return its reply as redis-py gives it.
 
-        `replicas` above 0: EVALSHA and WAIT travel together on one connection. Raises NotDurable when fewer acknowledge
-        within `WAIT_MS`, and redis-py's errors, never with the arguments in their text.
+        With `replicas` above 0, EVALSHA and WAIT go together over one connection. Raises NotDurable
+        if fewer replicas acknowledge within `WAIT_MS`. Also raises redis-py's errors, whose texts
+        never contain the arguments.
         """
         try:
             return await self._run(store, self._by_sha(meta_key, args), meta_key, replicas)
         except NoScriptError:
             return await self._run(store, self._by_text(meta_key, args), meta_key, replicas)
 
-    def run_sync(self, store: redis.Redis, meta_key: str, args: Sequence[Argument], *, replicas: int = 0) -> Any:
-        """Do the same with a blocking connection."""
+    def run_sync(
+        self, store: redis.Redis, meta_key: str, args: Sequence[Argument], *, replicas: int = 0
+    ) -> Any:
+        """Run the script like `__call__`, on a blocking connection."""
         try:
             return self._run_sync(store, self._by_sha(meta_key, args), meta_key, replicas)
         except NoScriptError:
             return self._run_sync(store, self._by_text(meta_key, args), meta_key, replicas)
 
-    async def _run(self, store: redis.asyncio.Redis, command: Command, meta_key: str, replicas: int) -> Any:
+    async def _run(
+        self, store: redis.asyncio.Redis, command: Command, meta_key: str, replicas: int
+    ) -> Any:
         if not replicas:
             return await execute(store, *command)
         pipeline: Any = store.pipeline(transaction=False)
@@ -106,10 +126,13 @@ class Script:
         return ("EVAL", self.source, 1, meta_key, *args)
 
 
-def load_script(name: str, *, package: str = "sendwindow", flags: Sequence[str] = (), prelude: str = "") -> Script:
-    """Assemble `lua/<name>.lua` of a package behind the key names, the shared prelude and `prelude`.
+def load_script(
+    name: str, *, package: str = "sendwindow", flags: Sequence[str] = (), prelude: str = ""
+) -> Script:
+    """Return the script that consists of key names, shared prelude, `prelude` and a Lua file.
 
-    Without `allow-oom` in `flags` the store refuses the whole script when its memory is full, before its first write.
+    The file is `lua/<name>.lua` of `package`. Without `allow-oom` in `flags`, a store with full
+    memory refuses the whole script before its first write.
     """
     shared = (resources.files("sendwindow") / "lua" / "prelude.lua").read_text("utf-8")
     body = (resources.files(package) / "lua" / f"{name}.lua").read_text("utf-8")
@@ -125,12 +148,16 @@ def _acknowledged(answers: list[Any], replicas: int) -> Any:
     reply, _, count = answers
     if count < replicas:
         raise NotDurable(
-            f"the store has it, but {count} of {replicas} replicas acknowledged within {WAIT_MS} ms; "
-            "send the same object again, and check the replicas with INFO replication"
+            f"the store has it, but {count} of {replicas} replicas acknowledged "
+            f"within {WAIT_MS} ms; send the same object again, "
+            "and check the replicas with INFO replication"
         )
     return reply
 
 
 def _without_arguments(error: ResponseError) -> ResponseError:
-    """Redis-py puts the whole command into the text of a pipeline's error: addresses and bodies."""
+    """Return the error without the command in its text.
+
+    In the error text of a pipeline, redis-py quotes the whole command, with addresses and bodies.
+    """
     return type(error)(str(error).rpartition(_ANNOTATION)[2])

@@ -1,6 +1,7 @@
-"""The one table of what can be wrong with the store: whether it passes by itself, and what an operator has to do.
+"""The only table of store faults: which ones pass by themselves, and what an operator has to do.
 
-An error's own text is never shown: it may hold a URL with its password, or a command with a person's address.
+We never show the text of an error: it may contain a URL with its password, or a command with a
+person's address.
 """
 
 import errno
@@ -19,7 +20,11 @@ from sendwindow.errors import NotDurable
 
 @dataclass(frozen=True, slots=True)
 class StoreFault:
-    """One kind of trouble. `word`: the server's own, or the operating system's. `is_passing`: worth asking again."""
+    """One kind of fault.
+
+    `word`: the name that the server or the operating system uses for it. `is_passing`: whether the
+    same call may succeed later.
+    """
 
     word: str
     problem: str
@@ -27,17 +32,22 @@ class StoreFault:
     is_passing: bool = False
 
     def sentence(self, place: str = "the store") -> str:
-        """Return problem and remedy for the store at `place`, as `place_of` names it."""
+        """Return problem and remedy as one sentence. `place` names the store, as in `place_of`."""
         return f"{place} {self.problem} ({self.word}); {self.remedy}"
 
 
-_CREDENTIALS: Final = "correct user and password in the URL; the password is the user's, not the machine's"
+_CREDENTIALS: Final = (
+    "correct user and password in the URL; the password is the user's, not the machine's"
+)
 _CLUSTER: Final = "use a standalone server or Sentinel; Redis Cluster is not supported"
 _RUNS: Final = "check that it runs, and that this host and port are its own"
-_TLS: Final = "use rediss:// for a TLS port and redis:// for a plain one, and name its authority with ssl_ca_certs"
+_TLS: Final = (
+    "use rediss:// for a TLS port and redis:// for a plain one, "
+    "and name its authority with ssl_ca_certs"
+)
 
 _ROWS: Final = (
-    # What the server says.
+    # Faults that the server reports.
     StoreFault("LOADING", "is still loading its data", "wait until it has", is_passing=True),
     StoreFault(
         "BUSY",
@@ -46,9 +56,14 @@ _ROWS: Final = (
         is_passing=True,
     ),
     StoreFault(
-        "READONLY", "is a replica, which takes no writes", "name the primary, or use sentinel://", is_passing=True
+        "READONLY",
+        "is a replica, which takes no writes",
+        "name the primary, or use sentinel://",
+        is_passing=True,
     ),
-    StoreFault("MASTERDOWN", "is a replica that lost its primary", "wait for the failover", is_passing=True),
+    StoreFault(
+        "MASTERDOWN", "is a replica that lost its primary", "wait for the failover", is_passing=True
+    ),
     StoreFault("CLUSTERDOWN", "is a cluster that is down", _CLUSTER, is_passing=True),
     StoreFault("TRYAGAIN", "is a cluster that is moving keys", _CLUSTER, is_passing=True),
     StoreFault(
@@ -71,7 +86,11 @@ _ROWS: Final = (
     StoreFault("OOM", "has no memory left", "add memory, or workers so that it drains"),
     StoreFault("NOAUTH", "wants user and password", _CREDENTIALS),
     StoreFault("WRONGPASS", "refuses user or password", _CREDENTIALS),
-    StoreFault("NOPERM", "denies what this user asked for", "grant it: docs/reliability.md lists the rights needed"),
+    StoreFault(
+        "NOPERM",
+        "denies what this user asked for",
+        "grant it: docs/reliability.md lists the rights needed",
+    ),
     StoreFault("MOVED", "is a Redis Cluster", _CLUSTER),
     StoreFault("ASK", "is a Redis Cluster", _CLUSTER),
     StoreFault("CROSSSLOT", "is a Redis Cluster", _CLUSTER),
@@ -85,20 +104,36 @@ _ROWS: Final = (
         "has a layout that this release of sendwindow does not know",
         "install the release of sendwindow that the workers run",
     ),
-    StoreFault("DBINDEX", "has no database of this number", "correct the number at the end of the URL"),
+    StoreFault(
+        "DBINDEX", "has no database of this number", "correct the number at the end of the URL"
+    ),
     StoreFault(
         "COMMAND",
         "does not know a command that Sendwindow needs",
         "use Redis 7.0 or later, or Valkey, and rename no command",
     ),
-    # What this machine says.
+    # Faults that this machine reports.
     StoreFault("refused", "takes no connection: nothing listens there", _RUNS, is_passing=True),
     StoreFault("no socket", "has no socket at this path", _RUNS, is_passing=True),
-    StoreFault("no permission", "has a socket that this user may not open", "correct the rights of the socket"),
-    StoreFault("name", "has a host name that no name server knows", "correct the host name", is_passing=True),
+    StoreFault(
+        "no permission",
+        "has a socket that this user may not open",
+        "correct the rights of the socket",
+    ),
+    StoreFault(
+        "name",
+        "has a host name that no name server knows",
+        "correct the host name",
+        is_passing=True,
+    ),
     StoreFault("certificate", "shows a TLS certificate that is not trusted", _TLS),
     StoreFault("TLS", "does not speak TLS as asked", _TLS),
-    StoreFault("timeout", "does not answer in time", f"{_RUNS}, and that no script keeps it busy", is_passing=True),
+    StoreFault(
+        "timeout",
+        "does not answer in time",
+        f"{_RUNS}, and that no script keeps it busy",
+        is_passing=True,
+    ),
     StoreFault(
         "lost",
         "does not answer: the connection was lost",
@@ -106,15 +141,18 @@ _ROWS: Final = (
         is_passing=True,
     ),
     StoreFault(
-        "replicas", "has too few replicas that acknowledge", "start the replicas, or lower durability", is_passing=True
+        "replicas",
+        "has too few replicas that acknowledge",
+        "start the replicas, or lower durability",
+        is_passing=True,
     ),
 )
 
 FAULTS: Final[Mapping[str, StoreFault]] = {row.word: row for row in _ROWS}
-"""Every kind of trouble by its word."""
+"""Every kind of fault by its word."""
 
 _CLASSES: Final = (
-    # The order counts: redis-py derives some of these from its ConnectionError.
+    # The first match decides, and redis-py derives some of these classes from others.
     (NotDurable, "replicas"),
     (redis_errors.NoPermissionError, "NOPERM"),
     (redis_errors.AuthorizationError, "NOPERM"),
@@ -149,32 +187,44 @@ _CHAIN: Final = 8
 
 
 def fault_of(error: BaseException) -> StoreFault:
-    """Return the row of the table that an error of the store, or of the way to it, belongs to."""
+    """Return the fault behind an error of the store or of the connection to it."""
     for each in _chain(error):
         word = _word_of(each)
         if word is not None:
             return _with_command(FAULTS[word], each)
     if isinstance(error, OSError | redis_errors.ConnectionError):
-        number = next((one.errno for one in _chain(error) if isinstance(one, OSError) and one.errno), None)
+        number = next(
+            (one.errno for one in _chain(error) if isinstance(one, OSError) and one.errno), None
+        )
         return replace(FAULTS["lost"], word=errno.errorcode.get(number or 0, "lost"))
     if not isinstance(error, redis_errors.RedisError):
         return StoreFault(
-            type(error).__name__, "is not the cause: this process failed by itself", "report it with its log"
+            type(error).__name__,
+            "is not the cause: this process failed by itself",
+            "report it with its log",
         )
     text = str(error).partition(" ")[0]
     word = text if text.isalpha() and text.isupper() else type(error).__name__
     return StoreFault(
-        word, "answered with an error", "check that it is Redis 7.0 or later, or Valkey, and read its log"
+        word,
+        "answered with an error",
+        "check that it is Redis 7.0 or later, or Valkey, and read its log",
     )
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether the same call is worth another try: the store is away, starting, busy or failing over."""
+    """Return whether the same call may succeed later.
+
+    It may if the store is unreachable, starting, busy or failing over.
+    """
     return fault_of(error).is_passing
 
 
 def place_of(url: str | None, setting: str = "") -> str:
-    """Name a store by host and port, or by socket, and by the setting its URL came from. Never holds a password."""
+    """Return a name for the store: host and port, or socket, and the setting that holds its URL.
+
+    The name never contains a password.
+    """
     origin = f" ({setting})" if setting else ""
     scheme, _, rest = (url or "").partition("://")
     if scheme == "sentinel":
@@ -194,7 +244,10 @@ def place_of(url: str | None, setting: str = "") -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from: redis-py hides a refused password or a TLS fault behind a ConnectionError."""
+    """Yield an error and the errors that caused it.
+
+    redis-py hides a refused password or a TLS fault behind a ConnectionError.
+    """
     each: BaseException | None = error
     for _ in range(_CHAIN):
         if each is None:

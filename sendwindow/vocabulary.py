@@ -1,11 +1,14 @@
-"""The words of the field as closed enums. Standard library only; every other package speaks these."""
+"""The vocabulary of the domain as closed enums.
+
+Uses the standard library only. Every other package uses these enums.
+"""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Channel(StrEnum):
-    """Where a message goes out. The prefix of an address names it; SMS has none."""
+    """The channel of a message. The prefix of an address names it; an SMS address has no prefix."""
 
     WHATSAPP = "whatsapp"
     MESSENGER = "messenger"
@@ -13,7 +16,7 @@ class Channel(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why the person gets the message; consent is recorded per purpose."""
+    """Why the person gets the message. Consent is recorded per purpose."""
 
     REPLY = "reply"
     UTILITY = "utility"
@@ -23,7 +26,7 @@ class Purpose(StrEnum):
 
 
 class MediaKind(StrEnum):
-    """What a media file is, as far as its name says it for certain."""
+    """The kind of a media file, where its name makes it certain."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -33,7 +36,7 @@ class MediaKind(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which lanes are served first. Bulk is never starved."""
+    """Which lanes the workers serve first. Bulk lanes still get a share."""
 
     URGENT = "urgent"
     NORMAL = "normal"
@@ -41,14 +44,14 @@ class Priority(StrEnum):
 
 
 class WhenClosed(StrEnum):
-    """What happens to a message that nothing may carry while the session window is closed."""
+    """What happens to a message that cannot be sent while the session window is closed."""
 
     REFUSE = "refuse"
     WAIT = "wait"
 
 
 class OnUnknown(StrEnum):
-    """What happens when an attempt's outcome cannot be proven (docs/reliability.md)."""
+    """What happens if the outcome of an attempt is not proven (docs/reliability.md)."""
 
     RESEND = "resend"
     RESEND_IF_ABSENT = "resend_if_absent"
@@ -57,7 +60,7 @@ class OnUnknown(StrEnum):
 
 
 class Category(StrEnum):
-    """A WhatsApp template's category as Meta assigns it (it may change remotely)."""
+    """The category that Meta assigned to a WhatsApp template. Meta may change it at any time."""
 
     UTILITY = "UTILITY"
     MARKETING = "MARKETING"
@@ -65,9 +68,11 @@ class Category(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a message is on its way. Seven open stages, six dispatch ends; only another life leaves an end.
+    """Where a message stands.
 
-    `unknown` and `unresolved` are open: their last attempt may or may not have reached the person.
+    Seven stages are open and six are ends. A message leaves an end only when another life begins.
+    `unknown` and `unresolved` are open, because the last attempt may or may not have reached the
+    person.
     """
 
     QUEUED = "queued"
@@ -91,7 +96,10 @@ DISPATCH_ENDS: Final = frozenset(
 
 
 class Reason(StrEnum):
-    """Stable codes why a message went out, waits, or ended. Never renamed, never reused."""
+    """Stable codes that say why a message was sent, waits or ended.
+
+    A code is never renamed, and its name is never reused.
+    """
 
     # why it was sent in this form
     WINDOW_OPEN = "window_open"

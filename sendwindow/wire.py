@@ -1,4 +1,8 @@
-"""The base of the contract's models: frozen, closed, and raising `InvalidMessage` without values for every fault."""
+"""The base of the contract's models.
+
+The models are frozen and accept no unknown fields. For every fault they raise `InvalidMessage`,
+which contains no values.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +30,11 @@ _OTHER: Final = ("is not valid", "compare it with the fields in sendwindow.contr
 
 
 class WireModel(BaseModel):
-    """Raises only `InvalidMessage`: a ValueError, so a model of yours that holds one reports it in its own way."""
+    """A model that raises only `InvalidMessage`.
+
+    `InvalidMessage` is a ValueError. A pydantic model that contains a WireModel therefore reports
+    it as one of its own validation errors.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -36,18 +44,19 @@ class WireModel(BaseModel):
 
         _only_ours(build)
 
-    # Pydantic's own mark for "this does what BaseModel's does": inside another model it validates the fields directly,
-    # and their faults are reported under the outer field's name.
+    # Pydantic uses this mark for an `__init__` that does what BaseModel's does. Inside another
+    # model, pydantic then validates the fields directly and reports their faults under the name of
+    # the outer field.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # a function attribute that mypy cannot know
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Validate a dictionary or an instance. Raises InvalidMessage."""
+        """Return the model for a dictionary or an instance. Raises InvalidMessage."""
         return _only_ours(lambda: super(WireModel, cls).model_validate(obj, **options))
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
-        """Validate JSON text. Raises InvalidMessage."""
+        """Return the model for JSON text. Raises InvalidMessage."""
         return _only_ours(lambda: super(WireModel, cls).model_validate_json(json_data, **options))
 
 
@@ -56,17 +65,21 @@ def _only_ours(validate: Callable[[], _Result]) -> _Result:
         return validate()
     except ValidationError as error:
         faults = tuple(_faults(error))
-    # Raised outside the handler: pydantic's error holds the values, so it must not hang on ours as its context.
+    # Raise outside the handler: pydantic's error contains the values, so it must not become the
+    # context of ours.
     raise InvalidMessage(faults)
 
 
 def refusal(problem: str, remedy: str, field: str = "") -> PydanticCustomError:
-    """Make the error that a check raises. `field` names a part of what is checked, such as an entry's key."""
+    """Return the error for a validator to raise.
+
+    `field` names a part of the value that is checked, such as the key of an entry.
+    """
     return refusals([(field, problem, remedy)])
 
 
 def refusals(complaints: list[tuple[str, str, str]]) -> PydanticCustomError:
-    """Make one error of several (field, problem, remedy)."""
+    """Return one error for several complaints, each of them (field, problem, remedy)."""
     text = " | ".join(
         f"{shown(field)}: {problem}; {remedy}" if field else f"{problem}; {remedy}"
         for field, problem, remedy in complaints
@@ -78,7 +91,9 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
     for detail in error.errors(include_url=False, include_input=False):
         place = [shown(part) for part in detail["loc"] if part != "[key]"]
         for field, problem, remedy in _complaints(detail):
-            yield Fault(".".join([*place, shown(field)] if field else place) or "message", problem, remedy)
+            yield Fault(
+                ".".join([*place, shown(field)] if field else place) or "message", problem, remedy
+            )
 
 
 def _complaints(detail: ErrorDetails) -> list[tuple[str, str, str]]:
@@ -92,6 +107,11 @@ def _complaints(detail: ErrorDetails) -> list[tuple[str, str, str]]:
 
 
 def shown(part: str | int) -> str:
-    """A field's name; what a backend put where a name belongs is shown only when it cannot name a person."""
+    """Return the name of a field for an error text.
+
+    A name that comes from the backend appears only if it cannot identify a person.
+    """
     text = str(part)
-    return text if _SAFE_KEY.fullmatch(text) and not looks_like_address(text) else "(a name not shown)"
+    return (
+        text if _SAFE_KEY.fullmatch(text) and not looks_like_address(text) else "(a name not shown)"
+    )

@@ -1,4 +1,6 @@
-"""What the tests share: one private, real server for each pytest process, and a partition of its own for each test."""
+"""Shared fixtures: one private, real server for each pytest process, and a partition for each
+test.
+"""
 
 import itertools
 import logging
@@ -17,10 +19,10 @@ from redis.asyncio import Redis
 
 from tests.chaos.seeds import seeds, told
 from tests.depth import QUICK, QUICK_EXAMPLES
-from worker import embedded
+from worker.runtime import embedded_store
 
-# The same examples every time, so that a red run is red for everybody; `./run test --all` looks for new ones.
-# `./run test` takes a few of them, and `./run test PATH` all.
+# The same examples every time, so that a red run is red for everyone; `./run test --all` tries new
+# ones. `./run test` takes a few of them, and `./run test PATH` all.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile(QUICK, deadline=None, derandomize=True, max_examples=QUICK_EXAMPLES)
 settings.register_profile("search", deadline=None, print_blob=True)
@@ -38,12 +40,12 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Show them at the top, also where every test is green."""
+    """Show the seeds in the header, also where every test is green."""
     return None if config.option.markexpr == "not long" else told(seeds())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show them below again, with what became of each, where the nemesis ran."""
+    """Show the seeds again in the summary, with each result, where the nemesis ran."""
     ran = [
         f"nemesis: {report.nodeid.rpartition('::')[2]} {outcome}"
         for outcome in ("passed", "failed", "error")
@@ -56,7 +58,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_logs() -> Iterator[None]:
-    """Undo what a test that runs a command or a service in this process says about the whole process's logs."""
+    """Undo the changes to the process's logging by a test that runs a command or a service."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     names = ("arq", "arq.worker", "aiohttp.access", "asyncio")
@@ -72,22 +74,27 @@ def _own_logs() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class StoreUnderTest:
-    """Where a test stores things. No other test uses this partition."""
+    """Where a test stores its data. No other test uses this partition."""
 
     url: str
     partition: str
 
 
 @pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedStore]:
-    server = embedded.start(tmp_path_factory.mktemp("store"), environ={"PATH": os.environ.get("PATH", "")})
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_store.EmbeddedStore]:
+    server = embedded_store.start(
+        tmp_path_factory.mktemp("store"), environ={"PATH": os.environ.get("PATH", "")}
+    )
     yield server
     server.stop()
 
 
 @pytest.fixture
-def store(_server: embedded.EmbeddedStore) -> Iterator[StoreUnderTest]:
-    """A real store and a partition that no other test uses. Emptied afterwards: some tests read all of it."""
+def store(_server: embedded_store.EmbeddedStore) -> Iterator[StoreUnderTest]:
+    """Yield a real store and a partition that no other test uses.
+
+    It is emptied afterwards, because some tests read all of it.
+    """
     yield StoreUnderTest(_server.url, f"t{next(_numbers)}")
     with redis.Redis.from_url(_server.url) as connection:
         connection.flushall()
@@ -95,7 +102,7 @@ def store(_server: embedded.EmbeddedStore) -> Iterator[StoreUnderTest]:
 
 @pytest_asyncio.fixture
 async def redis_client(store: StoreUnderTest) -> AsyncIterator[Redis]:
-    """A plain connection to the store under test; answers are bytes."""
+    """Yield a plain connection to the store under test. Replies are bytes."""
     connection: Redis = Redis.from_url(store.url, decode_responses=False)
     yield connection
     await connection.aclose()
@@ -103,13 +110,16 @@ async def redis_client(store: StoreUnderTest) -> AsyncIterator[Redis]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The folder of the checkout."""
+    """Return the folder of the checkout."""
     return Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def newest_redis() -> Path:
-    """A folder for PYTHONPATH that holds redis-py's newest release; the environment itself has the one arq demands."""
+    """Return a folder for PYTHONPATH with redis-py's newest release.
+
+    The environment itself has the release that arq demands.
+    """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     folder = Path(sys.prefix) / "newest-redis" / "lib" / version / "site-packages"
     assert (folder / "redis").is_dir(), f"{folder} is missing: run the tests with ./run test"

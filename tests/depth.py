@@ -1,4 +1,4 @@
-"""How many examples a property tries: all of them, or under the profile `quick` a few."""
+"""How many examples a property tries: all, or a few under the profile `quick`."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ QUICK: Final = "quick"
 """The profile of `./run test`. Any other profile tries every example."""
 
 QUICK_EXAMPLES: Final = 25
-"""Examples under `quick` of a property that names no number of its own."""
+"""Examples under `quick` for a property without a number of its own."""
 
 _QUICK_SHARE: Final = 5
-"""A property that names a number tries one in so many under `quick`."""
+"""Under `quick`, a property with a number tries this fraction of it."""
 
 
 def examples(full: int) -> int:

@@ -1,4 +1,6 @@
-"""What the house promises about itself: who may load what, what the wheel carries, why each dependency is there."""
+"""The project's own rules: which package may load what, what the wheel holds, why each
+dependency exists.
+"""
 
 import ast
 import importlib.metadata
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-OWN = {"sendwindow", "policies", "worker"}
+OWN = {"sendwindow", "policies", "worker", "sandbox", "verify"}
 
 LOAD_ALL = """
 import importlib, json, pkgutil, sys
@@ -30,7 +32,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 def modules_loaded_by(folder: Path, *names: str) -> set[str]:
-    """Import packages whole in a fresh interpreter that has no site-packages, and name every module that came along."""
+    """Return every module that an import of whole packages loads, without site-packages."""
     command = [sys.executable, "-I", "-S", "-c", LOAD_ALL, str(folder), *names]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 0, answer.stderr
@@ -38,7 +40,7 @@ def modules_loaded_by(folder: Path, *names: str) -> set[str]:
 
 
 def imports_of(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every absolute import of a package, as (file, module)."""
+    """Return every absolute import of a package, as (file, module)."""
     for path in sorted(folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -52,17 +54,23 @@ def imports_of(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def test_policies_load_nothing_that_touches_the_world(root: Path) -> None:
-    """Importing all of policies brings in no third party, no network, no event loop, no randomness and no logging."""
+    """Importing all of policies loads no third party, network, event loop, randomness or
+    logging.
+    """
     loaded = modules_loaded_by(root, "policies")
     outside = {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names | OWN}
     assert outside == set()
-    assert loaded & {"asyncio", "logging", "random", "selectors", "socket", "ssl", "subprocess", "threading"} == set()
+    assert (
+        loaded
+        & {"asyncio", "logging", "random", "selectors", "socket", "ssl", "subprocess", "threading"}
+        == set()
+    )
     ours = {name for name in loaded if name.split(".")[0] in OWN - {"policies"}}
     assert ours <= {"sendwindow", "sendwindow.vocabulary", "sendwindow.addresses"}
 
 
 def test_policies_have_no_async(root: Path) -> None:
-    """A rule never waits for anything."""
+    """policies/ has no async, because no rule waits."""
     waiting = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
     found = [
         f"{path.name}:{node.lineno}"
@@ -74,24 +82,25 @@ def test_policies_have_no_async(root: Path) -> None:
 
 
 def test_policies_import_the_standard_library_and_two_modules_of_sendwindow(root: Path) -> None:
-    """Whatever else sendwindow grows, the rules know its words and its addresses only."""
+    """policies/ imports from sendwindow only the vocabulary and the addresses."""
     allowed = {"sendwindow", "sendwindow.vocabulary", "sendwindow.addresses"}
     strangers = [
         f"{path.name} imports {module}"
         for path, module in imports_of(root / "policies")
-        if module.split(".")[0] not in sys.stdlib_module_names | {"policies"} and module not in allowed
+        if module.split(".")[0] not in sys.stdlib_module_names | {"policies"}
+        and module not in allowed
     ]
     assert strangers == []
 
 
 def test_the_words_load_without_any_dependency(root: Path) -> None:
-    """`sendwindow/__init__.py` re-exports nothing: else `import policies` would load redis."""
+    """`sendwindow/__init__.py` re-exports nothing, since `import policies` would load redis."""
     loaded = modules_loaded_by(root, "sendwindow.vocabulary")
     assert {name.split(".")[0] for name in loaded} <= sys.stdlib_module_names | {"sendwindow"}
 
 
 def closure(*wanted: str) -> set[str]:
-    """The distributions these requirements bring along here, normalised names."""
+    """Return the distributions that these requirements bring, by normalized names."""
     found: set[str] = set()
     queue = [Requirement(one) for one in wanted]
     while queue:
@@ -105,7 +114,9 @@ def closure(*wanted: str) -> set[str]:
         found.add(name)
         for text in importlib.metadata.requires(name) or ():
             needed = Requirement(text)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in extras
+            ):
                 needed.marker = None
                 queue.append(needed)
     return found
@@ -116,31 +127,48 @@ def _normal(name: str) -> str:
 
 
 def project_of(root: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """The base dependencies and the extras."""
+    """Return the base dependencies and the extras."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     return project["dependencies"], project["optional-dependencies"]
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"), [("sendwindow", None), ("policies", None), ("worker", "worker")], ids=str
+    ("package", "extra"),
+    [
+        ("sendwindow", None),
+        ("policies", None),
+        ("worker", "worker"),
+        ("sandbox", "worker"),
+        ("verify", "worker"),
+    ],
+    ids=str,
 )
-def test_a_package_imports_only_what_it_declares(root: Path, package: str, extra: str | None) -> None:
-    """What works here because of a tool's dependency would fail in the image, or at a backend's."""
+def test_a_package_imports_only_what_it_declares(
+    root: Path, package: str, extra: str | None
+) -> None:
+    """A package imports only what it declares.
+
+    An import from a tool's dependency would fail in the image.
+    """
     base, extras = project_of(root)
     declared = closure(*base, *(extras[extra] if extra else ()))
     providers = importlib.metadata.packages_distributions()
     for path, module in imports_of(root / package):
         top = module.split(".")[0]
         if top not in sys.stdlib_module_names | OWN | {"_typeshed"}:
-            assert declared & {_normal(name) for name in providers.get(top, ())}, f"{path} imports {module}"
+            assert declared & {_normal(name) for name in providers.get(top, ())}, (
+                f"{path} imports {module}"
+            )
 
 
 @pytest.fixture(scope="session")
 def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist, built without network."""
+    """Build the wheel and the sdist without network, and return their folder."""
     folder = tmp_path_factory.mktemp("built")
     command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -151,20 +179,24 @@ def wheel_of(built: Path) -> zipfile.ZipFile:
 
 
 def test_the_wheel_carries_sendwindow_and_nothing_else(root: Path, built: Path) -> None:
-    """The bare names `worker` and `policies` must not land in a backend's site-packages."""
+    """The wheel holds only sendwindow: `worker` and `policies` must not land in a backend's
+    site-packages.
+    """
     with wheel_of(built) as wheel:
         names = set(wheel.namelist())
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sendwindow"}
     source = {
-        str(path.relative_to(root)) for path in (root / "sendwindow").rglob("*") if path.suffix in {".py", ".lua"}
+        str(path.relative_to(root))
+        for path in (root / "sendwindow").rglob("*")
+        if path.suffix in {".py", ".lua"}
     }
     assert source | {"sendwindow/py.typed"} <= names
     assert any(name.endswith("/LICENSE") for name in names)
 
 
 def test_the_sdist_is_limited(built: Path) -> None:
-    """The sdist builds the wheel and carries nothing of the service, its tests or its tools."""
+    """The sdist builds the wheel and holds nothing of the service, its tests or its tools."""
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         tops = {name.split("/")[1] for name in archive.getnames()}
@@ -191,7 +223,7 @@ print([name for name in ("worker", "policies", "arq", "aiohttp") if importlib.ut
 
 
 def test_the_wheel_alone_gives_the_producer(root: Path, built: Path, tmp_path: Path) -> None:
-    """A backend that installs the wheel, redis and pydantic, and nothing else, can enqueue."""
+    """A backend with only the wheel, redis and pydantic can enqueue."""
     with wheel_of(built) as wheel:
         wheel.extractall(tmp_path)
     base, _ = project_of(root)
@@ -202,7 +234,9 @@ def test_the_wheel_alone_gives_the_producer(root: Path, built: Path, tmp_path: P
             for name in {_normal(name) for name in names} & needed:
                 _link(name, top, tmp_path)
     command = [sys.executable, "-I", "-S", "-c", USE_PRODUCER, str(tmp_path)]
-    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.splitlines() == [str(tmp_path / "sendwindow" / "producer.py"), "[]"]
 
@@ -215,9 +249,14 @@ def _link(distribution: str, top: str, folder: Path) -> None:
 
 
 def test_every_dependency_has_its_reason(root: Path) -> None:
-    """A dependency is a decision: each one of pyproject.toml is named in docs/decisions."""
+    """Each dependency of pyproject.toml is named in docs/decisions."""
     base, extras = project_of(root)
-    records = "\n".join(path.read_text() for path in sorted((root / "docs" / "decisions").glob("*.md")))
+    records = "\n".join(
+        path.read_text() for path in sorted((root / "docs" / "decisions").glob("*.md"))
+    )
     named = {_normal(word) for word in re.findall(r"`([A-Za-z0-9._-]+)", records)}
-    wanted = {_normal(Requirement(text).name) for text in [*base, *(one for extra in extras.values() for one in extra)]}
+    wanted = {
+        _normal(Requirement(text).name)
+        for text in [*base, *(one for extra in extras.values() for one in extra)]
+    }
     assert wanted <= named, f"without a reason: {sorted(wanted - named)}"

@@ -15,7 +15,9 @@ from release.artifacts import faults_of_wheel, is_reserved
 from release.long_description import absolute_links
 from release.readiness import read_changelog
 
-CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-12-01\n\n### Added\n\n- The library.\n"
+CHANGELOG = (
+    "# Changelog\n\n## [Unreleased]\n\n## [0.1.0] - 2026-12-01\n\n### Added\n\n- The library.\n"
+)
 
 NEEDED = ("README.md", "LICENSE", ".gitignore", "pyproject.toml", "sendwindow", "release")
 
@@ -33,7 +35,9 @@ ENVIRON = {
 
 def git(checkout: Path, *arguments: str) -> str:
     command = ["git", "-C", str(checkout), *arguments]
-    return subprocess.run(command, env=ENVIRON, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(
+        command, env=ENVIRON, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
 
 
 def commit(checkout: Path) -> None:
@@ -43,7 +47,7 @@ def commit(checkout: Path) -> None:
 
 @pytest.fixture
 def checkout(root: Path, tmp_path: Path) -> Path:
-    """A git checkout of what a release reads, with a changelog that is ready for it."""
+    """Return a git checkout of the files that a release reads, with a changelog that is ready."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in NEEDED:
@@ -58,7 +62,9 @@ def checkout(root: Path, tmp_path: Path) -> Path:
 def release(root: Path, checkout: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "release", "--root", str(checkout), *options]
     environ = ENVIRON | {"PYTHONPATH": str(root)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def tags(checkout: Path) -> list[str]:
@@ -67,7 +73,9 @@ def tags(checkout: Path) -> list[str]:
 
 @pytest.mark.long
 def test_a_release_builds_checks_and_tags_and_does_nothing_else(root: Path, checkout: Path) -> None:
-    """Wheel and sdist are in dist/, the tag carries the section of the changelog, and the tree is as it was."""
+    """Wheel and sdist are in dist/, the tag has the changelog's section, and the tree is
+    unchanged.
+    """
     answer = release(root, checkout)
     assert answer.returncode == 0, answer.stderr
     assert {path.name for path in (checkout / "dist").iterdir()} == {
@@ -86,8 +94,10 @@ def test_a_release_builds_checks_and_tags_and_does_nothing_else(root: Path, chec
 
 
 @pytest.mark.long
-def test_a_dry_run_sets_no_tag_and_the_same_commit_gives_the_same_bytes(root: Path, checkout: Path) -> None:
-    """A dry run does everything but the tag, as often as you like."""
+def test_a_dry_run_sets_no_tag_and_the_same_commit_gives_the_same_bytes(
+    root: Path, checkout: Path
+) -> None:
+    """A dry run does everything but the tag, and the same commit gives the same bytes."""
     built = []
     for _ in range(2):
         answer = release(root, checkout, "--dry-run")
@@ -108,7 +118,9 @@ def add_a_stray_file(checkout: Path) -> None:
 
 
 def forget_the_changelog(checkout: Path) -> None:
-    (checkout / "CHANGELOG.md").write_text("# Changelog\n\n## [0.0.9] - 2026-01-01\n\n- The one before.\n")
+    (checkout / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## [0.0.9] - 2026-01-01\n\n- The one before.\n"
+    )
     commit(checkout)
 
 
@@ -118,7 +130,9 @@ def leave_it_empty(checkout: Path) -> None:
 
 
 def leave_entries_behind(checkout: Path) -> None:
-    (checkout / "CHANGELOG.md").write_text(CHANGELOG.replace("[Unreleased]\n", "[Unreleased]\n\n- One more.\n"))
+    (checkout / "CHANGELOG.md").write_text(
+        CHANGELOG.replace("[Unreleased]\n", "[Unreleased]\n\n- One more.\n")
+    )
     commit(checkout)
 
 
@@ -141,8 +155,10 @@ def name_it_oddly(checkout: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_is_not_ready_is_refused_with_the_remedy(root: Path, checkout: Path, spoil: object, says: str) -> None:
-    """Nothing is built and nothing is tagged."""
+def test_what_is_not_ready_is_refused_with_the_remedy(
+    root: Path, checkout: Path, spoil: object, says: str
+) -> None:
+    """If a release is not ready, it is refused with a remedy; no file is built and no tag set."""
     assert callable(spoil)
     spoil(checkout)
     answer = release(root, checkout)
@@ -153,14 +169,14 @@ def test_what_is_not_ready_is_refused_with_the_remedy(root: Path, checkout: Path
 
 
 def test_a_section_of_the_changelog_ends_where_the_next_begins() -> None:
-    """What an older version brought is no part of the tag's text."""
+    """The tag's text ends where the changelog's next section begins."""
     text = f"{CHANGELOG}\n## [0.0.9] - 2026-01-01\n\n- Older.\n"
     assert read_changelog(text, "0.1.0") == ("### Added\n\n- The library.", [])
     assert read_changelog(text, "0.0.9") == ("- Older.", [])
 
 
 def test_the_links_of_the_long_description_are_absolute_and_lead_to_files(root: Path) -> None:
-    """An index shows the README without the files next to it."""
+    """Links of the long description are absolute, because an index shows the README alone."""
     text = absolute_links((root / "README.md").read_text(), "https://base/")
     links = re.findall(r"\]\(([^)\s]+)\)", text)
     assert links
@@ -171,14 +187,16 @@ def test_the_links_of_the_long_description_are_absolute_and_lead_to_files(root: 
 
 
 def test_the_links_begin_where_the_source_is(root: Path) -> None:
-    """The project's address stands in two places of pyproject.toml, which must agree."""
+    """The project's address is in two places of pyproject.toml, which must agree."""
     whole = tomllib.loads((root / "pyproject.toml").read_text())
     source = whole["project"]["urls"]["Source"]
-    assert whole["tool"]["hatch"]["metadata"]["hooks"]["custom"]["links"].startswith(f"{source}/blob/v{{version}}/")
+    assert whole["tool"]["hatch"]["metadata"]["hooks"]["custom"]["links"].startswith(
+        f"{source}/blob/v{{version}}/"
+    )
 
 
 def test_only_relative_links_outside_of_code_change() -> None:
-    """Addresses, links within the page and what stands in a code block are left alone."""
+    """Addresses, links within the page and links in code blocks stay unchanged."""
     text = "[a](docs/a.md#b) [b](https://c) [d](#e)\n```md\n[f](g.md)\n```\n[h](i.md)\n"
     assert absolute_links(text, "https://x/") == (
         "[a](https://x/docs/a.md#b) [b](https://c) [d](#e)\n```md\n[f](g.md)\n```\n[h](https://x/i.md)\n"
@@ -186,10 +204,15 @@ def test_only_relative_links_outside_of_code_change() -> None:
 
 
 def wheel_with(folder: Path, extra: dict[str, str], metadata: str = "") -> Path:
-    """A wheel whose RECORD is empty, with the files that each has to have."""
+    """Return a wheel with an empty RECORD and the required files."""
     path = folder / "sendwindow-0.1.0-py3-none-any.whl"
     info = "sendwindow-0.1.0.dist-info"
-    contents = {"sendwindow/py.typed": "", f"{info}/licenses/LICENSE": "", f"{info}/METADATA": metadata, **extra}
+    contents = {
+        "sendwindow/py.typed": "",
+        f"{info}/licenses/LICENSE": "",
+        f"{info}/METADATA": metadata,
+        **extra,
+    }
     with zipfile.ZipFile(path, "w") as wheel:
         for name, text in contents.items():
             wheel.writestr(name, text)
@@ -217,21 +240,36 @@ Description-Content-Type: text/markdown
         ({}, METADATA, "RECORD does not hold the digest of sendwindow/py.typed"),
         ({}, METADATA.replace("0.1.0", "0.2.0"), "the metadata names version 0.2.0"),
         ({}, METADATA.replace("Summary: s\n", ""), "the metadata has no Summary"),
-        ({}, METADATA.replace("text/markdown", "text/plain"), "the description is not declared as Markdown"),
+        (
+            {},
+            METADATA.replace("text/markdown", "text/plain"),
+            "the description is not declared as Markdown",
+        ),
         ({}, METADATA.partition("\n\n")[0] + "\n\n", "the description is empty"),
-        ({}, METADATA.replace("https://host/source/docs", "docs"), "the description links docs/settings.md"),
-        ({}, METADATA.replace("Source, https", "Source, http"), "the project's URL is not absolute"),
+        (
+            {},
+            METADATA.replace("https://host/source/docs", "docs"),
+            "the description links docs/settings.md",
+        ),
+        (
+            {},
+            METADATA.replace("Source, https", "Source, http"),
+            "the project's URL is not absolute",
+        ),
     ],
 )
 def test_a_wheel_that_must_not_be_released_is_found(
     tmp_path: Path, extra: dict[str, str], metadata: str, says: str
 ) -> None:
-    """Each check can fail."""
-    assert any(fault.startswith(says) for fault in faults_of_wheel(wheel_with(tmp_path, extra, metadata), "0.1.0"))
+    """Each check of a wheel can fail."""
+    assert any(
+        fault.startswith(says)
+        for fault in faults_of_wheel(wheel_with(tmp_path, extra, metadata), "0.1.0")
+    )
 
 
 def test_only_an_address_that_leads_nowhere_is_reserved() -> None:
-    """The note about project.urls ends with the real address."""
+    """The note about project.urls ends once the real address is there."""
     assert is_reserved("https://sendwindow.example/source")
     assert is_reserved("https://www.example.com")
     assert not is_reserved("https://example.community/source")

@@ -1,4 +1,4 @@
-"""`./run` where nothing needs installing: its help, and what it says to someone without a Python."""
+"""`./run` without an installation: its help, and what it prints on a machine without a Python."""
 
 import os
 import re
@@ -18,7 +18,7 @@ TOOLS = ("sh", "dirname", "sed")
 
 @pytest.fixture
 def copy(root: Path, tmp_path: Path) -> Path:
-    """A checkout of which only `run` and what installs it are there."""
+    """Return a checkout of only `run` and the files that install it."""
     shutil.copytree(root / "locks", tmp_path / "copy" / "locks")
     for name in ("run", "pyproject.toml"):
         shutil.copy(root / name, tmp_path / "copy")
@@ -27,7 +27,7 @@ def copy(root: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Path:
-    """A PATH with little more than a shell."""
+    """Return a PATH with little more than a shell."""
     folder = tmp_path / "tools"
     folder.mkdir()
     for name in TOOLS:
@@ -39,15 +39,27 @@ def tools(tmp_path: Path) -> Path:
 
 def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": str(path) if path else os.environ["PATH"]}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize("arguments", [(), ("help",)])
 def test_the_door_explains_itself(copy: Path, tools: Path, arguments: tuple[str, ...]) -> None:
-    """Without arguments every command is listed, before anything is installed."""
+    """Without arguments `./run` lists every command, before any installation."""
     answer = run(copy / "run", *arguments, path=tools)
     assert answer.returncode == 0
-    for command in ("demo", "test", "test --all", "test --system", "check", "bench", "fmt", "docs", "release"):
+    for command in (
+        "demo",
+        "test",
+        "test --all",
+        "test --system",
+        "check",
+        "bench",
+        "fmt",
+        "docs",
+        "release",
+    ):
         assert f"./run {command} " in answer.stdout
     assert not (copy / ".venv").exists()
 
@@ -60,8 +72,10 @@ def test_the_door_explains_itself(copy: Path, tools: Path, arguments: tuple[str,
         pytest.param("#!/bin/sh\nexit 127\n", id="a shim without one behind it"),
     ],
 )
-def test_without_a_usable_python_the_remedy_is_named(copy: Path, tools: Path, python3: str | None) -> None:
-    """Whoever has no Python 3.11 reads which package to install, and nothing is left behind."""
+def test_without_a_usable_python_the_remedy_is_named(
+    copy: Path, tools: Path, python3: str | None
+) -> None:
+    """Without Python 3.11, `./run` names the package to install and leaves no files behind."""
     if python3 is not None:
         (tools / "python3").write_text(python3)
         (tools / "python3").chmod(0o755)
@@ -73,15 +87,20 @@ def test_without_a_usable_python_the_remedy_is_named(copy: Path, tools: Path, py
 
 
 def test_ci_runs_every_python_that_is_promised(root: Path) -> None:
-    """The classifiers are what CI runs; they begin where requires-python does, and `./run` looks for each of them."""
+    """CI runs every Python of the classifiers, from requires-python on, and `./run` looks for
+    each.
+    """
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     versions = re.findall(
-        r"Programming Language :: Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE
+        r"Programming Language :: Python :: (3\.\d+)$",
+        "\n".join(project["classifiers"]),
+        re.MULTILINE,
     )
     assert run(root / ".ci" / "python").stdout.split() == versions
     assert project["requires-python"] == f">={versions[0]}"
     stages = re.search(
-        r"for version in \$\(\.ci/python\); do\n +stage .* python \"\$version\"", (root / ".ci/run").read_text()
+        r"for version in \$\(\.ci/python\); do\n +stage .* python \"\$version\"",
+        (root / ".ci/run").read_text(),
     )
     assert stages, ".ci/run has a stage for each version that .ci/python lists"
     looked_for = re.search(r"for name in (python3 .*); do", (root / "run").read_text())
@@ -90,12 +109,12 @@ def test_ci_runs_every_python_that_is_promised(root: Path) -> None:
 
 
 def test_the_locks_fit_the_project(root: Path) -> None:
-    """A dependency is never changed without locking it."""
+    """The locks fit pyproject.toml's dependencies."""
     assert run(sys.executable, root / "locks" / "lock.py", "--check").returncode == 0
 
 
 def test_a_stale_lock_is_named(copy: Path) -> None:
-    """The freshness check says which file to write anew, and how."""
+    """The freshness check names the stale lock and the command that writes it again."""
     project = (copy / "pyproject.toml").read_text()
     (copy / "pyproject.toml").write_text(project.replace('"pydantic>=', '"pydantic>2.'))
     answer = run(sys.executable, copy / "locks" / "lock.py", "--check")
@@ -104,29 +123,40 @@ def test_a_stale_lock_is_named(copy: Path) -> None:
 
 
 def test_locks_carry_hashes_and_no_index(root: Path) -> None:
-    """A lock must install from any mirror, and nothing but the bytes that were locked."""
+    """Locks have hashes and no index, so that any mirror installs exactly the locked bytes."""
     for lock in sorted((root / "locks").glob("*.txt")):
         text = lock.read_text()
         assert "://" not in text, lock.name
-        pins = [block for block in text.split("\n") if "==" in block and not block.startswith(("#", " "))]
+        pins = [
+            block
+            for block in text.split("\n")
+            if "==" in block and not block.startswith(("#", " "))
+        ]
         assert pins, lock.name
         assert all(pin.endswith("\\") for pin in pins), f"{lock.name}: an entry has no hash"
 
 
 def test_the_smaller_locks_agree_with_the_whole(root: Path) -> None:
-    """`./run test` after `./run demo` installs on top: the same versions, or the demo's would be changed under it."""
+    """The smaller locks have the versions of the whole.
+
+    `./run test` after `./run demo` would otherwise change the demo's packages.
+    """
     whole = _pins(root / "locks" / "dev.txt")
     for name in ("run", "worker"):
         assert _pins(root / "locks" / f"{name}.txt") <= whole
 
 
 def _pins(lock: Path) -> set[str]:
-    return {line.split(" ")[0] for line in lock.read_text().splitlines() if "==" in line and line[0] not in "# "}
+    return {
+        line.split(" ")[0]
+        for line in lock.read_text().splitlines()
+        if "==" in line and line[0] not in "# "
+    }
 
 
 @pytest.mark.parametrize(("profile", "tried"), [("quick", 60), ("suite", 300), ("search", 300)])
 def test_only_the_quick_profile_tries_fewer_examples(profile: str, tried: int) -> None:
-    """What `./run test PATH` and `--all` promise: every property with all its examples."""
+    """`./run test PATH` and `--all` try all examples of every property."""
     before = settings.get_current_profile_name()
     settings.load_profile(profile)
     try:

@@ -1,1 +1,4 @@
-"""The Sendwindow service: takes jobs, decides, sends through Twilio, records. Start it with `python -m worker`."""
+"""The Sendwindow service: takes jobs, decides, sends through Twilio, records.
+
+Start it with `python -m worker`.
+"""

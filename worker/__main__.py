@@ -1,8 +1,8 @@
-"""The command line: `python -m worker COMMAND`. Imports only what the command named needs."""
+"""The command line: `python -m worker COMMAND`. Imports only what that command needs."""
 
 import sys
 
-from worker.commands.line import main
+from worker.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,7 @@
-"""The spellings of addresses that name one person, read once from the policy data, for whoever needs no other rule."""
+"""The spellings of addresses that name one person, read once from the policy data.
+
+It serves modules that need no other rule.
+"""
 
 import tomllib
 from importlib import resources
@@ -11,4 +14,7 @@ _FOLDER: Final = resources.files("policies") / "data"
 SPELLINGS: Final[Spellings] = parse_spellings(
     {name: tomllib.loads((_FOLDER / name).read_text("utf-8")) for name in FILES}
 )
-"""What every process of this release goes by: the keys of persons follow from it, so no setting changes it."""
+"""The spellings that every process of this release uses.
+
+The keys of persons depend on them, so no setting changes them.
+"""

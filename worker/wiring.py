@@ -1,4 +1,7 @@
-"""Opens what the settings name: rules, store, producer. Embedded store and person key where none is configured."""
+"""Opens what the settings name: rules, store, producer.
+
+Where the settings have no store, it provides an embedded store and a person key.
+"""
 
 import hmac
 import os
@@ -16,20 +19,20 @@ from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
-from policies.rules import FILES, Rules, parse_rules
+from policies.ruleset import FILES, Ruleset, parse_ruleset
 from sendwindow.errors import NotDurable
 from sendwindow.producer import Producer
 from sendwindow.store_faults import fault_of
-from worker import embedded
-from worker.dispatch.facts import content_sid_of
-from worker.settings import Settings, data_folder, load_settings
-from worker.settings_checks import LEAST_KEY_CHARACTERS, is_private
-from worker.settings_variables import DATA_VARIABLE
+from worker.pipeline.decision_inputs import content_sid_of
+from worker.runtime import embedded_store
+from worker.settings.checks import MIN_KEY_CHARACTERS, is_private
+from worker.settings.environment import DATA_VARIABLE
+from worker.settings.settings import Settings, data_folder, load_settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store, StoreRefused, StoreTroubleError
 
 COMMAND_BUDGET: Final = timedelta(seconds=1)
-"""How long a command tries again: a person waits for its answer."""
+"""How long a command retries. An operator waits for its answer."""
 
 _KEY_FILE: Final = "person.key"
 
@@ -38,15 +41,21 @@ _KEY_FILE: Final = "person.key"
 
 
 def read_settings(path: str | None, *, with_credentials: bool = True) -> Settings:
-    """Read the settings from the file named, or the default one, and the environment. Raises SettingsError.
+    """Read the settings from the given file, or the default one, and from the environment.
 
-    `with_credentials` False: for commands that never ask Twilio, so that they need no secret of it.
+    Raises SettingsError.
+
+    `with_credentials`: False for commands that never call Twilio, so that they need none of its
+    secrets.
     """
     return load_settings(path, os.environ, with_credentials=with_credentials)
 
 
-def load_rules(settings: Settings) -> Rules:
-    """Read the policy data, apply the overrides of the settings and add their words. Raises PolicyDataError."""
+def load_rules(settings: Settings) -> Ruleset:
+    """Read the policy data, and apply the overrides and the extra words of the settings.
+
+    Raises PolicyDataError.
+    """
     folder = resources.files("policies") / "data"
     data = {name: tomllib.loads((folder / name).read_text("utf-8")) for name in FILES}
     overrides: dict[str, object] = {
@@ -56,7 +65,7 @@ def load_rules(settings: Settings) -> Rules:
     }
     if settings.guards.allow_recipients:
         overrides["allow_recipients"] = list(settings.guards.allow_recipients)
-    return parse_rules(data, overrides, settings.extra_words)
+    return parse_ruleset(data, overrides, settings.extra_words)
 
 
 # -- the store -----------------------------------------------------------------------------------
@@ -64,13 +73,19 @@ def load_rules(settings: Settings) -> Rules:
 
 @contextmanager
 def store_settings(
-    settings: Settings, environ: Mapping[str, str] = os.environ, announce: Callable[[Path], None] | None = None
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
+    announce: Callable[[Path], None] | None = None,
 ) -> Iterator[Settings]:
-    """Give settings with a store URL and a person key: as configured, else of an embedded store, up while this lasts.
+    """Yield settings with a store URL and a person key.
 
-    `announce` is told the folder of an embedded store; by default a line on standard error names it, so that a missing
-    setting never passes for the shared store. Raises EmbeddedStoreError when there is neither a URL nor a server to
-    start, StoreRefused when there is no place.
+    If the settings have no URL, it is that of an embedded store that runs until the context ends. A
+    missing key is then read from the embedded store's folder.
+
+    `announce`: called with the folder of an embedded store. By default a line on standard error
+    names the folder, so that a missing setting is noticed and the embedded store is not taken for
+    the shared one. Raises EmbeddedStoreError when there is neither a URL nor a server to start, and
+    StoreRefused when the folder cannot be written.
     """
     if settings.store.url is not None:
         yield settings
@@ -78,7 +93,7 @@ def store_settings(
     folder = data_folder(environ)
     without_url = {name: text for name, text in environ.items() if name != "REDIS_URL"}
     with _written(folder):
-        store = embedded.start(folder / "store", environ=without_url)
+        store = embedded_store.start(folder / "store", environ=without_url)
     try:
         with _written(folder):
             key = settings.store.person_key or _kept_key(folder / _KEY_FILE)
@@ -111,32 +126,40 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def _kept_key(path: Path) -> str:
-    """Read the key of this folder's store; the first process to ask makes it."""
+    """Return the person key of this folder's store. The first process that asks creates it."""
     if not path.exists():
         draft = path.with_name(f"{path.name}-{os.getpid()}")
         draft.touch(0o600)
         draft.write_text(secrets.token_hex(32) + "\n", "ascii")
         with suppress(FileExistsError):
-            # A link appears whole and never replaces the one that another process made meanwhile.
+            # A link appears whole, and never replaces a key that another process has just made.
             path.hardlink_to(draft)
         draft.unlink()
     key = path.read_text("ascii").strip()
-    if len(key) < LEAST_KEY_CHARACTERS:
+    if len(key) < MIN_KEY_CHARACTERS:
         raise StoreRefused(
-            f"{path} has fewer than {LEAST_KEY_CHARACTERS} bytes, and persons are found by it alone. "
+            f"{path} has fewer than {MIN_KEY_CHARACTERS} bytes, and persons are found by it alone. "
             f"Restore it, or set {DATA_VARIABLE} to a new folder."
         )
     return key
 
 
 def profile_of(settings: Settings) -> Literal["live", "sandbox"]:
-    """Tell which kind of store these settings may use: a sandbox's only while no account is beyond this network."""
+    """Return which kind of store these settings may use.
+
+    A sandbox's store is allowed only while no account is outside this network.
+    """
     hosts = [urlsplit(account.base_url).hostname or "" for account in settings.accounts.values()]
     return "sandbox" if hosts and all(is_private(host) for host in hosts) else "live"
 
 
-async def connect_store(settings: Settings, role: str, tuning: Tuning | None = None, *, reading: bool = False) -> Store:
-    """Open the store; with `reading` a new one stays empty. Raises StoreRefused and redis-py's errors."""
+async def connect_store(
+    settings: Settings, role: str, tuning: Tuning | None = None, *, reading: bool = False
+) -> Store:
+    """Open the store. With `reading`, a new store stays empty.
+
+    Raises StoreRefused and redis-py's errors.
+    """
     if settings.store.url is None or settings.store.person_key is None:
         raise ValueError("the settings have no store; take them from store_settings()")
     return await Store.connect(
@@ -153,9 +176,10 @@ async def connect_store(settings: Settings, role: str, tuning: Tuning | None = N
 
 
 async def register(store: Store, settings: Settings, *, overwrite: bool = True) -> None:
-    """Tell the store what the names in messages stand for, or with `overwrite` False what it lacks.
+    """Record in the store what the names in messages stand for.
 
-    Raises StoreRefused when it knows a name otherwise, and redis-py's errors.
+    `overwrite` False: record only the names that the store lacks. Raises StoreRefused when a name
+    stands for something else in the store, and redis-py's errors.
     """
     await check_names(store, settings)
     contents = {
@@ -167,15 +191,20 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
     await store.register_senders(
         {sender.name: sender.account for sender in senders},
         {name: content_sid for name, content_sid in contents.items() if content_sid is not None},
-        services={sender.name: sender.messaging_service_sid for sender in senders if sender.messaging_service_sid},
+        services={
+            sender.name: sender.messaging_service_sid
+            for sender in senders
+            if sender.messaging_service_sid
+        },
         overwrite=overwrite,
     )
 
 
 def settings_digests(settings: Settings) -> dict[str, str]:
-    """Compute a digest of each section that decides what goes out, keyed so that no address can be guessed from it.
+    """Compute a digest of each section that decides what goes out.
 
-    Secrets are left out: a rotated token is no other setting.
+    The digests are keyed, so that no address can be guessed from them. They leave out secrets,
+    because a rotated token does not make the settings different.
     """
     key = (settings.store.person_key or "").encode()
     sections: dict[str, object] = {
@@ -197,7 +226,7 @@ def _digest(key: bytes, section: object) -> str:
 
 
 def _canonical(value: object) -> str:
-    """Write a value so that equal ones are equal texts, whatever the order of their tables and sets."""
+    """Return a text that is the same for equal values, whatever the order of tables and sets."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_canonical(value[name])}" for name in sorted(value)) + "}"
     if isinstance(value, frozenset):
@@ -209,9 +238,10 @@ def _canonical(value: object) -> str:
 
 
 async def check_names(store: Store, settings: Settings, *, reading: bool = False) -> None:
-    """Refuse settings whose names stand for something else than the store knows, else remember them unless `reading`.
+    """Raise StoreRefused when a name stands for something else in the store than in the settings.
 
-    Raises StoreRefused: stops and windows would not be found, or be taken for another's. And redis-py's errors.
+    Stops and windows would then not be found, or be taken for another sender's. Otherwise the store
+    remembers the names, unless `reading`. Also raises redis-py's errors.
     """
     faults = await store.names.remember(
         {account.name: account.account_sid for account in settings.accounts.values()},
@@ -224,13 +254,15 @@ async def check_names(store: Store, settings: Settings, *, reading: bool = False
 
 @asynccontextmanager
 async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterator[Store]:
-    """Open the store for one command, an embedded one included.
+    """Open the store for one command, including an embedded store.
 
-    `reading`: for whoever asks, or changes at most what is there already. A wrong person key that was the first to ask
-    would otherwise lock the right one out.
+    `reading`: for commands that only read, or change only what the store already has. Without it, a
+    wrong person key that came first would lock out the right one.
     """
     with store_settings(settings) as complete, _named(complete):
-        store = await connect_store(complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading)
+        store = await connect_store(
+            complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading
+        )
         try:
             await check_names(store, settings, reading=reading)
             yield store
@@ -251,7 +283,7 @@ def _named(settings: Settings) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[Producer]:
-    """Open a producer for one command, an embedded store included."""
+    """Open a producer for one command, including an embedded store."""
     with store_settings(settings) as complete:
         async with Producer(
             complete.store.url or "", complete.store.partition, durability=complete.store.durability

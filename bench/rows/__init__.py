@@ -1,1 +1,4 @@
-"""One row each: a program that does the same work its own way and prints how much of its process's CPU that took."""
+"""One module per row: a program that does the same work in its own way.
+
+It prints how much CPU time its process used for that.
+"""

@@ -1,7 +1,8 @@
-"""Sendwindow with everything on: validation, rules, trace, admission, intent, ledger, log, metrics; nothing sampled.
+"""Sendwindow with everything on, and nothing sampled.
 
-Consent and open windows are put in place and the messages enqueued before the clock starts, as for the other rows; what
-is measured is dispatch, from the first claim until every message has its end.
+That is validation, rules, trace, admission, intent, ledger, log and metrics. As in the other rows,
+the preparation is not measured: consent, open windows, and enqueuing. The clock runs from the first
+claim until every message has its end.
 """
 
 import asyncio
@@ -20,10 +21,10 @@ from bench.rows.raw_loop import AT_A_TIME, FORM
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose
+from worker.ports.people import ConsentEntry, Inbound
 from worker.services import WorkerService
-from worker.settings import Settings, parse_settings
+from worker.settings.settings import Settings, parse_settings
 from worker.stores.store import Store
-from worker.values.people import ConsentEntry, Inbound
 
 PEOPLE = 500
 KEY = "bench-person-key-of-32-characters"
@@ -31,19 +32,26 @@ ACCOUNT = "AC00000000000000000000000000000000"
 
 
 def make_settings(store_url: str, base_url: str) -> Settings:
-    """One account and one WhatsApp sender, as many slots as the reference loops have requests at a time."""
+    """Build settings with one account and one WhatsApp sender.
+
+    It has as many slots as the reference loops have requests at a time.
+    """
     written = {
         "store": {"url": store_url, "person_key": "env:KEY"},
         "gateway": {"public_url": "https://hooks.example.com"},
         "dispatch": {"slots": AT_A_TIME},
-        "accounts": {"main": {"account_sid": ACCOUNT, "auth_token": "env:TOKEN", "base_url": base_url}},
+        "accounts": {
+            "main": {"account_sid": ACCOUNT, "auth_token": "env:TOKEN", "base_url": base_url}
+        },
         "senders": {"shop": {"account": "main", "address": FORM["From"]}},
     }
-    return parse_settings(written, {"KEY": KEY, "TOKEN": "secret"}, lambda name: Path(name).read_text())
+    return parse_settings(
+        written, {"KEY": KEY, "TOKEN": "secret"}, lambda name: Path(name).read_text()
+    )
 
 
 async def prepare(store_url: str, messages: int) -> None:
-    """Record consent, open the windows, enqueue."""
+    """Record consent, open the windows, and enqueue the messages."""
     store = await Store.connect(
         store_url,
         partition="p0",
@@ -56,7 +64,9 @@ async def prepare(store_url: str, messages: int) -> None:
     entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="bench")
     for number in range(PEOPLE):
         await store.people.record_consent(_address(number), entry)
-        inbound = Inbound(message_sid=f"SM{number:032x}", sender="shop", account="main", address=_address(number))
+        inbound = Inbound(
+            message_sid=f"SM{number:032x}", sender="shop", account="main", address=_address(number)
+        )
         await store.people.apply_inbound([inbound])
     await store.close()
     async with Producer(store_url) as producer:
@@ -81,7 +91,11 @@ async def work(settings: Settings, messages: int) -> dict[str, float]:
         if running.done():
             running.result()
         await asyncio.sleep(0.05)
-    spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "messages": messages}
+    spent = {
+        "cpu": time.process_time() - cpu,
+        "wall": time.perf_counter() - wall,
+        "messages": messages,
+    }
     await watch.close()
     await service.stop()
     await running
@@ -105,7 +119,7 @@ def _address(number: int) -> str:
 
 
 async def main(store_url: str, base_url: str, messages: int) -> None:
-    """Prepare, work, print what it took."""
+    """Prepare, work, and print what it took."""
     await prepare(store_url, messages)
     print(json.dumps(await work(make_settings(store_url, base_url), messages)), flush=True)
 

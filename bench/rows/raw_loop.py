@@ -1,7 +1,9 @@
-"""Frozen reference: a bare aiohttp POST loop, the least any sender in Python costs. Do not improve it.
+"""Frozen reference: a bare aiohttp POST loop, the least that any sender in Python costs.
 
-Options, named because the ratio means nothing without them: plain `data=` form, `Authorization` header made once,
-ClientTimeout(total=30), uvloop, 100 requests at a time, answer parsed as JSON.
+Do not improve it.
+
+The ratio means nothing without these options: plain `data=` form, `Authorization` header built
+once, ClientTimeout(total=30), uvloop, 100 requests at a time, answers parsed as JSON.
 """
 
 import asyncio
@@ -17,18 +19,23 @@ FORM = {
     "To": "whatsapp:+14155550101",
     "From": "whatsapp:+14155550100",
     "Body": "Your order 1234 has left the warehouse and arrives tomorrow between 9 and 12.",
-    "StatusCallback": "https://hooks.example.com/twilio/status?m=0123456789abcdef0123&a=1#rc=5&rp=all",
+    "StatusCallback": "https://hooks.example.com/twilio/status"
+    "?m=0123456789abcdef0123&a=1#rc=5&rp=all",
     "ValidityPeriod": "36000",
 }
 
 
 async def main(base_url: str, messages: int) -> None:
     url = f"{base_url}/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json"
-    headers = {"Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")}
+    headers = {
+        "Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")
+    }
     left = messages
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=AT_A_TIME), timeout=aiohttp.ClientTimeout(total=30), headers=headers
+        connector=aiohttp.TCPConnector(limit=AT_A_TIME),
+        timeout=aiohttp.ClientTimeout(total=30),
+        headers=headers,
     ) as session:
 
         async def sender() -> None:
@@ -40,7 +47,11 @@ async def main(base_url: str, messages: int) -> None:
 
         cpu, wall = time.process_time(), time.perf_counter()
         await asyncio.gather(*(sender() for _ in range(AT_A_TIME)))
-        spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "messages": messages}
+        spent = {
+            "cpu": time.process_time() - cpu,
+            "wall": time.perf_counter() - wall,
+            "messages": messages,
+        }
         print(json.dumps(spent), flush=True)
 
 

@@ -1,6 +1,7 @@
-"""Frozen reference: arq as its documentation shows it, doing the same work a message: three reads, a POST, two writes.
+"""Frozen reference: arq as its documentation shows it, with the same work per message.
 
-Settings: max_jobs=100, poll_delay=0.5 (its default), keep_result=0, JSON codec, burst mode, so that it ends by itself.
+That is three reads, a POST and two writes. Settings: max_jobs=100, poll_delay=0.5 (its default),
+keep_result=0, JSON codec, and burst mode, so that it ends by itself.
 """
 
 import asyncio
@@ -39,15 +40,24 @@ async def send_message(ctx: dict[str, Any], number: int) -> None:
 async def main(redis_url: str, base_url: str, messages: int) -> None:
     logging.disable(logging.CRITICAL)
     pool = ConnectionPool.from_url(redis_url)
-    redis = ArqRedis(pool, job_serializer=_dumps, job_deserializer=json.loads, default_queue_name=QUEUE)
+    redis = ArqRedis(
+        pool, job_serializer=_dumps, job_deserializer=json.loads, default_queue_name=QUEUE
+    )
     for start in range(0, messages, 50):
         await asyncio.gather(
-            *(redis.enqueue_job("send_message", number) for number in range(start, min(start + 50, messages)))
+            *(
+                redis.enqueue_job("send_message", number)
+                for number in range(start, min(start + 50, messages))
+            )
         )
-    headers = {"Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")}
+    headers = {
+        "Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")
+    }
     url = f"{base_url}/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json"
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=AT_A_TIME), timeout=aiohttp.ClientTimeout(total=30), headers=headers
+        connector=aiohttp.TCPConnector(limit=AT_A_TIME),
+        timeout=aiohttp.ClientTimeout(total=30),
+        headers=headers,
     ) as session:
         worker = Worker(
             functions=[send_message],
@@ -63,7 +73,11 @@ async def main(redis_url: str, base_url: str, messages: int) -> None:
         )
         cpu, wall = time.process_time(), time.perf_counter()
         await worker.async_run()
-        spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall, "messages": worker.jobs_complete}
+        spent = {
+            "cpu": time.process_time() - cpu,
+            "wall": time.perf_counter() - wall,
+            "messages": worker.jobs_complete,
+        }
         await worker.close()
     print(json.dumps(spent), flush=True)
 

@@ -1,7 +1,14 @@
--- Cancels messages: no POST begins after it, whatever a worker or a person asks for later. Safe to repeat. If an attempt may already
--- have reached Twilio, the answer is 'too_late', so that the caller does not assume the message was never sent.
--- ARGV: message ids. Answers for each 'cancelled', 'too_late', 'ended' or 'unknown_id'.
--- What is under way, or may be at Twilio: it is not sent again.
+-- Cancels messages. After it no POST begins, whatever a worker or an operator asks for later. Safe
+-- to repeat. If an attempt may already have reached Twilio, it returns `too_late`, so that the
+-- caller does not assume the message was never sent.
+-- ARGV: message ids.
+-- Returns for each: 'cancelled', 'too_late', 'ended' or 'unknown_id'.
+-- Keys: meta, row, timeline, job, unreadable, dead, counts, permits; and the one that the message
+-- is in (lane, suspects, leases, unknown, unresolved, waiting).
+-- Callers: producers (`sendwindow.protocol.CANCEL`), and `ArqIngressStore` for jobs that a plain
+-- arq producer aborted.
+
+-- Stages in which an attempt is under way or may be at Twilio: the message is not sent again.
 local HELD = { claimed = true, posting = true, unknown = true, unresolved = true }
 local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps', 'r' }
 local now = clock()
@@ -13,7 +20,7 @@ local function ask(id, row, now)
   note(id, now, 'cancel_asked')
 end
 
--- Whether Twilio gave an attempt a SID: `@SM…` in the attempts table.
+-- Whether Twilio gave an attempt a SID, which is a field `@SM…` of the attempts table.
 local function has_sid(id)
   for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
     if string.find(name, '^@%a') then return true end
@@ -21,7 +28,8 @@ local function has_sid(id)
   return false
 end
 
--- A dead letter waits for a person, who might have it sent again: it waits no more. Its end stays what it is.
+-- A dead letter waits for an operator, who could replay it. After a cancel it leaves that list and
+-- is deleted after the usual term. Its stage and reason do not change.
 local function let_go(id, row, now)
   if row.x then return end
   ask(id, row, now)
@@ -42,7 +50,8 @@ for _, id in ipairs(ARGV) do
     reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
     end_message(id, row, 'cancelled', 'cancelled', nil, now)
   elseif HELD[stage] then
-    -- Admission refuses a message that carries `x`, so no other POST will happen; whoever holds it ends it.
+    -- Admission refuses a message that carries `x`, so no further POST begins. The worker that
+    -- holds or resolves the message ends it.
     ask(id, row, now)
     reply = (stage ~= 'claimed' or is_in_doubt(id, row)) and 'too_late' or 'cancelled'
   elseif stage == 'cancelled' then
@@ -51,7 +60,8 @@ for _, id in ipairs(ARGV) do
     let_go(id, row, now)
     reply = (row.ps or row.r == 'never_by_rule' or has_sid(id)) and 'too_late' or 'cancelled'
   else
-    -- A failure that is reported later would send an accepted one again, a person's `retry` any other, whose job goes.
+    -- Without `x`, a failure that is reported later would send an accepted message again, and an
+    -- operator's `retry` would send any other. The job of the others is deleted as well.
     if MAY_BE_RETRIED[stage] then redis.call('DEL', K.job(id)) end
     ask(id, row, now)
     reply = 'ended'

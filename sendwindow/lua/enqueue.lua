@@ -1,7 +1,11 @@
--- Accepts messages: job, ledger row and lane in one step. Idempotent by message id, so a lost reply may be repeated.
--- ARGV: pressure limit (0..100, 0: none), then for each message
---   id, payload, digest, lane, not_before (ms or ''), expires_at (ms or ''), ttl (ms after now or not_before, used when expires_at is ''), on_unknown, group
--- Answers for each: {'new' | 'duplicate' | 'conflict' | 'full', enqueued_at (ms)}.
+-- Accepts messages: writes job, row and lane in one step. Idempotent by message id, so the producer
+-- may repeat a call whose reply was lost.
+-- ARGV: pressure limit (0 to 100, 0: none), then for each message
+--   id, payload, digest, lane, not_before (ms or ''), expires_at (ms or ''), ttl (ms after now or
+--     not_before, used when expires_at is ''), on_unknown, group.
+-- Returns for each: {'new' | 'duplicate' | 'conflict' | 'full', enqueued_at (ms)}.
+-- Keys: meta, row, job, lane, ready, timers, wake, counts.
+-- Callers: producers (`sendwindow.protocol.ENQUEUE`), and `adopt.lua`, which contains this text.
 local WIDTH = 9
 local now = clock()
 local limit = tonumber(ARGV[1])
@@ -24,7 +28,8 @@ for at = 2, #ARGV, WIDTH do
     if ARGV[at + 8] ~= '' then fields[#fields + 1] = 'g'; fields[#fields + 1] = ARGV[at + 8] end
     redis.call('HSET', row, unpack(fields))
     redis.call('SET', K.job(id), payload)
-    -- A fraction of a quarter microsecond a message keeps the order of one call within its millisecond.
+    -- Each message is due 0.25 µs after the one before it, so that the messages of one call keep
+    -- their order within a millisecond.
     local later = not_before and not_before > now
     to_lane(lane, id, later and not_before or (now - 1 + at / WIDTH * 0.00025), now)
     added = added + 1

@@ -1,15 +1,20 @@
--- Shared by every script: the store's clock, a message's timeline, the way into a lane, and the end of a message.
--- KEYS[1] is the partition's meta key; every other key is derived inside its hash tag (table K is generated before this).
+-- What every script shares: the store's clock, a message's timeline, the way into a lane, and the
+-- end of a message.
+-- KEYS[1] is the partition's meta key. The table K, which is generated before this text, derives
+-- every other key inside the same hash tag.
 
 local WAKE_CAP = 64
 
--- How far due times, leases and searches run ahead of the store's clock, because that clock was set back once: what was due
--- stays due, and what waits waits no longer than it was to. 0 on a store whose clock never was.
+-- How far due times, leases and searches run ahead of the store's clock (ms). It is 0 unless that
+-- clock was once set back. Then the lead makes sure that what was due stays due, and that no
+-- message waits longer than it was meant to.
 local lead = 0
 
--- Milliseconds with a fraction (microseconds); the fraction keeps first come, first served inside one millisecond.
--- Only a sandbox store has an offset: the writer of `offset_ms` checks the profile.
--- Every script asks first, so this is where a store of another layout is refused: nothing was written yet.
+-- Returns the store's clock in milliseconds. The fraction (microseconds) keeps first come, first
+-- served inside one millisecond.
+-- Only a sandbox store has an offset: the script that writes `offset_ms` checks the profile.
+-- Every script calls this before it writes, so this is the place to refuse a store with another
+-- layout.
 local function clock()
   local time = redis.call('TIME')
   local kept = redis.call('HMGET', K.meta, 'offset_ms', 'schema', 'lead_ms')
@@ -20,19 +25,19 @@ local function clock()
   return time[1] * 1000 + time[2] / 1000 + (tonumber(kept[1] or '0') or 0)
 end
 
--- A number as a decimal string without exponent: `..` would round above 14 digits.
+-- Returns a number as a decimal string without exponent. `..` would round above 14 digits.
 local function int(number)
   return string.format('%.0f', math.floor(number))
 end
 
--- A timeline keeps its first lines and its last ones. What lay between is counted in one line.
-local MOST_LINES = 64
+-- A timeline keeps its first and its last lines. One line counts the lines between them.
+local MAX_LINES = 64
 local FIRST_LINES = 16
 
 local function note(id, now, name, rest)
   local line = '{"at":' .. int(now) .. ',"e":"' .. name .. '"' .. (rest and rest ~= '' and (',' .. rest) or '') .. '}'
   local key = K.timeline(id)
-  if redis.call('RPUSH', key, line) <= MOST_LINES then return end
+  if redis.call('RPUSH', key, line) <= MAX_LINES then return end
   local at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+),"e":"left_out","lines":(%d+)}$')
   if not at then at, number = string.match(redis.call('LINDEX', key, FIRST_LINES), '^{"at":(%d+)'), 1 end
   redis.call('LSET', key, FIRST_LINES + 1, '')
@@ -45,8 +50,8 @@ local function wake()
   redis.call('LTRIM', K.wake, 0, WAKE_CAP - 1)
 end
 
--- A returning lane enters at the current minimum, so that it can neither save up nor fall behind.
--- Answers false when it was there already.
+-- Adds a lane to `ready` at the lowest virtual time there, so that a lane that comes back has
+-- neither saved up turns nor lost any. Returns false when the lane was there already.
 local function enter_ready(lane)
   if redis.call('ZSCORE', K.ready, lane) then return false end
   local first = redis.call('ZRANGE', K.ready, 0, 0, 'WITHSCORES')
@@ -60,7 +65,8 @@ local function make_ready(lane)
   if enter_ready(lane) then wake() end
 end
 
--- Puts a message into its lane. `due` in ms; a lane is in `ready` while its first message is due, else in `timers`.
+-- Puts a message into its lane, due at `due` (ms). A lane is in `ready` while its first message is
+-- due, else in `timers`.
 local function to_lane(lane, id, due, now)
   redis.call('ZADD', K.lane(lane), string.format('%.17g', due + lead), id)
   if due <= now then
@@ -74,8 +80,8 @@ local function to_lane(lane, id, due, now)
   end
 end
 
--- Takes a message out of the one place it is in. `row` has at least `s`, `l`, `k` and `w`.
--- Its lane may stay in `ready` or `timers`; the next claim finds it empty and takes it out.
+-- Takes a message out of the one place that it is in. `row` has at least `s`, `l`, `k` and `w`.
+-- Its lane may stay in `ready` or `timers`: the next claim finds it empty and removes it.
 local function leave(id, row)
   local stage = row.s
   if stage == 'claimed' or stage == 'posting' then
@@ -96,9 +102,11 @@ local function leave(id, row)
   end
 end
 
--- How many attempts may be at Twilio without proof: those stay listed with their person. `row` has at least `n` and `p`.
+-- Returns how many attempts may be at Twilio without proof. Those stay listed with their person.
+-- `row` has at least `n` and `p`.
 local function doubts_of(id, row)
-  -- Seldom is anything listed, and a message may have had many attempts that were never posted.
+  -- Checked first because usually nothing is listed, and a message may have had many attempts that
+  -- were never posted.
   if not row.p or redis.call('ZCARD', K.permits(row.p)) == 0 then return 0 end
   local found = 0
   for attempt = 1, tonumber(row.n) do
@@ -111,10 +119,10 @@ local function is_in_doubt(id, row)
   return doubts_of(id, row) > 0
 end
 
--- What a person may have sent again: its job is kept as long as its row.
+-- Stages that an operator may retry. Such a message keeps its job as long as its row.
 local MAY_BE_RETRIED = { refused = true, failed = true, expired = true }
 
--- Lets an ended message go after its term.
+-- Gives the keys of an ended message their term, after which Redis deletes them.
 local function keep_ended(id, row)
   redis.call('PEXPIRE', K.row(id), KEEP_ENDED)
   redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
@@ -125,9 +133,11 @@ local function keep_ended(id, row)
   end
 end
 
--- Ends a message other than by acceptance. A dead letter keeps its job and stays until a person decides; one that was asked to be
--- cancelled is never sent again, so that no person has to.
--- `rest`: the members of its timeline note. The note comes first, so that the timeline gets its term with the row.
+-- Ends a message in another way than by acceptance. A dead letter keeps its job and stays until an
+-- operator decides. One that was asked to be cancelled is never sent again, so there is nothing to
+-- decide.
+-- `rest`: the members of its timeline note. The note is written first, so that the timeline gets
+-- its term together with the row.
 local function end_message(id, row, stage, reason, code, now, rest)
   leave(id, row)
   note(id, now, stage, rest or '"reason":"' .. reason .. '"')
@@ -135,7 +145,7 @@ local function end_message(id, row, stage, reason, code, now, rest)
   redis.call('HSET', key, 's', stage, 'r', reason, 'z', int(now))
   if code then redis.call('HSET', key, 'c', code) end
   if is_in_doubt(id, row) then redis.call('HSET', key, 'ps', '1') end
-  -- `x` stays: after a cancel no replay and no retry sends the message.
+  -- `x` stays, so that no replay and no retry sends the message after a cancel.
   redis.call('HDEL', key, 'k', 'pr', 'lo')
   redis.call('HINCRBY', K.counts, 'end:' .. stage .. ':' .. reason, 1)
   row.s = stage

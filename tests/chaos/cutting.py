@@ -1,4 +1,8 @@
-"""A proxy before a store: cuts the connection at any byte of a script's reply, lets nobody in, or leads elsewhere."""
+"""A proxy in front of a store.
+
+It cuts the connection at any byte of a script's reply, refuses connections, or leads to another
+store.
+"""
 
 import asyncio
 from collections import Counter
@@ -7,10 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from sendwindow.exchange import CANCEL, ENQUEUE
+from sendwindow.protocol import CANCEL, ENQUEUE
 from sendwindow.scripts import Script
 from tests.chaos.sentinel import StoreServer
-from worker.stores import adopt, ledger, people, records, statuses, store, unknowns
+from worker.stores import arq_ingress, ledger, people, records, statuses, store, unknowns
 
 WHOLE: Final = -1
 """Cut one byte before the reply is complete."""
@@ -19,31 +23,39 @@ UNSENT: Final = -2
 
 
 def scripts() -> Mapping[str, Script]:
-    """Every script of the service, by its name."""
-    modules = (adopt, ledger, people, records, statuses, store, unknowns)
-    found = [each for module in modules for each in vars(module).values() if isinstance(each, Script)]
+    """Return every script of the service by its name."""
+    modules = (arq_ingress, ledger, people, records, statuses, store, unknowns)
+    found = [
+        each for module in modules for each in vars(module).values() if isinstance(each, Script)
+    ]
     return {script.name: script for script in (ENQUEUE, CANCEL, *found)}
 
 
 def load_all(server: StoreServer) -> None:
-    """Load every script, so that each call runs at once by its digest, which the proxy knows it by."""
+    """Load every script, so that each call uses its digest, by which the proxy recognizes the
+    script.
+    """
     for script in scripts().values():
         server.ask("SCRIPT", "LOAD", script.source)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Which script's next reply is cut, and after how many of its bytes (`WHOLE`: all but one; `UNSENT`: see there)."""
+    """Which script's next reply is cut, and after how many of its bytes.
+
+    `WHOLE` cuts all but the last byte; `UNSENT` has its own docstring.
+    """
 
     script: str
     after: int
 
 
 class Proxy:
-    """One way to a store. `open` or not; `cuts` are used up in order by the replies of the scripts they name.
+    """One way to a store, `open` or not.
 
-    `muted`: once a connection asks for such a command, it gets no answer any more. `admitting`: how many permits were
-    asked for and not answered yet.
+    The replies of the scripts that `cuts` names use the cuts up in order. `muted`: a connection
+    that asks for such a command gets no answer from then on. `admitting`: requests for a permit
+    that have no answer yet.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -63,13 +75,13 @@ class Proxy:
         self.url = ""
 
     def close(self) -> None:
-        """Cut every connection and let nobody in."""
+        """Cut every connection and refuse new ones."""
         self._is_open = False
         for writer in self._writers:
             writer.transport.abort()
 
     def open(self) -> None:
-        """Let everybody in."""
+        """Admit connections."""
         self._is_open = True
 
     def lead_to(self, target: tuple[str, int]) -> None:
@@ -79,13 +91,13 @@ class Proxy:
         self.open()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry a connection."""
+        """Carry a connection in a task."""
         task = asyncio.create_task(self._carry(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def ended(self) -> None:
-        """Cut everything and wait until all is closed."""
+        """Cut every connection and wait until all are closed."""
         self.close()
         await asyncio.gather(*self._connections)
 
@@ -118,7 +130,9 @@ class Proxy:
                 with suppress(OSError):
                     await one.wait_closed()
 
-    async def _requests(self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, cut: list[Cut]) -> None:
+    async def _requests(
+        self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, cut: list[Cut]
+    ) -> None:
         with suppress(OSError):
             while request := await reader.read(1 << 20):
                 if any(command in request for command in self.muted):
@@ -138,7 +152,11 @@ class Proxy:
                 await store.drain()
 
     async def _replies(
-        self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: list[Cut], answered: Callable[[], None]
+        self,
+        store: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        cut: list[Cut],
+        answered: Callable[[], None],
     ) -> None:
         with suppress(OSError):
             while reply := await store.read(1 << 20):
@@ -163,7 +181,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(target: tuple[str, int]) -> AsyncIterator[Proxy]:
-    """Run a proxy before a store until the block ends; it has the `url` to connect to."""
+    """Run a proxy in front of a store until the block ends. Its `url` is the one to connect to."""
     proxy = Proxy(target)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"

@@ -1,7 +1,7 @@
-"""Runs a command of the service whose disk fills up in the middle of a journal's line, until SIGUSR1 makes room again.
+"""Runs a command of the service whose disk fills up in the middle of a journal line.
 
-Usage: python -m tests.chaos.full_disk EVENT COMMAND ARGUMENTS… The first line of EVENT is the one that is cut, by the
-kernel (RLIMIT_FSIZE); the service knows nothing of all this.
+SIGUSR1 makes room again. Usage: python -m tests.chaos.full_disk EVENT COMMAND ARGUMENTS… The kernel
+(RLIMIT_FSIZE) cuts the first line of EVENT; the service knows nothing of that.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from worker.journal import Journal
+from worker.telemetry.journal import Journal
 
 _ROOM: Final = 15
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     event, *command = arguments
     fill_up(event)
     signal.signal(signal.SIGUSR1, lambda *_: _limit(resource.RLIM_INFINITY))
-    from worker.commands.line import main as run  # noqa: PLC0415 -- after the disk is prepared
+    from worker.cli.main import main as run  # noqa: PLC0415 -- after the disk is prepared
 
     sys.exit(run(command))
 

@@ -1,4 +1,6 @@
-"""Seeded mutants: services that break one rule each, and the promise and rule of `verify` that must turn red."""
+"""Seeded mutants: each breaks one rule of the service, and names the promise and rule that must
+turn red.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -31,14 +33,17 @@ from tests.chaos.mutants_made import (
     with_other,
 )
 from tests.chaos.mutants_policy import ROWS
-from worker.dispatch.texts import Likeness
-from worker.gateway.status import StatusEndpoint
-from worker.values.posts import NotSent
+from worker.gateway.status_endpoint import StatusEndpoint
+from worker.pipeline.unknown.text_comparison import Likeness
+from worker.ports.posts import NotSent
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A broken service. `breaks`: what is wrong with it. `promise`, `rule`: what `verify` must find."""
+    """A broken service.
+
+    `breaks` says what is wrong; `promise` and `rule` are what `verify` must find.
+    """
 
     name: str
     breaks: str
@@ -117,7 +122,7 @@ P2: Final = _table(
         "stranger_proves",
         "any message from the sender proves a template",
         "phantom",
-        sets("worker.dispatch.evidence.compare_template", returns(Likeness.SAME)),
+        sets("worker.pipeline.unknown.matching.compare_template", returns(Likeness.SAME)),
     ),
 )
 
@@ -129,7 +134,10 @@ P3: Final = _table(
         "duplicate",
         both(
             sets("worker.twilio.client.read_answer", optimistic),
-            sets("worker.twilio.departure.Departure.conclude", returns(NotSent("no answer, so nothing was sent"))),
+            sets(
+                "worker.twilio.departure.Departure.conclude",
+                returns(NotSent("no answer, so nothing was sent")),
+            ),
         ),
     ),
     (
@@ -155,9 +163,14 @@ P3: Final = _table(
         "unread_absent",
         "a text that cannot be compared is another's",
         "duplicate",
-        sets("worker.dispatch.evidence.compare_template", returns(Likeness.OTHER)),
+        sets("worker.pipeline.unknown.matching.compare_template", returns(Likeness.OTHER)),
     ),
-    ("rule_ignored", "whatever is unknown is sent again", "duplicate", follows_rule(OnUnknown.RESEND, next_step)),
+    (
+        "rule_ignored",
+        "whatever is unknown is sent again",
+        "duplicate",
+        follows_rule(OnUnknown.RESEND, next_step),
+    ),
     (
         "repeat_enqueued",
         "a message id may be queued again",
@@ -191,30 +204,56 @@ P4: Final = _table(
         "status_overwrites",
         "the status that comes last counts",
         "backward",
-        lua("if update.rank <= (tonumber(row.sr) or -1) then return false, false end", "", STATUS, SETTLE),
+        lua(
+            "if update.rank <= (tonumber(row.sr) or -1) then return false, false end",
+            "",
+            STATUS,
+            SETTLE,
+        ),
     ),
-    ("ack_before_store", "a callback is answered, then stored", "not_stored", answers_first(StatusEndpoint, 204)),
+    (
+        "ack_before_store",
+        "a callback is answered, then stored",
+        "not_stored",
+        answers_first(StatusEndpoint, 204),
+    ),
     (
         "inbound_unstored",
         "what persons write is answered and dropped",
         "inbound_not_stored",
-        sets("worker.gateway.inbound.InboundEndpoint._apply", answers(None)),
+        sets("worker.gateway.inbound_endpoint.InboundEndpoint._apply", answers(None)),
     ),
     (
         "label_judged",
         "a tap is judged by its label instead of its payload",
         "tap_misread",
         sets(
-            "policies.keywords.Keywords.match_tap", lambda words, label, _payload, told=None: words.match(label, told)
+            "policies.keywords.Keywords.match_tap",
+            lambda words, label, _payload, told=None: words.match(label, told),
         ),
     ),
 )
 
 REQUESTS: Final = _table(
     "requests",
-    ("parameter_added", "a parameter goes out that Twilio does not know", "unknown_parameter", with_more("Tags", "{}")),
-    ("parameter_twice", "a parameter goes out twice", "repeated_parameter", with_more("ValidityPeriod", "60")),
-    ("parameter_empty", "a parameter goes out without a value", "empty_parameter", with_more("MediaUrl", "")),
+    (
+        "parameter_added",
+        "a parameter goes out that Twilio does not know",
+        "unknown_parameter",
+        with_more("Tags", "{}"),
+    ),
+    (
+        "parameter_twice",
+        "a parameter goes out twice",
+        "repeated_parameter",
+        with_more("ValidityPeriod", "60"),
+    ),
+    (
+        "parameter_empty",
+        "a parameter goes out without a value",
+        "empty_parameter",
+        with_more("MediaUrl", ""),
+    ),
 )
 
 MUTANTS: Final = (*P1, *P2, *P3, *P4, *REQUESTS)

@@ -1,4 +1,6 @@
-"""Who plays in the scenario: senders, templates, kinds of messages and persons, and what must become of each."""
+"""The cast of the scenario: senders, templates, kinds of messages and persons, and their
+expected ends.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
 from sendwindow.vocabulary import Purpose, WhenClosed
-from tests.worker.stores_world import Place
-from worker.sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
-from worker.settings import Settings, parse_settings
+from tests.support.stores_world import Place
+from worker.settings.settings import Settings, parse_settings
 
 SHOP, TEXT = "whatsapp:+14155550100", "+14155550100"
 PAGE, BOARD, STALL = (f"messenger:100000000{number}" for number in (1, 2, 3))
@@ -36,10 +38,11 @@ UNCLEAR: Final = {"body": "please leave me alone", "means": "suspected"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of message and of person. `end`: what becomes of it. `wrote`: `before` is 25 h ago, `today` 20 h.
+    """A kind of message and of person. `end`: its expected end.
 
-    `then`: what the person writes next. `consents`: whether consent was given, and what became of it.
-    `says`: what the message carries. `expires_in` counts from the wall clock, a day behind the store's.
+    `wrote`: `before` is 25 h ago, `today` 20 h. `then`: what the person writes next. `consents`:
+    whether consent was given, and what became of it. `says`: the content of the message.
+    `expires_in` counts from the wall clock, a day behind the store's.
     """
 
     name: str
@@ -68,17 +71,49 @@ KINDS: Final = (
     Kind("relapsed", "refused", consents="relapsed"),
     Kind("tied", "refused", consents="tied"),
     Kind("regranted", "accepted", consents="regranted"),
-    Kind("offer-regranted", "refused", consents="regranted", purpose=Purpose.MARKETING, says=_template("offer")),
+    Kind(
+        "offer-regranted",
+        "refused",
+        consents="regranted",
+        purpose=Purpose.MARKETING,
+        says=_template("offer"),
+    ),
     Kind("stopped", "refused", wrote="now", then=("STOP",)),
     Kind("back", "accepted", wrote="now", then=("STOP", "START")),
-    Kind("tapped", "accepted", wrote="now", then=({"body": "Cancel", "payload": "cancel_appointment_42"},)),
+    Kind(
+        "tapped",
+        "accepted",
+        wrote="now",
+        then=({"body": "Cancel", "payload": "cancel_appointment_42"},),
+    ),
     Kind("plain", "refused", wrote="now", then=({"body": "Стоп", "means": "stop"},)),
     Kind("misdirected", "refused", wrote="now", then=({"body": "STOP", "door": "status"},)),
     Kind("fetched", "refused", wrote="now", then=({"body": "STOP", "method": "GET"},)),
-    Kind("promo-stopped", "refused", wrote="now", then=(NO_OFFERS,), purpose=Purpose.MARKETING, says=OFFERED),
+    Kind(
+        "promo-stopped",
+        "refused",
+        wrote="now",
+        then=(NO_OFFERS,),
+        purpose=Purpose.MARKETING,
+        says=OFFERED,
+    ),
     Kind("promo-order", "accepted", wrote="now", then=(NO_OFFERS,)),
-    Kind("promo-back", "accepted", wrote="now", then=(NO_OFFERS, OFFERS), purpose=Purpose.MARKETING, says=OFFERED),
-    Kind("suspected", "accepted", wrote="now", then=(UNCLEAR,), purpose=Purpose.MARKETING, says=OFFERED),
+    Kind(
+        "promo-back",
+        "accepted",
+        wrote="now",
+        then=(NO_OFFERS, OFFERS),
+        purpose=Purpose.MARKETING,
+        says=OFFERED,
+    ),
+    Kind(
+        "suspected",
+        "accepted",
+        wrote="now",
+        then=(UNCLEAR,),
+        purpose=Purpose.MARKETING,
+        says=OFFERED,
+    ),
     Kind("banned", "refused", says=_template("banned")),
     Kind("gaps", "refused", says=_template("order_update")),
     Kind("phone-code", "accepted", purpose=Purpose.AUTHENTICATION, says=_template("code", "042")),
@@ -94,7 +129,14 @@ KINDS: Final = (
     Kind("chat", "accepted", sender="page", wrote="now", says=BODY),
     Kind("chat-closed", "refused", sender="page", wrote="before", says=BODY),
     Kind("chat-never", "refused", sender="page", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
-    Kind("tagged", "accepted", sender="page", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY),
+    Kind(
+        "tagged",
+        "accepted",
+        sender="page",
+        wrote="before",
+        purpose=Purpose.ACCOUNT_UPDATE,
+        says=BODY,
+    ),
     Kind("br-open", "accepted", wrote="now", says=BODY),
     Kind("br-stopped", "refused", wrote="now", then=("STOP",)),
     Kind("late", "expired", wrote="now", expires_in=timedelta(hours=1)),
@@ -102,7 +144,10 @@ KINDS: Final = (
 
 
 def settings_for(place: Place, base_url: str) -> Settings:
-    """One account with three Pages, a WhatsApp and an SMS sender; Twilio is the sandbox at `base_url`."""
+    """Return settings of one account with three Pages, a WhatsApp and an SMS sender.
+
+    Twilio is the sandbox at `base_url`.
+    """
 
     def no_file(name: str) -> str:
         raise FileNotFoundError(name)
@@ -113,8 +158,12 @@ def settings_for(place: Place, base_url: str) -> Settings:
     data = {
         "store": {"url": place.url, "partition": place.partition, "person_key": "env:KEY"},
         "gateway": {"public_url": PUBLIC_URL, "port": 0},
-        "accounts": {"main": {"account_sid": ACCOUNT_SID, "auth_token": "env:TOKEN", "base_url": base_url}},
-        "senders": {name: {"account": "main", "address": address} for name, address in SENDERS.items()},
+        "accounts": {
+            "main": {"account_sid": ACCOUNT_SID, "auth_token": "env:TOKEN", "base_url": base_url}
+        },
+        "senders": {
+            name: {"account": "main", "address": address} for name, address in SENDERS.items()
+        },
         "templates": {
             "order_update": template("UTILITY", ["1"], ORDER),
             "code": template("AUTHENTICATION", ["1"], CODE),
@@ -127,14 +176,23 @@ def settings_for(place: Place, base_url: str) -> Settings:
 
 
 def sandbox_for(folder: Path, seed: int) -> SandboxConfig:
-    """Its counterpart at the provider. Callbacks come at once, and soon again when nobody answers."""
+    """Return the settings of the sandbox that plays the provider.
+
+    Callbacks come at once, and again soon when the gateway does not answer.
+    """
     return SandboxConfig(
         accounts=(SandboxAccount(sid=ACCOUNT_SID, token=TOKEN),),
         inbound_url=f"{PUBLIC_URL}/twilio/inbound",
         templates={
-            ORDER: SandboxTemplate(name="order_update", variables=frozenset({"1"}), category="UTILITY"),
-            CODE: SandboxTemplate(name="code", variables=frozenset({"1"}), category="AUTHENTICATION"),
-            TAP: SandboxTemplate(name="tap", variables=frozenset({"1"}), category="AUTHENTICATION", needs_phone=True),
+            ORDER: SandboxTemplate(
+                name="order_update", variables=frozenset({"1"}), category="UTILITY"
+            ),
+            CODE: SandboxTemplate(
+                name="code", variables=frozenset({"1"}), category="AUTHENTICATION"
+            ),
+            TAP: SandboxTemplate(
+                name="tap", variables=frozenset({"1"}), category="AUTHENTICATION", needs_phone=True
+            ),
             OFFER: SandboxTemplate(name="offer", category="MARKETING"),
             BANNED: SandboxTemplate(name="banned", approved="rejected", category="UTILITY"),
         },

@@ -1,19 +1,19 @@
-"""The people of the scenario and the messages they get: addresses drawn from a seed, words said, ends expected."""
+"""The people of the scenario and their messages: addresses from a seed, words, expected ends."""
 
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sandbox.faults import Action, FaultRule, Match
+from sandbox.message_store import StoredMessage, new_sid
+from sandbox.simulated_person import Say, say
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_cast import ACCOUNT_SID, SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
-from worker.commands.journals import write_accepted, write_consent
-from worker.sandbox.faults import Action, Match, Rule
-from worker.sandbox.messages import Held, new_sid
-from worker.sandbox.phone import Say, say
-from worker.values.people import ConsentEntry
+from worker.cli.journal_option import write_accepted, write_consent
+from worker.ports.people import ConsentEntry
 
 NUMBERS = {"us": "+14155{}0", "br": "+5511995{}1"}
 OTHER_SPELLING = ("whatsapp:+55119", "whatsapp:+5511")
@@ -21,9 +21,11 @@ ORDINARY = Kind("ordinary", "accepted", wrote="now")
 
 
 class Players:
-    """Everybody has the name of the message that goes to them; `id-`, `phone-` and `us-` tell the kind of address.
+    """Every person has the name of the message to them; `id-`, `phone-`, `us-` are kinds of
+    address.
 
-    `br-`: a number in Brazil, which messages write with the ninth digit, and from which Twilio delivers without.
+    `br-` is a number in Brazil. Messages write it with the ninth digit, and Twilio delivers from it
+    without.
     """
 
     def __init__(self, rig: Rig, seed: int) -> None:
@@ -34,7 +36,7 @@ class Players:
         self._expected: dict[str, str] = {}
 
     def share_address(self, name: str, other: str) -> None:
-        """Let two names be one person, on WhatsApp."""
+        """Make two names one person, on WhatsApp."""
         self._addresses[other] = self._address(name, "shop")
 
     def _address(self, name: str, sender: str) -> str:
@@ -59,9 +61,15 @@ class Players:
             case "withdrawn":
                 said += [self._entry(False)]
             case "relapsed":
-                said += [self._entry(False, "utility"), self._entry(True, "utility", expires_at=soon)]
+                said += [
+                    self._entry(False, "utility"),
+                    self._entry(True, "utility", expires_at=soon),
+                ]
             case "tied":
-                said = [self._entry(False, at=now - timedelta(hours=1)), self._entry(True, at=now - timedelta(hours=1))]
+                said = [
+                    self._entry(False, at=now - timedelta(hours=1)),
+                    self._entry(True, at=now - timedelta(hours=1)),
+                ]
             case "regranted":
                 said += [self._entry(False), self._entry(True)]
             case _:
@@ -77,12 +85,18 @@ class Players:
         address = self._address(name, sender)
         after_stop = entry.granted
         assert await people.record_consent(address, entry, after_stop=after_stop) == "recorded"
-        write_consent(self._rig.journal, entry, people.digest(address), asked_at, after_stop=after_stop)
+        write_consent(
+            self._rig.journal, entry, people.digest(address), asked_at, after_stop=after_stop
+        )
 
     async def write(
-        self, name: str, *words: str | Mapping[str, Any], sender: str = "shop", sid: str | None = None
+        self,
+        name: str,
+        *words: str | Mapping[str, Any],
+        sender: str = "shop",
+        sid: str | None = None,
     ) -> None:
-        """Let a person write, or tap; comes back when the gateway answered."""
+        """Write or tap as a person, and return once the gateway has answered."""
         for word in words:
             address = self._address(name, sender).replace(*OTHER_SPELLING)
             spoken = {"from": address, "to": SENDERS[sender], "sid": sid}
@@ -90,20 +104,23 @@ class Players:
             await say(self._rig.sandbox, Say.model_validate(spoken | dict(said)))
 
     async def dismiss_suspected(self) -> None:
-        """Let an operator look at every suspected stop, and say that it was none."""
+        """Dismiss every suspected stop as an operator."""
         people = self._rig.store.people
         stops = [stop async for stop in people.suspected()]
         for stop in stops:
-            self._rig.journal.write("suspected", account=stop.account, decision="dismiss", sid=stop.message_sid)
+            self._rig.journal.write(
+                "suspected", account=stop.account, decision="dismiss", sid=stop.message_sid
+            )
         await people.decide_suspected(stops, "dismiss", sorted(SENDERS))
 
     async def send(self, name: str, kind: Kind, end: str | None = None, **more: Any) -> None:
-        """Queue a message of a kind, whose end is the kind's unless another is given."""
+        """Queue a message of a kind. Its expected end is the kind's unless another is given."""
         if kind.expires_in is not None:
             more["expires_at"] = datetime.now(UTC) + kind.expires_in
         to, says = self._address(name, kind.sender), dict(kind.says)
         if "freeform" in says and to.startswith("whatsapp:DE."):
-            # A row under a user id may be of any phone: with the same text it would leave each of them unproven.
+            # A row under a user id may belong to any phone. With equal texts it would leave each
+            # unproven.
             says["freeform"] = {"body": "Your order has left the warehouse, whoever you are."}
         message = SendMessage(
             to=to,
@@ -118,23 +135,27 @@ class Players:
         write_accepted(self._rig.journal, message, self._rig.settings, person, receipt)
 
     async def meet(
-        self, name: str, end: str = "accepted", kind: Kind = ORDINARY, on_unknown: OnUnknown | None = None
+        self,
+        name: str,
+        end: str = "accepted",
+        kind: Kind = ORDINARY,
+        on_unknown: OnUnknown | None = None,
     ) -> None:
-        """Let a person consent, write now if that is of the kind, and get a message."""
+        """Let a person consent, write now if the kind says so, and get a message."""
         if kind.wrote == "now":
             await self.write(name, "Hello", sender=kind.sender)
         await self.consent(name, kind)
         await self.send(name, kind, end, on_unknown=on_unknown)
 
     def trouble(self, action: str, name: str, sender: str = "shop", **more: Any) -> None:
-        """Let the provider misbehave once when it gets this person's message."""
+        """Make the provider misbehave once when it gets this person's message."""
         match = Match(to=self._address(name, sender))
-        self._rig.sandbox.faults.add(Rule(action=Action(action), match=match, times=1, **more))
+        self._rig.sandbox.faults.add(FaultRule(action=Action(action), match=match, times=1, **more))
 
     def answer_by_hand(self, name: str, body: str) -> None:
-        """Let somebody else, in the provider's console, write to a person from the same sender."""
+        """Write to a person from the same sender, as an agent in the provider's console does."""
         sandbox, at = self._rig.sandbox, self._rig.sandbox.outbox.now_ms()
-        held = Held(
+        held = StoredMessage(
             number=sandbox.messages.next_number(),
             sid=new_sid("SM"),
             account=ACCOUNT_SID,
@@ -151,7 +172,7 @@ class Players:
         sandbox.messages.add(held)
 
     async def compare(self) -> dict[str, tuple[str, str]]:
-        """Journal what the store says of every message; answer where that is not what was expected."""
+        """Journal the stage of every message, and return the messages with an unexpected stage."""
         unexpected = {}
         for name, end in self._expected.items():
             record = await self._rig.store.records.record(name)

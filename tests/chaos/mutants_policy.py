@@ -1,4 +1,6 @@
-"""The mutants that break a rule of the policy: name, what is wrong, the rule of `verify` that must turn red, how."""
+"""The mutants that break a rule of the policy: name, fault, the rule of `verify` to turn red,
+how.
+"""
 
 from typing import Final
 
@@ -42,9 +44,11 @@ ANYBODY: Final = Permission(Standing.GRANTED)
 
 
 def without_rule(name: str) -> Make:
-    """Leave a rule out of every decision."""
+    """Remove a rule from every decision."""
     rules = tuple(rule for rule in policies.decide.RULES if rule.__name__ != name)
-    assert len(rules) == len(policies.decide.RULES) - 1, f"there is no rule {name}: adjust the mutant"
+    assert len(rules) == len(policies.decide.RULES) - 1, (
+        f"there is no rule {name}: adjust the mutant"
+    )
     return sets("policies.decide.RULES", rules)
 
 
@@ -53,7 +57,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "window_always_open",
         "the session window is never closed",
         "outside_window",
-        sets("policies.limits.session_window", always_open),
+        sets("policies.guards.session_window", always_open),
     ),
     (
         "spelling_ignored",
@@ -65,28 +69,35 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "consent_ignored",
         "everybody consents to everything",
         "after_stop",
-        sets("policies.limits.permission", returns(ANYBODY)),
+        sets("policies.guards.permission", returns(ANYBODY)),
     ),
     ("consent_unneeded", "nobody needs to consent", "no_consent", without_rule("check_consent")),
-    ("page_unasked", "who never wrote to a Page gets messages", "never_wrote", without_rule("check_consent")),
+    (
+        "page_unasked",
+        "who never wrote to a Page gets messages",
+        "never_wrote",
+        without_rule("check_consent"),
+    ),
     (
         "consent_everlasting",
         "consent never ends",
         "consent_expired",
-        sets("policies.limits.permission", never_ending),
+        sets("policies.guards.permission", never_ending),
     ),
     (
         "withdrawal_unheard",
         "what a person withdrew counts on",
         "consent_withdrawn",
-        sets("policies.limits.permission", deaf_to_withdrawals),
+        sets("policies.guards.permission", deaf_to_withdrawals),
     ),
     (
         "withdrawal_forgotten",
         "a grant takes the place of a withdrawal, also when it has lapsed",
         "consent_withdrawn",
         lua(
-            "  unite(key, 'c:' .. scope,", "  redis.call('HDEL', key, 'd:' .. scope) unite(key, 'c:' .. scope,", CONSENT
+            "  unite(key, 'c:' .. scope,",
+            "  redis.call('HDEL', key, 'd:' .. scope) unite(key, 'c:' .. scope,",
+            CONSENT,
         ),
     ),
     (
@@ -111,7 +122,11 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "promotions_go_on",
         'the button "Stop promotions" is answered and withdraws nothing',
         "after_marketing_stop",
-        lua("    say_purpose(person, account, 'marketing', '*', false, at, nil, line)\n", "", INBOUND),
+        lua(
+            "    say_purpose(person, account, 'marketing', '*', false, at, nil, line)\n",
+            "",
+            INBOUND,
+        ),
     ),
     (
         "words_of_one_alphabet",
@@ -123,19 +138,19 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "stop_misdirected",
         "a stop at the status URL is kept as a status",
         "after_stop",
-        sets("worker.gateway.late.endpoint_of", lambda _params, came_by: came_by),
+        sets("worker.gateway.deferred_store.endpoint_of", lambda _params, came_by: came_by),
     ),
     (
         "stop_not_held",
         "a stop is answered while permits are open",
         "after_stop",
-        sets("worker.gateway.inbound.wait_for_permits", answers(0)),
+        sets("worker.gateway.inbound_endpoint.wait_for_permits", answers(0)),
     ),
     (
         "jump_believed",
         "a stop is answered when permits have lapsed by the store's clock alone",
         "after_stop",
-        sets("worker.gateway.barrier.PERMIT_SECONDS", 0.0),
+        sets("worker.gateway.stop_barrier.PERMIT_SECONDS", 0.0),
     ),
     (
         "departure_unchecked",
@@ -156,7 +171,10 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         both(
             without_rule("check_expiry"),
             lua("return now < tonumber(ask.valid_until)", "return true", ADMIT),
-            sets("worker.dispatch.run.Run.start_by", lambda _run, _send, permit, _now: permit.lapses_at),
+            sets(
+                "worker.pipeline.attempt.Attempt.start_by",
+                lambda _run, _send, permit, _now: permit.lapses_at,
+            ),
         ),
     ),
     (
@@ -172,7 +190,9 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         both(
             without_rule("check_not_before"),
             both(
-                lua("local later = not_before and not_before > now", "local later = false", ENQUEUE),
+                lua(
+                    "local later = not_before and not_before > now", "local later = false", ENQUEUE
+                ),
                 lua("elseif (tonumber(row.nb or '0') or 0) > now and", "elseif false and", CLAIM),
             ),
         ),
@@ -181,24 +201,46 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "window_asked_of_templates",
         "a template refused for the window is sent again",
         "closed_again",
-        lua("    if s.redecided and not may_redecide(row, s.n, s) then\n", "    if false then\n", SETTLE),
+        lua(
+            "    if s.redecided and not may_redecide(row, s.n, s) then\n",
+            "    if false then\n",
+            SETTLE,
+        ),
     ),
-    ("suppression_ignored", "unusable addresses are tried again", "told_unusable", without_rule("check_suppression")),
-    ("blocks_ignored", "what an error holds back goes out", "held_back", without_rule("check_blocks")),
+    (
+        "suppression_ignored",
+        "unusable addresses are tried again",
+        "told_unusable",
+        without_rule("check_suppression"),
+    ),
+    (
+        "blocks_ignored",
+        "what an error holds back goes out",
+        "held_back",
+        without_rule("check_blocks"),
+    ),
     (
         "cap_ignored",
         "marketing goes on after 63049",
         "held_back",
-        sets("policies.blocks._is_in_force", lambda block, case: block.until_inbound and _is_in_force(block, case)),
+        sets(
+            "policies.blocks._is_in_force",
+            lambda block, case: block.until_inbound and _is_in_force(block, case),
+        ),
     ),
     (
         "refusal_sent",
         "what was refused goes out",
         "undecided",
-        sets("worker.dispatch.pipe.Pipe._not_now", post_refused),
+        sets("worker.pipeline.pipeline.Pipeline._not_sent", post_refused),
     ),
     ("form_swapped", "templates go out as text", "other_form", edits(text_instead)),
-    ("variables_dropped", "templates go out without values", "missing_variables", without("ContentVariables")),
+    (
+        "variables_dropped",
+        "templates go out without values",
+        "missing_variables",
+        without("ContentVariables"),
+    ),
     (
         "variable_added",
         "templates get a value too many",
@@ -267,8 +309,8 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "nothing is learnt from a dead ACCOUNT_UPDATE",
         "tag_known_dead",
         both(
-            sets("worker.statuses.tag_after", returns(None)),
-            sets("worker.dispatch.outcomes.tag_after", returns(None)),
+            sets("worker.status_updates.tag_after", returns(None)),
+            sets("worker.pipeline.outcomes.tag_after", returns(None)),
         ),
     ),
 )

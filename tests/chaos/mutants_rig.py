@@ -1,7 +1,8 @@
-"""Runs sandbox, gateway and workers in one process over real sockets; a scenario holds, kills and watches their steps.
+"""Runs sandbox, gateway and workers in one process over real sockets, for scenarios.
 
-Everything is the service's own code. Only the steps named in `Gates` wait where a scenario says so, as they would on a
-slow network, and the periodic work runs when the scenario says so instead of by the clock.
+A scenario holds, kills and watches their steps. Everything is the service's own code. Only the
+steps named in `Gates` wait where a scenario says so, as on a slow network, and the periodic work
+runs when the scenario says so instead of by the clock.
 """
 
 import asyncio
@@ -19,34 +20,35 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-import worker.clock
-import worker.dispatch.duties
-import worker.dispatch.service
-import worker.gateway.barrier
+import worker.gateway.stop_barrier
+import worker.pipeline.dispatcher
+import worker.pipeline.periodic
+import worker.runtime.clock
 import worker.services
 import worker.twilio.client
 import worker.twilio.departure
-from policies.rules import Rules
-from sendwindow.instants import to_ms
+from policies.ruleset import Ruleset
+from sandbox.app import running
+from sandbox.config import SandboxConfig
+from sandbox.journal import Journal as SandboxJournal
+from sandbox.state import Sandbox
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
+from sendwindow.timestamps import to_ms
 from tests.chaos.mutants_gates import OWNER, Gates
 from tests.chaos.mutants_kill import OwnedTasks, cut_off, orphans_collected
-from tests.worker.stores_world import Place
-from worker.dispatch.budget import Budget
-from worker.dispatch.periodic import Duty
-from worker.dispatch.pipe import Pipe
-from worker.gateway.serving import RunningGateway, serve
-from worker.journal import Journal, PatientJournal
-from worker.sandbox.app import running
-from worker.sandbox.config import SandboxConfig
-from worker.sandbox.state import Sandbox
+from tests.support.stores_world import Place
+from worker.gateway.server import RunningGateway, serve
+from worker.pipeline.arq_cron import PeriodicJob
+from worker.pipeline.pipeline import Pipeline
+from worker.pipeline.token_bucket import TokenBucket
 from worker.services import GatewayService, WorkerService
-from worker.settings import Settings
+from worker.settings.settings import Settings
 from worker.stores.ledger import LedgerStore
 from worker.stores.people import PeopleStore
 from worker.stores.statuses import StatusStore
 from worker.stores.store import Store
+from worker.telemetry.journal import Journal, PatientJournal
 from worker.twilio.client import TwilioClient
 from worker.twilio.departure import GatedConnector
 from worker.wiring import connect_store, load_rules
@@ -55,7 +57,7 @@ HANG_SECONDS = 60.0
 """Guard against a run that neither moves nor rests."""
 
 RUNAWAY = 6
-"""POSTs of one message after which a run is judged as it stands: a mutant may send for ever."""
+"""POSTs of one message after which a run is judged as it stands. A mutant may send forever."""
 
 
 class Runaway(Exception):
@@ -63,9 +65,14 @@ class Runaway(Exception):
 
 
 class Rig:
-    """The whole service around one partition of a store. Journals lie in `folder`, one for each service."""
+    """The whole service around one partition of a store.
 
-    def __init__(self, folder: Path, settings: Settings, sandbox: Sandbox, store: Store, producer: Producer) -> None:
+    `folder` has a journal for each service.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Settings, sandbox: Sandbox, store: Store, producer: Producer
+    ) -> None:
         self.folder = folder
         self.sandbox = sandbox
         self.store = store
@@ -78,13 +85,13 @@ class Rig:
         self.stands_at: float | None = None
         self.settings = settings
         self._keys: Keys = store.keys
-        # Any: redis-py types its answers as either awaitable or not
+        # redis-py types its answers as either awaitable or not, therefore Any.
         self._redis: Any = Redis.from_url(settings.store.url or "", decode_responses=True)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._services: dict[str, WorkerService | GatewayService] = {}
         self._tasks = OwnedTasks()
         self._dead: set[str] = set()
-        self._duties: dict[str, Sequence[Duty]] = {}
+        self._duties: dict[str, Sequence[PeriodicJob]] = {}
         self._listening: dict[str, RunningGateway] = {}
         self._posts: Counter[object] = Counter()
         self._changes = 0
@@ -93,7 +100,7 @@ class Rig:
     # -- services ------------------------------------------------------------------------------
 
     async def start_worker(self, name: str) -> None:
-        """Start a worker; comes back when it works."""
+        """Start a worker, and return once it works."""
         self._start(name, WorkerService(self.settings))
         await self.until(lambda: name in self._duties)
 
@@ -112,7 +119,7 @@ class Rig:
         self._running[name] = asyncio.create_task(service.run(), name=name, context=context)
 
     async def kill(self, name: str) -> None:
-        """End a service as kill -9 would: nothing it had begun goes on, nothing is written any more."""
+        """End a service as kill -9 would: none of its work goes on, and it writes nothing more."""
         self.journal.write("killed", point="anywhere", process=name)
         await self._end(name)
 
@@ -127,13 +134,16 @@ class Rig:
             await cut_off(listening)
 
     async def visit_gateway(self, name: str) -> None:
-        """Ask the gateway for its health: whatever it answered before is with whom it was for."""
+        """Ask the gateway for its health.
+
+        All its earlier answers have reached their recipients by then.
+        """
         url = f"http://127.0.0.1:{self._listening[name].port}/health/live"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             assert answer.status == 200
 
     async def close(self) -> None:
-        """End what still runs."""
+        """End everything that still runs."""
         await asyncio.gather(*(self._end(name) for name in list(self._services)))
         self.journal.close()
         await self._redis.aclose()
@@ -141,29 +151,34 @@ class Rig:
     # -- time ----------------------------------------------------------------------------------
 
     async def later(self, **duration: float) -> None:
-        """Move the clocks of store and provider on. Only while nothing is under a living worker's lease."""
+        """Advance the clocks of store and provider.
+
+        Allowed only while no living worker holds a lease.
+        """
         self.offset += timedelta(**duration)
         await self.store.set_offset(self.offset)
         self.sandbox.outbox.offset_ms = self.offset // timedelta(milliseconds=1)
 
     def stand_still(self) -> None:
-        """Hold the processes' own clocks, so that no permit lapses but by the scenario's word."""
+        """Stop the processes' own clocks, so that no permit lapses before the scenario says so."""
         self.stands_at = time.monotonic()
 
     def jump(self, seconds: float) -> None:
-        """Move the processes' own clocks on, from where they stand."""
+        """Advance the processes' own clocks from where they stand."""
         assert self.stands_at is not None
         self.stands_at += seconds
 
     def go_on(self) -> None:
-        """Let the processes' own clocks run again."""
+        """Restart the processes' own clocks."""
         self.stands_at = None
 
     def _monotonic(self) -> float:
         return time.monotonic() if self.stands_at is None else self.stands_at
 
     async def tick(self, *names: str) -> None:
-        """Let workers (all, unless named) do their periodic work, and wake everybody for what fell due."""
+        """Let workers (all, unless named) do their periodic work, and wake all of them for due
+        messages.
+        """
         for name in names or tuple(self._duties):
             service = self._services[name]
             assert isinstance(service, WorkerService)
@@ -177,11 +192,11 @@ class Rig:
     # -- watching ------------------------------------------------------------------------------
 
     def seen(self, event: str, **fields: object) -> bool:
-        """Tell whether such a line was written into any journal."""
+        """Return whether any journal has such a line."""
         return any(line["e"] == event and fields.items() <= line.items() for line in self.lines)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds; every line of a journal makes it look again. Raises Runaway."""
+        """Wait until a condition holds, checked after every journal line. Raises Runaway."""
 
         async def ask() -> bool:
             return holds()
@@ -189,7 +204,10 @@ class Rig:
         await self._until(ask)
 
     async def rest(self, *, unless: asyncio.Event | None = None) -> None:
-        """Wait until nothing is due, held or untold; or until `unless` is set. Raises Runaway."""
+        """Wait until nothing is due, held or unreported, or until `unless` is set.
+
+        Raises Runaway.
+        """
 
         async def ask() -> bool:
             return (unless is not None and unless.is_set()) or await self._is_idle()
@@ -219,9 +237,13 @@ class Rig:
                 task.cancel()
 
     async def _is_idle(self) -> bool:
-        """Whether no callback is left to tell, no message is due, and no lease is in force."""
+        """Return whether no callback is left to send, no message is due, and no lease is in
+        force.
+        """
         now = to_ms(await self.store.now())
-        known = [await self._redis.zrange(key, 0, -1) for key in (self._keys.ready, self._keys.timers)]
+        known = [
+            await self._redis.zrange(key, 0, -1) for key in (self._keys.ready, self._keys.timers)
+        ]
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zcount(self._keys.leases, now, "+inf")
         pipeline.zcard(self._keys.suspects)
@@ -236,33 +258,49 @@ class Rig:
     # -- what is put around the service ----------------------------------------------------------
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Put gates and watching around the service's steps. After a mutant, so that its steps are held too."""
+        """Install gates and observers around the service's steps.
+
+        After a mutant, so that its steps are held too.
+        """
         self._watch_journals(monkeypatch)
         self._tasks.keep()
         for owner, name, step, names in (
             (LedgerStore, "claim", "claim", lambda _: [OWNER.get()]),
             (LedgerStore, "admit", "admit", _ids),
-            (Pipe, "_post", "post", lambda run: [run.message.message_id]),
+            (Pipeline, "_post", "post", lambda run: [run.message.message_id]),
             (LedgerStore, "settle", "settle", _ids),
             (StatusStore, "apply", "status", _ids),
             (PeopleStore, "permits_left_ms", "permits", lambda _: []),
             (GatedConnector, "connect", "connect", lambda _: [OWNER.get()]),
         ):
             self._hold_before(monkeypatch, owner, name, step, names)
-        for module in (worker.clock, worker.gateway.barrier, worker.twilio.client, worker.twilio.departure):
+        for module in (
+            worker.runtime.clock,
+            worker.gateway.stop_barrier,
+            worker.twilio.client,
+            worker.twilio.departure,
+        ):
             monkeypatch.setattr(module, "monotonic", self._monotonic)
-        # aiohttp measures by the real clock, which goes on while a scenario holds a connection back.
+        # aiohttp uses the real clock, which goes on while a scenario holds a connection back.
         monkeypatch.setattr(TwilioClient, "_timeout_for", _without_end)
-        generous: Callable[..., Budget] = lambda *_: Budget(1000, 1000, lambda: 0.0)  # noqa: E731 -- a class stood there
-        monkeypatch.setattr(worker.dispatch.service, "Budget", generous)
-        monkeypatch.setattr(worker.dispatch.duties, "run_periodic", self._wait_for_ticks)
+        generous: Callable[..., TokenBucket] = lambda *_: TokenBucket(1000, 1000, lambda: 0.0)  # noqa: E731 -- a class stood there
+        monkeypatch.setattr(worker.pipeline.dispatcher, "TokenBucket", generous)
+        monkeypatch.setattr(worker.pipeline.periodic, "run_cron_jobs", self._wait_for_ticks)
         monkeypatch.setattr(worker.services, "serve", self._serve)
         monkeypatch.setattr(worker.services, "load_rules", _rules_read_once)
 
     def _hold_before(
-        self, monkeypatch: pytest.MonkeyPatch, owner: type[Any], name: str, step: str, names: Callable[[Any], list[str]]
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        owner: type[Any],
+        name: str,
+        step: str,
+        names: Callable[[Any], list[str]],
     ) -> None:
-        """Let a method begin once no gate is closed for what its first argument names, and never for the dead."""
+        """Let a method begin once no gate is closed for the names in its first argument.
+
+        A killed service's never begins.
+        """
         method = getattr(owner, name)
 
         async def waiting(instance: Any, first: Any, *rest: Any, **named: Any) -> Any:
@@ -275,7 +313,9 @@ class Rig:
 
         monkeypatch.setattr(owner, name, waiting)
 
-    async def _wait_for_ticks(self, _url: str, _keys: Keys, duties: Sequence[Duty], _works: Callable[[], None]) -> None:
+    async def _wait_for_ticks(
+        self, _url: str, _keys: Keys, duties: Sequence[PeriodicJob], _works: Callable[[], None]
+    ) -> None:
         self._duties[OWNER.get()] = duties
         self._notify()
         await asyncio.Event().wait()
@@ -287,18 +327,25 @@ class Rig:
         return listening
 
     def _watch_journals(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        write = Journal.write
+        """Read what the service and the sandbox write, each into a journal of its own kind."""
+        self._watch(monkeypatch, Journal, lambda journal: journal._who)
+        self._watch(monkeypatch, SandboxJournal, lambda _: "sandbox")
 
-        def watched(journal: Journal, event: str, **fields: object) -> None:
+    def _watch(
+        self, monkeypatch: pytest.MonkeyPatch, kind: type[Any], who: Callable[[Any], str]
+    ) -> None:
+        write = kind.write
+
+        def watched(journal: Any, event: str, **fields: object) -> None:
             write(journal, event, **fields)
             if not journal.is_on:
                 return
-            self.lines.append({"who": journal._who, "e": event, **fields})
+            self.lines.append({"who": who(journal), "e": event, **fields})
             if event == "post":
                 self._posts[fields.get("id")] += fields.get("id") is not None
             self._notify()
 
-        monkeypatch.setattr(Journal, "write", watched)
+        monkeypatch.setattr(kind, "write", watched)
 
 
 def _without_end(client: TwilioClient, _left: float) -> aiohttp.ClientTimeout:
@@ -309,11 +356,13 @@ def _ids(things: Any) -> list[str]:
     return [thing.message_id for thing in things if thing.message_id is not None]
 
 
-_rules: list[Rules] = []
+_rules: list[Ruleset] = []
 
 
-def _rules_read_once(settings: Settings) -> Rules:
-    """Read the policy data once for all runs of a process: it is a third of what starting a service takes."""
+def _rules_read_once(settings: Settings) -> Ruleset:
+    """Read the policy data once for all runs of a process, because it takes a third of a
+    service's start.
+    """
     if not _rules:
         _rules.append(load_rules(settings))
     return _rules[0]
@@ -327,7 +376,10 @@ async def rigged(
     config: SandboxConfig,
     settings_for: Callable[[str], Settings],
 ) -> AsyncIterator[Rig]:
-    """Run a sandbox and open the partition; services are started by the scenario. `settings_for` gets the base URL."""
+    """Run a sandbox and open the partition; the scenario starts the services.
+
+    `settings_for` gets the base URL.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     with orphans_collected():
         async with running(config) as (url, sandbox):

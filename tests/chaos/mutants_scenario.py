@@ -1,7 +1,9 @@
-"""A short life of the whole service: every form and channel, stops, faults, two kills and a frozen worker.
+"""A short life of the whole service: every form, channel, stop and fault, two kills, a frozen
+worker.
 
-The same seed makes the same people, messages and faults. What must become of each message is written beside it, so that
-a scenario in which something no longer happens is noticed before a mutant is judged by it.
+The same seed makes the same people, messages and faults. The expected end of each message is
+written next to it, so that a scenario that no longer plays something is noticed before it judges a
+mutant.
 """
 
 import asyncio
@@ -12,17 +14,17 @@ from typing import Any, Final
 
 import pytest
 
-from sendwindow.instants import to_ms
+from sandbox.faults import Action, FaultRule, Match
+from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.mutants_cast import BODY, KINDS, TEMPLATE, Kind, sandbox_for, settings_for
 from tests.chaos.mutants_cast import OFFER_WORDS as OFFER
 from tests.chaos.mutants_players import ORDINARY, Players
 from tests.chaos.mutants_rig import Rig, Runaway, rigged
-from tests.worker.stores_world import Place
-from worker.sandbox.faults import Action, Match, Rule
-from worker.verify.case import Options
-from worker.verify.report import Report
-from worker.verify.verify import verify
+from tests.support.stores_world import Place
+from verify.judge import verify
+from verify.judge_context import Options
+from verify.report import Report
 
 REPEATS: Final = 2
 HOUR_MS: Final = 3_600_000
@@ -31,7 +33,7 @@ CALLBACK_FAULTS: Final = (Action.CALLBACK_DOUBLED, Action.CALLBACK_REORDERED, Ac
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. `unexpected`: message → (end expected, stage found)."""
+    """The result of a run. `unexpected`: message → (expected end, stage found)."""
 
     report: Report
     unexpected: dict[str, tuple[str, str]]
@@ -44,10 +46,12 @@ class Scenario:
     def __init__(self, rig: Rig, players: Players) -> None:
         self._rig = rig
         self._players = players
-        self._cast = [(f"{kind.name}-{number}", kind) for kind in KINDS for number in range(REPEATS)]
+        self._cast = [
+            (f"{kind.name}-{number}", kind) for kind in KINDS for number in range(REPEATS)
+        ]
 
     async def play(self) -> bool:
-        """Play all acts; False when a mutant never came to rest."""
+        """Play all acts. Returns False if a mutant never came to rest."""
         acts = (
             self._meet,
             self._traffic,
@@ -80,14 +84,21 @@ class Scenario:
     # -- acts ------------------------------------------------------------------------------------
 
     async def _meet(self) -> None:
-        """Some write, a day passes, others write, some stop."""
+        """Some write, a day passes, others write, and some stop."""
         await self._rig.start_gateway("gateway-a")
         for name, kind in self._cast:
             if kind.consents != "no":
                 await self._players.consent(name, kind)
         before = [(name, kind.sender) for name, kind in self._cast if kind.wrote == "before"]
-        await asyncio.gather(*(self._players.write(name, "Hello", sender=sender) for name, sender in before))
-        for name, sender in (("tag-1", "board"), ("tag-2", "board"), ("risk-1", "stall"), ("risk-2", "stall")):
+        await asyncio.gather(
+            *(self._players.write(name, "Hello", sender=sender) for name, sender in before)
+        )
+        for name, sender in (
+            ("tag-1", "board"),
+            ("tag-2", "board"),
+            ("risk-1", "stall"),
+            ("risk-2", "stall"),
+        ):
             await self._players.write(name, "Hello", sender=sender)
         await self._players.write("frozen", "Hello")
         await self._rig.later(hours=5)
@@ -95,19 +106,25 @@ class Scenario:
             await self._players.write(name, "Hello")
         await self._rig.later(hours=20)
         now = [(name, kind) for name, kind in self._cast if kind.wrote == "now"]
-        says = (self._players.write(name, "Hello", *kind.then, sender=kind.sender) for name, kind in now)
+        says = (
+            self._players.write(name, "Hello", *kind.then, sender=kind.sender) for name, kind in now
+        )
         await asyncio.gather(*says)
 
     async def _traffic(self) -> None:
-        """Messages of every kind, queued twice, while callbacks come doubled, reordered and before the reply."""
+        """Messages of every kind are queued twice, while callbacks come twice, reordered and
+        before the reply.
+        """
         rig, send = self._rig, self._players.send
         for action in CALLBACK_FAULTS:
-            rig.sandbox.faults.add(Rule(action=action, match=Match(probability=0.3)))
+            rig.sandbox.faults.add(FaultRule(action=action, match=Match(probability=0.3)))
         await rig.start_worker("worker-a")
         self._players.chance.shuffle(self._cast)
         for name, kind in self._cast:
             await send(name, kind)
-        await send("cancelled", ORDINARY, "cancelled", not_before=datetime.now(UTC) + timedelta(days=3))
+        await send(
+            "cancelled", ORDINARY, "cancelled", not_before=datetime.now(UTC) + timedelta(days=3)
+        )
         await rig.producer.cancel("cancelled")
         await rig.rest()
         await self._players.dismiss_suspected()
@@ -124,7 +141,10 @@ class Scenario:
         rig.sandbox.faults.clear()
 
     async def _tag_unproven(self) -> None:
-        """Nothing is heard of the first tagged message of a Page: the second one waits, until the tag is dead."""
+        """The first tagged message of a Page gets no status.
+
+        The second waits until the tag is dead.
+        """
         kind = Kind("risk", "", "stall", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY)
         self._players.trouble("callback_lost", "risk-1", "stall")
         for name, end in (("risk-1", "accepted"), ("risk-2", "refused")):
@@ -132,7 +152,7 @@ class Scenario:
             await self._rig.rest()
 
     async def _not_yet(self) -> None:
-        """A message for in twenty minutes."""
+        """A message is due in twenty minutes."""
         await self._players.write("early", "Hello")
         await self._players.consent("early", ORDINARY)
         begins = datetime.now(UTC) + self._rig.offset + timedelta(minutes=20)
@@ -140,7 +160,10 @@ class Scenario:
         await self._rig.rest()
 
     async def _address_unusable(self) -> None:
-        """The provider calls an address unusable; the next message to it comes ten seconds later."""
+        """The provider calls an address unusable.
+
+        The next message to it comes ten seconds later.
+        """
         self._players.trouble("reject", "gone", code=63024)
         await self._players.meet("gone", "failed")
         await self._rig.rest()
@@ -155,7 +178,10 @@ class Scenario:
         await self._rig.rest()
 
     async def _failed_too_early(self) -> None:
-        """An address is called unusable for a message that arrives after all: the next message to it goes out."""
+        """An address is called unusable for a message that arrives after all.
+
+        The next message to it goes out.
+        """
         names = [f"early-{number}" for number in range(REPEATS + 1)]
         for name in names:
             self._players.trouble("fail", name, code=63024, then="delivered")
@@ -168,7 +194,7 @@ class Scenario:
         await self._rig.rest()
 
     async def _blocked(self) -> None:
-        """The provider says that a person blocked us; the person writes, and gets messages again."""
+        """The provider says that a person blocked us. The person writes and gets messages again."""
         await self._one_after_the_other(
             Kind("blocked", "accepted", says=TEMPLATE),
             Kind("blocked-still", "refused", says=TEMPLATE),
@@ -181,7 +207,7 @@ class Scenario:
         await self._rig.rest()
 
     async def _marketing_refused(self) -> None:
-        """After a marketing template that was refused, or capped, no other goes; what is no marketing does."""
+        """After a refused or capped marketing template no other one goes; other purposes do."""
         offer = Kind("", "", purpose=Purpose.MARKETING, says=OFFER)
         for name, code in (("unwanted", 63033), ("capped", 63049)):
             await self._one_after_the_other(
@@ -194,7 +220,9 @@ class Scenario:
             await self._rig.rest()
 
     async def _one_after_the_other(self, first: Kind, second: Kind, **failure: Any) -> None:
-        """A message that fails after it was accepted, and ten seconds later another to the same person."""
+        """A message fails after acceptance, and ten seconds later another one goes to the same
+        person.
+        """
         self._players.trouble("fail", first.name, **failure)
         await self._players.meet(first.name, first.end, first)
         await self._rig.rest()
@@ -204,9 +232,11 @@ class Scenario:
         await self._rig.rest()
 
     async def _tag_dies(self) -> None:
-        """Meta ends ACCOUNT_UPDATE: one message a Page is risked, no second one."""
+        """Meta ends ACCOUNT_UPDATE: one message a Page is risked, and no second one."""
         self._rig.sandbox.settings.account_update = "dead"
-        kind = Kind("tag", "refused", "board", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY)
+        kind = Kind(
+            "tag", "refused", "board", wrote="before", purpose=Purpose.ACCOUNT_UPDATE, says=BODY
+        )
         for name in ("tag-1", "tag-2"):
             await self._players.meet(name, "refused", kind)
             await self._rig.rest()
@@ -221,7 +251,10 @@ class Scenario:
         await self._rig.rest()
 
     async def _stop_before_post(self) -> None:
-        """A stop arrives between permit and POST, which begins as soon as the stop is answered or seen to be held."""
+        """A stop arrives between permit and POST.
+
+        The POST begins once the stop is answered or known to be held.
+        """
         rig, sid = self._rig, "SM" + "5" * 32
         gate = rig.gates.hold("post", "raced")
         await self._players.meet("raced", "failed")
@@ -233,7 +266,9 @@ class Scenario:
         await rig.rest()
 
     async def _stop_while_a_clock_jumps(self) -> None:
-        """The same, while the store's clock says that the permit has lapsed, and the worker's that it has not."""
+        """As above, while by the store's clock the permit has lapsed, and by the worker's it has
+        not.
+        """
         rig, sid = self._rig, "SM" + "6" * 32
         gate = rig.gates.hold("post", "jumped")
         rig.stand_still()
@@ -270,7 +305,9 @@ class Scenario:
         await rig.rest()
 
     async def _worker_killed(self) -> None:
-        """A worker dies with a message claimed, one taken by the provider and one on its way there."""
+        """A worker dies with one claimed message, one that the provider took and one on its way
+        there.
+        """
         rig = self._rig
         gate = rig.gates.hold("admit", "claimed")
         self._players.trouble("accept_hang", "taken")
@@ -278,7 +315,11 @@ class Scenario:
         self._players.trouble("hang", "phone-lost")
         for name in ("taken", "phone-lost"):
             await self._players.meet(name, on_unknown=OnUnknown.RESEND_IF_ABSENT)
-        await rig.until(lambda: all(rig.seen("post", fault=fault) for fault in ("accept_hang,callback_lost", "hang")))
+        await rig.until(
+            lambda: all(
+                rig.seen("post", fault=fault) for fault in ("accept_hang,callback_lost", "hang")
+            )
+        )
         await self._players.meet("claimed")
         await rig.rest(unless=gate.reached)
         await rig.kill("worker-a")
@@ -289,7 +330,10 @@ class Scenario:
         await rig.rest()
 
     async def _worker_frozen(self) -> None:
-        """A worker stands still before it records a refusal; another takes over, the person writes, the first wakes."""
+        """A worker stands still before it records a refusal.
+
+        Another one takes over, the person writes, and the first one wakes.
+        """
         rig = self._rig
         kind = Kind("frozen", "accepted", wrote="before", says=BODY)
         refusal = rig.gates.hold("settle", "worker-b/frozen")
@@ -309,7 +353,9 @@ class Scenario:
         await rig.rest()
 
     async def _gateway_killed(self) -> None:
-        """The gateway dies while it stores a callback; the provider tells it again to the next one."""
+        """The gateway dies while it stores a callback, and the provider repeats it to the next
+        gateway.
+        """
         rig = self._rig
         gate = rig.gates.hold("status", "told")
         await self._players.meet("told")
@@ -321,25 +367,34 @@ class Scenario:
         await rig.rest()
 
     async def _outcomes_unknown(self) -> None:
-        """POSTs whose answers prove nothing, each with its rule and its evidence."""
-        trouble, meet, absent = self._players.trouble, self._players.meet, OnUnknown.RESEND_IF_ABSENT
+        """POSTs end without proof, each with its own rule and evidence."""
+        trouble, meet, absent = (
+            self._players.trouble,
+            self._players.meet,
+            OnUnknown.RESEND_IF_ABSENT,
+        )
         trouble("accept_reset", "by-callback")
         trouble("accept_garbage", "by-callback-too")
         trouble("unavailable", "phone-absent")
         trouble("unavailable", "id-absent")
         trouble("fail", "failing", code=63012)
         trouble("rate_limited", "slowed", retry_after=1)
-        for name, sender in (("by-list", "shop"), ("resent", "shop"), ("given-up", "shop"), ("held", "text")):
+        for name, sender in (
+            ("by-list", "shop"),
+            ("resent", "shop"),
+            ("given-up", "shop"),
+            ("held", "text"),
+        ):
             trouble("accept_unavailable", name, sender)
             trouble("callback_lost", name, sender)
             if name != "by-list":
                 trouble("list_lag", name, sender, delay_ms=HOUR_MS)
-        # The only one of its sender: nothing else shows whether that list can be trusted.
+        # The only message of its sender: nothing else shows whether that list can be trusted.
         await meet("held", "unresolved", Kind("text", "", "text", wrote="now", says=BODY), absent)
         await meet("given-up", "dead", on_unknown=OnUnknown.NEVER)
         await meet("resent", on_unknown=OnUnknown.RESEND)
         await meet("phone-absent", on_unknown=absent)
-        # Its list may show it under the phone behind the user id: silence there proves nothing.
+        # Its list may show it under the phone behind the user id, so silence there proves nothing.
         await meet("id-absent", "unresolved", on_unknown=absent)
         for name in ("by-callback", "by-callback-too", "by-list"):
             await meet(name, on_unknown=OnUnknown.HOLD)
@@ -347,35 +402,54 @@ class Scenario:
         await self._templates_unread()
         await meet("failing")
         await self._rig.rest()
-        # Lists date messages to the second: what is to vouch for one must be of a later second.
+        # Lists date messages to the second, so a witness must be from a later second.
         await self._rig.later(seconds=1)
         await meet("phone-witness")
         await self._rig.rest()
-        # The last one, because the provider's "slow down" stops the whole account for a second.
+        # This is last, because the provider's "slow down" stops the whole account for a second.
         await meet("slowed")
         await self._rig.rest()
 
     async def _twins(self) -> None:
-        """The same text twice to one person: the provider takes the second, and its list cannot tell which it was."""
-        for name, action in (("twin-a", "unavailable"), ("twin-b", "accept_unavailable"), ("twin-b", "callback_lost")):
-            self._rig.sandbox.faults.add(Rule(action=Action(action), match=Match(id=name), times=1))
+        """The same text goes twice to one person.
+
+        The provider takes the second, and its list cannot tell them apart.
+        """
+        for name, action in (
+            ("twin-a", "unavailable"),
+            ("twin-b", "accept_unavailable"),
+            ("twin-b", "callback_lost"),
+        ):
+            self._rig.sandbox.faults.add(
+                FaultRule(action=Action(action), match=Match(id=name), times=1)
+            )
         self._players.share_address("twin-a", "twin-b")
         for name in ("twin-a", "twin-b"):
             await self._players.meet(name, "unresolved", on_unknown=OnUnknown.RESEND_IF_ABSENT)
             await self._rig.rest()
 
     async def _templates_unread(self) -> None:
-        """Two templates of unknown text: one was taken; for the other a stranger's is listed."""
+        """Of two templates with unknown text one was taken.
+
+        For the other the list has a stranger's row.
+        """
         kind = Kind("letter", "unresolved", says=TEMPLATE)
-        for name, action in (("phone-unread", "accept_unavailable"), ("phone-agent", "unavailable")):
-            self._rig.sandbox.faults.add(Rule(action=Action(action), match=Match(id=name), times=1))
+        for name, action in (
+            ("phone-unread", "accept_unavailable"),
+            ("phone-agent", "unavailable"),
+        ):
+            self._rig.sandbox.faults.add(
+                FaultRule(action=Action(action), match=Match(id=name), times=1)
+            )
             self._players.trouble("callback_lost", name)
             await self._players.meet(name, "unresolved", kind, OnUnknown.RESEND_IF_ABSENT)
             await self._rig.rest()
         self._players.answer_by_hand("phone-agent", "An agent here, how can I help?")
 
     async def _called_failed(self) -> None:
-        """Twilio calls messages failed: one arrives after all, one may go once only, one is a template."""
+        """Twilio reports failures: one message arrives after all, one may go only once, one is a
+        template.
+        """
         self._players.trouble("fail", "mistaken", code=63012, then="delivered")
         self._players.trouble("fail", "once", code=63012)
         self._players.trouble("reject", "unneeded", code=63016)
@@ -385,7 +459,7 @@ class Scenario:
         await self._rig.rest()
 
     async def _letter_cancelled(self) -> None:
-        """A producer cancels a dead letter, and a person who does not know it replays it."""
+        """A producer cancels a dead letter, and an operator who does not know it replays it."""
         rig, name = self._rig, "given-up"
         await rig.producer.cancel(name)
         rig.journal.write("cancel_asked", id=name)
@@ -404,10 +478,12 @@ class Scenario:
 
 
 async def play(place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> Outcome:
-    """Play the scenario with whatever the service is made of now, and let `verify` judge the journals."""
+    """Play the scenario with the service as it is patched, and let `verify` judge the journals."""
     folder.mkdir()
     sandbox = sandbox_for(folder, seed)
-    async with rigged(place, folder, monkeypatch, sandbox, lambda url: settings_for(place, url)) as rig:
+    async with rigged(
+        place, folder, monkeypatch, sandbox, lambda url: settings_for(place, url)
+    ) as rig:
         players = Players(rig, seed)
         came_to_rest = await Scenario(rig, players).play()
         unexpected = await players.compare()

@@ -1,7 +1,8 @@
-"""Runs the whole service under faults drawn from a seed, lets it come to rest, and has `verify` judge the journals.
+"""Runs the whole service under faults drawn from a seed, until it rests; `verify` judges the
+journals.
 
-Everything is real: store with AOF, sandbox, gateway and workers as processes over sockets. Run one by hand with
-`python -m tests.chaos.nemesis`.
+Everything is real: store with AOF, sandbox, gateway and workers as processes over sockets. Run one
+by hand with `python -m tests.chaos.nemesis`.
 """
 
 import argparse
@@ -31,16 +32,16 @@ from sendwindow.producer import Producer
 from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, message, phone, plan
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
-from tests.ports import free_port
-from worker import embedded
-from worker.commands.journals import write_accepted, write_consent
-from worker.journal import Journal
-from worker.settings import load_settings
+from tests.support.free_ports import free_port
+from verify.judge import verify
+from verify.judge_context import Options
+from verify.report import Report, render
+from worker.cli.journal_option import write_accepted, write_consent
+from worker.ports.people import ConsentEntry
+from worker.runtime import embedded_store
+from worker.settings.settings import load_settings
 from worker.stores.store import Store
-from worker.values.people import ConsentEntry
-from worker.verify.case import Options
-from worker.verify.report import Report, render
-from worker.verify.verify import verify
+from worker.telemetry.journal import Journal
 
 HANG_GUARD = 60.0
 """Longest time without any progress before a run is given up, in seconds."""
@@ -58,19 +59,25 @@ FAULT_RULES: tuple[dict[str, object], ...] = (
     {"action": "rate_limited", "match": {"probability": 0.01}, "retry_after": 1},
     {"action": "fail", "match": {"probability": 0.004}, "code": 63012},
     {"action": "fail", "match": {"probability": 0.004}, "code": 63012, "then": "delivered"},
-    {"action": "fail", "match": {"probability": 0.002}, "code": 30500, "then": "read", "delay_ms": 20_000},
+    {
+        "action": "fail",
+        "match": {"probability": 0.002},
+        "code": 30500,
+        "then": "read",
+        "delay_ms": 20_000,
+    },
     {"action": "callback_lost", "match": {"probability": 0.01}},
     {"action": "callback_doubled", "match": {"probability": 0.02}},
     {"action": "callback_reordered", "match": {"probability": 0.02}},
     {"action": "callback_first", "match": {"probability": 0.02}},
 )
 BURST = 50
-"""How many POSTs in a row are turned away while Twilio slows an account down."""
+"""How many POSTs in a row get a 429 while Twilio slows an account down."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What a run did and what came of it."""
+    """The faults of a run and its results."""
 
     seed: int
     report: Report
@@ -101,9 +108,11 @@ class Nemesis:
     def __post_init__(self) -> None:
         self._gateway_port, self._sandbox_port = free_port(), free_port()
         self._environ = environ(os.environ)
-        self._server = embedded.start(self.folder / "store", environ=self._environ)
+        self._server = embedded_store.start(self.folder / "store", environ=self._environ)
         self._url = self._server.url
-        self._config = write_settings(self.folder, self._url, self._gateway_port, self._sandbox_port)
+        self._config = write_settings(
+            self.folder, self._url, self._gateway_port, self._sandbox_port
+        )
         self._settings = load_settings(str(self._config), self._environ)
         self._journals = self.folder / "journals"
         self._journal = Journal(self._journals / "nemesis.jsonl", "nemesis")
@@ -113,7 +122,7 @@ class Nemesis:
     # -- the run -------------------------------------------------------------------------------
 
     async def run(self) -> Result:
-        """Feed, harm, let come to rest, judge."""
+        """Feed, harm, wait for rest, and judge."""
         started = time.monotonic()
         try:
             async with (
@@ -139,7 +148,15 @@ class Nemesis:
             self._journal.close()
         options = Options(open_allowed=frozenset({"unresolved"}), suspended=True)
         report = verify(sorted(self._journals.glob("*.jsonl")), options)
-        return Result(self.seed, report, self.done, listed, self.exit_codes, time.monotonic() - started, self.folder)
+        return Result(
+            self.seed,
+            report,
+            self.done,
+            listed,
+            self.exit_codes,
+            time.monotonic() - started,
+            self.folder,
+        )
 
     # -- processes -----------------------------------------------------------------------------
 
@@ -158,7 +175,9 @@ class Nemesis:
         return self._processes[name]
 
     def _start_all(self) -> None:
-        self._process("sandbox", "sandbox", "--port", str(self._sandbox_port), "--seed", str(self.seed)).start()
+        self._process(
+            "sandbox", "sandbox", "--port", str(self._sandbox_port), "--seed", str(self.seed)
+        ).start()
         self._gateway.start()
         for number in range(self.doses.workers):
             self._worker(number).start()
@@ -170,7 +189,10 @@ class Nemesis:
 
     async def _until_healthy(self) -> None:
         async with asyncio.timeout(HANG_GUARD):
-            for url in (f"{self._sandbox}/health", f"http://127.0.0.1:{self._gateway_port}/health/ready"):
+            for url in (
+                f"{self._sandbox}/health",
+                f"http://127.0.0.1:{self._gateway_port}/health/ready",
+            ):
                 await self._until_answers(url)
 
     async def _until_answers(self, url: str) -> None:
@@ -186,8 +208,12 @@ class Nemesis:
     # -- people and messages -------------------------------------------------------------------
 
     async def _meet_people(self) -> None:
-        """Half of the people write, so that their window is open; all gave consent."""
-        entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
+        """Record consent of all people, and let half of them write, so that their windows are
+        open.
+        """
+        entry = ConsentEntry(
+            granted=True, account="main", purpose=None, sender=None, source="chaos"
+        )
         for number in range(self.doses.people):
             for address in (f"whatsapp:{phone(number)}", phone(number)):
                 asked_at = self._journal.now()
@@ -195,7 +221,12 @@ class Nemesis:
                 write_consent(self._journal, entry, self._store.people.digest(address), asked_at)
         for number in range(0, self.doses.people, 2):
             await self._post(
-                "say", {"from": f"whatsapp:{phone(number)}", "to": "whatsapp:+14155550100", "body": "Hello"}
+                "say",
+                {
+                    "from": f"whatsapp:{phone(number)}",
+                    "to": "whatsapp:+14155550100",
+                    "body": "Hello",
+                },
             )
 
     @asynccontextmanager
@@ -225,8 +256,14 @@ class Nemesis:
             await self._harm(step)
 
     async def _enqueue_some(self, count: int) -> None:
-        """Accepted is what enqueue returned; a call that failed is repeated with the same ids."""
-        messages = [message(self.seed, self.accepted + index, self.doses.people) for index in range(count)]
+        """Enqueue some messages.
+
+        A call that failed is repeated with the same ids, and what enqueue returned counts as
+        accepted.
+        """
+        messages = [
+            message(self.seed, self.accepted + index, self.doses.people) for index in range(count)
+        ]
         while True:
             try:
                 receipts = (await self._producer.send_many(messages)).receipts
@@ -235,31 +272,40 @@ class Nemesis:
             break
         for each, receipt in zip(messages, receipts, strict=True):
             first = replace(receipt, duplicate=False)
-            write_accepted(self._journal, each, self._settings, self._store.people.digest(each.to), first)
+            write_accepted(
+                self._journal, each, self._settings, self._store.people.digest(each.to), first
+            )
         self.accepted += len(messages)
-        # With every batch, as on a slow machine most are fed while a fault is waited for.
+        # With every batch, because a slow machine feeds most messages while it waits for a fault.
         if self._chance.random() < 0.02:
             self._in_background(self._someone_stops())
         if self._chance.random() < 0.2:
-            self._in_background(self._backend_cancels(self.accepted - 1 - self._chance.randrange(BATCH)))
+            self._in_background(
+                self._backend_cancels(self.accepted - 1 - self._chance.randrange(BATCH))
+            )
 
     async def _someone_stops(self) -> None:
         person = self._chance.randrange(self.doses.people)
         await self._post("say", {"from": f"whatsapp:{phone(person)}", "to": SHOP, "body": "STOP"})
 
     async def _backend_cancels(self, number: int) -> None:
-        """Cancel a message that may be anywhere on its way; a call that failed is left at that."""
+        """Cancel a message in any stage. A call that failed is not repeated."""
         with suppress(StoreUnavailable):
             await self._producer.cancel(f"m{max(0, number)}")
 
     async def _until_backlog_below(self, limit: int) -> None:
-        """Wait until the service has caught up; gives up when nothing moves for `HANG_GUARD` seconds."""
+        """Wait until the service has caught up.
+
+        Gives up when nothing moves for `HANG_GUARD` seconds.
+        """
         before, since = -1, time.monotonic()
         while (waiting := await self._under_way()) > limit:
             if waiting != before:
                 before, since = waiting, time.monotonic()
             if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(f"nothing moved for {HANG_GUARD:.0f} s; look at the logs in {self.folder}")
+                raise TimeoutError(
+                    f"nothing moved for {HANG_GUARD:.0f} s; look at the logs in {self.folder}"
+                )
             await asyncio.sleep(0.1)
 
     @property
@@ -270,7 +316,10 @@ class Nemesis:
     # -- faults --------------------------------------------------------------------------------
 
     async def _harm(self, step: Step) -> None:
-        """Do one fault. What takes a while goes on beside the feeding, one fault a process at a time."""
+        """Do one fault.
+
+        A fault that takes a while runs next to the feeding, one at a time for each process.
+        """
         process = self._gateway if step.hits_gateway else self._worker(step.target)
         match step.fault:
             case Fault.KILL_AT_POINT:
@@ -288,8 +337,11 @@ class Nemesis:
             case Fault.STORE_KILL:
                 os.kill(self._server_pid, signal.SIGKILL)
                 before = self._server
-                self._server = await asyncio.to_thread(embedded.start, self.folder / "store", environ=self._environ)
-                # Its share of the server counts as long as this process lives: nobody else could stop it.
+                self._server = await asyncio.to_thread(
+                    embedded_store.start, self.folder / "store", environ=self._environ
+                )
+                # Its share of the server counts as long as this process lives. No other process
+                # could stop it.
                 before.stop()
             case Fault.STORE_PAUSE:
                 os.kill(self._server_pid, signal.SIGSTOP)
@@ -303,16 +355,20 @@ class Nemesis:
         self.done[step.point or step.fault] += 1
 
     async def _kill_at_point(self, process: Process, step: Step) -> None:
-        """Start the process anew so that it stops itself at the point, wait for that, kill it from outside."""
+        """Restart the process so that it stops itself at the point, wait for that, and kill it."""
         self._killed(process, "to_arm")
         process.stopping_at = (step.point, step.nth)
         process.start()
         since = time.monotonic()
         while not process.is_frozen:
             if not process.is_alive:
-                raise RuntimeError(f"{process.name} ended with {process.exit_code} before it came to {step.point}")
+                raise RuntimeError(
+                    f"{process.name} ended with {process.exit_code} before it came to {step.point}"
+                )
             if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(f"{process.name} never came to {step.point}; look at {self.folder}")
+                raise TimeoutError(
+                    f"{process.name} never came to {step.point}; look at {self.folder}"
+                )
             await self._keep_busy()
         self._killed(process, step.point)
         process.stopping_at = None
@@ -334,7 +390,9 @@ class Nemesis:
         return next(int(rule["hits"]) for rule in rules if rule["id"] == number)
 
     async def _keep_busy(self) -> None:
-        """A point is only reached while there is work, if need be more than was asked for."""
+        """Enqueue further messages if needed, because a point is reached only while there is
+        work.
+        """
         if (await self._open_messages()).get("lane", 0) < BATCH:
             await self._enqueue_some(BATCH)
         await asyncio.sleep(0.02)
@@ -350,7 +408,7 @@ class Nemesis:
     # -- coming to rest ------------------------------------------------------------------------
 
     async def _come_to_rest(self) -> None:
-        """Take the faults away and let time pass until only `unresolved` is left.
+        """Remove the faults and let time pass until only `unresolved` is left.
 
         The clock moves only while no message is under a lease: a jump would end all leases at once.
         """
@@ -372,12 +430,18 @@ class Nemesis:
         await self._post("clock", {"offset_ms": self.offset_ms})
 
     async def _under_way(self) -> int:
-        """How many messages wait for a worker or have one; the unknown ones wait for time to pass."""
+        """Return how many messages wait for a worker or have one.
+
+        Unknown messages are left out: they only wait for time to pass.
+        """
         still = await self._open_messages()
         return sum(count for name, count in still.items() if name != "unknown")
 
     async def _open_messages(self) -> dict[str, int]:
-        """How many messages are on their way: in lanes, suspects, leased, unknown. Nothing when there are none."""
+        """Return how many messages have not ended: in lanes, suspects, leased, unknown.
+
+        The result is empty when there are none.
+        """
         try:
             depths = await self._store.records.depths()
         except (RedisError, OSError):
@@ -390,7 +454,9 @@ class Nemesis:
         return dict(found)
 
     async def _write_down_what_is_found(self) -> None:
-        """Journal every message's stage as the store has it: a killed process may not have written its own line."""
+        """Journal every message's stage in the store, since a killed process may not have
+        written its line.
+        """
         keys = Keys("p0")
         async with Redis.from_url(self._url, decode_responses=True) as redis:
             for start in range(0, self.accepted, 1000):
@@ -403,7 +469,9 @@ class Nemesis:
 
     async def _listed(self) -> dict[str, int]:
         counts = await self._store.records.counts()
-        return dict(await self._store.records.depths()) | {f"count:{name}": count for name, count in counts.items()}
+        return dict(await self._store.records.depths()) | {
+            f"count:{name}": count for name, count in counts.items()
+        }
 
     async def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
         async with self._http.post(f"{self._sandbox}/{path}", json=body) as response:
@@ -413,16 +481,22 @@ class Nemesis:
 
 
 def _main() -> None:
-    """Run once from the command line and print what came out."""
+    """Run once from the command line and print the result."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.nemesis", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--long", action="store_true", help=f"{LONG.messages:,} messages instead of {SHORT.messages}")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help=f"{LONG.messages:,} messages instead of {SHORT.messages}",
+    )
     parser.add_argument("--folder", type=Path, help="keep journals and logs there")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="nemesis-"))
     result = asyncio.run(Nemesis(folder, options.seed, LONG if options.long else SHORT).run())
     console = Console()
-    console.print(f"seed {result.seed}, {result.seconds:.0f} s, folder {result.folder}", highlight=False)
+    console.print(
+        f"seed {result.seed}, {result.seconds:.0f} s, folder {result.folder}", highlight=False
+    )
     for name in ("done", "exit_codes", "listed"):
         console.print(f"{name}: {dict(getattr(result, name))}", highlight=False)
     render(result.report, console)

@@ -1,4 +1,7 @@
-"""What the nemesis will do, drawn from a seed before anything starts, so that a seed names a run. Pure."""
+"""The steps of the nemesis, drawn from a seed before the start, so that a seed names a run.
+
+Pure.
+"""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +15,7 @@ from tests.chaos.stop_at import POINTS
 
 
 class Fault(StrEnum):
-    """What is done to a process, to the store, or by Twilio."""
+    """A fault of a process, of the store, or of Twilio."""
 
     KILL_AT_POINT = "kill_at_point"
     KILL = "kill"
@@ -29,7 +32,10 @@ GATEWAY_POINTS = frozenset({"callback_before_write", "callback_after_write"})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A fault that is due once `after` messages were accepted. `target` is the number of a worker."""
+    """A fault that is due once `after` messages were accepted.
+
+    `target` is the number of a worker.
+    """
 
     after: int
     fault: Fault
@@ -85,15 +91,17 @@ LONG = Doses(
     script_flushes=3,
     rate_limits=2,
 )
-"""A third of what must be shown: a run of the long suite plays three seeds."""
+"""A third of what must be shown: a run of the long suite uses three seeds."""
 
 RULES = (OnUnknown.HOLD, OnUnknown.HOLD, OnUnknown.HOLD, *OnUnknown)
 
 
 def plan(seed: int, doses: Doses) -> Sequence[Step]:
-    """Draw the steps of a run, in the order in which they fall due."""
+    """Return the steps of a run, drawn in the order in which they fall due."""
     chance = random.Random(seed)
-    faults: list[tuple[Fault, str]] = [(Fault.KILL_AT_POINT, point) for point in POINTS] * doses.each_point
+    faults: list[tuple[Fault, str]] = [
+        (Fault.KILL_AT_POINT, point) for point in POINTS
+    ] * doses.each_point
     for fault, count in (
         (Fault.KILL, doses.kills),
         (Fault.FREEZE, doses.freezes),
@@ -119,21 +127,26 @@ def plan(seed: int, doses: Doses) -> Sequence[Step]:
 
 
 def phone(number: int) -> str:
-    """The number of a person."""
+    """Return the phone of a person."""
     return f"+1415{2000000 + number}"
 
 
 def message(seed: int, number: int, people: int) -> SendMessage:
-    """Draw a message: the same for the same seed, whatever happened before it.
+    """Return a message: the same for the same seed, whatever happened before it.
 
-    Persons have phones only, and every text names its message: no row of a list can be another message's.
+    Persons have phones only, and every text names its message, so no row of a list can belong to
+    another message.
     """
     chance = random.Random(f"{seed}/{number}")
     to = phone(chance.randrange(people))
     is_text = number % 5 == 4
     content: dict[str, Any] = {"freeform": {"body": f"Order {number} has left the warehouse."}}
     if not is_text:
-        content["template"] = {"name": "order_update", "language": "en", "variables": {"1": str(number)}}
+        content["template"] = {
+            "name": "order_update",
+            "language": "en",
+            "variables": {"1": str(number)},
+        }
     return SendMessage(
         to=to if is_text else f"whatsapp:{to}",
         sender="text" if is_text else "shop",

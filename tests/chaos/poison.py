@@ -1,4 +1,5 @@
-"""Runs a command of the service in which one message kills the process (SIGKILL) each time it was decided about.
+"""Runs a command of the service in which one message kills the process (SIGKILL) after each
+decision.
 
 Usage: python -m tests.chaos.poison MESSAGE_ID COMMAND ARGUMENTS…
 """
@@ -8,11 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from worker.journal import Journal
+from worker.telemetry.journal import Journal
 
 
 def poison(message_id: str) -> None:
-    """Let this process die of a message, after its `decided` line and before its intent."""
+    """Let a message kill this process, after its `decided` line and before its intent."""
     write: Callable[..., None] = Journal.write
 
     def dying(self: Journal, name: str, **fields: object) -> None:
@@ -24,10 +25,10 @@ def poison(message_id: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Lay the poison, then run the service's command."""
+    """Install the poison, then run the service's command."""
     message_id, *command = arguments
     poison(message_id)
-    from worker.commands.line import main as run  # noqa: PLC0415 -- after the poison is laid
+    from worker.cli.main import main as run  # noqa: PLC0415 -- after the poison is laid
 
     sys.exit(run(command))
 

@@ -1,4 +1,7 @@
-"""Starts, stops, freezes and kills real processes of the service. Only ever signals processes it started, by pid."""
+"""Starts, stops, freezes and kills real processes of the service.
+
+Signals only processes that it started.
+"""
 
 import os
 import signal
@@ -13,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(slots=True)
 class Process:
-    """One process of the service. `stopping_at` names the point where it stops itself, None for a plain one.
+    """One process of the service. `stopping_at` is the point where it stops itself, or None.
 
     `poison`: the message that kills it.
     """
@@ -27,7 +30,7 @@ class Process:
     _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """Start it; what it prints goes to a file beside the journals."""
+        """Start the process, and write its output to a file next to the journals."""
         through: tuple[str, ...] = ("-m", "worker")
         if self.stopping_at is not None:
             through = ("-m", "tests.chaos.stop_at", self.stopping_at[0], str(self.stopping_at[1]))
@@ -50,7 +53,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code, or None while it runs."""
         return None if self._running is None else self._running.poll()
 
     @property
@@ -59,7 +62,7 @@ class Process:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether it is stopped by SIGSTOP, as the kernel says."""
+        """Whether the kernel shows it as stopped by SIGSTOP."""
         if not self.is_alive:
             return False
         state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -71,13 +74,16 @@ class Process:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """SIGKILL from outside, frozen or not, and reap it."""
+        """Send SIGKILL, whether it is frozen or not, and reap it."""
         self.send(signal.SIGKILL)
         if self._running is not None:
             self._running.wait()
 
     def stop(self, seconds: float = 30.0) -> int:
-        """SIGTERM, wait, answer the exit code; SIGKILL when it does not end, which the caller sees in the code."""
+        """Send SIGTERM, wait, and return the exit code.
+
+        SIGKILL if it does not end, which the code shows.
+        """
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         assert self._running is not None

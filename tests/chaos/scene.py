@@ -1,7 +1,8 @@
-"""A sandbox, a gateway and workers around a store that a test harms; `verify` judges what they wrote down.
+"""A sandbox, a gateway and workers around a store that a test harms; `verify` judges their
+journals.
 
-Sandbox and gateway serve real sockets in the test's loop. Workers run there too, where their readiness can be seen, or
-as processes that can be killed and frozen.
+Sandbox and gateway serve real sockets in the test's loop. Workers run there too, where their
+readiness can be seen, or as processes that can be killed and frozen.
 """
 
 import asyncio
@@ -18,53 +19,56 @@ import structlog
 from redis.exceptions import RedisError
 from rich.console import Console
 
-from policies.rules import Rules
-from sendwindow.answers import Receipt
+from policies.ruleset import Ruleset
+from sandbox.app import say
+from sandbox.faults import Action, FaultRule
+from sandbox.state import Sandbox
 from sendwindow.contract import SendMessage, Template
-from sendwindow.instants import from_ms
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
+from sendwindow.results import Receipt
+from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import HANG_GUARD
 from tests.chaos.settings import PERSON_KEY
-from worker.commands.journals import write_accepted, write_consent
-from worker.dispatch.meter import NullMeter
-from worker.dispatch.scribe import Reports
-from worker.dispatch.service import Dispatcher
-from worker.journal import Journal
-from worker.sandbox.app import say
-from worker.sandbox.faults import Action, Rule
-from worker.sandbox.state import Sandbox
-from worker.settings import Settings
+from verify.judge import verify
+from verify.judge_context import Options
+from verify.report import Report, render
+from worker.cli.journal_option import write_accepted, write_consent
+from worker.pipeline.dispatcher import Dispatcher
+from worker.pipeline.recorder import Observers
+from worker.ports.people import ConsentEntry
+from worker.ports.pipeline_metrics import NoMetrics
+from worker.settings.settings import Settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
+from worker.telemetry.journal import Journal
 from worker.twilio.client import TwilioClient
-from worker.values.people import ConsentEntry
-from worker.verify.case import Options
-from worker.verify.report import Report, render
-from worker.verify.verify import verify
 
 SHOP: Final = "whatsapp:+14155550100"
 IMPATIENT: Final = Tuning(budget=timedelta(milliseconds=200))
-"""A call gives up soon, so that a short outage shows; what insists, insists for ever all the same."""
+"""A call gives up soon, so that a short outage shows. The store retry still goes on forever."""
 
 _STEP: Final = 0.01
 _OPEN: Final = frozenset({"queued", "claimed", "posting", "waiting", "retrying", "unknown"})
 
 
 def phone(number: int) -> str:
-    """The WhatsApp address of a person."""
+    """Return the WhatsApp address of a person."""
     return f"whatsapp:+1415{2000000 + number}"
 
 
 def measured(text: str) -> None:
-    """Report a number that is not asserted: `pytest -rP` or `-s` shows it."""
+    """Report a number without an assertion; `pytest -rP` or `-s` shows it."""
     Console(soft_wrap=True).print(text, highlight=False, markup=False)
 
 
 async def until(holds: Callable[[], bool], otherwise: str, *, step: float = _STEP) -> float:
-    """Wait until something holds; answer how many seconds it took. Raises TimeoutError with what did not happen."""
+    """Wait until a condition holds, and return the seconds it took.
+
+    Raises TimeoutError with `what`.
+    """
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > HANG_GUARD:
@@ -73,8 +77,8 @@ async def until(holds: Callable[[], bool], otherwise: str, *, step: float = _STE
     return time.monotonic() - began
 
 
-class Watch(NullMeter):
-    """Keeps which parts failed, and how often."""
+class Watch(NoMetrics):
+    """Records which parts failed, and how often."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -85,14 +89,14 @@ class Watch(NullMeter):
 
 @dataclass
 class Scene:
-    """Everything around one partition. `url`: where the gateway and the tests' own calls reach the store."""
+    """Everything around one partition. Through `url` the gateway and the tests reach the store."""
 
     folder: Path
     url: str
     durability: str
     config: Path
     settings: Settings
-    rules: Rules
+    rules: Ruleset
     environ: Mapping[str, str]
     tuning: Tuning = IMPATIENT
     watch: Watch = field(default_factory=Watch)
@@ -110,7 +114,9 @@ class Scene:
 
     # -- workers -------------------------------------------------------------------------------
 
-    async def open_store(self, url: str | None = None, name: str = "scene", tuning: Tuning | None = None) -> Store:
+    async def open_store(
+        self, url: str | None = None, name: str = "scene", tuning: Tuning | None = None
+    ) -> Store:
         """Open the partition; the caller closes it."""
         return await Store.connect(
             url or self.url,
@@ -126,7 +132,10 @@ class Scene:
     async def worker(
         self, url: str | None = None, name: str = "worker", tuning: Tuning | None = None
     ) -> AsyncIterator[Dispatcher]:
-        """Let a worker run in this loop; it has claimed once when the block begins, and must not end inside it."""
+        """Run a worker in this loop.
+
+        It has claimed once when the block begins, and must not end inside it.
+        """
         journal = Journal(self.journals / f"{name}.jsonl", name)
         store = await self.open_store(url, name, tuning)
         dispatch = self.settings.dispatch
@@ -143,7 +152,7 @@ class Scene:
                 store,
                 client,
                 store_url=url or self.url,
-                reports=Reports(journal, self.watch, structlog.get_logger().bind()),
+                observers=Observers(journal, self.watch, structlog.get_logger().bind()),
             )
             running_worker = asyncio.create_task(dispatcher.run())
             try:
@@ -158,22 +167,37 @@ class Scene:
                 journal.close()
 
     def process(self, name: str, url: str | None = None) -> Process:
-        """A worker as a process of its own, not started. `url` overrides the store's."""
-        arguments = ["run", "--config", str(self.config), "--journal", str(self.journals / f"{name}.jsonl")]
-        return Process(name, arguments, self.folder, {**self.environ, **({"SENDWINDOW_STORE_URL": url} if url else {})})
+        """Make a worker as a process of its own, not started. `url` overrides the store's."""
+        arguments = [
+            "run",
+            "--config",
+            str(self.config),
+            "--journal",
+            str(self.journals / f"{name}.jsonl"),
+        ]
+        return Process(
+            name,
+            arguments,
+            self.folder,
+            {**self.environ, **({"SENDWINDOW_STORE_URL": url} if url else {})},
+        )
 
     # -- messages ------------------------------------------------------------------------------
 
     async def meet(self, people: int) -> None:
-        """So many persons gave consent; none of them has written."""
-        entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="chaos")
+        """Record consent of so many persons, none of whom has written."""
+        entry = ConsentEntry(
+            granted=True, account="main", purpose=None, sender=None, source="chaos"
+        )
         for number in range(people):
             asked_at = self.journal.now()
             await self.store.people.record_consent(phone(number), entry)
             write_consent(self.journal, entry, self.store.people.digest(phone(number)), asked_at)
 
-    def message(self, number: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD) -> SendMessage:
-        """Make the message of a number: the template, as nobody's window is open."""
+    def message(
+        self, number: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD
+    ) -> SendMessage:
+        """Make the message of a number. It is a template, because no window is open."""
         message = SendMessage(
             to=phone(number % people),
             sender="shop",
@@ -186,55 +210,70 @@ class Scene:
         return message
 
     async def send(
-        self, count: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD, producer: Producer | None = None
+        self,
+        count: int,
+        *,
+        people: int = 10,
+        rule: OnUnknown = OnUnknown.HOLD,
+        producer: Producer | None = None,
     ) -> list[str]:
-        """Queue messages and note that they were accepted. Raises what the producer raises."""
-        messages = [self.message(len(self.sent) + number, people=people, rule=rule) for number in range(count)]
+        """Queue messages and record that they were accepted. Raises what the producer raises."""
+        messages = [
+            self.message(len(self.sent) + number, people=people, rule=rule)
+            for number in range(count)
+        ]
         await (producer or self.producer).send_many(messages)
         return [self.accepted(message.message_id) for message in messages]
 
     def accepted(self, message_id: str) -> str:
-        """Note that an enqueue returned."""
+        """Record that an enqueue returned."""
         message, now = self.made[message_id], from_ms(self.sandbox.outbox.now_ms())
         person = self.store.people.digest(message.to)
-        write_accepted(self.journal, message, self.settings, person, Receipt(message_id, False, now))
+        write_accepted(
+            self.journal, message, self.settings, person, Receipt(message_id, False, now)
+        )
         self.sent.append(message_id)
         return message_id
 
     async def say(self, person: int, body: str) -> int | None:
-        """Let a person write; answers the gateway's status."""
+        """Write as a person, and return the gateway's status code."""
         http = (await say(self.sandbox_url, phone(person), SHOP, body)).get("http")
         return http if isinstance(http, int) else None
 
     def fault(self, action: str, **rule: Any) -> None:
-        """Let the sandbox misbehave from now on."""
-        self.sandbox.faults.add(Rule(action=Action(action), **rule))
+        """Make the sandbox misbehave from now on."""
+        self.sandbox.faults.add(FaultRule(action=Action(action), **rule))
 
     def claims(self, name: str) -> int:
-        """How many messages a worker has claimed so far."""
+        """Return how many messages a worker has claimed so far."""
         path = self.journals / f"{name}.jsonl"
         return sum(line["e"] == "claimed" for line in _lines(path)) if path.exists() else 0
 
     async def pass_time(self, period: timedelta) -> None:
-        """Move the clock of store and sandbox on."""
+        """Advance the clock of store and sandbox."""
         self.sandbox.outbox.offset_ms += int(period / timedelta(milliseconds=1))
         await self.store.set_offset(timedelta(milliseconds=self.sandbox.outbox.offset_ms))
 
     def posts(self) -> list[dict[str, Any]]:
-        """What the sandbox saw so far."""
+        """Return the POSTs that the sandbox got so far."""
         return [line for line in _lines(self.journals / "sandbox.jsonl") if line["e"] == "post"]
 
     async def stages(self, ids: Sequence[str] | None = None) -> dict[str, str]:
-        """The stage of each message, as the store has it. Raises redis-py's errors."""
+        """Return the stage of each message in the store. Raises redis-py's errors."""
         wanted = self.sent if ids is None else list(ids)
         pipeline = self.store._calls.redis.pipeline(transaction=False)
         for name in wanted:
             pipeline.hget(Keys("p0").row(name), "s")
         found = await pipeline.execute()
-        return {name: stage.decode() if stage else "none" for name, stage in zip(wanted, found, strict=True)}
+        return {
+            name: stage.decode() if stage else "none"
+            for name, stage in zip(wanted, found, strict=True)
+        }
 
     async def come_to_rest(self) -> None:
-        """Wait until every message has an end or waits for a person, letting time pass for what is unknown."""
+        """Wait until every message has an end or waits for an operator, and let time pass for
+        unknown ones.
+        """
         moved, before = time.monotonic(), dict[str, str]()
         while still := _OPEN & set((stages := await self.stages()).values()):
             if stages != before:
@@ -254,7 +293,10 @@ class Scene:
             await asyncio.sleep(_STEP)
 
     async def until_ended(self, ids: Sequence[str] | None = None) -> float:
-        """Wait until every message has an end, or waits for a person; answer how many seconds it took."""
+        """Wait until every message has an end or waits for an operator.
+
+        Returns the seconds it took.
+        """
         began = moved = time.monotonic()
         before: dict[str, str] = {}
         while True:
@@ -273,9 +315,9 @@ class Scene:
     # -- judgement -----------------------------------------------------------------------------
 
     async def judge(self, *, unposted: bool = False, **options: Any) -> Report:
-        """Let callbacks arrive, write down what the store has, and have `verify` judge. Fails when a promise is broken.
+        """Let callbacks arrive, journal the store's stages, and have `verify` judge.
 
-        `unposted`: nothing went out, so nothing bears witness to P1 and P3.
+        Fails when a promise is broken. `unposted`: no POST was made, so nothing proves P1 and P3.
         """
         report = await self.verdict(**options)
         if not report.ok:

@@ -1,6 +1,7 @@
-"""Store servers as real processes on loopback: one alone, a primary with replicas, and sentinels that watch it.
+"""Store servers as real processes on loopback: one alone, a primary with replicas, and its
+sentinels.
 
-Only ever signals processes it started, by pid.
+Signals only processes that it started, by pid.
 """
 
 import os
@@ -16,26 +17,45 @@ from typing import Any, Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.ports import free_port
-from worker.engines import find_engine
+from tests.support.free_ports import free_port
+from worker.runtime.store_binary import find_engine
 
 HANG_GUARD: Final = 60.0
-"""Longest wait for anything, in seconds; nothing is expected to come near it."""
+"""Longest wait for anything, in seconds. No wait is expected to come near it."""
 
 SERVICE: Final = "shop"
 NOWHERE: Final = 9
-"""A port where nobody listens: a replica of it stays a replica and keeps its data."""
+"""A port without a listener. A replica of it stays a replica and keeps its data."""
 
 _STEP: Final = 0.02
 _TILTED: Final = 20.0
 _COMMON: Final = ("--bind", "127.0.0.1", "--protected-mode", "no")
-_LASTING: Final = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction")
-_PROMPT: Final = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
+_LASTING: Final = (
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "everysec",
+    "--save",
+    "",
+    "--maxmemory-policy",
+    "noeviction",
+)
+_PROMPT: Final = (
+    "--repl-diskless-sync-delay",
+    "0",
+    "--repl-ping-replica-period",
+    "1",
+    "--repl-timeout",
+    "5",
+)
 
 
 @dataclass
 class StoreServer:
-    """One server process with an append-only file: started again, it has what it had. `options`: its command line."""
+    """One server process with an append-only file, whose data survive a restart.
+
+    `options`: its command line.
+    """
 
     folder: Path
     options: Sequence[str] = ()
@@ -51,7 +71,7 @@ class StoreServer:
         return "127.0.0.1", self.port
 
     def start(self) -> None:
-        """Start it and wait until it answers, its file loaded."""
+        """Start it and wait until it answers with its file loaded."""
         self.folder.mkdir(parents=True, exist_ok=True)
         binary = str(find_engine(os.environ).binary)
         port = ("--port", str(self.port), "--dir", str(self.folder))
@@ -63,62 +83,70 @@ class StoreServer:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._answers, f"the server on port {self.port} does not start; look at {self.folder}/server.log")
+        until(
+            self._answers,
+            f"the server on port {self.port} does not start; look at {self.folder}/server.log",
+        )
 
     def kill(self) -> None:
-        """SIGKILL, frozen or not, and reap it."""
+        """Send SIGKILL, whether it is frozen or not, and reap it."""
         if self._running is not None:
             self._running.kill()
             self._running.wait()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """Send SIGSTOP: connections stay open, and no command is answered."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._send(signal.SIGCONT)
 
     def ask(self, *command: str | int) -> Any:
-        """Send one command and answer the reply. Raises redis-py's errors."""
+        """Send one command and return its reply. Raises redis-py's errors."""
         with self._connection() as redis:
             return redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py 5 leaves it untyped
 
     def configure(self, name: str, value: str | int) -> None:
-        """CONFIG SET."""
+        """Send CONFIG SET."""
         self.ask("CONFIG", "SET", name, value)
 
     def info(self, section: str) -> dict[str, Any]:
-        """INFO of one section."""
+        """Return one section of INFO."""
         with self._connection() as redis:
-            # redis-py types its answers as either awaitable or not
+            # redis-py types its answers as either awaitable or not.
             found: Any = redis.info(section)
             return dict(found)
 
     def turn_read_only(self) -> None:
-        """Make a replica of it whose primary cannot be reached: it keeps its data and refuses every write."""
+        """Make it a replica of an unreachable primary: it keeps its data and refuses every
+        write.
+        """
         self.ask("REPLICAOF", "127.0.0.1", NOWHERE)
 
     def turn_writable(self) -> None:
-        """Make a primary of it again."""
+        """Make it a primary again."""
         self.ask("REPLICAOF", "NO", "ONE")
 
     def cut_replicas_off(self) -> None:
-        """Close the replicas' connections and refuse new ones, until it is started again."""
+        """Close the replicas' connections and refuse new ones until it is started again."""
         self.ask("ACL", "SETUSER", "default", "-psync", "-sync")
         self.ask("CLIENT", "KILL", "TYPE", "replica")
 
     def follow(self, primary: "StoreServer") -> None:
-        """Make a replica of another server of it and wait until it has caught up."""
+        """Make it a replica of another server, and wait until it has caught up."""
         self.ask("REPLICAOF", *primary.address)
-        until(self.is_linked, f"the replica on port {self.port} does not catch up; look at {self.folder}/server.log")
+        until(
+            self.is_linked,
+            f"the replica on port {self.port} does not catch up; look at {self.folder}/server.log",
+        )
 
     def is_linked(self) -> bool:
         """Whether it is a replica and its link to its primary is up."""
         return self._primary().get("master_link_status") == "up"
 
     def is_linked_to(self, primary: "StoreServer") -> bool:
-        """Whether it is a replica of this server and its link is up."""
+        """Return whether it is a replica of this server and its link is up."""
         return self._primary().get("master_port") == primary.port and self.is_linked()
 
     def _primary(self) -> dict[str, Any]:
@@ -158,7 +186,7 @@ class StoreServer:
 
 @dataclass
 class Sentinel(StoreServer):
-    """One sentinel. It keeps what it learns in its own configuration file."""
+    """One sentinel. It writes what it learns into its own configuration file."""
 
     watched: StoreServer | None = None
     quorum: int = 2
@@ -177,14 +205,18 @@ class Sentinel(StoreServer):
         super().start()
 
     def primary_port(self) -> int:
-        """The port of the primary, as this sentinel knows it."""
+        """Return the port of the primary, as this sentinel knows it."""
         return int(self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
 
     def knows(self, replicas: int, sentinels: int) -> bool:
-        """Whether it has found so many replicas and so many other sentinels."""
+        """Return whether it has found so many replicas and so many other sentinels."""
         found = self.ask("SENTINEL", "MASTER", SERVICE)
-        pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
-        return int(pairs["num-slaves"]) >= replicas and int(pairs["num-other-sentinels"]) >= sentinels
+        pairs = (
+            found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+        )
+        return (
+            int(pairs["num-slaves"]) >= replicas and int(pairs["num-other-sentinels"]) >= sentinels
+        )
 
     def _first(self) -> tuple[str, ...]:
         return (str(self.folder / "sentinel.conf"), "--sentinel")
@@ -211,7 +243,7 @@ class Watched:
         return next(server for server in self.servers if server.port == port)
 
     def until_failed_over(self, before: StoreServer) -> StoreServer:
-        """Wait until another server is the primary, for every sentinel; answer it."""
+        """Wait until another server is the primary for every sentinel, and return it."""
         until(
             lambda: all(sentinel.primary_port() != before.port for sentinel in self.sentinels),
             "the sentinels chose no other primary",
@@ -221,8 +253,8 @@ class Watched:
     def until_replicated(self) -> None:
         """Wait until every other server follows the primary.
 
-        The sentinels see to it within some ten seconds; but not when this machine stalled for two: they call that TILT
-        and do nothing for half a minute each time. Then the servers are told here.
+        The sentinels do that within about ten seconds. If this machine stalled for two, they call
+        that TILT and do nothing for half a minute each time; then this method commands the servers.
         """
         told_at = time.monotonic() + _TILTED
         until(
@@ -232,7 +264,11 @@ class Watched:
 
     def _astray(self, *, tells: bool) -> list[StoreServer]:
         primary = self.primary()
-        astray = [server for server in self.servers if server is not primary and not server.is_linked_to(primary)]
+        astray = [
+            server
+            for server in self.servers
+            if server is not primary and not server.is_linked_to(primary)
+        ]
         for server in astray if tells else ():
             with suppress(RedisError, OSError):
                 server.ask("REPLICAOF", *primary.address)
@@ -254,7 +290,9 @@ def one_server(folder: Path, *options: str) -> Iterator[StoreServer]:
 def watched_servers(folder: Path, replicas: int = 2, sentinels: int = 3) -> Iterator[Watched]:
     """Run a primary with replicas, and sentinels, until the block ends."""
     servers = [StoreServer(folder / f"server-{number}") for number in range(replicas + 1)]
-    watchers = [Sentinel(folder / f"sentinel-{number}", watched=servers[0]) for number in range(sentinels)]
+    watchers = [
+        Sentinel(folder / f"sentinel-{number}", watched=servers[0]) for number in range(sentinels)
+    ]
     try:
         for server in servers:
             server.start()
@@ -273,7 +311,7 @@ def watched_servers(folder: Path, replicas: int = 2, sentinels: int = 3) -> Iter
 
 
 def until(holds: Any, otherwise: str) -> None:
-    """Wait until something holds. Raises TimeoutError with what to look at."""
+    """Wait until a condition holds. Raises TimeoutError with what to check."""
     deadline = time.monotonic() + HANG_GUARD
     while not holds():
         if time.monotonic() > deadline:

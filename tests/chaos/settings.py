@@ -10,7 +10,7 @@ TOKEN = "chaos-token"
 
 
 def write_settings(folder: Path, store_url: str, gateway_port: int, sandbox_port: int) -> Path:
-    """Write sendwindow.toml and answer its path."""
+    """Write sendwindow.toml and return its path."""
     path = folder / "sendwindow.toml"
     path.write_text(
         f"""
@@ -49,7 +49,7 @@ en = {{ sid = "{TEMPLATE_SID}", body = "order_update: {{{{1}}}}" }}
 
 
 def environ(path: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the processes: nothing of the outside but PATH and the secrets."""
+    """Return the environment of the processes: only PATH and the secrets."""
     return {
         "PATH": path.get("PATH", ""),
         "CHAOS_TOKEN": TOKEN,

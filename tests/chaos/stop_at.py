@@ -1,7 +1,7 @@
-"""Runs a command of the service that stops itself (SIGSTOP) at a named point, to be killed from outside exactly there.
+"""Runs a command of the service that stops itself (SIGSTOP) at a named point.
 
-Usage: python -m tests.chaos.stop_at POINT NTH COMMAND ARGUMENTS… The service itself knows nothing of points: they are
-put around its journal and its stores here.
+The caller then kills it exactly there. Usage: python -m tests.chaos.stop_at POINT NTH COMMAND
+ARGUMENTS… The service itself knows no points: this module wraps its journal and its stores.
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from worker.journal import Journal
+from worker.telemetry.journal import Journal
 
 JOURNAL_POINTS = {
     "after_claim": "claimed",
@@ -19,7 +19,7 @@ JOURNAL_POINTS = {
     "before_settle": "replied",
     "after_settle": "settled",
 }
-"""Points right after a journal line: nothing of what follows that line has happened yet."""
+"""Points right after a journal line. Nothing that follows the line has happened yet."""
 
 POINTS = (*JOURNAL_POINTS, "after_post", "callback_before_write", "callback_after_write")
 
@@ -37,7 +37,7 @@ class Countdown:
 
 
 def arm(point: str, nth: int) -> None:
-    """Put the stop at `point`, for its nth time."""
+    """Stop the process at `point`, for its nth time."""
     countdown = Countdown(nth)
     if point in JOURNAL_POINTS:
         _after_journal_line(JOURNAL_POINTS[point], countdown)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     """Arm the point, then run the service's command."""
     point, nth, *command = arguments
     arm(point, int(nth))
-    from worker.commands.line import main as run  # noqa: PLC0415 -- after the point is armed
+    from worker.cli.main import main as run  # noqa: PLC0415 -- after the point is armed
 
     sys.exit(run(command))
 

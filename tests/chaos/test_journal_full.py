@@ -1,4 +1,6 @@
-"""A worker whose journal has no room on its disk sends nothing without proof, loses nothing, and recovers by itself."""
+"""A worker whose journal's disk is full sends nothing without proof, loses nothing, and
+recovers.
+"""
 
 import http.client
 import json
@@ -16,31 +18,36 @@ from tests.chaos.processes import ROOT
 from tests.chaos.scene import Scene, until
 from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
 from tests.chaos.staging import staged
-from tests.ports import free_port
-from worker.verify.journals import read
+from tests.support.free_ports import free_port
+from verify.journal_reader import read
 
 pytestmark = pytest.mark.asyncio
 
 FULL = "the journal cannot be written (No space left on device)"
-CUT = ("the journal cannot be written (File too large)", "the journal cannot be written (a line was cut short)")
+CUT = (
+    "the journal cannot be written (File too large)",
+    "the journal cannot be written (a line was cut short)",
+)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StoreServer]:
-    """A store server of this test's own."""
+    """Yield a store server of this test's own."""
     with one_server(tmp_path / "server") as running:
         yield running
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker's process, and the port where it tells its health."""
+    """A worker's process, and the port of its health."""
 
     process: subprocess.Popen[bytes]
     port: int
 
     def problem(self) -> str | None:
-        """Why it is not ready: empty when it is, None when nobody answers."""
+        """Return why the process is not ready: empty when it is ready, None when it does not
+        answer.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_GUARD)
         try:
             connection.request("GET", "/health/ready")
@@ -53,12 +60,20 @@ class Worker:
 
 @contextmanager
 def running(scene: Scene, *command: str) -> Iterator[Worker]:
-    """Run a module of Python as a worker; it must end in order when it is asked to, unless the test killed it."""
+    """Run a Python module as a worker.
+
+    It must end in order when asked, unless the test killed it.
+    """
     port = free_port()
     environ = {**scene.environ, "SENDWINDOW_DISPATCH_HEALTH_PORT": str(port)}
     with (scene.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     try:
         yield Worker(process, port)
@@ -88,8 +103,11 @@ async def row(scene: Scene, message_id: str) -> dict[str, str]:
 async def test_a_worker_survives_a_full_disk_at_any_line(
     server: StoreServer, tmp_path: Path, event: str, stage: str, posts: int, attempts: str
 ) -> None:
-    """What has no intent is given back, without a crash; a POST's result is recorded; nothing new is claimed. With room
-    again everything goes out once, and the journal lacks no line.
+    """A worker survives a full disk at any journal line and sends everything once there is room
+    again.
+
+    Messages without an intent are released without a crash, the result of a POST is recorded, and
+    no new message is claimed. The journal lacks no line in the end.
     """
     async with staged(tmp_path, server.url) as scene:
         command = ("tests.chaos.full_disk", event, *scene.process("worker").command)
@@ -114,8 +132,13 @@ async def test_a_worker_survives_a_full_disk_at_any_line(
     assert (report.counts.posts, report.counts.torn, report.counts.reaped) == (4, 1, 0)
 
 
-async def test_a_worker_that_never_had_room_touches_nothing(server: StoreServer, tmp_path: Path) -> None:
-    """Started again and again on a full disk, and killed: no message is claimed, so none becomes a dead letter."""
+async def test_a_worker_that_never_had_room_touches_nothing(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A worker that is started on a full disk and killed, again and again, claims no message.
+
+    So none becomes a dead letter.
+    """
     async with staged(tmp_path, server.url) as scene:
         await scene.send(2)
         *command, _ = scene.process("worker").command

@@ -1,4 +1,6 @@
-"""The scenario is green with the service as it is, and each mutant turns its promise red."""
+"""The scenario keeps every promise with the real service, and each mutant breaks its own
+promise.
+"""
 
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from tests.chaos.mutants import MUTANTS, Mutant
 from tests.chaos.mutants_made import split_by_spelling
 from tests.chaos.mutants_scenario import REPEATS, Outcome, play
-from tests.worker.stores_world import Place
+from tests.support.stores_world import Place
 
 SEED = 1
 
@@ -25,12 +27,18 @@ def first_of_each_rule() -> list[object]:
 
 
 def red(outcome: Outcome) -> set[tuple[str, str]]:
-    """The promises and rules that are broken."""
-    return {(promise.name, breach.rule) for promise in outcome.report.promises for breach in promise.breaches}
+    """Return the promises and rules that are broken."""
+    return {
+        (promise.name, breach.rule)
+        for promise in outcome.report.promises
+        for breach in promise.breaches
+    }
 
 
 def assert_kept(outcome: Outcome) -> None:
-    """Nothing is broken, everything was checked, every message came to the end written beside it."""
+    """Assert that every promise was checked and kept, and that every message reached its
+    expected end.
+    """
     assert red(outcome) == set()
     assert outcome.report.ok
     assert outcome.report.unchecked == ()
@@ -43,12 +51,20 @@ def assert_kept(outcome: Outcome) -> None:
 async def test_the_service_as_it_is_keeps_every_promise(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Green on the very scenario that judges the mutants, in which everything happens that a mutant could get wrong."""
+    """The unchanged service keeps every promise in the scenario that judges the mutants."""
     outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
     assert_kept(outcome)
     counts = outcome.report.counts
     assert set(counts.faults) == {
-        *("accept_garbage", "accept_hang", "accept_reset", "accept_unavailable", "fail", "hang", "rate_limited"),
+        *(
+            "accept_garbage",
+            "accept_hang",
+            "accept_reset",
+            "accept_unavailable",
+            "fail",
+            "hang",
+            "rate_limited",
+        ),
         *(
             "reject",
             "unavailable",
@@ -75,7 +91,7 @@ async def test_the_service_as_it_is_keeps_every_promise(
 async def test_each_mutant_turns_its_promise_red(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant
 ) -> None:
-    """One rule taken away, the same seed: `verify` names the rule."""
+    """With one rule removed and the same seed, `verify` names that rule."""
     mutant.make(monkeypatch)
     outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
     assert (mutant.promise, mutant.rule) in red(outcome)
@@ -86,7 +102,10 @@ async def test_each_mutant_turns_its_promise_red(
 async def test_a_window_that_is_missed_for_its_spelling_shows_in_the_ends(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`verify` cannot see a message that was refused in vain: the end written beside it can."""
+    """The list of expected ends shows a message that was refused in vain.
+
+    `verify` cannot see it.
+    """
     split_by_spelling(monkeypatch)
     outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
     missed = {name: ends for name, ends in outcome.unexpected.items() if name.startswith("br-open")}
@@ -99,5 +118,5 @@ async def test_a_window_that_is_missed_for_its_spelling_shows_in_the_ends(
 async def test_other_seeds_keep_every_promise_too(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Other people, another order, other callbacks doubled and reordered: green does not rest on one seed."""
+    """With other seeds the service keeps every promise too."""
     assert_kept(await play(store, tmp_path / "run", monkeypatch, seed))

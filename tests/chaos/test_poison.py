@@ -1,4 +1,4 @@
-"""A message that kills every worker that takes it, beside innocent ones."""
+"""A message that kills every worker that takes it, among harmless ones."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ POISON = "m40"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StoreServer]:
-    """A store server of this test's own."""
+    """Yield a store server of this test's own."""
     with one_server(tmp_path / "server") as running:
         yield running
 
 
 def _revive(scene: Scene, process: Process) -> bool:
-    """Start a process again when it died; answers whether it had."""
+    """Start a process again if it died, and return whether it had."""
     if process.is_alive:
         return False
     scene.journal.write("killed", point="decided", process=process.name)
@@ -33,8 +33,13 @@ def _revive(scene: Scene, process: Process) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_poison_takes_no_innocent_message_with_it(server: StoreServer, tmp_path: Path, workers: int) -> None:
-    """Under load without end: two crashes among others, three alone, then it is a dead letter, and the only one."""
+async def test_poison_takes_no_innocent_message_with_it(
+    server: StoreServer, tmp_path: Path, workers: int
+) -> None:
+    """Under load poison crashes two workers among others and three alone.
+
+    Then it is the only dead letter.
+    """
     async with staged(tmp_path, server.url) as scene:
         processes = [scene.process(f"worker-{number}") for number in range(workers)]
         for process in processes:
@@ -59,7 +64,10 @@ async def test_poison_takes_no_innocent_message_with_it(server: StoreServer, tmp
         record = await scene.store.records.record(POISON)
         stages = await scene.stages()
         report = await scene.judge()
-    measured(f"poison with {workers} workers: {len(scene.sent)} messages, {deaths} deaths; {report.counts}")
+    measured(
+        f"poison with {workers} workers: {len(scene.sent)} messages, {deaths} deaths; "
+        f"{report.counts}"
+    )
     assert record is not None
     assert (record.row["s"], record.row["r"], record.row["n"]) == ("dead", "poison", "0")
     assert [name for name, stage in stages.items() if stage == "dead"] == [POISON]

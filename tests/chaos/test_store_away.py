@@ -1,4 +1,6 @@
-"""The store away, read-only, full, or without its scripts: workers turn not-ready, keep what they know, and go on."""
+"""The store away, read-only, full, or without its scripts: workers turn not-ready, lose nothing,
+and go on.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Match
 from sendwindow.errors import QueueFull, StoreUnavailable
 from sendwindow.producer import Producer
 from tests.chaos.scene import until
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
-from worker.sandbox.faults import Match
 
 pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StoreServer]:
-    """A store server of this test's own."""
+    """Yield a store server of this test's own."""
     with one_server(tmp_path / "server") as running:
         yield running
 
 
 async def test_results_outlive_a_killed_store(server: StoreServer, tmp_path: Path) -> None:
-    """SIGKILL while POSTs are under way: their replies are kept in memory and recorded once the store is back."""
+    """If the store is killed during POSTs, their replies are recorded once it is back."""
     async with staged(tmp_path, server.url) as scene, scene.worker() as worker:
         scene.sandbox.settings.latency_ms = 300
         await scene.send(20)
@@ -43,8 +45,15 @@ async def test_results_outlive_a_killed_store(server: StoreServer, tmp_path: Pat
 
 
 async def test_after_an_outage_holders_come_first(server: StoreServer, tmp_path: Path) -> None:
-    """SIGSTOP for longer than a lease while two workers hold messages: nobody takes anything from the other."""
-    async with staged(tmp_path, server.url) as scene, scene.worker(name="one"), scene.worker(name="two"):
+    """After an outage longer than a lease, the workers that hold messages settle them first.
+
+    The server is stopped with SIGSTOP, and neither worker takes a message from the other.
+    """
+    async with (
+        staged(tmp_path, server.url) as scene,
+        scene.worker(name="one"),
+        scene.worker(name="two"),
+    ):
         scene.sandbox.settings.latency_ms = 200
         await scene.send(60)
         await until(lambda: len(scene.posts()) >= 30, "nothing was posted")
@@ -57,8 +66,10 @@ async def test_after_an_outage_holders_come_first(server: StoreServer, tmp_path:
     assert (report.counts.posts, report.counts.reaped, report.counts.unknown) == (60, 0, 0)
 
 
-async def test_a_read_only_store_stops_sending_until_it_can_write(server: StoreServer, tmp_path: Path) -> None:
-    """A primary that became a replica answers READONLY: no POST, a clear error for producers, 503 for Twilio."""
+async def test_a_read_only_store_stops_sending_until_it_can_write(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """With a read-only store there is no POST, producers get a clear error, and Twilio gets 503."""
     async with staged(tmp_path, server.url) as scene, scene.worker() as worker:
         await scene.send(5)
         await scene.until_ended()
@@ -82,8 +93,12 @@ async def test_a_read_only_store_stops_sending_until_it_can_write(server: StoreS
     assert report.counts.ends == {"accepted": 23, "refused": 2}
 
 
-async def test_a_full_store_refuses_new_work_and_drains(server: StoreServer, tmp_path: Path) -> None:
-    """At its memory limit the store takes no message, while workers, searches, callbacks and inbound messages go on."""
+async def test_a_full_store_refuses_new_work_and_drains(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A full store takes no new message, while workers, searches, callbacks and inbound messages
+    go on.
+    """
     async with staged(tmp_path, server.url) as scene:
         for action in ("accept_reset", "callback_lost"):
             scene.fault(action, match=Match(id="m0"))
@@ -111,7 +126,7 @@ async def test_a_full_store_refuses_new_work_and_drains(server: StoreServer, tmp
 
 
 async def test_flushed_scripts_are_loaded_again(server: StoreServer, tmp_path: Path) -> None:
-    """SCRIPT FLUSH at any moment costs one more call each."""
+    """SCRIPT FLUSH at any moment costs each script one more call."""
     async with staged(tmp_path, server.url) as scene, scene.worker() as worker:
         for _ in range(5):
             await scene.send(20)

@@ -1,4 +1,6 @@
-"""The connection to the store cut at any byte of a reply, after the script has run: nothing twice, nothing lost."""
+"""The connection to the store is cut at any byte of a reply, after the script ran: nothing lost
+or doubled.
+"""
 
 import asyncio
 import gc
@@ -12,18 +14,18 @@ from tests.chaos.cutting import WHOLE, Cut, Proxy, load_all, proxied
 from tests.chaos.scene import Scene, until
 from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
 from tests.chaos.staging import staged
-from worker.dispatch.periodic import Duty, run_periodic
-from worker.tasks import end_tasks
+from worker.pipeline.arq_cron import PeriodicJob, run_cron_jobs
+from worker.runtime.cancellation import end_tasks
 
 pytestmark = pytest.mark.asyncio
 
 OFFSETS = (0, 1, 5, WHOLE)
-"""Nothing of the reply, its type byte, part of its first line, all but its last byte."""
+"""No byte of the reply, its type byte, part of its first line, all but its last byte."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StoreServer]:
-    """A store server of this test's own."""
+    """Yield a store server of this test's own."""
     with one_server(tmp_path / "server") as running:
         load_all(running)
         yield running
@@ -38,7 +40,9 @@ async def _cut(scene: Scene, proxy: Proxy, script: str) -> None:
 
 
 async def test_any_reply_to_a_worker_may_be_cut(server: StoreServer, tmp_path: Path) -> None:
-    """Each of the worker's scripts loses its reply at several bytes: one POST and one end for each message."""
+    """Each of the worker's scripts loses its reply at several bytes, and each message has one
+    POST and one end.
+    """
     async with proxied(server.address) as proxy, staged(tmp_path, server.url) as scene:
         async with scene.worker(proxy.url) as worker:
             for script in ("claim", "admit", "settle", "renew", "reap"):
@@ -47,13 +51,17 @@ async def test_any_reply_to_a_worker_may_be_cut(server: StoreServer, tmp_path: P
         report = await scene.judge()
     assert report.counts.ends == {"accepted": len(scene.sent)}
     assert report.counts.posts == len(scene.sent)
-    # What a cut claim had taken was handed out again at once, not after its lease.
+    # Messages of a claim whose reply was cut were claimed again at once, not after its lease.
     assert (report.counts.unknown, report.counts.reaped) == (0, 0)
 
 
 async def test_any_reply_to_the_gateway_may_be_cut(server: StoreServer, tmp_path: Path) -> None:
-    """Callbacks and inbound messages are applied once and answered 2xx, whichever reply is lost."""
-    async with proxied(server.address) as proxy, staged(tmp_path, proxy.url) as scene, scene.worker(server.url):
+    """Callbacks and inbound messages are applied once and get a 2xx, whichever reply is lost."""
+    async with (
+        proxied(server.address) as proxy,
+        staged(tmp_path, proxy.url) as scene,
+        scene.worker(server.url),
+    ):
         await _cut(scene, proxy, "status")
         for person, after in enumerate(OFFSETS):
             proxy.cuts = [Cut("inbound", after)]
@@ -70,8 +78,10 @@ async def test_any_reply_to_the_gateway_may_be_cut(server: StoreServer, tmp_path
     assert counts["enqueued"] == len(scene.sent)
 
 
-async def test_messages_given_back_at_a_stop_survive_a_cut(server: StoreServer, tmp_path: Path) -> None:
-    """A worker that stops gives back what it did not begin; a cut of that reply costs no message a try or a crash."""
+async def test_messages_given_back_at_a_stop_survive_a_cut(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A cut reply to the release at a stop costs no message a try or a crash."""
     async with proxied(server.address) as proxy, staged(tmp_path, server.url, slots=4) as scene:
         scene.sandbox.settings.latency_ms = 300
         async with scene.worker(proxy.url, name="first"):
@@ -86,8 +96,13 @@ async def test_messages_given_back_at_a_stop_survive_a_cut(server: StoreServer, 
     assert report.counts.reaped == 0
 
 
-async def test_a_stop_outranks_a_permit_whose_reply_was_lost(server: StoreServer, tmp_path: Path) -> None:
-    """The permit was granted, its reply lost, the way to the store closed; then came STOP: nothing goes out."""
+async def test_a_stop_outranks_a_permit_whose_reply_was_lost(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A STOP outranks a permit whose reply was lost: no POST starts.
+
+    The way to the store was closed after the permit was granted.
+    """
     async with proxied(server.address) as proxy, staged(tmp_path, server.url) as scene:
         proxy.closes_after_cut = True
         async with scene.worker(proxy.url) as worker:
@@ -102,15 +117,22 @@ async def test_a_stop_outranks_a_permit_whose_reply_was_lost(server: StoreServer
     assert report.counts.ends == {"refused": 1}
 
 
-async def test_periodic_work_that_is_stopped_leaves_no_connection_behind(server: StoreServer) -> None:
-    """Cancelled again and again while the store answers nothing: whatever is not closed warns, and fails the test."""
+async def test_periodic_work_that_is_stopped_leaves_no_connection_behind(
+    server: StoreServer,
+) -> None:
+    """Periodic work that is cancelled while the store hangs leaves no open connection.
+
+    A connection left open warns and fails the test.
+    """
 
     async def work() -> None:
         pass
 
     async with proxied(server.address) as proxy:
         proxy.muted = frozenset({b"EXISTS", b"UNWATCH"})
-        running = asyncio.create_task(run_periodic(proxy.url, Keys("p0"), (Duty("test", 1, work),)))
+        running = asyncio.create_task(
+            run_cron_jobs(proxy.url, Keys("p0"), (PeriodicJob("test", 1, work),))
+        )
         async with asyncio.timeout(HANG_GUARD):
             await proxy.was_muted.wait()
             proxy.was_muted.clear()

@@ -1,4 +1,6 @@
-"""Durability `wait:N`: without N replicas no POST, no 2xx, no receipt; once they are back, one copy of each."""
+"""Durability `wait:N`: without N replicas no POST, no 2xx and no receipt; later one copy of
+each.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,9 +23,11 @@ Pair = tuple[StoreServer, StoreServer]
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    """A primary and its replica, caught up."""
+    """Yield a primary and its replica, which has caught up."""
     with ExitStack() as stack:
-        primary, replica = (stack.enter_context(one_server(tmp_path / name)) for name in ("primary", "replica"))
+        primary, replica = (
+            stack.enter_context(one_server(tmp_path / name)) for name in ("primary", "replica")
+        )
         replica.follow(primary)
         yield primary, replica
 
@@ -31,19 +35,29 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 async def test_without_its_replica_nothing_is_promised_and_nothing_sent(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too few replicas: the producer is told, Twilio gets no 2xx, no POST starts. Later everything happens once."""
+    """With too few replicas the producer gets an error, Twilio no 2xx, and no POST starts.
+
+    Later everything happens once.
+    """
     primary, replica = pair
-    async with staged(tmp_path, primary.url, durability="wait:1") as scene, scene.worker() as worker:
+    async with (
+        staged(tmp_path, primary.url, durability="wait:1") as scene,
+        scene.worker() as worker,
+    ):
         await scene.send(5)
         await scene.until_ended()
         replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
         async with Producer(primary.url, timeout=30) as careless:
-            # The messages are in the store; only whoever asked for durability must not act on them.
+            # The messages are in the store, but a caller that asked for durability must not act on
+            # them.
             await scene.send(5, producer=careless)
-        # The answer to WAIT is to be read, however late this machine comes to it; WAIT itself takes as long as ever.
+        # Read the answer to WAIT however late this machine gets to it. WAIT itself takes as long as
+        # usual.
         monkeypatch.setattr("sendwindow.producer.WAIT_MS", 60_000)
         async with Producer(primary.url, durability="wait:1", timeout=1) as hurried:
-            with pytest.raises(NotDurable, match="send the same object again, and check the replicas"):
+            with pytest.raises(
+                NotDurable, match="send the same object again, and check the replicas"
+            ):
                 await scene.send(1, producer=hurried)
         await until(lambda: "admit" in worker.failing, "the worker did not notice")
         assert not worker.ready
@@ -59,8 +73,12 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_sent(
     assert report.counts.posts == 11
 
 
-async def test_a_worker_started_without_its_replica_waits_for_it(pair: Pair, tmp_path: Path) -> None:
-    """Too few replicas at the start are no reason to end: it says what is missing, and works once they are there."""
+async def test_a_worker_started_without_its_replica_waits_for_it(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """A worker that starts with too few replicas reports what is missing and works once they are
+    there.
+    """
     primary, replica = pair
     async with staged(tmp_path, primary.url, durability="wait:1") as scene:
         replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
@@ -68,7 +86,10 @@ async def test_a_worker_started_without_its_replica_waits_for_it(pair: Pair, tmp
         worker.start()
         try:
             log = tmp_path / "alone.log"
-            await until(lambda: "store_unreachable" in log.read_text(), "the worker did not say that it waits")
+            await until(
+                lambda: "store_unreachable" in log.read_text(),
+                "the worker did not say that it waits",
+            )
             assert "NotDurable" in log.read_text()
             await asyncio.to_thread(replica.follow, primary)
             await scene.send(5)
@@ -81,10 +102,15 @@ async def test_a_worker_started_without_its_replica_waits_for_it(pair: Pair, tmp
 
 
 @pytest.mark.long
-async def test_a_result_is_recorded_for_good_only_with_its_replica(pair: Pair, tmp_path: Path) -> None:
-    """The replica goes away while POSTs are under way: their results are kept until it has them too."""
+async def test_a_result_is_recorded_for_good_only_with_its_replica(
+    pair: Pair, tmp_path: Path
+) -> None:
+    """Results of POSTs during an outage of the replica are kept until the replica has them too."""
     primary, replica = pair
-    async with staged(tmp_path, primary.url, durability="wait:1") as scene, scene.worker() as worker:
+    async with (
+        staged(tmp_path, primary.url, durability="wait:1") as scene,
+        scene.worker() as worker,
+    ):
         scene.sandbox.settings.latency_ms = 300
         await scene.send(10)
         await until(lambda: len(scene.posts()) == 10, "nothing was posted")
@@ -99,7 +125,7 @@ async def test_a_result_is_recorded_for_good_only_with_its_replica(pair: Pair, t
 
 
 async def test_without_durability_replicas_are_not_waited_for(pair: Pair, tmp_path: Path) -> None:
-    """`none` asks nobody: messages flow without any replica."""
+    """With durability `none`, messages flow without any replica."""
     primary, replica = pair
     async with staged(tmp_path, primary.url) as scene, scene.worker():
         replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
@@ -110,10 +136,10 @@ async def test_without_durability_replicas_are_not_waited_for(pair: Pair, tmp_pa
 
 
 async def test_a_claim_lost_in_a_failover_is_worth_nothing(pair: Pair, tmp_path: Path) -> None:
-    """Two workers hold one message, one by a claim that only the dead primary knew: it can neither send nor settle.
+    """A claim that only the dead primary knew can neither send nor settle.
 
-    The first worker's claim reaches the old primary alone. At the new one the second worker claims and posts; then the
-    first is let in and asks for its permit.
+    The first worker's claim reaches the old primary alone. At the new one the second worker claims
+    and posts; then the first is let in and asks for its permit.
     """
     primary, replica = pair
     async with (

@@ -1,4 +1,7 @@
-"""Sentinel failover under load with real processes: primary killed, replica promoted, the old one back as a replica."""
+"""Sentinel failover under load with real processes: the primary is killed, a replica is promoted.
+
+The old primary comes back as a replica.
+"""
 
 import asyncio
 import time
@@ -15,8 +18,8 @@ from tests.chaos.processes import Process
 from tests.chaos.scene import Scene, measured, until
 from tests.chaos.sentinel import Watched, watched_servers
 from tests.chaos.staging import staged
+from verify.report import Report
 from worker.stores.ledger import Tuning
-from worker.verify.report import Report
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.long]
 
@@ -24,19 +27,19 @@ RATE = 100
 """Messages a second while the primary dies."""
 
 LINK_DOWN = 0.5
-"""Seconds for which the replicas hear nothing before the primary is killed."""
+"""Seconds for which the replicas get no data before the primary is killed."""
 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    """A primary, two replicas, three sentinels."""
+    """Yield a primary, two replicas and three sentinels."""
     with watched_servers(tmp_path / "servers") as running:
         yield running
 
 
 @dataclass
 class Load:
-    """A producer that sends steadily, each message until its receipt is there."""
+    """A producer that sends steadily, and repeats each message until it has a receipt."""
 
     scene: Scene
     producer: Producer
@@ -45,7 +48,7 @@ class Load:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Send until stopped. A call that failed is made again with the same message."""
+        """Send until stopped. A call that failed is repeated with the same message."""
         number = len(self.scene.sent)
         sending: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
@@ -56,7 +59,7 @@ class Load:
         await asyncio.gather(*sending)
 
     def stop(self) -> None:
-        """Begin no other message; those begun are sent."""
+        """Begin no other message, and finish those that were begun."""
         self._stopping.set()
 
     async def _one(self, number: int) -> None:
@@ -84,12 +87,18 @@ async def _workers(scene: Scene, count: int) -> AsyncIterator[list[Process]]:
             process.kill()
 
 
-async def _fail_over(watched: Watched, folder: Path, durability: str) -> tuple[Report, dict[str, str], list[str]]:
-    """Cut the replicas off under load, kill the primary, let it come back as a replica, let everything end.
+async def _fail_over(
+    watched: Watched, folder: Path, durability: str
+) -> tuple[Report, dict[str, str], list[str]]:
+    """Cut the replicas off under load, kill the primary, bring it back as a replica, wait for all
+    ends.
 
-    Answers the verdict, the stage of each accepted message (`none`: the store does not know it), and who was posted.
+    Returns the verdict, the stage of each accepted message (`none`: the store does not know it),
+    and the ids that were posted.
     """
-    async with staged(folder, watched.url, durability=durability, people=50, tuning=Tuning()) as scene:
+    async with staged(
+        folder, watched.url, durability=durability, people=50, tuning=Tuning()
+    ) as scene:
         scene.sandbox.settings.latency_ms = 50
         async with (
             _workers(scene, 2) as workers,
@@ -109,7 +118,9 @@ async def _fail_over(watched: Watched, folder: Path, durability: str) -> tuple[R
             await asyncio.to_thread(watched.until_replicated)
             replicated = time.monotonic() - killed_at
             posted = len(scene.posts())
-            await until(lambda: len(scene.posts()) >= posted + 200, "nothing was sent again", step=0.1)
+            await until(
+                lambda: len(scene.posts()) >= posted + 200, "nothing was sent again", step=0.1
+            )
             resumed = time.monotonic() - killed_at
             load.stop()
             await running
@@ -119,15 +130,20 @@ async def _fail_over(watched: Watched, folder: Path, durability: str) -> tuple[R
         stages = await scene.stages()
         report = await scene.verdict()
     measured(
-        f"{durability}: new primary after {failed_over:.1f} s, all replicas after {replicated:.1f} s, 200 more posts "
-        f"after {resumed:.1f} s; longest enqueue {load.longest:.1f} s, {load.refused} calls repeated by hand; "
+        f"{durability}: new primary after {failed_over:.1f} s, "
+        f"all replicas after {replicated:.1f} s, 200 more posts after {resumed:.1f} s; "
+        f"longest enqueue {load.longest:.1f} s, {load.refused} calls repeated by hand; "
         f"{len(scene.sent)} accepted, {report.counts}"
     )
     return report, stages, [post["id"] for post in scene.posts()]
 
 
-async def test_a_failover_with_every_replica_waited_for_loses_nothing(watched: Watched, tmp_path: Path) -> None:
-    """`wait:2` with two replicas: every message with a receipt has one end, and none went out twice."""
+async def test_a_failover_with_every_replica_waited_for_loses_nothing(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """With `wait:2` and two replicas every message with a receipt has one end, and none went out
+    twice.
+    """
     report, stages, _ = await _fail_over(watched, tmp_path, "wait:2")
     assert report.ok, f"verify found promises broken; journals in {tmp_path}/journals"
     assert (report.counts.lost, report.counts.duplicates) == (0, 0)
@@ -135,11 +151,13 @@ async def test_a_failover_with_every_replica_waited_for_loses_nothing(watched: W
 
 
 async def test_a_failover_without_waiting_is_survived(watched: Watched, tmp_path: Path) -> None:
-    """`none`: what the replicas had not yet is lost with the primary; the service goes on. What was lost is printed."""
+    """With `none` the service goes on after a failover; the messages that the replicas lacked
+    are lost. Their number is printed.
+    """
     report, stages, posted = await _fail_over(watched, tmp_path, "none")
     lost = [name for name, stage in stages.items() if stage == "none"]
     unsent = set(lost) - set(posted)
     measured(
-        f"none: of {len(stages)} accepted messages {len(lost)} were forgotten, {len(unsent)} of them unsent; "
-        f"{report.counts.duplicates} went out twice"
+        f"none: of {len(stages)} accepted messages {len(lost)} were forgotten, "
+        f"{len(unsent)} of them unsent; {report.counts.duplicates} went out twice"
     )

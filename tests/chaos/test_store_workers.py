@@ -1,4 +1,7 @@
-"""Workers as processes: killed, frozen past their lease, cut off; the clock moved. The store says who holds what."""
+"""Workers as processes: killed, frozen past their lease, cut off, with a moved clock.
+
+The store decides who holds what.
+"""
 
 import asyncio
 import signal
@@ -20,19 +23,19 @@ from worker.stores.ledger import Tuning
 pytestmark = [pytest.mark.asyncio, pytest.mark.long]
 
 LEASE = 2.0
-"""Seconds, as the settings of these tests say."""
+"""Seconds, as in the settings of these tests."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StoreServer]:
-    """A store server of this test's own."""
+    """Yield a store server of this test's own."""
     with one_server(tmp_path / "server") as running:
         yield running
 
 
 @asynccontextmanager
 async def _running(scene: Scene, *urls: str) -> AsyncIterator[list[Process]]:
-    """Worker processes, one for each store URL, killed at the end."""
+    """Run worker processes, one for each store URL, and kill them at the end."""
     processes = [scene.process(f"worker-{number}", url) for number, url in enumerate(urls)]
     try:
         for process in processes:
@@ -44,7 +47,7 @@ async def _running(scene: Scene, *urls: str) -> AsyncIterator[list[Process]]:
 
 
 async def _send_until_claimed(scene: Scene, process: Process) -> None:
-    """Send until this worker holds some of it."""
+    """Send until this worker holds some of the messages."""
     before = scene.claims(process.name)
     async with asyncio.timeout(HANG_GUARD):
         while scene.claims(process.name) < before + 10:
@@ -53,7 +56,9 @@ async def _send_until_claimed(scene: Scene, process: Process) -> None:
 
 
 async def test_a_killed_workers_messages_move_on(server: StoreServer, tmp_path: Path) -> None:
-    """SIGKILL with POSTs under way: another worker takes over what was not begun, evidence settles what was."""
+    """After SIGKILL during POSTs another worker sends what was not begun, and evidence settles
+    the rest.
+    """
     async with staged(tmp_path, server.url) as scene, _running(scene, server.url) as [process]:
         scene.sandbox.settings.latency_ms = 700
         await scene.send(60)
@@ -65,14 +70,24 @@ async def test_a_killed_workers_messages_move_on(server: StoreServer, tmp_path: 
             await scene.until_ended()
             moved_on = time.monotonic() - killed_at
             report = await scene.judge()
-    measured(f"worker killed, lease {LEASE} s: everything ended {moved_on:.1f} s later; {report.counts}")
+    measured(
+        f"worker killed, lease {LEASE} s: everything ended {moved_on:.1f} s later; {report.counts}"
+    )
     assert report.counts.ends == {"accepted": 60}
     assert report.counts.unknown <= 25
 
 
-async def test_a_worker_frozen_past_its_lease_does_no_harm(server: StoreServer, tmp_path: Path) -> None:
-    """SIGSTOP for more than a lease, then SIGCONT: its late results are evidence, its claims are worth nothing."""
-    async with staged(tmp_path, server.url) as scene, _running(scene, server.url) as [process], scene.worker():
+async def test_a_worker_frozen_past_its_lease_does_no_harm(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """After SIGSTOP for more than a lease a worker's late results are evidence, and its claims
+    are void.
+    """
+    async with (
+        staged(tmp_path, server.url) as scene,
+        _running(scene, server.url) as [process],
+        scene.worker(),
+    ):
         scene.sandbox.settings.latency_ms = 200
         for _ in range(3):
             await _send_until_claimed(scene, process)
@@ -85,13 +100,18 @@ async def test_a_worker_frozen_past_its_lease_does_no_harm(server: StoreServer, 
     measured(f"worker frozen three times for {LEASE * 2} s: {report.counts}")
     assert report.counts.reaped > 0
     assert report.counts.duplicates == 0
-    # Frozen between intent and the first byte, an attempt proves nothing: such messages wait for a person.
+    # Frozen between intent and first byte, an attempt proves nothing: the message waits for an
+    # operator.
     assert report.counts.ends.keys() == {"accepted"}
     assert report.counts.open.get("unresolved", 0) <= 3 * scene.settings.dispatch.slots
 
 
-async def test_a_worker_cut_off_from_the_store_does_no_harm(server: StoreServer, tmp_path: Path) -> None:
-    """One worker loses its way to the store for two leases while another works: the first finds its messages gone."""
+async def test_a_worker_cut_off_from_the_store_does_no_harm(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A worker cut off for two leases while another works finds its messages gone and does no
+    harm.
+    """
     async with (
         proxied(server.address) as proxy,
         staged(tmp_path, server.url) as scene,
@@ -101,7 +121,8 @@ async def test_a_worker_cut_off_from_the_store_does_no_harm(server: StoreServer,
         scene.sandbox.settings.latency_ms = 200
         for _ in range(3):
             await _send_until_claimed(scene, process)
-            # A permit whose answer is lost proves nothing; such messages wait for a person, as in the test above.
+            # A permit whose reply is lost proves nothing; such messages wait for an operator, as
+            # above.
             await until(lambda: not proxy.admitting, "permits were asked for all the time")
             proxy.close()
             await asyncio.sleep(LEASE * 2)
@@ -116,7 +137,9 @@ async def test_a_worker_cut_off_from_the_store_does_no_harm(server: StoreServer,
 
 
 async def test_a_clock_that_jumps_sends_nothing_twice(server: StoreServer, tmp_path: Path) -> None:
-    """Hours forward while messages are held, and a little back: all leases end at once, and nobody sends twice."""
+    """A clock that jumps hours forward and a little back ends all leases, and no worker sends
+    twice.
+    """
     async with (
         staged(tmp_path, server.url) as scene,
         _running(scene, server.url, server.url) as processes,
@@ -134,8 +157,13 @@ async def test_a_clock_that_jumps_sends_nothing_twice(server: StoreServer, tmp_p
     assert report.counts.duplicates == 0
 
 
-async def test_sending_goes_on_soon_after_the_store_is_back(server: StoreServer, tmp_path: Path) -> None:
-    """The store killed for three seconds: the processes live, and readiness follows. Times are printed."""
+async def test_sending_goes_on_soon_after_the_store_is_back(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """If the store is killed for three seconds the processes live, and readiness follows.
+
+    Times are printed.
+    """
     async with (
         staged(tmp_path, server.url, tuning=Tuning()) as scene,
         _running(scene, server.url, server.url) as processes,
@@ -155,14 +183,20 @@ async def test_sending_goes_on_soon_after_the_store_is_back(server: StoreServer,
         assert all(process.is_alive for process in processes)
         report = await scene.judge()
     measured(
-        f"store killed: not ready after {unready:.1f} s; back: sending after {again:.1f} s, ready {ready:.1f} s later"
+        f"store killed: not ready after {unready:.1f} s; back: sending after {again:.1f} s, "
+        f"ready {ready:.1f} s later"
     )
     assert report.counts.ends == {"accepted": 400}
     assert (report.counts.posts, report.counts.unknown) == (400, 0)
 
 
-async def test_a_worker_that_hangs_on_a_frozen_store_turns_not_ready(server: StoreServer, tmp_path: Path) -> None:
-    """A store that accepts connections and answers nothing: readiness ends as well. How soon is printed."""
+async def test_a_worker_that_hangs_on_a_frozen_store_turns_not_ready(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    """A worker whose store accepts connections and answers nothing turns not ready.
+
+    The time is printed.
+    """
     async with staged(tmp_path, server.url, tuning=Tuning()) as scene, scene.worker() as worker:
         await scene.send(20)
         await scene.until_ended()

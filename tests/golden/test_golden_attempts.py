@@ -1,4 +1,7 @@
-"""Golden rows of the version that kept evidence in `ev`, `sid:`, `cb:`, `dup`, `fa`, `tg`: the table has all of it."""
+"""Golden rows of the version that kept evidence in `ev`, `sid:`, `cb:`, `dup`, `fa`, `tg`.
+
+The attempts table holds all of it.
+"""
 
 import json
 from pathlib import Path
@@ -8,13 +11,13 @@ import pytest
 
 from sendwindow.keys import FOLDED_FIELDS
 from sendwindow.scripts import execute
-from sendwindow.vocabulary import OnUnknown
-from tests.worker.stores_world import ACCOUNT, ANNA, FAR, SENDER, Place, World, accepted, opened
-from worker.values.claims import Claimed
-from worker.values.facts import StoredFacts
-from worker.values.records import SidLine
-from worker.values.settlements import SettleAgain
-from worker.values.unknowns import Resolution
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from tests.support.stores_world import ACCOUNT, ANNA, FAR, SENDER, Place, World, accepted, opened
+from worker.ports.claims import ClaimedMessage
+from worker.ports.records import SidLine
+from worker.ports.settlements import SettleAgain
+from worker.ports.stored_facts import StoredFacts
+from worker.ports.unknowns import Resolution
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,7 +27,7 @@ EXPIRES = "4070908800000"
 
 
 async def _put(world: World, name: str) -> dict[str, Any]:
-    """Store m1 as that version had it, with its job and in its place."""
+    """Store m1 as that version did, with its job and in its place."""
     kept: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
     await world.enqueue(template="order_update")
     await world.redis.zrem(world.keys.lane(f"{SENDER}|normal|"), "m1")
@@ -50,7 +53,9 @@ def _is_old(name: str) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_touched_row_has_its_evidence_in_the_table_only(store: Place, name: str) -> None:
-    """The first script that loads the row folds every old field; what people are shown stays the same."""
+    """The first script that loads the row moves every old field into the table, and the record
+    is unchanged.
+    """
     async with opened(store) as world:
         await _put(world, name)
         before = await world.row()
@@ -66,10 +71,15 @@ async def test_a_touched_row_has_its_evidence_in_the_table_only(store: Place, na
 
 
 async def test_proof_at_hand_still_ends_the_message(store: Place) -> None:
-    """The attempt under way had been proven before the deploy; its Page, its copies and its free attempt are known."""
+    """A proof from before the deploy still ends the message.
+
+    Its Page, copies and free attempt are known.
+    """
     async with opened(store) as world:
         kept = await _put(world, "posting")
-        facts = (await world.claim(0), await world.store.people.facts(ANNA, SENDER, ACCOUNT, None))[1]
+        facts = (await world.claim(0), await world.store.people.facts(ANNA, SENDER, ACCOUNT, None))[
+            1
+        ]
         claimed = _claimed(facts, int(kept["row"]["f"]))
         settled = await world.settle(claimed, SettleAgain("retrying", "throttled"), attempt=3)  # type: ignore[arg-type]  # plain words
         assert settled.stage == "accepted"
@@ -84,18 +94,23 @@ async def test_proof_at_hand_still_ends_the_message(store: Place) -> None:
 
 
 async def test_a_message_that_was_opened_again_is_ended_by_later_proof(store: Place) -> None:
-    """It failed under the version before, is delivered under this one: nothing more goes out."""
+    """A message that failed under the older version and is then delivered is not sent again."""
     async with opened(store) as world:
         await _put(world, "reopened")
         applied = await world.callback("delivered", "SMone")
         assert (applied.moved, applied.is_end) == (True, True)
         row = await world.row()
-        assert (row["s"], row["sid"], row["st"], row["fm"]) == ("accepted", "SMone", "delivered", "t")
+        assert (row["s"], row["sid"], row["st"], row["fm"]) == (
+            "accepted",
+            "SMone",
+            "delivered",
+            "t",
+        )
         assert "c" not in row
 
 
 async def test_a_repeated_settlement_still_says_that_it_proved_a_copy(store: Place) -> None:
-    """The reply got lost in the deploy; the question is the same, and so is the answer."""
+    """A settlement repeated after the deploy returns the same reply about the copy."""
     async with opened(store) as world:
         kept = await _put(world, "copied")
         facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
@@ -106,18 +121,19 @@ async def test_a_repeated_settlement_still_says_that_it_proved_a_copy(store: Pla
 
 
 async def test_an_attempt_in_doubt_keeps_its_own_intent(store: Place) -> None:
-    """Two attempts, the first unproven: its intent came from the timeline, which is read for the last time."""
+    """An unproven first attempt keeps the intent that the timeline held."""
     async with opened(store) as world:
         kept = await _put(world, "copied")
         digest = world.store.people.digest(ANNA)
         await world.redis.zadd(world.keys.permits(digest), {"1:m1": 1})
-        await world.store.unknowns.resolve([Resolution("m1", 2, SettleAgain("retrying", "resent_by_rule"))])  # type: ignore[arg-type]  # plain words
+        again = SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE)
+        await world.store.unknowns.resolve([Resolution("m1", 2, again)])
         first = json.loads(kept["timeline"][0])["at"]
         assert (await _raw(world))["@1"] == f"{first}f"
 
 
-def _claimed(facts: StoredFacts, fence: int) -> Claimed:
-    return Claimed(
+def _claimed(facts: StoredFacts, fence: int) -> ClaimedMessage:
+    return ClaimedMessage(
         message_id="m1",
         fence=fence,
         payload=None,

@@ -1,4 +1,4 @@
-"""The demo is the main job on real input: it runs here as a newcomer would run it."""
+"""The demo is the main job on real input, and runs here as a newcomer runs it."""
 
 import json
 import os
@@ -18,30 +18,36 @@ import pytest
 
 from policies.status import RANKS
 from sendwindow.vocabulary import Stage
-from tests.integration.house import HANG_SECONDS
-from worker.commands.exits import Exit
-from worker.commands.line import main
-from worker.commands.states import TRANSITIONS
-from worker.logs import REMOVED
+from tests.support.house import HANG_SECONDS
+from worker.cli.exit_codes import Exit
+from worker.cli.main import main
+from worker.cli.states import TRANSITIONS
+from worker.telemetry.logs import REMOVED
 
 KNOWN = {(before, after) for before, after, _ in TRANSITIONS}
 
 
 def environ(folder: Path) -> dict[str, str]:
-    """Nothing of the caller's but the PATH; what the demo makes goes into `folder`."""
+    """Return an environment with only the caller's PATH, in which the demo writes into `folder`."""
     return {"PATH": os.environ.get("PATH", ""), "TMPDIR": str(folder)}
 
 
 def demo(root: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "worker", "demo", *arguments]
     return subprocess.run(
-        command, cwd=root, env=environ(folder), capture_output=True, text=True, timeout=3 * HANG_SECONDS, check=False
+        command,
+        cwd=root,
+        env=environ(folder),
+        capture_output=True,
+        text=True,
+        timeout=3 * HANG_SECONDS,
+        check=False,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A whole demo. `metrics`: the gateway's, as they were last while it ran."""
+    """The results of a whole demo. `metrics`: the gateway's last ones while it ran."""
 
     folder: Path
     kept: Path
@@ -56,7 +62,12 @@ def played(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
     kept, metrics = folder / "journals", ""
     command = [sys.executable, "-m", "worker", "demo", "--keep", str(kept)]
     with subprocess.Popen(
-        command, cwd=root, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=root,
+        env=environ(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             for _ in range(10 * HANG_SECONDS):
@@ -70,7 +81,7 @@ def played(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 
 def scraped(folder: Path) -> str:
-    """The metrics of the gateway of the demo that runs in `folder`; empty while there is none."""
+    """Return the metrics of the gateway of the demo in `folder`, or nothing while there is none."""
     with suppress(OSError, StopIteration, HTTPException):
         config = next(folder.glob("sendwindow-demo-*/sendwindow.toml")).read_text()
         address = re.search(r'public_url = "http://([0-9.:]+)"', config)
@@ -85,9 +96,10 @@ def scraped(folder: Path) -> str:
 def test_the_demo_comes_out_as_written_beside_each_message(
     root: Path, played: Played, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit 0: every message ended as expected, verify refutes nothing, and no process or folder is left behind.
+    """The demo exits with 0, and every message ends as expected.
 
-    Its journals satisfy `verify` once more from the command line, and every step in them is in the drawing of stages.
+    `verify` finds no breach, also once more from the command line, and no process or folder is left
+    behind. Every step in the journals is in the drawing of stages.
     """
     assert played.code == Exit.DONE, played.printed[-6000:]
     total = len((root / "examples/messages.jsonl").read_text().splitlines())
@@ -101,21 +113,26 @@ def test_the_demo_comes_out_as_written_beside_each_message(
 
 
 def test_no_log_and_no_metric_tells_of_a_person(root: Path, played: Played) -> None:
-    """No address, text or variable of the examples is in them, and the nets of worker/logs.py had nothing to catch."""
+    """No log and no metric holds an address, text or variable, and no line needed scrubbing."""
     logs = {path.name: path.read_text() for path in (played.kept / "logs").glob("*.log")}
     everything = "\n".join([*logs.values(), played.metrics])
     assert everything.count('"event": "attempt"') > 100
     assert "\nsendwindow_callbacks_total{" in played.metrics
     assert REMOVED not in everything
     assert '"removed"' not in everything
-    said = "\n".join([leaves(line) for text in logs.values() for line in text.splitlines()] + [played.metrics])
+    said = "\n".join(
+        [leaves(line) for text in logs.values() for line in text.splitlines()] + [played.metrics]
+    )
     addresses, words = personal(root / "examples")
     assert {address for address in addresses if address in everything} == set()
     assert {word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said)} == set()
 
 
 def leaves(line: str) -> str:
-    """The values of a log line one by one, without its instant; a line that is no JSON as it is."""
+    """Return the values of a log line without its instant.
+
+    A line that is no JSON is returned whole.
+    """
     try:
         fields = json.loads(line)
     except ValueError:
@@ -124,9 +141,11 @@ def leaves(line: str) -> str:
 
 
 def personal(examples: Path) -> tuple[set[str], set[str]]:
-    """What must not be told: the examples' addresses without channel and sign, and their texts.
+    """Return what must not appear: the examples' addresses without channel and sign, and their
+    texts.
 
-    Left out are texts of one or two characters, found anywhere, and those that are words of Sendwindow's own.
+    Left out are texts of one or two characters, which appear everywhere, and Sendwindow's own
+    words.
     """
     addresses, texts = set(), set()
     for name in ("messages.jsonl", "people.jsonl"):
@@ -134,15 +153,21 @@ def personal(examples: Path) -> tuple[set[str], set[str]]:
             row = json.loads(line)
             message = row.get("message", {})
             addresses |= {row.get("address"), message.get("to")}
-            content = [message.get("freeform"), (message.get("template") or {}).get("variables"), {"": row.get("body")}]
-            texts |= {str(text) for part in content if isinstance(part, dict) for text in part.values()}
+            content = [
+                message.get("freeform"),
+                (message.get("template") or {}).get("variables"),
+                {"": row.get("body")},
+            ]
+            texts |= {
+                str(text) for part in content if isinstance(part, dict) for text in part.values()
+            }
     own = {"none", "stop", "start", *RANKS}
     bare = {address.rpartition(":")[2].removeprefix("+") for address in addresses if address}
     return bare, {text for text in texts if len(text) > 2 and text.casefold() not in own}
 
 
 def test_a_deviation_is_told_with_its_trace_and_fails(root: Path, tmp_path: Path) -> None:
-    """An expectation that is not met makes exit 1 and shows the message with every rule that was looked at."""
+    """A deviation exits with 1 and shows the message with every rule that was evaluated."""
     examples = tmp_path / "wrong"
     examples.mkdir()
     (examples / "sendwindow.toml").write_bytes((root / "examples/sendwindow.toml").read_bytes())
@@ -166,20 +191,27 @@ def test_a_deviation_is_told_with_its_trace_and_fails(root: Path, tmp_path: Path
 
 @pytest.fixture
 def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a store finds room for its socket, whose path may not be long."""
+    """Yield a folder with a path short enough for a store's socket."""
     return tmp_path_factory.mktemp("d")
 
 
 @contextmanager
 def playing(root: Path, folder: Path, first: str, *through: str) -> Iterator[subprocess.Popen[str]]:
-    """A demo that has printed a line with `first` in it; after the block none of its processes is left."""
+    """Yield a demo that has printed a line with `first` in it, and leave none of its processes
+    behind.
+    """
     command = [*through, sys.executable, "-u", "-m", "worker", "demo"]
     with subprocess.Popen(
-        command, cwd=root, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=root,
+        env=environ(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:
-            # A loaded machine may be done by the time a later line is read.
+            # On a loaded machine the demo may have ended when a later line is read.
             assert any(first in line for line in process.stdout)
             yield process
             assert leftovers(folder) == []
@@ -189,7 +221,9 @@ def playing(root: Path, folder: Path, first: str, *through: str) -> Iterator[sub
 
 
 def leftovers(folder: Path) -> list[str]:
-    """The processes whose command line or environment names a folder, which is how the demo's own know it."""
+    """Return the processes whose command line or environment names a folder, as the demo's own
+    do.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -199,10 +233,16 @@ def leftovers(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
-@pytest.mark.parametrize("first", ["played over a day", "accepted"], ids=["at the start", "in the middle"])
-def test_an_interrupted_demo_cleans_up(root: Path, short_path: Path, number: signal.Signals, first: str) -> None:
-    """Ctrl-C or SIGTERM: exit 130, every process ends and the folder with the store is gone."""
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize(
+    "first", ["played over a day", "accepted"], ids=["at the start", "in the middle"]
+)
+def test_an_interrupted_demo_cleans_up(
+    root: Path, short_path: Path, number: signal.Signals, first: str
+) -> None:
+    """Ctrl-C or SIGTERM gives exit 130, and every process and the store's folder are gone."""
     with playing(root, short_path, first) as process:
         process.send_signal(number)
         _, printed = process.communicate(timeout=HANG_SECONDS)
@@ -211,7 +251,9 @@ def test_an_interrupted_demo_cleans_up(root: Path, short_path: Path, number: sig
 
 @pytest.mark.long
 def test_an_impatient_person_does_not_cut_the_clean_up_short(root: Path, short_path: Path) -> None:
-    """A second signal while the demo stops changes nothing: it ends soon anyway, and leaves nothing behind."""
+    """A second signal while the demo stops changes nothing: it ends soon and leaves nothing
+    behind.
+    """
     with playing(root, short_path, "accepted") as process:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
@@ -221,8 +263,10 @@ def test_an_impatient_person_does_not_cut_the_clean_up_short(root: Path, short_p
 
 @pytest.mark.long
 def test_a_demo_in_the_background_of_a_script_can_be_stopped(root: Path, short_path: Path) -> None:
-    """A shell without job control lets such a process ignore SIGINT; SIGTERM must end it all the same."""
-    with playing(root, short_path, "accepted", "sh", "-c", 'trap "" INT; exec "$@"', "sh") as process:
+    """SIGTERM ends a demo in the background of a script, where the shell lets it ignore SIGINT."""
+    with playing(
+        root, short_path, "accepted", "sh", "-c", 'trap "" INT; exec "$@"', "sh"
+    ) as process:
         process.send_signal(signal.SIGTERM)
         _, printed = process.communicate(timeout=HANG_SECONDS)
         assert (process.returncode, printed) == (Exit.INTERRUPTED, "")
@@ -230,7 +274,9 @@ def test_a_demo_in_the_background_of_a_script_can_be_stopped(root: Path, short_p
 
 @pytest.mark.long
 def test_a_demo_whose_reader_goes_away_cleans_up(root: Path, short_path: Path) -> None:
-    """As in `./run demo | head -1`: it ends without a stack trace, with the code for that, and leaves nothing."""
+    """A demo whose reader goes away, as in `./run demo | head -1`, ends with its own code and
+    leaves nothing. There is no stack trace.
+    """
     with playing(root, short_path, "played over a day") as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -240,7 +286,7 @@ def test_a_demo_whose_reader_goes_away_cleans_up(root: Path, short_path: Path) -
 
 
 def test_a_demo_without_settings_leaves_no_folder(root: Path, short_path: Path) -> None:
-    """A folder of examples that is not complete is a usage error, and nothing is left of the attempt."""
+    """An incomplete folder of examples is a usage error that leaves nothing behind."""
     examples, made = short_path / "examples", short_path / "made"
     examples.mkdir()
     made.mkdir()
@@ -252,7 +298,7 @@ def test_a_demo_without_settings_leaves_no_folder(root: Path, short_path: Path) 
 
 
 def steps(journals: Iterable[Path]) -> Iterable[tuple[Stage, Stage]]:
-    """Every step from one stage to the next that the journals tell, message by message."""
+    """Return every step between stages in the journals, message by message."""
     lines = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
     stages: dict[str, list[Stage]] = {}
     for line in sorted(lines, key=lambda line: float(line["t"])):
@@ -261,11 +307,12 @@ def steps(journals: Iterable[Path]) -> Iterable[tuple[Stage, Stage]]:
             stages.setdefault(line["id"], [Stage.QUEUED]).append(stage)
     for told in stages.values():
         if told.count(Stage.CLAIMED) > 1:
-            # Two processes write their lines in any order; only a message that one of them had to the end tells steps.
+            # Two processes write their lines in any order. Only a message that one of them had to
+            # the end shows its steps.
             continue
         for before, after in pairwise(told):
             if before is Stage.ACCEPTED and after is Stage.CLAIMED:
-                # Reopened by a callback, which is told as a callback.
+                # The callback that reopened it is journaled as a callback.
                 yield before, Stage.RETRYING
                 yield Stage.RETRYING, after
             elif before is not after:
@@ -273,7 +320,7 @@ def steps(journals: Iterable[Path]) -> Iterable[tuple[Stage, Stage]]:
 
 
 def stage_told(line: dict[str, Any]) -> Stage | None:
-    """The stage a journal line says that its message is in now."""
+    """Return the stage that a journal line gives its message."""
     match line["e"]:
         case "claimed":
             return Stage.CLAIMED

@@ -1,4 +1,6 @@
-"""Every command and every piece of code that README and docs print runs here as printed, in the order of its page."""
+"""Every command and piece of code in README and docs runs here as printed, in the order of its
+page.
+"""
 
 import json
 import os
@@ -15,9 +17,9 @@ import pytest
 
 from sendwindow.vocabulary import Stage
 from tests.chaos.processes import ROOT, Process
-from tests.integration.house import House
-from worker.commands.exits import Exit
-from worker.commands.log_events import collect_events
+from tests.support.house import House
+from worker.cli.exit_codes import Exit
+from worker.cli.log_events import collect_events
 
 PAGES = (
     "README.md",
@@ -27,6 +29,8 @@ PAGES = (
     "docs/architecture.md",
     "docs/arq.md",
     "docs/commands.md",
+    "docs/decision-table.md",
+    "docs/glossary.md",
     "docs/decisions/README.md",
     "docs/events.md",
     "docs/performance.md",
@@ -58,27 +62,37 @@ PLACEHOLDERS = {"MESSAGE_ID": "hello-1", "FILE": "examples/hello.jsonl"}
 
 
 def commands_in(block: str) -> list[str]:
-    """The commands of one block."""
+    """Return the commands of one block."""
     return [line for line in block.splitlines() if line.startswith("./run ")]
 
 
 def commands_of(page: str) -> list[str]:
-    """The commands a page prints: lines of sh blocks, then what stands in the text. "Use it" has a test of its own."""
+    """Return the commands of a page: lines of sh blocks, then those in the text.
+
+    "Use it" has a test of its own.
+    """
     text = _USE_IT.sub("", (ROOT / page).read_text())
     blocks = [line for block in _BLOCK.findall(text) for line in commands_in(block)]
-    inline = [command for command in _INLINE.findall(_BLOCK.sub("", text)) if command.split()[1] != "COMMAND"]
+    inline = [
+        command
+        for command in _INLINE.findall(_BLOCK.sub("", text))
+        if command.split()[1] != "COMMAND"
+    ]
     return list(dict.fromkeys(blocks + inline))
 
 
 @dataclass(slots=True)
 class Reader:
-    """Somebody who types what a page prints. `services`: what they left running."""
+    """A reader who types what a page prints.
+
+    `services` are the ones that the reader left running.
+    """
 
     house: House
     services: dict[str, Process] = field(default_factory=dict)
 
     def type(self, printed: str) -> None:
-        """Type one command; services are left running, everything else must succeed."""
+        """Type one command. Services are left running, and any other command must succeed."""
         line = printed.removeprefix("./run ")
         for name, value in PLACEHOLDERS.items():
             line = line.replace(name, value)
@@ -106,10 +120,12 @@ class Reader:
         finally:
             if stdin is not None:
                 stdin.close()
-        assert answer.returncode == Exit.DONE, f"{printed}\n{answer.stdout}{answer.stderr}{self.house.logs()}"
+        assert answer.returncode == Exit.DONE, (
+            f"{printed}\n{answer.stdout}{answer.stderr}{self.house.logs()}"
+        )
 
     def leave_running(self, words: list[str]) -> None:
-        """Start a service once and wait until it is up. `run` and `serve` are what `up` starts."""
+        """Start a service once and wait until it is up. `run` and `serve` are parts of `up`."""
         if words[0] in self.services or words[0] in {"run", "serve"}:
             return
         port = ["--port", str(self.house.sandbox_port)] if words[0] == "sandbox" else []
@@ -124,7 +140,11 @@ class Reader:
 def reader(tmp_path: Path) -> Iterator[Reader]:
     made = House(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    grant = {"address": "whatsapp:+447700900103", "purpose": "marketing", "at": "2026-03-01T09:30:00+00:00"}
+    grant = {
+        "address": "whatsapp:+447700900103",
+        "purpose": "marketing",
+        "at": "2026-03-01T09:30:00+00:00",
+    }
     (tmp_path / "grants.jsonl").write_text(json.dumps(grant) + "\n")
     try:
         yield Reader(made)
@@ -134,7 +154,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.mark.parametrize("page", ["docs/commands.md"])
 def test_the_commands_of_a_page_run_as_printed(reader: Reader, page: str) -> None:
-    """Typed one after the other, each command exits with 0; services stop with 0 in the end."""
+    """Each command of a page exits with 0 when typed in order, and services stop with 0."""
     printed = commands_of(page)
     assert printed
     for command in printed:
@@ -147,7 +167,10 @@ def test_the_commands_of_a_page_run_as_printed(reader: Reader, page: str) -> Non
 
 
 def logged_but_unknown(logs: str) -> list[str]:
-    """The lines whose event, level or fields docs/events.md does not name. It is generated from the same events."""
+    """Return the lines whose event, level or fields are not in docs/events.md.
+
+    That page is generated from the same events.
+    """
     events = collect_events(ROOT)
     unknown = []
     for line in logs.splitlines():
@@ -168,7 +191,7 @@ def logged_but_unknown(logs: str) -> list[str]:
 
 
 def test_the_other_pages_print_nothing_that_was_not_run(reader: Reader) -> None:
-    """What README and the other pages print beyond docs/commands.md runs too."""
+    """Commands of README and the other pages that docs/commands.md lacks run too."""
     known = set(commands_of("docs/commands.md"))
     reader.leave_running(["sandbox"])
     reader.leave_running(["up"])
@@ -181,7 +204,10 @@ def test_the_other_pages_print_nothing_that_was_not_run(reader: Reader) -> None:
 
 @pytest.fixture
 def newcomer() -> Iterator[Reader]:
-    """Return a reader of the README with the least settings, in a folder with a short path: a socket's has a limit."""
+    """Return a reader of the README with minimal settings, in a folder with a short path.
+
+    The path of a socket is limited.
+    """
     with tempfile.TemporaryDirectory(prefix="sw-") as folder:
         made = House(Path(folder), example="minimal.toml")
         made.environ["SENDWINDOW_DATA"] = f"{folder}/.data"  # where it is for a newcomer
@@ -192,7 +218,7 @@ def newcomer() -> Iterator[Reader]:
 
 
 def test_what_the_readme_prints_ends_in_accepted(newcomer: Reader) -> None:
-    """Commands and code of "Use it", as printed and in their order, consent included: both messages reach Twilio."""
+    """Commands and code of "Use it", as printed and in order, send both messages to Twilio."""
     folder = newcomer.house.folder
     written = []
     [section] = _USE_IT.findall((ROOT / "README.md").read_text())
@@ -219,7 +245,7 @@ def test_what_the_readme_prints_ends_in_accepted(newcomer: Reader) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """Every relative link of a page names a file that is there."""
+    """Every relative link of a page names a file that exists."""
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not target.startswith("http"):
@@ -227,7 +253,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_commands_and_exceptions_are_real() -> None:
-    """What is excused here is printed somewhere, so that the excuses do not outlive their commands."""
+    """Every exception is printed on some page, so that no exception outlives its command."""
     printed = " ".join(command for page in PAGES for command in commands_of(page))
     for word in ELSEWHERE:
         assert f"./run {word}" in printed

@@ -1,4 +1,4 @@
-"""What a person decides about messages, by the commands, while the service runs; and that `verify` can follow it."""
+"""Decisions of an operator by commands, while the service runs, as `verify` sees them."""
 
 import asyncio
 import subprocess
@@ -10,16 +10,16 @@ from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from tests.chaos.processes import ROOT
-from tests.integration.house import ANNA, HANG_SECONDS, House, house, until
-from worker.commands.exits import Exit
+from tests.support.house import ANNA, HANG_SECONDS, House, house, until
+from verify.judge import verify
+from verify.report import Report
+from worker.cli.exit_codes import Exit
 from worker.stores.store import Store
-from worker.verify.report import Report
-from worker.verify.verify import verify
 
 FAULTS = (
     {"action": "unavailable", "match": {"id": "replayed"}, "times": 1},
     {"action": "unavailable", "match": {"id": "not-sent"}, "times": 1},
-    # Nobody but the person learns that this one went out.
+    # Only the recipient learns that this one went out.
     {"action": "accept_reset", "match": {"id": "taken"}, "times": 1},
     {"action": "callback_lost", "match": {"id": "taken"}},
     {"action": "list_lag", "match": {"id": "taken"}, "delay_ms": 10**9},
@@ -52,7 +52,7 @@ def reaches(made: House, message_id: str, stage: Stage) -> None:
 
 
 def move_clocks(made: House, by: timedelta) -> None:
-    """Play the time after which a message's rule settles what nobody could prove."""
+    """Move the clocks past the time after which the message's rule settles an unproven attempt."""
 
     async def move() -> None:
         store = await Store.connect(
@@ -71,9 +71,18 @@ def move_clocks(made: House, by: timedelta) -> None:
 
 def person(made: House, *words: str) -> None:
     """Decide something on the command line, with a journal."""
-    command = [sys.executable, "-m", "worker", *words, "--journal", str(made.journals / "person.jsonl")]
+    command = [
+        sys.executable,
+        "-m",
+        "worker",
+        *words,
+        "--journal",
+        str(made.journals / "person.jsonl"),
+    ]
     environ = made.environ | {"PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+    answer = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
+    )
     assert answer.returncode == Exit.DONE, answer.stdout + answer.stderr
 
 
@@ -82,9 +91,11 @@ def broken(report: Report) -> set[str]:
 
 
 def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
-    """A replay, `--not-sent` and `--sent` of a running service leave nothing broken, and nothing was sent twice.
+    """A replay, `--not-sent` and `--sent` of a running service break nothing and send nothing
+    twice.
 
-    Without the person's journal the same run is red: an end that was undone, and one that nobody else knows of.
+    Without the operator's journal the same run is red: an end was undone, and one end stands in no
+    other journal.
     """
     with house(tmp_path) as made:
         made.start_all()
@@ -112,11 +123,17 @@ def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
         assert report.ok, report
         assert (report.counts.ends, report.counts.duplicates) == ({"accepted": 3}, 0)
         assert report.counts.resolved["evidence_person"] == 2
-        assert broken(verify([path for path in journals if path.name != "person.jsonl"])) == {"two_ends", "lost"}
+        assert broken(verify([path for path in journals if path.name != "person.jsonl"])) == {
+            "two_ends",
+            "lost",
+        }
 
 
 def test_what_was_refused_for_want_of_consent_goes_once_after_a_retry(tmp_path: Path) -> None:
-    """Refused, consent granted, retried by reason: one POST. A second retry and a cancelled message add none."""
+    """A refused message goes once after consent and a retry by reason; a second retry adds no POST.
+
+    A cancelled message adds none either.
+    """
     with house(tmp_path) as made:
         made.start_all()
         made.say("Hello")
@@ -142,10 +159,14 @@ def test_what_was_refused_for_want_of_consent_goes_once_after_a_retry(tmp_path: 
         person(made, "retry", "--all", "--yes")
         assert made.ends("cancelled").stage is Stage.REFUSED
         until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
-        assert [row["id"] for row in made.control("messages")["messages"] if row["to"] == ANNA] == ["refused"]
+        assert [row["id"] for row in made.control("messages")["messages"] if row["to"] == ANNA] == [
+            "refused"
+        ]
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
         journals = sorted(made.journals.glob("*.jsonl"))
         report = verify(journals)
         assert report.ok, report
         assert report.counts.ends == {"accepted": 1, "refused": 1}
-        assert "two_ends" in broken(verify([path for path in journals if path.name != "person.jsonl"]))
+        assert "two_ends" in broken(
+            verify([path for path in journals if path.name != "person.jsonl"])
+        )

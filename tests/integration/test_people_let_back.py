@@ -1,4 +1,6 @@
-"""Persons whom an error shut out and who write again: the whole service, by reply and by callback."""
+"""Persons whom an error shut out and who write again: by reply and by callback, in the whole
+service.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +8,9 @@ from typing import Any
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
-from tests.integration.house import ANNA, House, house, until
-from worker.commands.exits import Exit
-from worker.verify.verify import verify
+from tests.support.house import ANNA, House, house, until
+from verify.judge import verify
+from worker.cli.exit_codes import Exit
 
 USER_ID = "whatsapp:FI.2782093025460123"
 BERT, CARL = "whatsapp:+447700900102", "whatsapp:+447700900103"
@@ -29,8 +31,14 @@ def send(made: House, message_id: str, to: str, **more: Any) -> None:
 
 
 def test_an_inbound_lets_a_person_back(tmp_path: Path) -> None:
-    """63024 by callback, 21211 for a user id by reply, 63014, 63033 with Meta's 131050: answers go all the same."""
-    order = {"freeform": None, "template": Template(name="order_update", language="en", variables={"1": "7", "2": "x"})}
+    """After an inbound, answers go in spite of 63024, 21211, 63014, and 63033 with Meta's 131050.
+
+    63024 came by callback, and 21211 for a user id by reply.
+    """
+    order = {
+        "freeform": None,
+        "template": Template(name="order_update", language="en", variables={"1": "7", "2": "x"}),
+    }
     with house(tmp_path) as made:
         made.start_all()
         made.say("Hello", CARL)

@@ -1,4 +1,6 @@
-"""A copy of the append-only file, restored as docs/restore.md says, by its commands as printed, between processes."""
+"""A restored copy of the append-only file, by the commands of docs/restore.md, with real
+processes.
+"""
 
 import os
 import shutil
@@ -14,10 +16,10 @@ from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import ROOT
-from tests.integration.house import ANNA, SHOP, House, until
 from tests.integration.test_documented_commands import commands_of
-from worker import embedded
-from worker.commands.exits import Exit
+from tests.support.house import ANNA, SHOP, House, until
+from worker.cli.exit_codes import Exit
+from worker.runtime import embedded_store
 
 BERT = "whatsapp:+447700900102"
 MANY = 20
@@ -56,7 +58,7 @@ def move_clock(made: House, by: timedelta) -> None:
 
 
 def bodies(made: House) -> Counter[str]:
-    """What the sandbox accepted, by text."""
+    """Return what the sandbox accepted, by text."""
     listed = made.control("messages?limit=500")["messages"]
     return Counter(one["id"] for one in listed if one["direction"] != "inbound")
 
@@ -76,7 +78,7 @@ def start_some(made: House) -> None:
 
 
 def go_on_after_the_copy(made: House) -> None:
-    """Send what is due, let Bert write STOP to no gateway, and stop everything but the sandbox."""
+    """Send the due messages, let Bert write STOP to no gateway, and stop all but the sandbox."""
     made.start("worker", "run")
     for number in range(MANY):
         made.ends(f"now-{number}")
@@ -87,10 +89,13 @@ def go_on_after_the_copy(made: House) -> None:
 
 
 def type_the_page(made: House) -> None:
-    """Type the commands of the page in order; before that, the copy still shows a living process."""
+    """Type the commands of the page in order.
+
+    Before that, the copy still shows a living process.
+    """
     assert typed(made, "store", "restored", "--yes").returncode == Exit.FAILED
     with Redis.from_url(made.url) as redis:
-        # As 30 s later: nothing of the copy is alive any more.
+        # As 30 s later, when no process of the copy is alive any more.
         for key in redis.scan_iter("sw:{p0}:process:*"):
             redis.delete(key)
     printed = commands_of("docs/restore.md")
@@ -101,9 +106,12 @@ def type_the_page(made: House) -> None:
 
 
 def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None:
-    """20 messages went out after the copy and none again; a STOP of the gap holds; the rest goes out once."""
+    """Of 20 messages that went out after the copy none is sent twice, and the rest goes out once.
+
+    A STOP of the gap holds.
+    """
     environ = {"PATH": os.environ.get("PATH", "")}
-    store = embedded.start(tmp_path / "store", environ=environ)
+    store = embedded_store.start(tmp_path / "store", environ=environ)
     made = House(tmp_path, store.url)
     try:
         start_some(made)
@@ -112,7 +120,7 @@ def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None
         store.stop()
         shutil.rmtree(tmp_path / "store" / "appendonlydir")
         shutil.copytree(tmp_path / "copy", tmp_path / "store" / "appendonlydir")
-        store = embedded.start(tmp_path / "store", environ=environ)
+        store = embedded_store.start(tmp_path / "store", environ=environ)
         type_the_page(made)
         move_clock(made, timedelta(minutes=20))
         made.start("gateway-2", "serve")
@@ -123,7 +131,10 @@ def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None
         until(lambda: stage(made, "later-anna") is Stage.QUEUED, f"its way back\n{made.logs()}")
         move_clock(made, timedelta(minutes=40))
         assert made.ends("later-anna").stage is Stage.ACCEPTED
-        assert (made.ends("later-bert").stage, made.ends("later-bert").reason) == (Stage.REFUSED, "opted_out")
+        assert (made.ends("later-bert").stage, made.ends("later-bert").reason) == (
+            Stage.REFUSED,
+            "opted_out",
+        )
         assert bodies(made) == Counter([*(f"now-{number}" for number in range(MANY)), "later-anna"])
         assert made.control("stats")["posts"] == MANY + 1
     finally:

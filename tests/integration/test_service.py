@@ -23,17 +23,19 @@ from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import one_server
-from tests.integration.house import ANNA, HANG_SECONDS, SHOP, House, house, until
-from tests.ports import free_port
-from worker import embedded
-from worker.commands.exits import Exit
+from tests.support.free_ports import free_port
+from tests.support.house import ANNA, HANG_SECONDS, SHOP, House, house, until
+from verify.judge import verify
+from worker.cli.exit_codes import Exit
+from worker.runtime import embedded_store
 from worker.twilio.signature import sign
-from worker.verify.verify import verify
 
 
 def reply(message_id: str) -> SendMessage:
     freeform = Freeform(body=f"An answer: {message_id}")
-    return SendMessage(to=ANNA, sender="shop", purpose=Purpose.REPLY, freeform=freeform, message_id=message_id)
+    return SendMessage(
+        to=ANNA, sender="shop", purpose=Purpose.REPLY, freeform=freeform, message_id=message_id
+    )
 
 
 def queue(made: House, *message_ids: str) -> None:
@@ -45,17 +47,28 @@ def queue(made: House, *message_ids: str) -> None:
 def queue_with_plain_arq(url: str, message_id: str) -> None:
     async def enqueue() -> None:
         pool = await create_pool(
-            RedisSettings.from_dsn(url), job_serializer=arq_serializer, default_queue_name="arq:{p0}:queue"
+            RedisSettings.from_dsn(url),
+            job_serializer=arq_serializer,
+            default_queue_name="arq:{p0}:queue",
         )
-        fields = {"to": ANNA, "sender": "shop", "purpose": "reply", "freeform": {"body": "From plain arq."}}
+        fields = {
+            "to": ANNA,
+            "sender": "shop",
+            "purpose": "reply",
+            "freeform": {"body": "From plain arq."},
+        }
         await pool.enqueue_job("send_message", fields, _job_id="{p0}" + message_id)
         await pool.aclose()
 
     asyncio.run(enqueue())
 
 
-def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(tmp_path: Path) -> None:
-    """Answers of our producer and of a plain arq one are read; SIGTERM ends all with 0; verify is green."""
+def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(
+    tmp_path: Path,
+) -> None:
+    """Messages of our producer and of a plain arq one are answered, SIGTERM ends all with 0,
+    verify is green.
+    """
     with house(tmp_path) as made:
         made.start_all()
         made.say("Do you open on Sundays?")
@@ -63,7 +76,11 @@ def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(t
         queue_with_plain_arq(made.url, "arqs")
         for message_id in ("ours", "arqs"):
             ended = made.ends(message_id, status="read")
-            assert (ended.stage, ended.reason, ended.attempts) == (Stage.ACCEPTED, "reply_implied", 1)
+            assert (ended.stage, ended.reason, ended.attempts) == (
+                Stage.ACCEPTED,
+                "reply_implied",
+                1,
+            )
         until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
         assert made.control("stats")["posts"] == 2
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
@@ -72,7 +89,9 @@ def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(t
 
 
 def test_a_stop_sent_while_every_gateway_was_down_holds(tmp_path: Path) -> None:
-    """A deploy loses no STOP: the next gateway finds it in Twilio's list, and nothing goes out after it."""
+    """A STOP during a deploy is in Twilio's list: the next gateway finds it, and no message goes
+    out after it.
+    """
     with house(tmp_path) as made:
         made.start_all()
         made.say("Do you open on Sundays?")
@@ -87,22 +106,28 @@ def test_a_stop_sent_while_every_gateway_was_down_holds(tmp_path: Path) -> None:
         ended = made.ends("after")
         assert (ended.stage, ended.reason) == (Stage.REFUSED, "opted_out")
         assert made.control("stats")["posts"] == 1
-        assert [line["keyword"] for line in made.lines("gateway-2") if line["e"] == "inbound"][-1] == "stop"
+        assert [line["keyword"] for line in made.lines("gateway-2") if line["e"] == "inbound"][
+            -1
+        ] == "stop"
         made.stop()
         report = verify(sorted(made.journals.glob("*.jsonl")))
         assert report.ok, report
 
 
 def test_a_worker_started_without_its_store_becomes_ready_later(tmp_path: Path) -> None:
-    """No store at the start is no reason to end: the worker waits, and sends as soon as the store is there."""
+    """A worker without its store at start waits, and sends once the store is there."""
     folder = tmp_path / "late"
     with house(tmp_path, with_store=False) as made:
         made.url = f"unix://{folder}/s.sock?db=0"
-        made.environ |= {"SENDWINDOW_STORE_URL": made.url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        made.environ |= {
+            "SENDWINDOW_STORE_URL": made.url,
+            "SENDWINDOW_STORE_PERSON_KEY": "env:KEY",
+            "KEY": "k" * 32,
+        }
         worker = made.start("worker", "run")
         until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
         assert worker.is_alive
-        store = embedded.start(folder, environ={"PATH": os.environ.get("PATH", "")})
+        store = embedded_store.start(folder, environ={"PATH": os.environ.get("PATH", "")})
         try:
             made.start("sandbox", "sandbox", "--port", str(made.sandbox_port))
             made.start("gateway", "serve")
@@ -118,18 +143,25 @@ def test_a_worker_started_without_its_store_becomes_ready_later(tmp_path: Path) 
 
 
 def test_a_worker_that_never_found_its_store_stops_with_0(tmp_path: Path) -> None:
-    """SIGTERM while it waits for the store is an ordinary stop: nothing was under way."""
+    """SIGTERM while the worker waits for its store is an ordinary stop with exit code 0."""
     with house(tmp_path, with_store=False) as made:
         url = f"unix://{tmp_path}/none.sock"
-        made.environ |= {"SENDWINDOW_STORE_URL": url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        made.environ |= {
+            "SENDWINDOW_STORE_URL": url,
+            "SENDWINDOW_STORE_PERSON_KEY": "env:KEY",
+            "KEY": "k" * 32,
+        }
         worker = made.start("worker", "run")
         until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
         assert worker.stop() == Exit.DONE
 
 
 def twilio_says(made: House, path: str, **fields: str) -> int:
-    """Bring the gateway what Twilio signs; answers the status."""
-    form = {"AccountSid": "AC00000000000000000000000000000001", "MessageSid": "SM" + "a" * 32} | fields
+    """Send the gateway a request that Twilio signed, and return the status code."""
+    form = {
+        "AccountSid": "AC00000000000000000000000000000001",
+        "MessageSid": "SM" + "a" * 32,
+    } | fields
     url = f"http://127.0.0.1:{made.gateway_port}{path}"
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
@@ -143,22 +175,31 @@ def twilio_says(made: House, path: str, **fields: str) -> int:
         connection.close()
 
 
-def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(tmp_path: Path) -> None:
-    """Nobody restarts it, what Twilio brings meanwhile is not taken, and all works as soon as the store is there."""
+def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(
+    tmp_path: Path,
+) -> None:
+    """A gateway started without its store is alive and becomes ready by itself when the store is
+    there. Requests of Twilio meanwhile get no 2xx, so Twilio repeats them.
+    """
     stop = {"From": ANNA, "To": SHOP, "Body": "STOP"}
     with one_server(tmp_path / "server") as server:
         server.kill()
         made = House(tmp_path, server.url)
         gateway = made.start("gateway", "serve")
         port = made.gateway_port
-        until(lambda: probe(port, "/health/live") == (200, {"live": True}), f"the gateway to listen\n{made.logs()}")
+        until(
+            lambda: probe(port, "/health/live") == (200, {"live": True}),
+            f"the gateway to listen\n{made.logs()}",
+        )
         assert probe(port) == (503, {"ready": False, "problem": "the store has not answered yet"})
         assert twilio_says(made, "/twilio/inbound", **stop) == 503
         assert twilio_says(made, "/twilio/status?m=m1&a=1", MessageStatus="sent") == 503
         assert "sendwindow_store_up 0.0" in metrics(port)
         assert [line["e"] for line in made.lines("gateway")] == ["started"]
         server.start()
-        until(lambda: probe(port) == (200, {"ready": True}), f"the gateway to be ready\n{made.logs()}")
+        until(
+            lambda: probe(port) == (200, {"ready": True}), f"the gateway to be ready\n{made.logs()}"
+        )
         assert twilio_says(made, "/twilio/inbound", **stop) == 200
         assert "sendwindow_store_up 1.0" in metrics(port)
         assert [line["e"] for line in made.lines("gateway")] == ["started", "inbound"]
@@ -167,10 +208,14 @@ def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(tm
 
 
 def test_a_gateway_that_never_found_its_store_stops_with_0(tmp_path: Path) -> None:
-    """SIGTERM while it waits for the store is an ordinary stop, and it says so."""
+    """SIGTERM while the gateway waits for its store is an ordinary stop, which it logs."""
     with house(tmp_path, with_store=False) as made:
         url = f"unix://{tmp_path}/none.sock"
-        made.environ |= {"SENDWINDOW_STORE_URL": url, "SENDWINDOW_STORE_PERSON_KEY": "env:KEY", "KEY": "k" * 32}
+        made.environ |= {
+            "SENDWINDOW_STORE_URL": url,
+            "SENDWINDOW_STORE_PERSON_KEY": "env:KEY",
+            "KEY": "k" * 32,
+        }
         gateway = made.start("gateway", "serve")
         made.up("gateway", made.gateway_port, "/health/live")
         assert gateway.stop() == Exit.DONE
@@ -179,7 +224,7 @@ def test_a_gateway_that_never_found_its_store_stops_with_0(tmp_path: Path) -> No
 
 
 def test_a_gateway_whose_store_refuses_it_does_not_stay(tmp_path: Path) -> None:
-    """A store with another person's key is no store to wait for: it listened, and ends with a sentence."""
+    """A store with another person's key is not waited for: the gateway ends with a sentence."""
     with house(tmp_path) as made:
         worker = made.start("worker", "run")
         until(lambda: '"event": "started"' in made.logs(), "the worker to open the store")
@@ -204,7 +249,10 @@ def test_a_gateway_whose_store_refuses_it_does_not_stay(tmp_path: Path) -> None:
 def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
     tmp_path: Path, command: str, journal: str, why: str
 ) -> None:
-    """Waiting for room would never end, with messages queued: the command ends, and has not touched anything."""
+    """A journal that can never be written ends the command before it touches anything.
+
+    Waiting for it would never end, with messages queued.
+    """
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     with house(tmp_path, with_store=False) as made:
@@ -218,7 +266,10 @@ def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
 
 
 def test_a_data_folder_that_is_a_file_is_told_at_start(tmp_path: Path) -> None:
-    """The variable is what is wrong: no stack trace, and no advice about a Redis that nobody configured."""
+    """A data folder that is a file gives an error that names the variable.
+
+    There is no stack trace, and no advice about Redis, which is not configured.
+    """
     (tmp_path / "data").touch()
     with house(tmp_path, with_store=False) as made:
         worker = made.start("worker", "run")
@@ -229,14 +280,14 @@ def test_a_data_folder_that_is_a_file_is_told_at_start(tmp_path: Path) -> None:
 
 
 def health_port(made: House) -> int:
-    """Have the worker of a house tell its health on a port."""
+    """Let the worker of a house report its health on a port."""
     port = free_port()
     made.environ["SENDWINDOW_DISPATCH_HEALTH_PORT"] = str(port)
     return port
 
 
 def probe(port: int, path: str = "/health/ready") -> tuple[int, Any] | None:
-    """What an orchestrator is told; None when nobody listens."""
+    """Return what an orchestrator gets, or None when there is no listener."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
     try:
         connection.request("GET", path)
@@ -249,27 +300,39 @@ def probe(port: int, path: str = "/health/ready") -> tuple[int, Any] | None:
 
 
 def test_a_worker_tells_an_orchestrator_whether_it_is_ready(tmp_path: Path) -> None:
-    """Not ready before its store answers and while it is away, ready again after; alive all along, gone at the end."""
+    """A worker is not ready without its store, ready with it, and alive all along until its end."""
     with one_server(tmp_path / "server") as server:
         server.kill()
         made = House(tmp_path, server.url)
         port = health_port(made)
         worker = made.start("worker", "run")
         waits = {"ready": False, "problem": "the store has not answered yet"}
-        until(lambda: probe(port) == (503, waits), f"the worker to tell that it waits\n{made.logs()}")
+        until(
+            lambda: probe(port) == (503, waits), f"the worker to tell that it waits\n{made.logs()}"
+        )
         server.start()
-        until(lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready\n{made.logs()}")
+        until(
+            lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready\n{made.logs()}"
+        )
         server.kill()
-        until(lambda: (probe(port) or (0,))[0] == 503, "the worker to notice that its store is away")
+        until(
+            lambda: (probe(port) or (0,))[0] == 503, "the worker to notice that its store is away"
+        )
         assert probe(port, "/health/live") == (200, {"live": True})
         server.start()
-        until(lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready again\n{made.logs()}")
+        until(
+            lambda: probe(port) == (200, {"ready": True}),
+            f"the worker to be ready again\n{made.logs()}",
+        )
         assert worker.stop() == Exit.DONE
         assert probe(port) is None
 
 
 def test_a_worker_whose_health_port_is_taken_says_so(tmp_path: Path) -> None:
-    """An orchestrator that asks somebody else would be told nonsense: the worker ends, and names the setting."""
+    """A worker whose health port is taken ends and names the setting.
+
+    An orchestrator would otherwise ask another process about it.
+    """
     with house(tmp_path) as made, socket.create_server(("127.0.0.1", 0)) as taken:
         made.environ["SENDWINDOW_DISPATCH_HEALTH_PORT"] = str(taken.getsockname()[1])
         worker = made.start("worker", "run")
@@ -280,9 +343,10 @@ def test_a_worker_whose_health_port_is_taken_says_so(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
-    """The first signal lets a POST finish; the second one ends the worker at once, and the message has its intent.
+    """The first signal lets a POST finish; the second ends the worker at once, and the intent
+    remains.
 
-    Meanwhile the worker tells that it drains.
+    Meanwhile the worker reports that it drains.
     """
     with house(tmp_path) as made:
         port = health_port(made)
@@ -306,8 +370,10 @@ def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
 
 
 def worker_pids(made: House) -> set[int]:
-    """Processes that claimed something, as their journals say."""
-    lines = [line for path in made.journals.glob("worker-*.jsonl") for line in made.lines(path.stem)]
+    """Return the processes that claimed a message, from their journals."""
+    lines = [
+        line for path in made.journals.glob("worker-*.jsonl") for line in made.lines(path.stem)
+    ]
     return {int(line["who"].partition("-")[2]) for line in lines if line["e"] == "claimed"}
 
 
@@ -320,7 +386,10 @@ def up(tmp_path: Path) -> House:
 
 
 def test_up_starts_again_what_died_and_passes_its_signal_on(up: House) -> None:
-    """With an embedded store: a killed worker is replaced and its successor sends; SIGTERM ends the lot with 0."""
+    """`up` replaces a killed worker, whose successor sends, and SIGTERM ends all of them with 0.
+
+    This uses the embedded store.
+    """
     with supervised(up) as supervisor:
         up.say("Hello")
         queue(up, "first")
@@ -335,7 +404,7 @@ def test_up_starts_again_what_died_and_passes_its_signal_on(up: House) -> None:
 
 
 def test_up_looks_after_its_workers_itself(up: House) -> None:
-    """They would take one health port from each other, so they listen on none."""
+    """Workers of `up` listen on no health port, since they would take it from each other."""
     port = health_port(up)
     with supervised(up) as supervisor:
         up.say("Hello")
@@ -346,20 +415,27 @@ def test_up_looks_after_its_workers_itself(up: House) -> None:
 
 
 def test_no_process_outlives_the_one_that_started_it(up: House) -> None:
-    """When `up` is killed the gateway and the workers notice that it is gone and stop in order."""
+    """If `up` is killed, gateway and workers notice and stop in order."""
     with supervised(up) as supervisor:
         supervisor.kill()
         until(lambda: not accepts(up.gateway_port), "the gateway to stop")
-        until(lambda: up.logs().count('"event": "stopped"') == 2, "gateway and worker to stop in order")
+        until(
+            lambda: up.logs().count('"event": "stopped"') == 2,
+            "gateway and worker to stop in order",
+        )
 
 
 @contextmanager
 def supervised(made: House) -> Iterator[Process]:
-    """Run `up --workers 1` with the store that its processes share, and leave nothing behind."""
-    process = made.start("up", "up", "--workers", "1", "--journal", str(made.journals), journal=False)
+    """Run `up --workers 1` with a store that its processes share, and leave nothing behind."""
+    process = made.start(
+        "up", "up", "--workers", "1", "--journal", str(made.journals), journal=False
+    )
     try:
         made.up("gateway", made.gateway_port, "/health/ready")
-        store = embedded.start(made.folder / "data" / "store", environ={"PATH": made.environ["PATH"]})
+        store = embedded_store.start(
+            made.folder / "data" / "store", environ={"PATH": made.environ["PATH"]}
+        )
         made.url = store.url
         try:
             yield process
@@ -371,13 +447,13 @@ def supervised(made: House) -> Iterator[Process]:
 
 
 def metrics(port: int) -> str:
-    """What a scrape of the gateway sees."""
+    """Return what a scrape of the gateway shows."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=HANG_SECONDS) as answer:
         text: str = answer.read().decode()
         return text
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return whether a server listens there."""
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) == 0

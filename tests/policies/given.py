@@ -1,4 +1,6 @@
-"""What the tests of the rules start from: the shipped data, and a message, person and sender without a fault."""
+"""The start of the rules' tests: the shipped data, and a message, person and sender without a
+fault.
+"""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,23 +11,23 @@ from typing import Any, Final
 
 from policies.decide import decide
 from policies.decision import Decision
-from policies.errors import ErrorCatalogue, parse_errors
+from policies.error_catalogue import ErrorCatalogue, parse_errors
 from policies.facts import (
     Approval,
     ConsentFact,
     Draft,
     Facts,
-    Freeform,
+    FreeformDraft,
     PersonFact,
     SenderFact,
     TagFact,
     TemplateFact,
-    TemplateWish,
+    TemplateRef,
 )
+from policies.keyword_data import parse_keywords
 from policies.keywords import Keywords
-from policies.phrases import parse_keywords
 from policies.policy import Policy, parse_policy
-from policies.rules import FILES
+from policies.ruleset import FILES
 from sendwindow.vocabulary import Category, Channel, Purpose
 
 NOW: Final = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -39,7 +41,7 @@ _DATA: Final = Path(__file__).parents[2] / "policies" / "data"
 
 
 def shipped() -> dict[str, dict[str, Any]]:
-    """Read the data files as they ship; a test may change what it gets."""
+    """Return the shipped data files as data that a test may change."""
     return {name: tomllib.loads((_DATA / name).read_text(encoding="utf-8")) for name in FILES}
 
 
@@ -58,16 +60,20 @@ FROM: Final[Mapping[Channel, str]] = {
     Channel.SMS: "+14165550199",
 }
 
-FREEFORM: Final = Freeform("text")
-WISH: Final = TemplateWish("order_update", "en", {"1": "x"})
+FREEFORM: Final = FreeformDraft("text")
+WISH: Final = TemplateRef("order_update", "en", {"1": "x"})
 GRANT: Final = ConsentFact(granted=True, at=NOW - DAY)
 STOP: Final = ConsentFact(granted=False, at=NOW - MINUTE)
 
 
-def draft(channel: Channel | None = Channel.WHATSAPP, purpose: Purpose = Purpose.UTILITY, **changes: Any) -> Draft:
+def draft(
+    channel: Channel | None = Channel.WHATSAPP, purpose: Purpose = Purpose.UTILITY, **changes: Any
+) -> Draft:
     """Make a freeform message that expires in two days."""
     to = TO[channel or Channel.WHATSAPP]
-    return replace(Draft("m1", channel, to, True, purpose, FREEFORM, None, NOW + 2 * DAY), **changes)
+    return replace(
+        Draft("m1", channel, to, True, purpose, FREEFORM, None, NOW + 2 * DAY), **changes
+    )
 
 
 def person(*consents: ConsentFact, wrote: timedelta | None = None, **changes: Any) -> PersonFact:
@@ -78,7 +84,9 @@ def person(*consents: ConsentFact, wrote: timedelta | None = None, **changes: An
 
 def template(category: Category = Category.UTILITY, **changes: Any) -> TemplateFact:
     """Make a usable WhatsApp template with one variable."""
-    base = TemplateFact("order_update", "HX1", category, Approval.APPROVED, frozenset({"1"}), revision=5)
+    base = TemplateFact(
+        "order_update", "HX1", category, Approval.APPROVED, frozenset({"1"}), revision=5
+    )
     return replace(base, **changes)
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from policies.decision import Refuse, Send
-from policies.facts import BlockFact, ConsentFact, Freeform, Holds
+from policies.facts import BlockFact, ConsentFact, FreeformDraft, Holds
 from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, Reason, WhenClosed
 from tests.policies.given import (
     DAY,
@@ -32,7 +32,7 @@ GRANTS = (GRANT, ConsentFact(granted=True, at=NOW - DAY, purpose=Purpose.MARKETI
 
 
 def block(holds: Holds = Holds.ALL_BUT_REPLIES, **changes: object) -> BlockFact:
-    """A block of an hour ago that the person's own act ends."""
+    """Make a block of an hour ago that the person's own act ends."""
     given = {"holds": holds, "at": NOW - HOUR, "code": 63014, "until_inbound": True} | changes
     return BlockFact(**given)  # type: ignore[arg-type]  # a table of changes
 
@@ -43,10 +43,14 @@ def block(holds: Holds = Holds.ALL_BUT_REPLIES, **changes: object) -> BlockFact:
 def test_a_block_holds_what_it_names_and_never_an_answer(
     holds: Holds, purpose: Purpose, wrote: timedelta | None
 ) -> None:
-    """Answers inside the open window pass every block; marketing alone is held by a marketing hold."""
-    fitting = {Purpose.AUTHENTICATION: Category.AUTHENTICATION, Purpose.MARKETING: Category.MARKETING}
+    """Answers inside the open window pass every block. A marketing hold stops marketing alone."""
+    fitting = {
+        Purpose.AUTHENTICATION: Category.AUTHENTICATION,
+        Purpose.MARKETING: Category.MARKETING,
+    }
     known = facts(
-        person(*GRANTS, wrote=wrote, blocks=(block(holds),)), template=template(fitting.get(purpose, Category.UTILITY))
+        person(*GRANTS, wrote=wrote, blocks=(block(holds),)),
+        template=template(fitting.get(purpose, Category.UTILITY)),
     )
     decision = decided(draft(purpose=purpose, template=WISH), known)
     is_answer = purpose is Purpose.REPLY and wrote is not None
@@ -56,7 +60,7 @@ def test_a_block_holds_what_it_names_and_never_an_answer(
 
 
 def test_an_answer_past_a_block_goes_while_the_window_is_open() -> None:
-    """A template needs no window, yet here it goes as an answer, and that it is only until the window closes."""
+    """A template that passes a block as an answer may go only until the window closes."""
     known = facts(person(GRANT, wrote=2 * HOUR, blocks=(block(),)))
     decision = decided(draft(purpose=Purpose.REPLY, freeform=None, template=WISH), known)
     assert isinstance(decision, Send)
@@ -64,10 +68,12 @@ def test_an_answer_past_a_block_goes_while_the_window_is_open() -> None:
 
 
 @pytest.mark.parametrize(
-    "sender, is_held", [(None, True), ("shop", True), ("other", False)], ids=["account", "this-sender", "another"]
+    "sender, is_held",
+    [(None, True), ("shop", True), ("other", False)],
+    ids=["account", "this-sender", "another"],
 )
 def test_a_block_holds_where_it_was_taught(sender: str | None, is_held: bool) -> None:
-    """63049 is about one sender; a block by the person is about the account."""
+    """63049 holds at one sender, and a block by the person at the whole account."""
     decision = decided(draft(), facts(person(GRANT, wrote=HOUR, blocks=(block(sender=sender),))))
     assert isinstance(decision, Refuse) is is_held
 
@@ -98,7 +104,10 @@ def test_a_term_ends_on_its_instant(left: timedelta, is_held: bool) -> None:
 def test_a_grant_given_since_is_the_persons_own_act(
     change: dict[str, object], is_held: bool, until_inbound: bool
 ) -> None:
-    """What an error taught does not outlive it; a term such as that of 63049 is not the person's to end."""
+    """A newer grant ends a hold, because it is the person's own act.
+
+    A term such as 63049's stays.
+    """
     given = {"granted": True, "at": NOW - MINUTE} | change
     newer = ConsentFact(**given)  # type: ignore[arg-type]  # a table of changes
     someone = person(GRANT, newer, blocks=(block(until_inbound=until_inbound),), wrote=HOUR)
@@ -111,20 +120,23 @@ def test_a_grant_given_since_is_the_persons_own_act(
 
 @pytest.mark.parametrize("holds", Holds)
 def test_the_confirmation_of_a_stop_passes_a_block(holds: Holds) -> None:
-    """The person has just written; their stop is confirmed whatever an error said before."""
+    """The confirmation of a STOP passes a block, because the person has just written."""
     someone = person(STOP, wrote=MINUTE, blocks=(block(holds),))
     confirmation = draft(purpose=Purpose.MARKETING, is_opt_out_confirmation=True)
     assert decided(confirmation, facts(someone)).reason is Reason.OPT_OUT_CONFIRMATION
 
 
 def test_what_is_held_back_is_refused_and_does_not_wait() -> None:
-    """Kept waiting it would come in a burst when the person writes."""
+    """A message that a block holds is refused and does not wait.
+
+    Waiting messages would come in a burst when the person writes.
+    """
     waits = draft(when_closed=WhenClosed.WAIT)
     assert decided(waits, facts(person(GRANT, blocks=(block(),)))).reason is Reason.PROVIDER_BLOCK
 
 
 def test_suspended_grants_hold_on_sms_too() -> None:
-    """A number with a new owner gets an answer to what the owner wrote, and nothing else."""
+    """Suspended grants hold on SMS too: a number's new owner gets only answers."""
     someone = person(*GRANTS, wrote=HOUR, blocks=(block(Holds.GRANTS, code=21610),))
     for purpose in Purpose:
         decision = decided(draft(Channel.SMS, purpose), facts(someone, Channel.SMS))
@@ -148,13 +160,20 @@ def test_suspended_grants_hold_on_sms_too() -> None:
 def test_a_text_that_whatsapp_would_drop_is_refused(
     channel: Channel, body: str, kind: MediaKind | None, is_lost: bool
 ) -> None:
-    """Only where it is certain; the template of the same message may still go."""
-    freeform = Freeform(body, "https://example.com/file", kind)
+    """A text that WhatsApp certainly drops is refused, and the template of that message may
+    still go.
+    """
+    freeform = FreeformDraft(body, "https://example.com/file", kind)
     known = facts(person(GRANT, wrote=HOUR), channel)
     decision = decided(draft(channel, freeform=freeform), known)
     assert (decision.reason is Reason.BODY_LOST_WITH_MEDIA) is is_lost
     if channel is Channel.WHATSAPP and is_lost:
-        assert decided(draft(freeform=freeform, template=WISH), known).reason is Reason.TEMPLATE_ONLY
-        assert decided(draft(freeform=freeform), facts(person(GRANT))).reason is Reason.BODY_LOST_WITH_MEDIA
+        assert (
+            decided(draft(freeform=freeform, template=WISH), known).reason is Reason.TEMPLATE_ONLY
+        )
+        assert (
+            decided(draft(freeform=freeform), facts(person(GRANT))).reason
+            is Reason.BODY_LOST_WITH_MEDIA
+        )
         waiting = draft(purpose=Purpose.REPLY, freeform=freeform)
         assert decided(waiting, facts(person(wrote=HOUR))).reason is Reason.BODY_LOST_WITH_MEDIA

@@ -18,7 +18,10 @@ UTILITY, MARKETING, REPLY = Purpose.UTILITY, Purpose.MARKETING, Purpose.REPLY
 
 
 def grant(
-    ago: timedelta, purpose: Purpose | None = None, sender: str | None = None, lasts: timedelta | None = None
+    ago: timedelta,
+    purpose: Purpose | None = None,
+    sender: str | None = None,
+    lasts: timedelta | None = None,
 ) -> ConsentFact:
     return ConsentFact(True, NOW - ago, purpose, sender, None if lasts is None else NOW + lasts)
 
@@ -42,24 +45,56 @@ def standing(purpose: Purpose, *consents: ConsentFact) -> Permission:
         pytest.param(UTILITY, (grant(DAY, sender="shop"),), Standing.GRANTED, id="at-this-sender"),
         pytest.param(UTILITY, (grant(DAY, sender="other"),), Standing.NONE, id="at-another-sender"),
         pytest.param(UTILITY, (grant(timedelta(0)),), Standing.GRANTED, id="granted-this-instant"),
-        pytest.param(UTILITY, (grant(-TICK),), Standing.GRANTED, id="dated-ahead-of-a-clock-set-back"),
+        pytest.param(
+            UTILITY, (grant(-TICK),), Standing.GRANTED, id="dated-ahead-of-a-clock-set-back"
+        ),
         pytest.param(UTILITY, (grant(DAY, lasts=TICK),), Standing.GRANTED, id="last-instant"),
         pytest.param(UTILITY, (grant(DAY, lasts=timedelta(0)),), Standing.EXPIRED, id="expired"),
         pytest.param(UTILITY, (grant(DAY), stop(HOUR)), Standing.OPTED_OUT, id="stopped"),
-        pytest.param(UTILITY, (stop(HOUR), grant(HOUR)), Standing.OPTED_OUT, id="same-instant-the-stop-wins"),
-        pytest.param(UTILITY, (stop(HOUR), grant(HOUR - TICK)), Standing.GRANTED, id="started-again"),
-        pytest.param(UTILITY, (stop(HOUR), grant(MINUTE, lasts=-TICK)), Standing.OPTED_OUT, id="undone-by-an-expired"),
-        pytest.param(UTILITY, (stop(HOUR), grant(-TICK)), Standing.GRANTED, id="undone-ahead-of-a-clock-set-back"),
-        pytest.param(UTILITY, (grant(DAY), stop(-HOUR)), Standing.OPTED_OUT, id="a-stop-in-the-future-counts"),
-        pytest.param(UTILITY, (grant(DAY), stop(HOUR, MARKETING)), Standing.GRANTED, id="stopped-marketing-only"),
         pytest.param(
-            MARKETING, (grant(DAY, MARKETING), stop(HOUR, MARKETING)), Standing.OPTED_OUT, id="stopped-marketing"
+            UTILITY, (stop(HOUR), grant(HOUR)), Standing.OPTED_OUT, id="same-instant-the-stop-wins"
         ),
         pytest.param(
-            MARKETING, (stop(HOUR, MARKETING), grant(MINUTE)), Standing.OPTED_OUT, id="start-leaves-it-stopped"
+            UTILITY, (stop(HOUR), grant(HOUR - TICK)), Standing.GRANTED, id="started-again"
         ),
         pytest.param(
-            MARKETING, (stop(HOUR), grant(MINUTE, MARKETING)), Standing.GRANTED, id="named-after-a-stop-of-all"
+            UTILITY,
+            (stop(HOUR), grant(MINUTE, lasts=-TICK)),
+            Standing.OPTED_OUT,
+            id="undone-by-an-expired",
+        ),
+        pytest.param(
+            UTILITY,
+            (stop(HOUR), grant(-TICK)),
+            Standing.GRANTED,
+            id="undone-ahead-of-a-clock-set-back",
+        ),
+        pytest.param(
+            UTILITY, (grant(DAY), stop(-HOUR)), Standing.OPTED_OUT, id="a-stop-in-the-future-counts"
+        ),
+        pytest.param(
+            UTILITY,
+            (grant(DAY), stop(HOUR, MARKETING)),
+            Standing.GRANTED,
+            id="stopped-marketing-only",
+        ),
+        pytest.param(
+            MARKETING,
+            (grant(DAY, MARKETING), stop(HOUR, MARKETING)),
+            Standing.OPTED_OUT,
+            id="stopped-marketing",
+        ),
+        pytest.param(
+            MARKETING,
+            (stop(HOUR, MARKETING), grant(MINUTE)),
+            Standing.OPTED_OUT,
+            id="start-leaves-it-stopped",
+        ),
+        pytest.param(
+            MARKETING,
+            (stop(HOUR), grant(MINUTE, MARKETING)),
+            Standing.GRANTED,
+            id="named-after-a-stop-of-all",
         ),
         pytest.param(
             MARKETING,
@@ -80,40 +115,69 @@ def standing(purpose: Purpose, *consents: ConsentFact) -> Permission:
             id="after-a-limited-grant-the-withdrawal-stands-again",
         ),
         pytest.param(
-            UTILITY, (stop(HOUR), grant(MINUTE, REPLY)), Standing.OPTED_OUT, id="another-purpose-undoes-nothing"
+            UTILITY,
+            (stop(HOUR), grant(MINUTE, REPLY)),
+            Standing.OPTED_OUT,
+            id="another-purpose-undoes-nothing",
         ),
-        pytest.param(UTILITY, (grant(DAY), stop(HOUR, sender="other")), Standing.GRANTED, id="stopped-another-sender"),
-        pytest.param(UTILITY, (grant(DAY), stop(HOUR, sender="shop")), Standing.OPTED_OUT, id="stopped-this-sender"),
         pytest.param(
-            UTILITY, (stop(HOUR, sender="shop"), grant(MINUTE)), Standing.GRANTED, id="start-undoes-the-sender's"
+            UTILITY,
+            (grant(DAY), stop(HOUR, sender="other")),
+            Standing.GRANTED,
+            id="stopped-another-sender",
+        ),
+        pytest.param(
+            UTILITY,
+            (grant(DAY), stop(HOUR, sender="shop")),
+            Standing.OPTED_OUT,
+            id="stopped-this-sender",
+        ),
+        pytest.param(
+            UTILITY,
+            (stop(HOUR, sender="shop"), grant(MINUTE)),
+            Standing.GRANTED,
+            id="start-undoes-the-sender's",
         ),
     ],
 )
 def test_the_newest_word_of_the_person_counts_in_its_scope(
     purpose: Purpose, consents: tuple[ConsentFact, ...], expected: Standing
 ) -> None:
-    """A withdrawal outranks every grant at or before it; only a later, valid grant that covers it undoes it."""
+    """A withdrawal outranks every grant up to its instant.
+
+    Only a later valid grant that covers it undoes it.
+    """
     assert standing(purpose, *consents).standing is expected
     assert standing(purpose, *reversed(consents)).standing is expected
 
 
 def test_a_permission_lasts_as_long_as_the_grants_it_needs() -> None:
-    """The longest of several grants counts; where a grant undoes a stop, its end matters too."""
-    assert standing(UTILITY, grant(DAY, lasts=HOUR), grant(DAY, UTILITY, lasts=MINUTE)).until == NOW + HOUR
+    """A permission lasts as long as its longest grant, or until the grant that undid a stop
+    ends.
+    """
+    assert (
+        standing(UTILITY, grant(DAY, lasts=HOUR), grant(DAY, UTILITY, lasts=MINUTE)).until
+        == NOW + HOUR
+    )
     assert standing(UTILITY, grant(DAY, lasts=HOUR), grant(DAY, UTILITY)).until is None
     undone = (stop(2 * HOUR), grant(HOUR, lasts=MINUTE), grant(DAY, UTILITY))
     assert standing(UTILITY, *undone).until == NOW + MINUTE
-    assert standing(UTILITY, stop(2 * HOUR), grant(HOUR, REPLY), grant(HOUR, lasts=MINUTE)).until == NOW + MINUTE
+    assert (
+        standing(UTILITY, stop(2 * HOUR), grant(HOUR, REPLY), grant(HOUR, lasts=MINUTE)).until
+        == NOW + MINUTE
+    )
 
 
 def test_a_confirmation_counts_from_the_latest_stop() -> None:
-    """Two stops in force: the younger one is what was just said."""
+    """A confirmation counts from the later of two stops in force."""
     found = standing(UTILITY, stop(DAY, UTILITY), stop(MINUTE), stop(HOUR))
     assert found.opted_out_at == NOW - MINUTE
 
 
 def test_a_record_that_cannot_be_read_permits_nothing() -> None:
-    """A newer version may have recorded a withdrawal there: no grant counts against it."""
+    """An unreadable record permits nothing: a newer version may have recorded a withdrawal
+    there.
+    """
     unreadable = replace(person(grant(DAY)), is_readable=False)
     assert permission(unreadable, UTILITY, "shop", POLICY, NOW) == Permission(Standing.OPTED_OUT)
 
@@ -131,8 +195,13 @@ def test_a_record_that_cannot_be_read_permits_nothing() -> None:
         pytest.param((stop(HOUR, sender="other"),), False, id="stopped-another-sender"),
     ],
 )
-def test_whoever_withdrew_everything_is_stopped(consents: tuple[ConsentFact, ...], expected: bool) -> None:
-    """Until everything is granted again: only then does a word such as YES undo something."""
+def test_whoever_withdrew_everything_is_stopped(
+    consents: tuple[ConsentFact, ...], expected: bool
+) -> None:
+    """A person who withdrew everything is stopped until everything is granted again.
+
+    Only until then a word such as YES undoes something.
+    """
     assert is_stopped(person(*consents), "shop", NOW) is expected
 
 
@@ -153,7 +222,7 @@ FACTS = st.lists(
 def test_the_order_in_which_facts_are_given_makes_no_difference(
     consents: list[ConsentFact], chance: Random, purpose: Purpose, hours: int
 ) -> None:
-    """Their dates order them, and at equal dates a withdrawal wins."""
+    """Facts count by their dates, whatever their order, and at equal dates a withdrawal wins."""
     shuffled = list(consents)
     chance.shuffle(shuffled)
     now = NOW + hours * HOUR
@@ -161,11 +230,16 @@ def test_the_order_in_which_facts_are_given_makes_no_difference(
     assert permission(person(*shuffled), purpose, "shop", POLICY, now) == found
 
 
-@given(FACTS, st.integers(0, 6), st.sampled_from([None, "shop"]), st.sampled_from([Purpose.UTILITY, Purpose.MARKETING]))
+@given(
+    FACTS,
+    st.integers(0, 6),
+    st.sampled_from([None, "shop"]),
+    st.sampled_from([Purpose.UTILITY, Purpose.MARKETING]),
+)
 def test_after_a_withdrawal_only_a_later_grant_that_counts_permits(
     consents: list[ConsentFact], hours: int, sender: str | None, purpose: Purpose
 ) -> None:
-    """Whatever was granted up to then, and whatever lapsed since."""
+    """After a withdrawal only a later grant in force permits a purpose."""
     withdrawn_at = NOW + hours * HOUR
     everything = (*consents, ConsentFact(False, withdrawn_at, None, sender))
     counts = {purpose} if purpose is Purpose.MARKETING else {purpose, None}
@@ -182,15 +256,17 @@ def test_after_a_withdrawal_only_a_later_grant_that_counts_permits(
 
 
 def test_which_grants_count_is_policy_data() -> None:
-    """`granted_by` of a purpose decides, so a stricter or wider reading needs no code."""
+    """A purpose's `granted_by` is policy data, so another reading needs no code."""
     data = shipped()
     data["policy.toml"]["purposes"]["marketing"]["granted_by"] = ["marketing", "all"]
     wider = parse_policy(data)
-    assert permission(person(grant(DAY)), MARKETING, "shop", wider, NOW).standing is Standing.GRANTED
+    assert (
+        permission(person(grant(DAY)), MARKETING, "shop", wider, NOW).standing is Standing.GRANTED
+    )
 
 
 @given(st.lists(st.none() | st.datetimes(), min_size=1, max_size=5))
 def test_the_earliest_of_instants_ignores_never(instants: list[datetime | None]) -> None:
-    """None means never: it comes after every instant."""
+    """None means never and comes after every instant."""
     known = [instant for instant in instants if instant is not None]
     assert earliest(*instants) == (min(known) if known else None)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from policies import decide as decide_module
-from policies.decision import FreeformContent, Refuse, Seen, Send, TemplateContent, Wait
+from policies.decision import FreeformContent, Refuse, SeenRevisions, Send, TemplateContent, Wait
 from policies.facts import Approval, ConsentFact, PersonFact, TagFact, TagState
 from policies.policy import AccountUpdate, parse_policy
 from sendwindow.vocabulary import Category, Channel, Purpose, Reason, WhenClosed
@@ -42,7 +42,9 @@ MARGIN = timedelta(minutes=5)
         pytest.param(timedelta(0), "freeform", Reason.WINDOW_OPEN, id="just-wrote"),
         pytest.param(DAY - MARGIN - TICK, "freeform", Reason.WINDOW_OPEN, id="before-the-margin"),
         pytest.param(DAY - MARGIN, "template", Reason.TEMPLATE_NEAR_EDGE, id="at-the-margin"),
-        pytest.param(DAY - TICK, "template", Reason.TEMPLATE_NEAR_EDGE, id="last-instant-of-the-window"),
+        pytest.param(
+            DAY - TICK, "template", Reason.TEMPLATE_NEAR_EDGE, id="last-instant-of-the-window"
+        ),
         pytest.param(DAY, "template", Reason.TEMPLATE_WINDOW_CLOSED, id="at-the-edge"),
         pytest.param(None, "template", Reason.TEMPLATE_WINDOW_CLOSED, id="never-wrote"),
     ],
@@ -50,7 +52,9 @@ MARGIN = timedelta(minutes=5)
 def test_whatsapp_prefers_freeform_until_the_margin_and_a_template_from_there(
     wrote: timedelta | None, form: str, reason: Reason
 ) -> None:
-    """The window is [t, t + 24 h); within 5 minutes of its edge a usable template goes before freeform."""
+    """Freeform goes until 5 minutes before the window [t, t + 24 h) ends, and from there a
+    usable template.
+    """
     decision = decided(draft(template=WISH), facts(person(GRANT, wrote=wrote)))
     assert isinstance(decision, Send)
     assert decision.reason is reason
@@ -66,15 +70,17 @@ def test_whatsapp_prefers_freeform_until_the_margin_and_a_template_from_there(
         pytest.param(DAY + TICK, False, id="after-the-edge"),
     ],
 )
-def test_whatsapp_freeform_without_template_goes_until_the_edge_itself(wrote: timedelta, sent: bool) -> None:
-    """Without a usable template the margin takes nothing away; the edge is exclusive."""
+def test_whatsapp_freeform_without_template_goes_until_the_edge_itself(
+    wrote: timedelta, sent: bool
+) -> None:
+    """Without a usable template freeform goes until the edge itself, which is exclusive."""
     decision = decided(draft(), facts(person(GRANT, wrote=wrote)))
     assert decision.reason is (Reason.WINDOW_OPEN if sent else Reason.NO_TEMPLATE)
     assert isinstance(decision, Send) is sent
 
 
 def test_whatsapp_freeform_goes_near_the_edge_when_its_template_is_unusable() -> None:
-    """A template that may not go does not displace freeform that may."""
+    """A template that may not go does not replace freeform that may."""
     known = facts(person(GRANT, wrote=DAY - MINUTE), template=template(approval=Approval.PAUSED))
     decision = decided(draft(template=WISH), known)
     assert isinstance(decision, Send)
@@ -89,18 +95,28 @@ def test_whatsapp_freeform_goes_near_the_edge_when_its_template_is_unusable() ->
         pytest.param(2 * DAY, Reason.TEMPLATE_WINDOW_CLOSED, id="closed"),
     ],
 )
-def test_a_message_with_only_a_template_sends_it_whatever_the_window(wrote: timedelta, reason: Reason) -> None:
-    """A template is legal inside the window too; the reason tells which it was."""
+def test_a_message_with_only_a_template_sends_it_whatever_the_window(
+    wrote: timedelta, reason: Reason
+) -> None:
+    """A message with a template only sends it in any window.
+
+    The reason says which window it was.
+    """
     decision = decided(draft(freeform=None, template=WISH), facts(person(GRANT, wrote=wrote)))
     assert isinstance(decision, Send)
     assert decision.reason is reason
     assert decision.content == TemplateContent("order_update", "HX1", {"1": "x"})
-    assert decision.seen == Seen(person=7, sender=3, account=4, template=5)
+    assert decision.seen == SeenRevisions(person=7, sender=3, account=4, template=5)
 
 
-@pytest.mark.parametrize("wrote", [pytest.param(HOUR, id="open"), pytest.param(2 * DAY, id="closed")])
+@pytest.mark.parametrize(
+    "wrote", [pytest.param(HOUR, id="open"), pytest.param(2 * DAY, id="closed")]
+)
 def test_an_unusable_template_alone_is_refused_with_its_own_reason(wrote: timedelta) -> None:
-    """Waiting for an inbound would not mend a template, so even a message that may wait is refused."""
+    """A message with an unusable template only is refused with the template's own reason.
+
+    Waiting for an inbound does not fix a template, so a message that may wait is refused too.
+    """
     known = facts(person(GRANT, wrote=wrote), template=template(approval=Approval.DISABLED))
     message = draft(freeform=None, template=WISH, when_closed=WhenClosed.WAIT)
     decision = decided(message, known)
@@ -109,8 +125,11 @@ def test_an_unusable_template_alone_is_refused_with_its_own_reason(wrote: timede
 
 
 def test_freeform_that_may_wait_waits_for_the_person_until_it_expires() -> None:
-    """`when_closed = wait` turns the refusal of a closed window into a wait on the next inbound, up to expiry."""
-    for known in (facts(person(GRANT)), facts(person(GRANT), template=template(approval=Approval.PENDING))):
+    """`when_closed = wait` makes a closed window a wait for the next inbound, up to expiry."""
+    for known in (
+        facts(person(GRANT)),
+        facts(person(GRANT), template=template(approval=Approval.PENDING)),
+    ):
         message = draft(template=WISH if known.template else None, when_closed=WhenClosed.WAIT)
         message = replace(message, template=None) if known.template == template() else message
         decision = decided(message, known)
@@ -134,7 +153,9 @@ def test_freeform_that_may_wait_waits_for_the_person_until_it_expires() -> None:
 def test_writing_to_us_implies_consent_for_a_reply_while_the_window_is_open(
     channel: Channel, wrote: timedelta | None, reason: Reason
 ) -> None:
-    """Nothing recorded: a freeform reply may go inside the window the person opened, on SMS too, and never later."""
+    """Without a record a freeform reply may go inside the person's window, on SMS too, and never
+    later.
+    """
     decision = decided(draft(channel, Purpose.REPLY), facts(person(wrote=wrote), channel))
     assert decision.reason is reason
     if isinstance(decision, Send):
@@ -143,9 +164,13 @@ def test_writing_to_us_implies_consent_for_a_reply_while_the_window_is_open(
 
 
 @pytest.mark.parametrize("channel", [WHATSAPP, SMS])
-@pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if purpose is not Purpose.REPLY])
-def test_an_open_window_implies_consent_for_nothing_but_a_reply(channel: Channel, purpose: Purpose) -> None:
-    """Every other purpose needs a recorded grant, also a second after the person wrote."""
+@pytest.mark.parametrize(
+    "purpose", [purpose for purpose in Purpose if purpose is not Purpose.REPLY]
+)
+def test_an_open_window_implies_consent_for_nothing_but_a_reply(
+    channel: Channel, purpose: Purpose
+) -> None:
+    """Every purpose but a reply needs a recorded grant, even a second after the person wrote."""
     decision = decided(draft(channel, purpose), facts(person(wrote=SECOND), channel))
     expected = Reason.NO_MARKETING_CONSENT if purpose is Purpose.MARKETING else Reason.NO_CONSENT
     assert isinstance(decision, Refuse)
@@ -153,8 +178,10 @@ def test_an_open_window_implies_consent_for_nothing_but_a_reply(channel: Channel
 
 
 def test_implied_consent_carries_freeform_only() -> None:
-    """A template is no mere answer: it needs a recorded grant."""
-    decision = decided(draft(purpose=Purpose.REPLY, freeform=None, template=WISH), facts(person(wrote=HOUR)))
+    """Implied consent covers freeform only: a template needs a recorded grant."""
+    decision = decided(
+        draft(purpose=Purpose.REPLY, freeform=None, template=WISH), facts(person(wrote=HOUR))
+    )
     assert decision.reason is Reason.NO_CONSENT
     near = decided(draft(purpose=Purpose.REPLY, template=WISH), facts(person(wrote=DAY - MINUTE)))
     assert isinstance(near, Send)
@@ -163,17 +190,21 @@ def test_implied_consent_carries_freeform_only() -> None:
 
 @pytest.mark.parametrize("channel", [WHATSAPP, SMS])
 def test_a_reply_without_consent_may_wait_for_the_inbound_that_implies_it(channel: Channel) -> None:
-    """The next inbound opens the window and with it the permission, so waiting is no way round consent."""
+    """A reply without consent may wait for an inbound, because that opens the window and implies
+    consent.
+    """
     message = draft(channel, Purpose.REPLY, when_closed=WhenClosed.WAIT)
     decision = decided(message, facts(person(wrote=2 * DAY), channel))
     assert isinstance(decision, Wait)
     assert decision.reason is Reason.AWAITING_INBOUND
-    utility = decided(replace(message, purpose=Purpose.UTILITY), facts(person(wrote=2 * DAY), channel))
+    utility = decided(
+        replace(message, purpose=Purpose.UTILITY), facts(person(wrote=2 * DAY), channel)
+    )
     assert utility.reason is Reason.NO_CONSENT
 
 
 def test_expired_consent_is_told_apart_from_none() -> None:
-    """Whoever reads the reason should know that the person once agreed."""
+    """Expired consent has its own reason, which shows that the person once agreed."""
     lapsed = replace(GRANT, expires_at=NOW)
     assert decided(draft(), facts(person(lapsed))).reason is Reason.CONSENT_EXPIRED
     standing = replace(GRANT, expires_at=NOW + TICK)
@@ -185,19 +216,26 @@ def test_expired_consent_is_told_apart_from_none() -> None:
 @pytest.mark.parametrize(
     "grants, reason",
     [
-        pytest.param((GRANT,), Reason.NO_MARKETING_CONSENT, id="a-grant-for-everything-is-not-enough"),
+        pytest.param(
+            (GRANT,), Reason.NO_MARKETING_CONSENT, id="a-grant-for-everything-is-not-enough"
+        ),
         pytest.param((MARKETING_GRANT,), Reason.TEMPLATE_WINDOW_CLOSED, id="named"),
     ],
 )
-def test_marketing_needs_a_grant_that_names_marketing(grants: tuple[ConsentFact, ...], reason: Reason) -> None:
-    """START grants everything but marketing: whoever wants marketing says so."""
+def test_marketing_needs_a_grant_that_names_marketing(
+    grants: tuple[ConsentFact, ...], reason: Reason
+) -> None:
+    """Marketing needs a grant that names it: START grants everything but marketing."""
     known = facts(person(*grants), template=template(Category.MARKETING))
     decision = decided(draft(purpose=Purpose.MARKETING, freeform=None, template=WISH), known)
     assert decision.reason is reason
 
 
 def test_the_us_marketing_pause_leaves_freeform_in_an_open_window() -> None:
-    """Meta withholds marketing templates to US numbers; freeform inside the window is not concerned."""
+    """Meta withholds marketing templates to US numbers.
+
+    Freeform inside the window is not affected.
+    """
     someone = person(MARKETING_GRANT, wrote=DAY - MINUTE)
     known = facts(someone, template=template(Category.MARKETING))
     message = draft(purpose=Purpose.MARKETING, template=WISH, to="whatsapp:+14155550100")
@@ -211,9 +249,14 @@ def test_the_us_marketing_pause_leaves_freeform_in_an_open_window() -> None:
 @pytest.mark.parametrize("channel", [WHATSAPP, MESSENGER, SMS])
 @pytest.mark.parametrize("purpose", Purpose)
 def test_an_opt_out_outranks_window_consent_and_waiting(channel: Channel, purpose: Purpose) -> None:
-    """Who stopped gets nothing: not in an open window, not with an older grant; the message does not wait either."""
+    """A person who opted out gets nothing, in an open window or with an older grant.
+
+    The message does not wait either.
+    """
     someone = person(GRANT, MARKETING_GRANT, STOP, wrote=SECOND)
-    message = draft(channel, purpose, template=WISH, when_closed=WhenClosed.WAIT, not_before=NOW + HOUR)
+    message = draft(
+        channel, purpose, template=WISH, when_closed=WhenClosed.WAIT, not_before=NOW + HOUR
+    )
     decision = decided(message, facts(someone, channel, tag=TagFact(TagState.PROVEN)))
     assert isinstance(decision, Refuse)
     assert decision.reason is Reason.OPTED_OUT
@@ -231,16 +274,21 @@ def test_an_opt_out_outranks_window_consent_and_waiting(channel: Channel, purpos
 def test_only_the_confirmation_of_a_stop_passes_it_for_five_minutes(
     channel: Channel, ago: timedelta, sent: bool
 ) -> None:
-    """US law allows one confirmation within 5 minutes (47 CFR 64.1200(a)); then the opt-out holds for it too."""
+    """US law allows one confirmation within 5 minutes (47 CFR 64.1200(a)).
+
+    Later the opt-out holds for it.
+    """
     someone = person(replace(STOP, at=NOW - ago), wrote=ago)
-    decision = decided(draft(channel, Purpose.REPLY, is_opt_out_confirmation=True), facts(someone, channel))
+    decision = decided(
+        draft(channel, Purpose.REPLY, is_opt_out_confirmation=True), facts(someone, channel)
+    )
     assert decision.reason is (Reason.OPT_OUT_CONFIRMATION if sent else Reason.OPTED_OUT)
     if isinstance(decision, Send):
         assert decision.valid_until == NOW - ago + 5 * MINUTE
 
 
 def test_a_confirmation_needs_a_stop_a_text_and_an_open_window() -> None:
-    """Without a stop there is nothing to confirm; the confirmation is freeform and obeys the channel's window."""
+    """A confirmation needs a stop, is freeform, and obeys the channel's window."""
     message = draft(purpose=Purpose.REPLY, is_opt_out_confirmation=True)
     assert decided(message, facts(person(GRANT, wrote=HOUR))).reason is Reason.MISSING_FACT
     no_text = replace(message, freeform=None, template=WISH)
@@ -262,7 +310,9 @@ def test_a_confirmation_needs_a_stop_a_text_and_an_open_window() -> None:
 def test_messenger_sends_freeform_inside_the_window_only(
     wrote: timedelta | None, reason: Reason, purpose: Purpose
 ) -> None:
-    """Writing to the Page is the permission; promotional content is allowed inside the window, nothing outside it."""
+    """On Messenger writing to the Page is the permission, and freeform, also promotional, goes
+    inside the window only.
+    """
     decision = decided(draft(MESSENGER, purpose), facts(person(wrote=wrote), MESSENGER))
     assert decision.reason is reason
     if isinstance(decision, Send):
@@ -271,7 +321,10 @@ def test_messenger_sends_freeform_inside_the_window_only(
 
 
 def test_a_grant_does_not_replace_having_written_to_the_page() -> None:
-    """A page-scoped id is learnt from an inbound only; without one nothing goes, and nothing waits."""
+    """Without an inbound, a Messenger message is refused and does not wait.
+
+    A page-scoped id is learned from an inbound only.
+    """
     message = draft(MESSENGER, when_closed=WhenClosed.WAIT)
     decision = decided(message, facts(person(GRANT), MESSENGER))
     assert isinstance(decision, Refuse)
@@ -281,23 +334,37 @@ def test_a_grant_does_not_replace_having_written_to_the_page() -> None:
 @pytest.mark.parametrize(
     "tag, when_closed, reason",
     [
-        pytest.param(TagFact(TagState.UNPROVEN), WhenClosed.REFUSE, Reason.ACCOUNT_UPDATE, id="unproven"),
-        pytest.param(TagFact(TagState.PROVEN, in_flight=True), WhenClosed.REFUSE, Reason.ACCOUNT_UPDATE, id="proven"),
+        pytest.param(
+            TagFact(TagState.UNPROVEN), WhenClosed.REFUSE, Reason.ACCOUNT_UPDATE, id="unproven"
+        ),
+        pytest.param(
+            TagFact(TagState.PROVEN, in_flight=True),
+            WhenClosed.REFUSE,
+            Reason.ACCOUNT_UPDATE,
+            id="proven",
+        ),
         pytest.param(
             TagFact(TagState.UNPROVEN, in_flight=True),
             WhenClosed.REFUSE,
             Reason.ACCOUNT_UPDATE_UNPROVEN,
             id="unproven-in-flight",
         ),
-        pytest.param(TagFact(TagState.DEAD), WhenClosed.REFUSE, Reason.ACCOUNT_UPDATE_DEAD, id="dead"),
-        pytest.param(TagFact(TagState.DEAD), WhenClosed.WAIT, Reason.AWAITING_INBOUND, id="dead-may-wait"),
+        pytest.param(
+            TagFact(TagState.DEAD), WhenClosed.REFUSE, Reason.ACCOUNT_UPDATE_DEAD, id="dead"
+        ),
+        pytest.param(
+            TagFact(TagState.DEAD), WhenClosed.WAIT, Reason.AWAITING_INBOUND, id="dead-may-wait"
+        ),
         pytest.param(None, WhenClosed.WAIT, Reason.MISSING_FACT, id="not-known"),
     ],
 )
 def test_account_update_goes_out_only_on_a_page_where_it_may_still_work(
     tag: TagFact | None, when_closed: WhenClosed, reason: Reason
 ) -> None:
-    """Outside the window Twilio tags the message; an unproven Page risks one at a time, a dead one none."""
+    """Outside the window Twilio tags the message.
+
+    An unproven Page risks one at a time, and a dead one none.
+    """
     message = draft(MESSENGER, Purpose.ACCOUNT_UPDATE, when_closed=when_closed)
     decision = decided(message, facts(person(wrote=2 * DAY), MESSENGER, tag=tag))
     assert decision.reason is reason
@@ -307,7 +374,10 @@ def test_account_update_goes_out_only_on_a_page_where_it_may_still_work(
 
 
 def test_account_update_waits_a_minute_or_for_the_person_while_another_proves_the_tag() -> None:
-    """The wait is short whatever the message says about closed windows, and never beyond expiry."""
+    """While another message proves the tag, this one waits a minute, and never beyond its expiry.
+
+    What it says about closed windows does not matter.
+    """
     tag = TagFact(TagState.UNPROVEN, in_flight=True)
     for expires_in, until in ((DAY, NOW + MINUTE), (SECOND, NOW + SECOND)):
         message = draft(MESSENGER, Purpose.ACCOUNT_UPDATE, expires_at=NOW + expires_in)
@@ -317,7 +387,10 @@ def test_account_update_waits_a_minute_or_for_the_person_while_another_proves_th
 
 
 def test_account_update_is_never_relied_on_under_the_policy_refuse() -> None:
-    """`refuse` holds whatever is known about the Page; inside the window the purpose needs no tag."""
+    """Under the policy `refuse` no message relies on the tag, whatever is known about the Page.
+
+    Inside the window the purpose needs no tag.
+    """
     policy = replace(POLICY, account_update=AccountUpdate.REFUSE)
     known = facts(person(wrote=2 * DAY), MESSENGER, tag=TagFact(TagState.PROVEN))
     message = draft(MESSENGER, Purpose.ACCOUNT_UPDATE)
@@ -328,7 +401,7 @@ def test_account_update_is_never_relied_on_under_the_policy_refuse() -> None:
 
 
 def test_messenger_carries_a_template_of_its_own_inside_the_window_only() -> None:
-    """Content templates work on Messenger in session; outside it the message is refused, or waits if it may."""
+    """Templates go on Messenger inside the window; outside, the message is refused or waits."""
     rich = template(channels=frozenset({MESSENGER}), approval=Approval.UNSUBMITTED)
     message = draft(MESSENGER, freeform=None, template=WISH)
     inside = decided(message, facts(person(wrote=HOUR), MESSENGER, template=rich))
@@ -344,7 +417,7 @@ def test_messenger_carries_a_template_of_its_own_inside_the_window_only() -> Non
 
 
 def test_sms_sends_its_body_with_consent_and_knows_no_window() -> None:
-    """On SMS a grant is enough; the window matters only where it implies consent."""
+    """On SMS a grant is enough, and the window matters only where it implies consent."""
     for wrote in (None, HOUR, 2 * DAY):
         decision = decided(draft(SMS), facts(person(GRANT, wrote=wrote), SMS))
         assert isinstance(decision, Send)
@@ -352,12 +425,15 @@ def test_sms_sends_its_body_with_consent_and_knows_no_window() -> None:
 
 
 def test_sms_carries_a_template_made_for_it_when_there_is_no_text() -> None:
-    """A template of another channel is refused, one for SMS goes."""
+    """On SMS a template for SMS goes without a text, and one of another channel is refused."""
     message = draft(SMS, freeform=None, template=WISH)
     rich = template(channels=frozenset({SMS}))
     assert decided(message, facts(person(GRANT), SMS, template=rich)).reason is Reason.TEMPLATE_ONLY
     assert decided(message, facts(person(GRANT), SMS)).reason is Reason.TEMPLATE_ON_CHANNEL
-    assert decided(replace(message, template=None), facts(person(GRANT), SMS)).reason is Reason.NO_TEMPLATE
+    assert (
+        decided(replace(message, template=None), facts(person(GRANT), SMS)).reason
+        is Reason.NO_TEMPLATE
+    )
 
 
 @pytest.mark.parametrize(
@@ -388,11 +464,16 @@ def test_what_is_not_known_is_refused_with_its_reason() -> None:
     assert known.sender is not None
     spelled = replace(known, sender=replace(known.sender, address="whatsapp:+5215555550123"))
     assert decided(draft(to="whatsapp:+525555550123"), spelled).reason is Reason.SAME_ADDRESS
-    assert decided(draft(template=WISH, freeform=None), replace(known, template=None)).reason is Reason.UNKNOWN_TEMPLATE
+    assert (
+        decided(draft(template=WISH, freeform=None), replace(known, template=None)).reason
+        is Reason.UNKNOWN_TEMPLATE
+    )
 
 
-def test_a_channel_that_nothing_carries_is_refused_in_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last line of `decide` refuses: a channel added to the vocabulary sends nothing until rules exist for it."""
+def test_a_channel_that_nothing_carries_is_refused_in_the_last_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A channel that no rule knows is refused by the last line of `decide`."""
     monkeypatch.setattr("policies.content.CARRIERS", {})
     decision = decided(draft(), facts(person(GRANT, wrote=HOUR)))
     assert isinstance(decision, Refuse)
@@ -402,7 +483,7 @@ def test_a_channel_that_nothing_carries_is_refused_in_the_last_line(monkeypatch:
 
 
 def test_the_allow_list_lets_through_only_who_is_on_it() -> None:
-    """Staging sends to nobody else; without a list everyone passes."""
+    """The allow-list admits only its own addresses, and without a list everyone passes."""
     known = facts(person(GRANT), SMS)
     for allowed, reason in (
         (None, Reason.SMS_CONSENT),
@@ -410,7 +491,9 @@ def test_the_allow_list_lets_through_only_who_is_on_it() -> None:
         (frozenset({"+14165550123"}), Reason.NOT_ON_ALLOW_LIST),
         (frozenset[str](), Reason.NOT_ON_ALLOW_LIST),
     ):
-        assert decided(draft(SMS), known, replace(POLICY, allow_recipients=allowed)).reason is reason
+        assert (
+            decided(draft(SMS), known, replace(POLICY, allow_recipients=allowed)).reason is reason
+        )
 
 
 @pytest.mark.parametrize(
@@ -423,7 +506,7 @@ def test_the_allow_list_lets_through_only_who_is_on_it() -> None:
     ],
 )
 def test_the_allow_list_knows_every_spelling(to: str, reason: Reason) -> None:
-    """The phone on the staging list is the same phone however list and message write it."""
+    """A phone on the allow-list is recognized in every spelling."""
     policy = parse_policy(shipped(), {"allow_recipients": ("+525555550123", "+4407700900124")})
     assert decided(draft(SMS, to=to), facts(person(GRANT), SMS), policy).reason is reason
 
@@ -437,9 +520,11 @@ def test_the_allow_list_knows_every_spelling(to: str, reason: Reason) -> None:
     ],
 )
 def test_a_person_gets_no_more_than_the_cap_in_a_day(cap: int, sent: int, reason: Reason) -> None:
-    """The message that would exceed the cap is refused, though it may wait for an inbound; zero means no cap."""
+    """A message over the cap is refused even if it may wait, and zero means no cap."""
     known = facts(person(GRANT, sent_last_day=sent), SMS)
-    decision = decided(draft(SMS, when_closed=WhenClosed.WAIT), known, replace(POLICY, person_cap=cap))
+    decision = decided(
+        draft(SMS, when_closed=WhenClosed.WAIT), known, replace(POLICY, person_cap=cap)
+    )
     assert decision.reason is reason
     assert isinstance(decision, Refuse) is (reason is Reason.PERSON_CAP)
 
@@ -449,7 +534,9 @@ def test_a_person_gets_no_more_than_the_cap_in_a_day(cap: int, sent: int, reason
     [(True, Reason.ACCOUNT_PAUSED), (False, Reason.SENDER_PAUSED)],
 )
 def test_a_pause_makes_messages_wait_until_it_ends(is_account: bool, reason: Reason) -> None:
-    """A paused account stops before its sender; the end of the pause is exclusive; no wait outlasts the message."""
+    """A paused account outranks its sender, a pause's end is exclusive, and no wait outlasts the
+    message.
+    """
     known = facts(person(GRANT), SMS)
     assert known.sender is not None
     for pause, until, expected in (
@@ -474,7 +561,7 @@ def test_a_pause_makes_messages_wait_until_it_ends(is_account: bool, reason: Rea
     ],
 )
 def test_a_message_waits_for_its_own_time(not_before: datetime, reason: Reason) -> None:
-    """`not_before` is inclusive, and consent is looked at only then."""
+    """`not_before` is inclusive, and consent is checked only then."""
     for someone in (person(GRANT), person()):
         decision = decided(draft(SMS, not_before=not_before), facts(someone, SMS))
         if isinstance(decision, Wait):
@@ -486,7 +573,10 @@ def test_a_message_waits_for_its_own_time(not_before: datetime, reason: Reason) 
 
 @pytest.mark.parametrize("channel", Channel)
 def test_marketing_waits_while_a_stop_is_suspected(channel: Channel) -> None:
-    """It waits for a person and its own expiry, whatever window is open; other purposes go on."""
+    """Marketing waits for an operator until its expiry, whatever window is open.
+
+    Other purposes go on.
+    """
     marketing = replace(GRANT, purpose=Purpose.MARKETING)
     someone = person(GRANT, marketing, wrote=HOUR, suspected_at=NOW - 30 * DAY)
     decision = decided(draft(channel, Purpose.MARKETING), facts(someone, channel))
@@ -498,16 +588,25 @@ def test_marketing_waits_while_a_stop_is_suspected(channel: Channel) -> None:
 
 
 def test_what_may_not_go_anyhow_does_not_wait_for_a_suspected_stop() -> None:
-    """A stop, or no consent to marketing, refuses at once: a person's decision would not change it."""
-    for consents, reason in (((GRANT, STOP), Reason.OPTED_OUT), ((GRANT,), Reason.NO_MARKETING_CONSENT)):
+    """A stop, or no consent to marketing, refuses at once.
+
+    The decision about a suspected stop would not change that.
+    """
+    for consents, reason in (
+        ((GRANT, STOP), Reason.OPTED_OUT),
+        ((GRANT,), Reason.NO_MARKETING_CONSENT),
+    ):
         someone = person(*consents, suspected_at=NOW)
         assert decided(draft(SMS, Purpose.MARKETING), facts(someone, SMS)).reason is reason
 
 
 def test_a_suppressed_address_gets_nothing_for_its_term() -> None:
-    """The term's end is exclusive."""
+    """The end of a suppression's term is exclusive."""
     for left, reason in ((TICK, Reason.ADDRESS_SUPPRESSED), (timedelta(0), Reason.SMS_CONSENT)):
-        assert decided(draft(SMS), facts(person(GRANT, suppressed_until=NOW + left), SMS)).reason is reason
+        assert (
+            decided(draft(SMS), facts(person(GRANT, suppressed_until=NOW + left), SMS)).reason
+            is reason
+        )
 
 
 @pytest.mark.parametrize(
@@ -520,7 +619,10 @@ def test_a_suppressed_address_gets_nothing_for_its_term() -> None:
 def test_a_freeform_decision_is_valid_until_another_would_be_made(
     wrote: timedelta, wish: object, valid_for: timedelta
 ) -> None:
-    """Admission compares with `valid_until`; Twilio's own queue may hold the message until the window's edge."""
+    """Freeform is valid until another decision would be made.
+
+    Twilio's own queue may hold it until the window's edge.
+    """
     decision = decided(draft(template=wish), facts(person(GRANT, wrote=wrote)))
     assert isinstance(decision, Send)
     assert decision.valid_until == NOW + valid_for
@@ -531,17 +633,22 @@ def test_a_freeform_decision_is_valid_until_another_would_be_made(
 
 
 def test_a_decision_names_the_revisions_it_rests_on() -> None:
-    """Admission refuses a permit when one of them has changed; what was not used is not named."""
+    """A decision names the revisions that it used, and no others.
+
+    A permit is refused when one of them has changed.
+    """
     freeform = decided(draft(template=WISH), facts(person(GRANT, wrote=HOUR)))
     assert isinstance(freeform, Send)
-    assert freeform.seen == Seen(person=7, sender=3, account=4)
-    tagged = decided(draft(MESSENGER, Purpose.ACCOUNT_UPDATE), facts(person(wrote=2 * DAY), MESSENGER))
+    assert freeform.seen == SeenRevisions(person=7, sender=3, account=4)
+    tagged = decided(
+        draft(MESSENGER, Purpose.ACCOUNT_UPDATE), facts(person(wrote=2 * DAY), MESSENGER)
+    )
     assert isinstance(tagged, Send)
-    assert tagged.seen == Seen(person=7, sender=3, account=4, tag=6)
+    assert tagged.seen == SeenRevisions(person=7, sender=3, account=4, tag=6)
 
 
 def test_every_decision_tells_each_rule_it_looked_at_in_order() -> None:
-    """The trace ends with the rule that decided and names policy version and instant."""
+    """The trace ends with the deciding rule, and names policy version and instant."""
     decision = decided(draft(template=WISH), facts(person(GRANT, wrote=HOUR)))
     assert decision.trace.policy_version == POLICY.version
     assert decision.trace.decided_at == NOW
@@ -575,6 +682,8 @@ def test_every_decision_tells_each_rule_it_looked_at_in_order() -> None:
     ],
 )
 def test_the_trace_says_what_the_window_was(someone: PersonFact, words: str) -> None:
-    """Whoever asks why a template went out reads it there."""
+    """The trace states the window, so that a reader sees why a template went out."""
     decision = decided(draft(template=WISH), facts(someone))
-    assert [verdict.detail for verdict in decision.trace.verdicts if verdict.rule == "window"] == [words]
+    assert [verdict.detail for verdict in decision.trace.verdicts if verdict.rule == "window"] == [
+        words
+    ]

@@ -1,4 +1,7 @@
-"""The laws at the top of policies/decide.py, over facts that nobody thought of. Each oracle is written anew here."""
+"""The laws at the top of policies/decide.py, over generated facts.
+
+Each oracle is an implementation of its own.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -16,14 +19,14 @@ from policies.facts import (
     ConsentFact,
     Draft,
     Facts,
-    Freeform,
+    FreeformDraft,
     Holds,
     PersonFact,
     SenderFact,
     TagFact,
     TagState,
     TemplateFact,
-    TemplateWish,
+    TemplateRef,
 )
 from policies.policy import AccountUpdate, Policy
 from policies.reasons import SENT
@@ -70,7 +73,7 @@ CONSENTS = st.builds(
     sender=st.sampled_from([None, None, "shop", "other"]),
     expires_at=st.none() | INSTANTS,
 )
-FILM = Freeform("text", "https://example.com/a.mp4", MediaKind.VIDEO)
+FILM = FreeformDraft("text", "https://example.com/a.mp4", MediaKind.VIDEO)
 BLOCKS = st.builds(
     BlockFact,
     holds=st.sampled_from(Holds),
@@ -101,16 +104,28 @@ TEMPLATES = st.builds(
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Draft, Facts, Policy]:
-    """Draw a draft, facts and a policy. Half of them have nothing in the way but consent, window and content."""
+    """Draw a draft, facts and a policy.
+
+    In half of them only consent, window and content may stop the message.
+    """
     channel = draw(st.sampled_from(Channel))
-    wishes = [None, TemplateWish("order_update", "en", {"1": "x"}), TemplateWish("HX1", None, {})]
+    wishes = [None, TemplateRef("order_update", "en", {"1": "x"}), TemplateRef("HX1", None, {})]
     message = Draft(
         message_id="m1",
         channel=channel,
         to=TO[channel],
         to_is_phone=True,
         purpose=draw(PURPOSES),
-        freeform=draw(st.sampled_from([None, Freeform("text"), Freeform("text", "https://example.com/a.png"), FILM])),
+        freeform=draw(
+            st.sampled_from(
+                [
+                    None,
+                    FreeformDraft("text"),
+                    FreeformDraft("text", "https://example.com/a.png"),
+                    FILM,
+                ]
+            )
+        ),
         template=draw(st.sampled_from(wishes)),
         expires_at=NOW + 2 * DAY,
         when_closed=draw(st.sampled_from(WhenClosed)),
@@ -122,17 +137,31 @@ def situations(draw: st.DrawFn) -> tuple[Draft, Facts, Policy]:
         tag=draw(st.none() | st.builds(TagFact, st.sampled_from(TagState), st.booleans())),
     )
     policy = replace(POLICY, account_update=draw(st.sampled_from(AccountUpdate)))
-    return draw(hindered(message, known, policy)) if draw(st.booleans()) else (message, known, policy)
+    return (
+        draw(hindered(message, known, policy)) if draw(st.booleans()) else (message, known, policy)
+    )
 
 
 @st.composite
-def hindered(draw: st.DrawFn, message: Draft, known: Facts, policy: Policy) -> tuple[Draft, Facts, Policy]:
-    """Put anything in the way that may be there."""
+def hindered(
+    draw: st.DrawFn, message: Draft, known: Facts, policy: Policy
+) -> tuple[Draft, Facts, Policy]:
+    """Add anything that may stop the message."""
     pause = st.none() | INSTANTS
     message = replace(
         message,
         channel=draw(st.sampled_from([message.channel, message.channel, None, Channel.SMS])),
-        to=draw(st.sampled_from([message.to, message.to, "whatsapp:+14155550100", "whatsapp:US.1a2b", *FROM.values()])),
+        to=draw(
+            st.sampled_from(
+                [
+                    message.to,
+                    message.to,
+                    "whatsapp:+14155550100",
+                    "whatsapp:US.1a2b",
+                    *FROM.values(),
+                ]
+            )
+        ),
         to_is_phone=draw(st.booleans()),
         expires_at=draw(INSTANTS),
         not_before=draw(pause),
@@ -141,7 +170,9 @@ def hindered(draw: st.DrawFn, message: Draft, known: Facts, policy: Policy) -> t
     assert known.sender is not None
     assert known.person is not None
     sender = replace(known.sender, paused_until=draw(pause), account_paused_until=draw(pause))
-    someone = replace(known.person, suppressed_until=draw(pause), sent_last_day=draw(st.integers(0, 4)))
+    someone = replace(
+        known.person, suppressed_until=draw(pause), sent_last_day=draw(st.integers(0, 4))
+    )
     someone = replace(someone, suspected_at=draw(pause))
     known = replace(
         known,
@@ -149,22 +180,36 @@ def hindered(draw: st.DrawFn, message: Draft, known: Facts, policy: Policy) -> t
         person=draw(st.sampled_from([someone, someone, None])),
     )
     allowed = draw(st.sampled_from([None, None, frozenset(TO.values())]))
-    return message, known, replace(policy, allow_recipients=allowed, person_cap=draw(st.sampled_from([0, 3])))
+    return (
+        message,
+        known,
+        replace(policy, allow_recipients=allowed, person_cap=draw(st.sampled_from([0, 3]))),
+    )
 
 
 ANY_SITUATION = settings(max_examples=examples(300))
 
 
 def opted_out(message: Draft, consents: Sequence[ConsentFact], now: datetime) -> bool:
-    """Tell, by trying every withdrawal, whether one of them stands."""
+    """Return whether one of all withdrawals stands."""
     for stop in consents:
-        if stop.granted or stop.sender not in (None, "shop") or stop.purpose not in (None, message.purpose):
+        if (
+            stop.granted
+            or stop.sender not in (None, "shop")
+            or stop.purpose not in (None, message.purpose)
+        ):
             continue
         undone = False
         for grant in consents:
             both_general = grant.purpose is None and stop.purpose is None
-            names_it = grant.purpose == message.purpose or (both_general and message.purpose is not Purpose.MARKETING)
-            in_force = grant.granted and stop.at < grant.at and (grant.expires_at is None or grant.expires_at > now)
+            names_it = grant.purpose == message.purpose or (
+                both_general and message.purpose is not Purpose.MARKETING
+            )
+            in_force = (
+                grant.granted
+                and stop.at < grant.at
+                and (grant.expires_at is None or grant.expires_at > now)
+            )
             undone = undone or (names_it and in_force and grant.sender in (None, "shop"))
         if not undone:
             return True
@@ -172,7 +217,7 @@ def opted_out(message: Draft, consents: Sequence[ConsentFact], now: datetime) ->
 
 
 def has_consent(message: Draft, consents: Sequence[ConsentFact], now: datetime) -> bool:
-    """Tell whether a grant in force covers the purpose; marketing must be named."""
+    """Return whether a grant in force covers the purpose. Marketing must be named."""
     wanted = (message.purpose,) if message.purpose is Purpose.MARKETING else (message.purpose, None)
     return any(
         grant.granted
@@ -184,7 +229,7 @@ def has_consent(message: Draft, consents: Sequence[ConsentFact], now: datetime) 
 
 
 def window_end(known: Facts, now: datetime) -> datetime | None:
-    """Answer when the window ends, None when it is closed."""
+    """Return when the window ends, or None when it is closed."""
     assert known.person is not None
     wrote, closed = known.person.last_inbound_at, known.person.closed_at
     if wrote is None or (closed is not None and closed >= wrote):
@@ -194,7 +239,7 @@ def window_end(known: Facts, now: datetime) -> datetime | None:
 
 
 def check_send(message: Draft, known: Facts, policy: Policy, decision: Send, now: datetime) -> None:
-    """Hold every law against one send."""
+    """Check every law against one send."""
     someone, sender = known.person, known.sender
     assert someone is not None
     assert sender is not None
@@ -207,7 +252,7 @@ def check_send(message: Draft, known: Facts, policy: Policy, decision: Send, now
         assert pause is None or pause <= now
     assert policy.person_cap == 0 or someone.sent_last_day < policy.person_cap
     assert policy.allow_recipients is None or message.to in policy.allow_recipients
-    # nobody who opted out, nobody without consent
+    # no person who opted out, no person without consent
     if opted_out(message, someone.consents, now):
         assert decision.reason is Reason.OPT_OUT_CONFIRMATION
         assert message.is_opt_out_confirmation
@@ -228,20 +273,32 @@ def check_send(message: Draft, known: Facts, policy: Policy, decision: Send, now
     else:
         check_template(message, known, content)
     limit = min(message.expires_at, NOW + timedelta(hours=10))
-    assert timedelta(seconds=1) <= decision.validity_period <= max(limit - now, timedelta(seconds=1))
+    assert (
+        timedelta(seconds=1) <= decision.validity_period <= max(limit - now, timedelta(seconds=1))
+    )
 
 
 def check_block(
-    message: Draft, block: BlockFact, consents: Sequence[ConsentFact], decision: Send, end: datetime | None
+    message: Draft,
+    block: BlockFact,
+    consents: Sequence[ConsentFact],
+    decision: Send,
+    end: datetime | None,
 ) -> None:
-    """What an error holds back goes only after its end, after a newer grant, or as an answer in the open window."""
+    """Check that a held message goes only after the hold's end or a newer grant, or as an answer.
+
+    An answer goes in the open window.
+    """
     if message.is_opt_out_confirmation or block.sender == "other":
         return
     if block.ends_at is not None and block.ends_at <= NOW:
         return
     wanted = (message.purpose,) if message.purpose is Purpose.MARKETING else (message.purpose, None)
     if block.until_inbound and any(
-        fact.granted and fact.purpose in wanted and fact.sender in (None, "shop") and block.at < fact.at <= NOW
+        fact.granted
+        and fact.purpose in wanted
+        and fact.sender in (None, "shop")
+        and block.at < fact.at <= NOW
         for fact in consents
     ):
         return
@@ -253,8 +310,12 @@ def check_block(
         assert decision.valid_until <= end
 
 
-def check_freeform(message: Draft, known: Facts, policy: Policy, decision: Send, end: datetime | None) -> None:
-    """Freeform stays inside the window on WhatsApp and Messenger, save ACCOUNT_UPDATE."""
+def check_freeform(
+    message: Draft, known: Facts, policy: Policy, decision: Send, end: datetime | None
+) -> None:
+    """Check that freeform on WhatsApp and Messenger stays inside the window, except for
+    ACCOUNT_UPDATE.
+    """
     assert isinstance(decision.content, FreeformContent)
     assert message.freeform is not None
     assert decision.content.body == message.freeform.body
@@ -267,14 +328,19 @@ def check_freeform(message: Draft, known: Facts, policy: Policy, decision: Send,
         assert known.tag.state is not TagState.DEAD
         assert known.tag.state is TagState.PROVEN or not known.tag.in_flight
     elif message.channel is not Channel.SMS:
-        assert message.channel is not Channel.WHATSAPP or message.freeform.media_kind is not MediaKind.VIDEO
+        assert (
+            message.channel is not Channel.WHATSAPP
+            or message.freeform.media_kind is not MediaKind.VIDEO
+        )
         assert end is not None
         assert decision.valid_until <= end
         assert decision.validity_period <= max(end - NOW, timedelta(seconds=1))
 
 
 def check_template(message: Draft, known: Facts, content: TemplateContent) -> None:
-    """A template is the one asked for, complete, of the purpose's category, and approved on WhatsApp."""
+    """Check that a template is the one asked for, complete, of the right category, and approved
+    on WhatsApp.
+    """
     fact = known.template
     assert fact is not None
     assert message.template is not None
@@ -284,7 +350,9 @@ def check_template(message: Draft, known: Facts, content: TemplateContent) -> No
     assert message.channel in fact.channels
     if message.channel is Channel.WHATSAPP:
         assert fact.approval is Approval.APPROVED
-        assert message.to_is_phone or not (fact.needs_phone or fact.category is Category.AUTHENTICATION)
+        assert message.to_is_phone or not (
+            fact.needs_phone or fact.category is Category.AUTHENTICATION
+        )
         if fact.category is Category.MARKETING:
             assert message.to not in ("whatsapp:+14155550100", "whatsapp:US.1a2b")
 
@@ -292,7 +360,9 @@ def check_template(message: Draft, known: Facts, content: TemplateContent) -> No
 @ANY_SITUATION
 @given(situations())
 def test_whatever_the_facts_a_send_breaks_no_law(situation: tuple[Draft, Facts, Policy]) -> None:
-    """No facts yield a send to someone opted out, without consent, too late, or outside the window without its form."""
+    """No facts make a send to an opted-out person, without consent, too late, or in the wrong
+    form.
+    """
     message, known, policy = situation
     decision = decided(message, known, policy)
     if isinstance(decision, Send):
@@ -301,8 +371,12 @@ def test_whatever_the_facts_a_send_breaks_no_law(situation: tuple[Draft, Facts, 
 
 @ANY_SITUATION
 @given(situations())
-def test_whatever_the_facts_there_is_one_explained_decision(situation: tuple[Draft, Facts, Policy]) -> None:
-    """`decide` is total: it raises for no facts, answers the same twice, and its last verdict is the deciding one."""
+def test_whatever_the_facts_there_is_one_explained_decision(
+    situation: tuple[Draft, Facts, Policy],
+) -> None:
+    """`decide` raises for no facts, returns the same twice, and its last verdict is the deciding
+    one.
+    """
     message, known, policy = situation
     decision = decided(message, known, policy)
     assert decision == decided(message, known, policy)
@@ -319,7 +393,7 @@ def test_whatever_the_facts_there_is_one_explained_decision(situation: tuple[Dra
 @ANY_SITUATION
 @given(situations())
 def test_no_trace_holds_an_address_or_a_text(situation: tuple[Draft, Facts, Policy]) -> None:
-    """Traces are stored and shown: they carry codes and words of the rules only."""
+    """Traces hold only codes and words of the rules, because they are stored and shown."""
     message, known, policy = situation
     told = repr(decided(message, known, policy).trace)
     assert message.to not in told
@@ -329,12 +403,18 @@ def test_no_trace_holds_an_address_or_a_text(situation: tuple[Draft, Facts, Poli
 @settings(max_examples=examples(200))
 @given(
     situations(),
-    st.lists(st.builds(lambda at, granted: ConsentFact(granted=granted, at=at), INSTANTS, st.booleans()), max_size=4),
+    st.lists(
+        st.builds(lambda at, granted: ConsentFact(granted=granted, at=at), INSTANTS, st.booleans()),
+        max_size=4,
+    ),
 )
 def test_a_newer_stop_ends_all_sending_whatever_came_before(
     situation: tuple[Draft, Facts, Policy], earlier: list[ConsentFact]
 ) -> None:
-    """After any history, a stop leaves nothing but its confirmation. The store dates one it hears after all grants."""
+    """After any history a STOP allows only its confirmation.
+
+    The store dates it after all grants.
+    """
     message, known, policy = situation
     if known.person is None:
         return
@@ -353,11 +433,14 @@ CONSENT_STATES = (
     (replace(GRANT, expires_at=NOW + MINUTE),),
     (GRANT, ConsentFact(granted=False, at=NOW - MINUTE)),
     (GRANT, ConsentFact(granted=False, at=NOW - HOUR, purpose=Purpose.UTILITY)),
-    (ConsentFact(granted=False, at=NOW - HOUR, sender="shop"), ConsentFact(granted=True, at=NOW - MINUTE)),
+    (
+        ConsentFact(granted=False, at=NOW - HOUR, sender="shop"),
+        ConsentFact(granted=True, at=NOW - MINUTE),
+    ),
 )
 WROTE = (None, timedelta(0), DAY - 5 * MINUTE - TICK, DAY - 5 * MINUTE, DAY - TICK, DAY)
-WISH = TemplateWish("order_update", "en", {"1": "x"})
-CONTENTS = ((Freeform("text"), None), (None, WISH), (Freeform("text"), WISH))
+WISH = TemplateRef("order_update", "en", {"1": "x"})
+CONTENTS = ((FreeformDraft("text"), None), (None, WISH), (FreeformDraft("text"), WISH))
 OFFERED = (
     None,
     *(template(category, channels=frozenset(Channel)) for category in Category),
@@ -383,13 +466,22 @@ ALL_WAYS = set(SENT)
 
 @pytest.mark.parametrize("channel", Channel)
 def test_every_combination_of_what_matters_obeys_the_laws(channel: Channel) -> None:
-    """All edges together rather than drawn: thousands of situations, every way of sending among them."""
+    """Every combination of edges obeys the laws, in thousands of situations with all ways of
+    sending.
+    """
     reasons: set[Reason] = set()
     tags = TAGS if channel is Channel.MESSENGER else TAGS[:1]
     for purpose, consents, wrote, (freeform, wish), offered, tag, when_closed in itertools.product(
         Purpose, CONSENT_STATES, WROTE, CONTENTS, OFFERED, tags, WhenClosed
     ):
-        message = draft(channel, purpose, freeform=freeform, template=wish, when_closed=when_closed, to_is_phone=False)
+        message = draft(
+            channel,
+            purpose,
+            freeform=freeform,
+            template=wish,
+            when_closed=when_closed,
+            to_is_phone=False,
+        )
         known = facts(person(*consents, wrote=wrote), channel, template=offered, tag=tag)
         decision = decided(message, known)
         reasons.add(decision.reason)
@@ -404,7 +496,7 @@ def test_every_combination_of_what_matters_obeys_the_laws(channel: Channel) -> N
 @example([timedelta(0), DAY - TICK, DAY])
 @given(st.lists(st.timedeltas(timedelta(0), 3 * DAY), min_size=1, max_size=12))
 def test_as_time_passes_a_freeform_never_leaves_its_window(steps: list[timedelta]) -> None:
-    """The same facts, asked later: freeform while the window lasts, then a refusal, and never freeform again."""
+    """With the same facts and a later time, freeform goes inside the window and never after it."""
     known = facts(person(GRANT, wrote=timedelta(0)))
     closed = False
     for step in sorted(steps):

@@ -17,15 +17,27 @@ ALL_ROWS = [*GUARDS, *(row for _, rows in CHANNELS for row in rows)]
 
 
 def test_the_table_says_what_the_rules_do() -> None:
-    """Spot checks of rendered rows, one for each kind of outcome."""
+    """The table has one expected row for each kind of outcome."""
     table = decision_table(POLICY)
     for line in (
         "| any | opted out | any | anything | refuse, `opted_out` | `opt_out` |",
         "| any | any | any | anything, expired | expires, `expired` | `expiry` |",
-        "| any | any | any | anything, sender paused | wait until then, `sender_paused` | `pauses` |",
-        "| WhatsApp | given | open | a usable template only | template, `template_only` | `whatsapp.open.template` |",
-        "| Messenger | wrote | open | freeform | freeform, `window_open` | `messenger.open.freeform` |",
-        "| SMS | none | open | freeform, purpose reply | freeform, `reply_implied` | `sms.reply_implied` |",
+        (
+            "| any | any | any | anything, sender paused "
+            "| wait until then, `sender_paused` | `pauses` |"
+        ),
+        (
+            "| WhatsApp | given | open | a usable template only "
+            "| template, `template_only` | `whatsapp.open.template` |"
+        ),
+        (
+            "| Messenger | wrote | open | freeform "
+            "| freeform, `window_open` | `messenger.open.freeform` |"
+        ),
+        (
+            "| SMS | none | open | freeform, purpose reply "
+            "| freeform, `reply_implied` | `sms.reply_implied` |"
+        ),
     ):
         assert line in table.splitlines()
     assert "freeform that Twilio tags ACCOUNT_UPDATE, `account_update`" in table
@@ -33,28 +45,41 @@ def test_the_table_says_what_the_rules_do() -> None:
 
 
 def test_the_table_does_not_depend_on_guards_of_ones_own() -> None:
-    """An allow list, a cap or the refusal of ACCOUNT_UPDATE in the settings leaves the printed rules as they are."""
-    own = replace(POLICY, allow_recipients=frozenset(), person_cap=1, account_update=AccountUpdate.REFUSE)
+    """An allow-list, a cap or a refusal of ACCOUNT_UPDATE in the settings does not change the
+    table.
+    """
+    own = replace(
+        POLICY, allow_recipients=frozenset(), person_cap=1, account_update=AccountUpdate.REFUSE
+    )
     assert decision_table(own) == decision_table(POLICY)
 
 
 def test_every_rule_that_can_decide_is_a_row_of_the_table() -> None:
-    """Rule ids are read from the code: one that no scenario reaches would be missing from the documentation."""
+    """Every rule id in the code is a row of the table."""
     printed = {row.decision(POLICY).trace.verdicts[-1].rule for row in ALL_ROWS}
     folder = Path(reasons.__file__).parent
     written: set[str] = set()
     endings = ("send", "wait", "refuse")
-    for name in ("limits.py", "blocks.py", "content.py"):
+    for name in ("guards.py", "blocks.py", "content.py"):
         for node in ast.walk(ast.parse((folder / name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in endings:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in endings
+            ):
                 rule = node.args[0]
-                written |= {str(part.value) for part in ast.walk(rule) if isinstance(part, ast.Constant)}
+                written |= {
+                    str(part.value) for part in ast.walk(rule) if isinstance(part, ast.Constant)
+                }
     assert len(written) > len(endings)
     assert written <= printed
 
 
 def test_the_table_shows_every_reason_a_decision_can_have() -> None:
-    """What `decide` may answer appears in the table; reasons against a template appear by example."""
+    """Every reason that `decide` may return is in the table.
+
+    Reasons against a template appear by example.
+    """
     shown = {row.decision(POLICY).reason for row in ALL_ROWS}
     by_example = {
         Reason.UNKNOWN_TEMPLATE,
@@ -63,19 +88,24 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
         Reason.TEMPLATE_LANGUAGE,
         Reason.TEMPLATE_VARIABLES,
     }
-    by_workers = {Reason.PERMIT_LAPSED, Reason.FACTS_CHANGED, Reason.WORKER_STOPPED, Reason.LEASE_LOST}
+    by_workers = {
+        Reason.PERMIT_LAPSED,
+        Reason.FACTS_CHANGED,
+        Reason.WORKER_STOPPED,
+        Reason.LEASE_LOST,
+    }
     given = {*reasons.SENT, *reasons.REFUSED, *reasons.WAITING, Reason.EXPIRED}
     assert shown == given - by_example - by_workers
 
 
 def test_no_row_of_the_table_repeats_another() -> None:
-    """Each row says something the others do not."""
+    """Each row says something that no other row says."""
     lines = decision_table(POLICY).splitlines()
     assert len(lines) == len(set(lines))
 
 
 def test_the_dated_rules_are_printed_with_source_and_dates() -> None:
-    """Whoever doubts a rule finds where and when it was read."""
+    """Each dated rule is printed with its source and the dates when it was read."""
     table = dated_rules_table(POLICY)
     assert "| `messenger.account_update` |" in table
     assert table.rstrip().splitlines()[-1].startswith("| `provider_queue` |")
@@ -84,7 +114,7 @@ def test_the_dated_rules_are_printed_with_source_and_dates() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_one_sentence(reason: Reason) -> None:
-    """The enum is complete in exactly one group, and each sentence ends."""
+    """Every reason is in exactly one group and has one whole sentence."""
     found = [group[reason] for group in reasons.GROUPS.values() if reason in group]
     assert len(found) == 1
     assert found[0].endswith(".")
@@ -93,5 +123,5 @@ def test_every_reason_has_one_sentence(reason: Reason) -> None:
 
 
 def test_a_reason_of_a_newer_version_stays_as_it_is() -> None:
-    """A record written by a newer worker can still be shown."""
+    """A reason that a newer worker wrote can still be shown."""
     assert reasons.sentence("moon_phase") == "moon_phase"

@@ -1,4 +1,6 @@
-"""The error catalogue: every code typed by hand from Twilio's pages, and the defaults for codes nobody knows."""
+"""The error catalogue: every code typed by hand from Twilio's pages, and defaults for unknown
+codes.
+"""
 
 from datetime import timedelta
 
@@ -6,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.errors import ErrorClass, Hold, Operation, Scope, parse_errors
+from policies.error_catalogue import ErrorClass, Hold, Operation, Scope, parse_errors
 from policies.facts import Holds
-from policies.reading import PolicyDataError
+from policies.toml_reader import PolicyDataError
 from tests.policies.given import ERRORS, shipped
 
 (
@@ -227,14 +229,14 @@ KNOWN = SYNCHRONOUS | REPORTED_LATER | CHANNELS
 
 
 def test_the_catalogue_holds_exactly_the_codes_that_were_read() -> None:
-    """The list above is typed by hand from Twilio's pages; data and list must agree in both directions."""
+    """The catalogue's codes equal the list above, which was typed by hand from Twilio's pages."""
     assert set(ERRORS.entries) == set(KNOWN)
     assert len(KNOWN) == len(SYNCHRONOUS) + len(REPORTED_LATER) + len(CHANNELS)
 
 
 @pytest.mark.parametrize("code", sorted(KNOWN))
 def test_each_code_has_its_class_sentence_and_source(code: int) -> None:
-    """Whoever reads the end of a message gets a sentence, and whoever doubts it a source."""
+    """Every code has a sentence for the reader of an end, and a source that backs it."""
     entry = ERRORS.lookup(code, http_status=400)
     assert entry.code == code
     assert entry.error_class is KNOWN[code]
@@ -259,13 +261,13 @@ def test_each_code_has_its_class_sentence_and_source(code: int) -> None:
     ],
 )
 def test_each_class_speaks_of_what_it_stops(error_class: ErrorClass, scope: set[Scope]) -> None:
-    """A pause of the account names the account, a bad address the person, and so on."""
+    """Each class's sentence names what it stops: the account, the person, and so on."""
     found = {entry.scope for entry in ERRORS.entries.values() if entry.error_class is error_class}
     assert found == scope
 
 
 def test_a_provider_block_is_no_opt_out() -> None:
-    """21610 stops one sender or messaging service; 63014 and 63033 hold back, and only what the catalogue names."""
+    """21610 stops one sender or service; 63014 and 63033 hold only what the catalogue names."""
     assert ERRORS.entries[21610].scope is Scope.SENDER
     for code in (63014, 63033):
         entry = ERRORS.entries[code]
@@ -276,16 +278,30 @@ def test_a_provider_block_is_no_opt_out() -> None:
     assert cap.scope is Scope.SENDER
     assert cap.hold == Hold(Holds.MARKETING, Holds.MARKETING, until_inbound=False)
     assert cap.wait == timedelta(hours=24)
-    assert {code for code, entry in ERRORS.entries.items() if entry.hold} == {30640, 63014, 63033, 63049}
+    assert {code for code, entry in ERRORS.entries.items() if entry.hold} == {
+        30640,
+        63014,
+        63033,
+        63049,
+    }
     assert ERRORS.marketing_stopped == {131050}
 
 
 @pytest.mark.parametrize("to_user_id, error_class", [(False, BADADDR), (True, CONFIG)])
-def test_an_invalid_user_id_is_a_fault_of_the_sender(to_user_id: bool, error_class: ErrorClass) -> None:
-    """21211 for a WhatsApp user id: Twilio took it for a phone number, as the sender may not send to user ids."""
+def test_an_invalid_user_id_is_a_fault_of_the_sender(
+    to_user_id: bool, error_class: ErrorClass
+) -> None:
+    """21211 for a WhatsApp user id is the sender's fault: Twilio took the id for a phone number.
+
+    The sender may not send to user ids.
+    """
     for asynchronous in (False, True):
         entry = ERRORS.lookup(
-            21211, http_status=400, message_status="failed", asynchronous=asynchronous, to_user_id=to_user_id
+            21211,
+            http_status=400,
+            message_status="failed",
+            asynchronous=asynchronous,
+            to_user_id=to_user_id,
         )
         assert (entry.code, entry.error_class, entry.is_known) == (21211, error_class, True)
         assert entry.needs_alert is to_user_id
@@ -293,19 +309,23 @@ def test_an_invalid_user_id_is_a_fault_of_the_sender(to_user_id: bool, error_cla
 
 @given(code=st.sampled_from(sorted(set(KNOWN) - {21211})))
 def test_other_codes_mean_the_same_for_user_ids(code: int) -> None:
-    """Only what was seen to differ differs."""
-    assert ERRORS.lookup(code, http_status=400, to_user_id=True) == ERRORS.lookup(code, http_status=400)
+    """Other codes mean the same for user ids, because no difference was seen."""
+    assert ERRORS.lookup(code, http_status=400, to_user_id=True) == ERRORS.lookup(
+        code, http_status=400
+    )
 
 
 def test_what_only_arrives_undelivered_is_never_tried_again() -> None:
-    """`undelivered` sends nothing again, so a retry class on such a code would be dead configuration."""
+    """A code that comes only with `undelivered` has no retry class, because such a message is
+    never resent.
+    """
     only = {code: entry for code, entry in ERRORS.entries.items() if entry.only_undelivered}
     assert set(only) == {30003, 30004, 30005, 30006, 30008, 30017}
     assert not any(entry.may_go_again or entry.reopens("undelivered") for entry in only.values())
 
 
 def test_night_hours_are_waited_out() -> None:
-    """Eleven hours after any instant from 21:00 to 08:00 it is day, wherever the recipient is."""
+    """Eleven hours after any instant from 21:00 to 08:00 it is day for the recipient."""
     for code in (30047, 30610):
         wait = ERRORS.entries[code].wait
         for minute in range(21 * 60, 32 * 60):
@@ -314,16 +334,37 @@ def test_night_hours_are_waited_out() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [30002, 30036, 30038, 30047, 63014, 63016, 63017, 63062, 90007, 21660, 21664, 21666, 21667, 21711, 63101],
+    [
+        30002,
+        30036,
+        30038,
+        30047,
+        63014,
+        63016,
+        63017,
+        63062,
+        90007,
+        21660,
+        21664,
+        21666,
+        21667,
+        21711,
+        63101,
+    ],
 )
 def test_codes_whose_dated_pages_can_be_read_name_them(code: int) -> None:
-    """The page that Twilio serves today outranks a dictionary of 2023."""
-    assert ERRORS.entries[code].source.startswith(f"https://www.twilio.com/docs/api/errors/{code}.md, read 2026-11-30")
+    """A code with a page on Twilio's site names it, since that outranks a dictionary of 2023."""
+    assert ERRORS.entries[code].source.startswith(
+        f"https://www.twilio.com/docs/api/errors/{code}.md, read 2026-11-30"
+    )
     assert ERRORS.entries[63017].source.endswith("page of 2026-03-26")
 
 
 def test_what_stops_something_says_for_how_long() -> None:
-    """Pauses and suppressions end by themselves; only a template may stay disabled until a person acts."""
+    """Pauses and suppressions have an end.
+
+    Only a template may stay disabled until an operator acts.
+    """
     for entry in ERRORS.entries.values():
         if entry.error_class in (PAUSE_ACCOUNT, PAUSE_SENDER, BADADDR):
             assert entry.wait > timedelta(0)
@@ -334,16 +375,21 @@ def test_what_stops_something_says_for_how_long() -> None:
 
 
 def test_an_entry_names_a_wait_only_where_one_is_kept() -> None:
-    """A wait that nothing reads would promise a pause nobody makes."""
+    """An entry has a wait only where a rule reads it.
+
+    Otherwise it would promise a pause that does not happen.
+    """
     for entry in ERRORS.entries.values():
         if entry.error_class in (FAIL, OPTOUT, CONFIG, IGNORE, RECONCILE, TEMPLATE):
             assert entry.wait == timedelta(0), entry.code
 
 
 def test_a_retry_is_bounded_by_tries_and_a_throttle_by_expiry() -> None:
-    """A code that may be tried again says how often; a full queue or a rate limit is waited out."""
+    """A retryable code has a number of tries; a full queue or a rate limit is waited out."""
     for entry in ERRORS.entries.values():
-        assert entry.may_go_again is (entry.error_class in (RETRY, THROTTLE, PAUSE_SENDER, PAUSE_ACCOUNT))
+        assert entry.may_go_again is (
+            entry.error_class in (RETRY, THROTTLE, PAUSE_SENDER, PAUSE_ACCOUNT)
+        )
         if entry.error_class is RETRY:
             assert 2 <= entry.max_tries <= 4
         if not entry.may_go_again:
@@ -351,11 +397,15 @@ def test_a_retry_is_bounded_by_tries_and_a_throttle_by_expiry() -> None:
 
 
 def test_a_provider_timeout_is_possibly_sent() -> None:
-    """30410: Twilio does not know, so neither do we, although the status says failed."""
+    """30410 is possibly sent although its status says failed, because Twilio does not know."""
     entry = ERRORS.lookup(30410, message_status="failed", asynchronous=True)
     assert entry.is_possibly_sent
     assert not entry.reopens("failed")
-    assert [code for code, found in ERRORS.entries.items() if found.is_possibly_sent] == [20500, 20503, 30410]
+    assert [code for code, found in ERRORS.entries.items() if found.is_possibly_sent] == [
+        20500,
+        20503,
+        30410,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -386,7 +436,7 @@ def test_a_provider_timeout_is_possibly_sent() -> None:
 def test_an_answer_is_classed_by_code_first_and_http_status_second(
     code: int | None, http_status: int | None, error_class: ErrorClass, is_known: bool
 ) -> None:
-    """Only a coded 4xx proves that nothing was sent; everything without that proof leaves the outcome open."""
+    """Only a coded 4xx proves that nothing was sent; every other answer leaves the outcome open."""
     entry = ERRORS.lookup(code, http_status=http_status)
     assert (entry.error_class, entry.is_known, entry.code) == (error_class, is_known, code)
 
@@ -407,7 +457,7 @@ def test_an_answer_is_classed_by_code_first_and_http_status_second(
 def test_a_report_is_classed_by_code_unless_its_status_is_no_failure(
     code: int | None, status: str | None, error_class: ErrorClass
 ) -> None:
-    """A code beside a status that is no failure ends nothing."""
+    """A code next to a status that is no failure ends nothing."""
     assert ERRORS.lookup(code, message_status=status, asynchronous=True).error_class is error_class
 
 
@@ -425,9 +475,16 @@ def test_a_report_is_classed_by_code_unless_its_status_is_no_failure(
         pytest.param(99999, "failed", False, id="unknown"),
     ],
 )
-def test_only_a_definite_retryable_failure_reopens_a_message(code: int, status: str, reopens: bool) -> None:
-    """`failed` is definite for its SID; `undelivered` had reached the channel; a closed window is decided once more."""
-    entry = ERRORS.entries.get(code) or ERRORS.lookup(code, message_status=status, asynchronous=True)
+def test_only_a_definite_retryable_failure_reopens_a_message(
+    code: int, status: str, reopens: bool
+) -> None:
+    """`failed` is definite for its SID and reopens, `undelivered` reached the channel and does not.
+
+    A closed window is decided once more.
+    """
+    entry = ERRORS.entries.get(code) or ERRORS.lookup(
+        code, message_status=status, asynchronous=True
+    )
     assert entry.reopens(status) is reopens
 
 
@@ -440,8 +497,10 @@ def test_only_a_definite_retryable_failure_reopens_a_message(code: int, status: 
 def test_every_error_has_a_meaning(
     code: int | None, http_status: int | None, status: str | None, asynchronous: bool
 ) -> None:
-    """Lookup is total, keeps the code, and never calls an unproven answer proven."""
-    entry = ERRORS.lookup(code, http_status=http_status, message_status=status, asynchronous=asynchronous)
+    """Every code has a meaning that keeps the code and calls no unproven answer proven."""
+    entry = ERRORS.lookup(
+        code, http_status=http_status, message_status=status, asynchronous=asynchronous
+    )
     assert entry.code == code
     assert entry.sentence
     if not asynchronous and (code is None or (http_status is not None and http_status >= 500)):
@@ -460,22 +519,30 @@ def test_every_error_has_a_meaning(
         ({"wait": -1}, "wait: expected a whole number"),
         ({"colour": "red"}, "colour: unknown key"),
         ({"class": "HOLD"}, "holds: expected one of marketing, all_but_replies, grants"),
-        ({"class": "RETRY", "only_undelivered": True}, "class: expected a class that sends nothing again"),
-        ({"user_id": {"class": "FAIL", "sentence": "A.", "source": "page", "colour": "red"}}, "colour: unknown key"),
+        (
+            {"class": "RETRY", "only_undelivered": True},
+            "class: expected a class that sends nothing again",
+        ),
+        (
+            {"user_id": {"class": "FAIL", "sentence": "A.", "source": "page", "colour": "red"}},
+            "colour: unknown key",
+        ),
         ({"holds": "marketing"}, "holds: unknown key"),
     ],
 )
 def test_a_wrong_entry_is_named(change: dict[str, object], fault: str) -> None:
-    """Whoever adds a code sees which line is wrong and what to write."""
+    """A wrong entry is reported with its line and what to write there."""
     data = shipped()
     data["errors.toml"]["entry"][-1] |= change
     with pytest.raises(PolicyDataError) as caught:
         parse_errors(data)
-    assert any(line.startswith("errors.toml: entry[") and fault in line for line in caught.value.faults)
+    assert any(
+        line.startswith("errors.toml: entry[") and fault in line for line in caught.value.faults
+    )
 
 
 def test_a_missing_default_is_a_fault() -> None:
-    """Without a default an unknown code would have no meaning."""
+    """A missing default is a fault, because an unknown code would have no meaning."""
     data = shipped()
     del data["errors.toml"]["default"]["failed"]
     with pytest.raises(PolicyDataError, match=r"errors\.toml: default\.failed: expected a table"):
@@ -483,8 +550,13 @@ def test_a_missing_default_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize("operation", Operation)
-def test_a_missing_resource_speaks_of_the_account_only_where_a_message_was_created(operation: Operation) -> None:
-    """20404 to a create proves that nothing was sent and pauses the account; to a read one message is missing."""
+def test_a_missing_resource_speaks_of_the_account_only_where_a_message_was_created(
+    operation: Operation,
+) -> None:
+    """20404 to a create pauses the account and proves that nothing was sent.
+
+    To a read it means one message.
+    """
     entry = ERRORS.lookup(20404, http_status=404, operation=operation)
     if operation is Operation.CREATE:
         assert (entry.error_class, entry.scope) == (ErrorClass.PAUSE_ACCOUNT, Scope.ACCOUNT)
@@ -493,9 +565,12 @@ def test_a_missing_resource_speaks_of_the_account_only_where_a_message_was_creat
         assert entry.max_tries == 0
     else:
         assert (entry.error_class, entry.scope) == (ErrorClass.IGNORE, Scope.MESSAGE)
-    assert ERRORS.lookup(20003, http_status=401, operation=operation).error_class is ErrorClass.PAUSE_ACCOUNT
+    assert (
+        ERRORS.lookup(20003, http_status=401, operation=operation).error_class
+        is ErrorClass.PAUSE_ACCOUNT
+    )
 
 
 def test_a_report_with_20404_pauses_no_account() -> None:
-    """A callback answers no create."""
+    """20404 in a callback pauses no account."""
     assert ERRORS.lookup(20404, message_status="failed", asynchronous=True).scope is Scope.MESSAGE

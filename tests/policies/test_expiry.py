@@ -20,6 +20,11 @@ from tests.policies.given import DAY, HOUR, NOW, POLICY, SECOND, TICK
         pytest.param(-HOUR, SECOND, id="past"),
     ],
 )
-def test_the_validity_period_is_whole_seconds_within_what_is_left(left: timedelta, period: timedelta) -> None:
-    """1 to 36,000 seconds, rounded down so that it never outlives the window by more than that one second."""
+def test_the_validity_period_is_whole_seconds_within_what_is_left(
+    left: timedelta, period: timedelta
+) -> None:
+    """ValidityPeriod is 1 to 36,000 whole seconds, rounded down to stay within the window.
+
+    The minimum of 1 s is the only excess.
+    """
     assert validity_period(POLICY, NOW + left, NOW) == period

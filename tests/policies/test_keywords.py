@@ -1,4 +1,4 @@
-"""What a text or a tap says: the shipped phrases against the labelled corpus, and what holds for any text."""
+"""What a text or a tap means: the shipped phrases on the labelled corpus, and laws for any text."""
 
 import re
 import tomllib
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.keyword_data import EXTENSIBLE, parse_keywords
 from policies.keywords import Keyword, effect
-from policies.phrases import EXTENSIBLE, parse_keywords
-from policies.reading import PolicyDataError
-from policies.wording import LONGEST, fold
+from policies.text_folding import LONGEST, fold
+from policies.toml_reader import PolicyDataError
 from sendwindow.vocabulary import Channel
 from tests.policies.given import KEYWORDS, shipped
 
@@ -23,18 +23,20 @@ CORPUS = [
     for text in row["texts"]
 ]
 STOP_WORDS = sorted(word for word, keyword in KEYWORDS.words.items() if keyword is Keyword.STOP)
-SPACED = [word for word in STOP_WORDS if re.fullmatch(r"[a-z ]+", word) and word not in KEYWORDS.limited]
+SPACED = [
+    word for word in STOP_WORDS if re.fullmatch(r"[a-z ]+", word) and word not in KEYWORDS.limited
+]
 PUNCTUATION = " \t\n.,!?\"'()*_-\u2026"
 
 
 @pytest.mark.parametrize(("text", "keyword"), CORPUS)
 def test_the_corpus_is_read_as_labelled(text: str, keyword: Keyword | None) -> None:
-    """Each phrase of the corpus is taken for what a person labelled it."""
+    """Each phrase of the corpus is read as its label says."""
     assert KEYWORDS.match(text) is keyword
 
 
 def test_the_corpus_has_every_language_and_label() -> None:
-    """A word list that no phrase of the corpus tests would be a promise without a proof: each language has stops."""
+    """Each language has stops in the corpus, so that no word list goes untested."""
     heard = {fold(text) for text, keyword in CORPUS if keyword is Keyword.STOP}
     for row in shipped()["keywords.toml"]["words"]:
         if row["label"] == "stop" and "channels" not in row:
@@ -57,13 +59,16 @@ def test_the_corpus_has_every_language_and_label() -> None:
 def test_what_twilio_says_about_an_opt_out_outranks_the_text(
     text: str, told: str | None, keyword: Keyword | None
 ) -> None:
-    """Advanced Opt-Out knows the account's own words in other languages; a verdict nobody knows is ignored."""
+    """Twilio's opt-out verdict outranks the text, and an unknown verdict is ignored.
+
+    Advanced Opt-Out knows the account's own words in other languages.
+    """
     assert KEYWORDS.match(text, told) is keyword
 
 
 @pytest.mark.parametrize("text", ["TD", "td", "Td."])
 def test_a_word_of_one_channel_is_suspected_on_others(text: str) -> None:
-    """TD is 退订 in a text message; in a Portuguese chat it is "tudo", so a person looks."""
+    """TD is a stop in an SMS (退订), but "tudo" in a Portuguese chat, where an operator decides."""
     assert KEYWORDS.match(text, channel=Channel.SMS) is Keyword.STOP
     assert KEYWORDS.match(text, channel=Channel.WHATSAPP) is Keyword.SUSPECTED
 
@@ -91,12 +96,15 @@ def test_a_word_of_one_channel_is_suspected_on_others(text: str) -> None:
     ],
 )
 def test_a_tap_is_judged_by_its_payload(label: str, payload: str, keyword: Keyword | None) -> None:
-    """Only the exact labels of Meta's own buttons count, and they change marketing only; a label is never a word."""
+    """Only the exact labels of Meta's own buttons count, for marketing only.
+
+    A label is never a keyword.
+    """
     assert KEYWORDS.match_tap(label, payload) is keyword
 
 
 def test_twilios_verdict_outranks_a_tap_too() -> None:
-    """Twilio blocks what it calls a STOP, whatever the button says."""
+    """Twilio's verdict of a STOP outranks a tap too, because Twilio blocks."""
     assert KEYWORDS.match_tap("Stop promotions", "STOP", "STOP") is Keyword.STOP
 
 
@@ -116,7 +124,7 @@ def test_twilios_verdict_outranks_a_tap_too() -> None:
 def test_yes_starts_again_only_for_someone_who_opted_out(
     keyword: Keyword | None, is_opted_out: bool, expected: Keyword | None
 ) -> None:
-    """YES answers many questions; it is no opt-in from somebody who never stopped."""
+    """YES opts in only a person who opted out before, because YES answers many questions."""
     assert effect(keyword, is_opted_out=is_opted_out) is expected
 
 
@@ -130,19 +138,19 @@ def test_folding_is_total_and_settles_at_once(text: str) -> None:
 
 @given(st.text(max_size=60))
 def test_case_and_width_never_matter(text: str) -> None:
-    """What is written in capitals is folded to the same as what is not."""
+    """A text in capitals folds to the same as in small letters."""
     assert fold(text.casefold()) == fold(text)
 
 
 @given(st.sampled_from(STOP_WORDS), st.text(PUNCTUATION, max_size=5))
 def test_punctuation_around_a_word_never_hides_it(word: str, around: str) -> None:
-    """A stop in brackets, quotes or with dots is a stop."""
+    """A stop in brackets, in quotes or with dots is a stop."""
     assert KEYWORDS.match(around + word.upper() + around) is Keyword.STOP
 
 
 @pytest.mark.parametrize("word", [word for word in SPACED if " " in word])
 def test_a_text_that_is_all_quotation_is_the_persons_own(word: str) -> None:
-    """A quotation inside a text is left out, but without it nothing would be left to read here."""
+    """A text that is all quotation counts, although a quotation inside a text is left out."""
     assert KEYWORDS.match(f'"{word}"') is Keyword.STOP
 
 
@@ -152,13 +160,16 @@ def test_a_text_that_is_all_quotation_is_the_persons_own(word: str) -> None:
     st.sampled_from([" ", ". ", ", ", "! ", "\n"]),
 )
 def test_stops_and_courtesy_are_a_stop(stops: list[str], politely: str, between: str) -> None:
-    """However often it is said and however politely, it is a stop."""
+    """A stop is a stop, however often and politely it is written."""
     assert KEYWORDS.match(between.join([politely, *stops, politely])) is Keyword.STOP
 
 
-@given(st.sampled_from(SPACED), st.sampled_from(["where is my order", "i have a question", "the weather is fine"]))
+@given(
+    st.sampled_from(SPACED),
+    st.sampled_from(["where is my order", "i have a question", "the weather is fine"]),
+)
 def test_a_stop_that_stands_as_a_sentence_is_at_least_suspected(word: str, other: str) -> None:
-    """Whatever else is said, the stop is not lost."""
+    """A stop that is a sentence of its own is at least suspected."""
     for text in (f"{word}. {other}", f"{other}! {word.upper()}", f"{other}\n{word}\n{other}"):
         assert KEYWORDS.match(text) in {Keyword.STOP, Keyword.SUSPECTED}
 
@@ -170,7 +181,14 @@ def test_what_is_endless_is_judged_by_its_beginning() -> None:
 
 
 def words(label: str, *texts: str, **more: Any) -> dict[str, Any]:
-    return {"label": label, "language": "en", "source": "x", "read": shipped_date(), "words": list(texts), **more}
+    return {
+        "label": label,
+        "language": "en",
+        "source": "x",
+        "read": shipped_date(),
+        "words": list(texts),
+        **more,
+    }
 
 
 def shipped_date() -> object:
@@ -189,13 +207,18 @@ def shipped_date() -> object:
         ("phrases.toml", "phrases", words("ignored") | {"phrases": ["x"], "whole": True}, "whole"),
         ("phrases.toml", "pairs", words("x") | {"first": ["x"], "then": []}, "then"),
         ("buttons.toml", "buttons", words("stop") | {"texts": ["x"], "verified": False}, "label"),
-        ("buttons.toml", "buttons", words("stop_marketing") | {"texts": ["Help"], "verified": False}, "texts"),
+        (
+            "buttons.toml",
+            "buttons",
+            words("stop_marketing") | {"texts": ["Help"], "verified": False},
+            "texts",
+        ),
     ],
 )
 def test_a_phrase_that_could_not_match_or_means_two_things_is_a_fault(
     file: str, section: str, row: dict[str, Any], where: str
 ) -> None:
-    """The error names file and key."""
+    """A phrase that cannot match, or has two meanings, is a fault with file and key."""
     data = shipped()
     data[file][section].append(row)
     with pytest.raises(PolicyDataError, match=rf"{re.escape(file)}: {section}\[\d+\]\.{where}"):
@@ -203,7 +226,7 @@ def test_a_phrase_that_could_not_match_or_means_two_things_is_a_fault(
 
 
 def test_settings_add_words() -> None:
-    """What a business's own people write counts beside what ships, folded like it."""
+    """Words from the settings count next to the shipped ones and are folded like them."""
     extra = {
         "stop": ["Klaar!", "TD"],
         "start": ["hervat"],
@@ -222,11 +245,13 @@ def test_settings_add_words() -> None:
 
 
 def test_languages_may_be_left_out() -> None:
-    """Without any language that is written without spaces, the others are read all the same."""
+    """Without languages that are written without spaces, the others are still read."""
     data = shipped()
     for section in ("phrases", "pairs"):
         rows = data["phrases.toml"][section]
-        data["phrases.toml"][section] = [row for row in rows if row["language"] not in {"zh", "ja", "ko"}]
+        data["phrases.toml"][section] = [
+            row for row in rows if row["language"] not in {"zh", "ja", "ko"}
+        ]
     found = parse_keywords(data)
     assert found.match("请停止发送短信") is None
     assert found.match("please stop texting me") is Keyword.SUSPECTED
@@ -234,12 +259,14 @@ def test_languages_may_be_left_out() -> None:
 
 @pytest.mark.parametrize("word", ["stop", "Cancel", "ARRÊT"])
 def test_no_setting_makes_a_stop_word_an_answer(word: str) -> None:
-    """What the law or Twilio calls a stop stays one: a setting ignores nothing that is the whole message."""
+    """No setting can ignore a whole message that the law or Twilio calls a stop."""
     assert parse_keywords(shipped(), {"ignored": [word]}).match(word) is Keyword.STOP
 
 
-@pytest.mark.parametrize("extra", [{"start": ["stop"]}, {"stop": ["yes"]}, {"stop": [""]}, {"stopp": ["x"]}])
+@pytest.mark.parametrize(
+    "extra", [{"start": ["stop"]}, {"stop": ["yes"]}, {"stop": [""]}, {"stopp": ["x"]}]
+)
 def test_a_setting_that_contradicts_what_ships_is_a_fault(extra: dict[str, list[str]]) -> None:
-    """The error names the setting."""
+    """A setting that contradicts the shipped words is a fault that names the setting."""
     with pytest.raises(PolicyDataError, match=r"sendwindow\.toml: words\."):
         parse_keywords(shipped(), extra)

@@ -1,4 +1,4 @@
-"""The policy data: what ships, what may be overridden, and what a fault says."""
+"""The policy data: what is shipped, what settings may override, and the text of faults."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from policies.policy import AccountUpdate, DueDate, Row, due_dates, parse_policy
-from policies.reading import PolicyDataError
-from policies.rules import FILES, parse_rules
+from policies.policy import AccountUpdate, ClosedWindowRule, DueDate, due_dates, parse_policy
+from policies.ruleset import FILES, parse_ruleset
+from policies.toml_reader import PolicyDataError
 from sendwindow.vocabulary import Category, Purpose
 from tests.policies.given import POLICY, shipped
 
 
 def test_the_shipped_thresholds_are_those_of_the_design() -> None:
-    """24 hours, 5 minutes, 36,000 seconds, and the expiries by purpose."""
+    """The shipped thresholds: 24 hours, 5 minutes, 36,000 seconds, and the expiry of each
+    purpose.
+    """
     assert POLICY.window == timedelta(hours=24)
     assert POLICY.margin == timedelta(minutes=5)
     assert POLICY.validity == timedelta(seconds=36_000)
@@ -33,7 +35,7 @@ def test_the_shipped_thresholds_are_those_of_the_design() -> None:
 
 
 def test_every_row_says_where_and_when_it_was_read() -> None:
-    """No rule without a source; an end date comes with a remedy."""
+    """Every row has a source and a date, and an end date comes with a remedy."""
     assert len({row.id for row in POLICY.rows}) == len(POLICY.rows)
     for row in POLICY.rows:
         assert row.source
@@ -42,7 +44,7 @@ def test_every_row_says_where_and_when_it_was_read() -> None:
 
 
 def test_area_codes_outside_the_us_are_those_of_canada_and_the_caribbean() -> None:
-    """A few that must be there and a few that must not."""
+    """Known area codes are in the list of Canada and the Caribbean, and known others are not."""
     assert {"416", "514", "604", "867", "809", "876", "441"} <= POLICY.area_codes_outside_us
     assert not {"415", "212", "787", "671", "340", "800"} & POLICY.area_codes_outside_us
 
@@ -57,15 +59,19 @@ def test_area_codes_outside_the_us_are_those_of_canada_and_the_caribbean() -> No
         ({"per_person_per_day": 5}, "person_cap", 5),
     ],
 )
-def test_settings_override_the_data(overrides: Mapping[str, object], attribute: str, value: object) -> None:
-    """Sections [policy] and [guards] of sendwindow.toml; each changes the version too."""
+def test_settings_override_the_data(
+    overrides: Mapping[str, object], attribute: str, value: object
+) -> None:
+    """Sections [policy] and [guards] of sendwindow.toml override the data, and each changes the
+    version.
+    """
     policy = parse_policy(shipped(), overrides)
     assert getattr(policy, attribute) == value
     assert policy.version != POLICY.version
 
 
 def test_the_version_changes_with_any_value_and_with_nothing_else() -> None:
-    """Two workers with the same data report the same version, whatever the order of keys."""
+    """Workers with the same data report the same version, whatever the order of keys."""
     data = shipped()
     turned = {name: dict(reversed(list(data[name].items()))) for name in reversed(list(data))}
     assert parse_policy(turned).version == POLICY.version
@@ -76,29 +82,105 @@ def test_the_version_changes_with_any_value_and_with_nothing_else() -> None:
 @pytest.mark.parametrize(
     "path, value, fault",
     [
-        (("policy.toml", "window", "seconds"), "day", "policy.toml: window.seconds: expected a whole number"),
-        (("policy.toml", "window", "seconds"), True, "policy.toml: window.seconds: expected a whole number"),
-        (("policy.toml", "window", "seconds"), 0, "policy.toml: window.seconds: expected a whole number from 1"),
-        (("policy.toml", "window", "hours"), 24, "policy.toml: window.hours: unknown key; remove it"),
+        (
+            ("policy.toml", "window", "seconds"),
+            "day",
+            "policy.toml: window.seconds: expected a whole number",
+        ),
+        (
+            ("policy.toml", "window", "seconds"),
+            True,
+            "policy.toml: window.seconds: expected a whole number",
+        ),
+        (
+            ("policy.toml", "window", "seconds"),
+            0,
+            "policy.toml: window.seconds: expected a whole number from 1",
+        ),
+        (
+            ("policy.toml", "window", "hours"),
+            24,
+            "policy.toml: window.hours: unknown key; remove it",
+        ),
         (("policy.toml", "extra"), {}, "policy.toml: extra: unknown key"),
         (("policy.toml", "window"), 24, "policy.toml: window: expected a table"),
-        (("policy.toml", "provider_queue", "validity_seconds"), 36_001, "validity_seconds: expected a whole number"),
-        (("policy.toml", "messenger", "account_update"), "maybe", "account_update: expected one of attempt, refuse"),
-        (("policy.toml", "messenger", "dead_codes"), ["63016"], "dead_codes: expected an array of different whole"),
-        (("policy.toml", "messenger", "dead_codes"), [], "dead_codes: expected an array, at least one item"),
-        (("policy.toml", "whatsapp", "us_marketing_paused"), "yes", "us_marketing_paused: expected true or false"),
+        (
+            ("policy.toml", "provider_queue", "validity_seconds"),
+            36_001,
+            "validity_seconds: expected a whole number",
+        ),
+        (
+            ("policy.toml", "messenger", "account_update"),
+            "maybe",
+            "account_update: expected one of attempt, refuse",
+        ),
+        (
+            ("policy.toml", "messenger", "dead_codes"),
+            ["63016"],
+            "dead_codes: expected an array of different whole",
+        ),
+        (
+            ("policy.toml", "messenger", "dead_codes"),
+            [],
+            "dead_codes: expected an array, at least one item",
+        ),
+        (
+            ("policy.toml", "whatsapp", "us_marketing_paused"),
+            "yes",
+            "us_marketing_paused: expected true or false",
+        ),
         (("policy.toml", "row"), "none", "policy.toml: row: expected an array of tables"),
         (("policy.toml", "row"), ["none"], "policy.toml: row[0]: expected a table"),
-        (("policy.toml", "row", 0, "id"), "", "policy.toml: row[0].id: expected a text that is not empty"),
-        (("policy.toml", "row", 0, "read"), "2026-11-20", "row[0].read: expected a date such as 2026-11-20, without"),
-        (("policy.toml", "row", 0, "read"), datetime(2026, 1, 1, tzinfo=UTC), "row[0].read: expected a date"),
-        (("policy.toml", "row", 0, "effective_until"), date(2027, 1, 1), "row[0].remedy: expected a sentence"),
-        (("policy.toml", "purposes", "utility", "category"), "MARKETING", "utility.category: expected UTILITY or"),
-        (("policy.toml", "purposes", "utility", "category"), "SERVICE", "utility.category: expected one of UTILITY"),
-        (("policy.toml", "purposes", "utility", "granted_by"), ["sales"], "utility.granted_by: expected purposes or"),
-        (("policy.toml", "purposes", "utility", "granted_by"), [], "utility.granted_by: expected an array of texts"),
-        (("policy.toml", "purposes", "utility", "granted_by"), "all", "utility.granted_by: expected an array of texts"),
-        (("policy.toml", "purposes", "utility", "on_unknown"), "again", "on_unknown: expected one of resend"),
+        (
+            ("policy.toml", "row", 0, "id"),
+            "",
+            "policy.toml: row[0].id: expected a text that is not empty",
+        ),
+        (
+            ("policy.toml", "row", 0, "read"),
+            "2026-11-20",
+            "row[0].read: expected a date such as 2026-11-20, without",
+        ),
+        (
+            ("policy.toml", "row", 0, "read"),
+            datetime(2026, 1, 1, tzinfo=UTC),
+            "row[0].read: expected a date",
+        ),
+        (
+            ("policy.toml", "row", 0, "effective_until"),
+            date(2027, 1, 1),
+            "row[0].remedy: expected a sentence",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "category"),
+            "MARKETING",
+            "utility.category: expected UTILITY or",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "category"),
+            "SERVICE",
+            "utility.category: expected one of UTILITY",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "granted_by"),
+            ["sales"],
+            "utility.granted_by: expected purposes or",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "granted_by"),
+            [],
+            "utility.granted_by: expected an array of texts",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "granted_by"),
+            "all",
+            "utility.granted_by: expected an array of texts",
+        ),
+        (
+            ("policy.toml", "purposes", "utility", "on_unknown"),
+            "again",
+            "on_unknown: expected one of resend",
+        ),
         (("policy.toml", "purposes", "gossip"), {}, "policy.toml: purposes.gossip: unknown key"),
         (
             ("numbering.toml", "canada", "area_codes"),
@@ -107,8 +189,12 @@ def test_the_version_changes_with_any_value_and_with_nothing_else() -> None:
         ),
     ],
 )
-def test_a_fault_names_file_key_and_remedy(path: tuple[str | int, ...], value: object, fault: str) -> None:
-    """Whoever edited the data finds the line without reading code."""
+def test_a_fault_names_file_key_and_remedy(
+    path: tuple[str | int, ...], value: object, fault: str
+) -> None:
+    """A fault names file, key and remedy, so that the editor of the data needs no code to find
+    it.
+    """
     data: dict[str, Any] = shipped()
     place: Any = data
     for step in path[:-1]:
@@ -120,10 +206,12 @@ def test_a_fault_names_file_key_and_remedy(path: tuple[str | int, ...], value: o
 
 
 def test_a_missing_date_and_a_missing_file_are_faults() -> None:
-    """Nothing is filled in silently."""
+    """A missing date or file is a fault."""
     data = shipped()
     del data["policy.toml"]["row"][0]["read"]
-    with pytest.raises(PolicyDataError, match=r"row\[0\]\.read: expected a date such as 2026-11-20;"):
+    with pytest.raises(
+        PolicyDataError, match=r"row\[0\]\.read: expected a date such as 2026-11-20;"
+    ):
         parse_policy(data)
     with pytest.raises(PolicyDataError, match=r"numbering\.toml: file: expected a table"):
         parse_policy({"policy.toml": shipped()["policy.toml"]})
@@ -132,27 +220,39 @@ def test_a_missing_date_and_a_missing_file_are_faults() -> None:
 @pytest.mark.parametrize(
     "overrides, fault",
     [
-        ({"margin_seconds": -1}, "sendwindow.toml: margin_seconds: expected a whole number from 0 to 86400"),
+        (
+            {"margin_seconds": -1},
+            "sendwindow.toml: margin_seconds: expected a whole number from 0 to 86400",
+        ),
         ({"margin_seconds": 86_401}, "sendwindow.toml: margin_seconds"),
-        ({"messenger_account_update": "yes"}, "sendwindow.toml: messenger_account_update: expected one of"),
-        ({"allow_recipients": []}, "sendwindow.toml: allow_recipients: expected an array of texts, at least one"),
-        ({"per_person_per_day": "5"}, "sendwindow.toml: per_person_per_day: expected a whole number"),
+        (
+            {"messenger_account_update": "yes"},
+            "sendwindow.toml: messenger_account_update: expected one of",
+        ),
+        (
+            {"allow_recipients": []},
+            "sendwindow.toml: allow_recipients: expected an array of texts, at least one",
+        ),
+        (
+            {"per_person_per_day": "5"},
+            "sendwindow.toml: per_person_per_day: expected a whole number",
+        ),
         ({"margin": 60}, "sendwindow.toml: margin: unknown key"),
     ],
 )
 def test_a_wrong_setting_is_named_too(overrides: Mapping[str, object], fault: str) -> None:
-    """Overrides are checked like the data they override."""
+    """Overrides are checked like the data that they override."""
     with pytest.raises(PolicyDataError) as caught:
         parse_policy(shipped(), overrides)
     assert any(line.startswith(fault) for line in caught.value.faults), caught.value.faults
 
 
 def test_all_files_are_read_together_and_all_their_faults_told_together() -> None:
-    """One start, one list of faults."""
-    rules = parse_rules(shipped())
+    """All files are read before the faults are listed."""
+    rules = parse_ruleset(shipped())
     assert rules.policy == POLICY
     with pytest.raises(PolicyDataError) as caught:
-        parse_rules({})
+        parse_ruleset({})
     assert {line.split(":")[0] for line in caught.value.faults} == set(FILES)
 
 
@@ -161,32 +261,45 @@ def test_all_files_are_read_together_and_all_their_faults_told_together() -> Non
     [
         pytest.param(datetime(2026, 11, 21, tzinfo=UTC), ["messenger.account_update"], id="today"),
         pytest.param(datetime(2026, 3, 27, 23, tzinfo=UTC), [], id="31-days-before"),
-        pytest.param(datetime(2026, 3, 28, tzinfo=UTC), ["messenger.account_update"], id="30-days-before"),
         pytest.param(
-            datetime(2027, 1, 1, tzinfo=UTC), ["messenger.account_update", "opt_out.revoke_all"], id="two-are-due"
+            datetime(2026, 3, 28, tzinfo=UTC), ["messenger.account_update"], id="30-days-before"
+        ),
+        pytest.param(
+            datetime(2027, 1, 1, tzinfo=UTC),
+            ["messenger.account_update", "opt_out.revoke_all"],
+            id="two-are-due",
         ),
     ],
 )
 def test_rows_past_or_near_their_end_are_listed(now: datetime, expected: list[str]) -> None:
-    """Thirty days ahead and ever after, the most overdue first."""
+    """Rows are listed from thirty days before their end on, the most overdue first."""
     assert [due.row.id for due in due_dates(POLICY, now)] == expected
 
 
 def test_a_due_row_says_what_to_do() -> None:
-    """On the day itself the row has not passed yet."""
-    row = Row("x", "It is so.", "page", date(2026, 1, 1), effective_until=date(2026, 4, 27), remedy="Look again.")
+    """On its end date a row has not passed yet, and it says what to do."""
+    row = ClosedWindowRule(
+        "x",
+        "It is so.",
+        "page",
+        date(2026, 1, 1),
+        effective_until=date(2026, 4, 27),
+        remedy="Look again.",
+    )
     assert DueDate(row, 0).sentence == "Policy entry x ends on 2026-04-27: It is so. Look again."
     assert DueDate(row, -1).sentence == "Policy entry x ended on 2026-04-27: It is so. Look again."
     assert (DueDate(row, 0).is_past, DueDate(row, -1).is_past) == (False, True)
 
 
 def test_refusing_account_update_settles_its_end_date() -> None:
-    """A warning that no longer asks for anything would hide those that do."""
+    """A setting that refuses ACCOUNT_UPDATE ends the warning about its date."""
     refusing = parse_policy(shipped(), {"messenger_account_update": "refuse"})
     assert due_dates(refusing, datetime(2026, 11, 21, tzinfo=UTC)) == ()
 
 
 def test_each_purpose_has_one_category() -> None:
     """Only marketing carries MARKETING templates."""
-    marketing = [purpose for purpose, rule in POLICY.purposes.items() if rule.category is Category.MARKETING]
+    marketing = [
+        purpose for purpose, rule in POLICY.purposes.items() if rule.category is Category.MARKETING
+    ]
     assert marketing == [Purpose.MARKETING]

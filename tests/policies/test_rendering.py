@@ -1,4 +1,4 @@
-"""A template's approved text, with the values of a message filled in."""
+"""A template's approved text with the values of a message."""
 
 import pytest
 from hypothesis import given
@@ -18,12 +18,16 @@ from policies.rendering import placeholders, render
         ("{1} {{}} { {1} }", {"1": "A"}, "{1} {{}} { {1} }"),
     ],
 )
-def test_a_body_is_rendered_with_its_values(body: str, variables: dict[str, str], expected: str | None) -> None:
-    """Each placeholder gets its value once; without all values the text is not known."""
+def test_a_body_is_rendered_with_its_values(
+    body: str, variables: dict[str, str], expected: str | None
+) -> None:
+    """Each placeholder gets its value, and without all values the text is unknown."""
     assert render(body, variables) == expected
 
 
 @given(st.text(), st.dictionaries(st.sampled_from(["1", "2", "name"]), st.text()))
-def test_a_rendered_body_needs_exactly_its_placeholders(body: str, variables: dict[str, str]) -> None:
-    """It is known when, and only when, every placeholder has a value."""
+def test_a_rendered_body_needs_exactly_its_placeholders(
+    body: str, variables: dict[str, str]
+) -> None:
+    """A rendered text exists exactly when every placeholder has a value."""
     assert (render(body, variables) is None) == bool(placeholders(body) - variables.keys())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.errors import ErrorEntry
-from policies.retry import FIRST_SPREAD, LONGEST_RETRY_AFTER, WIDEST_SPREAD, next_try_at
+from policies.error_catalogue import ErrorEntry
+from policies.retry import FIRST_SPREAD, MAX_RETRY_AFTER, WIDEST_SPREAD, next_try_at
 from tests.depth import examples
 from tests.policies.given import DAY, ERRORS, HOUR, MINUTE, NOW, SECOND, TICK
 
@@ -24,15 +24,26 @@ def tried(
     retry_after: float | None = None,
     expires_in: timedelta = DAY,
 ) -> datetime | None:
-    return next_try_at(attempt, entry, chance, retry_after=retry_after, now=NOW, expires_at=NOW + expires_in)
+    return next_try_at(
+        attempt, entry, chance, retry_after=retry_after, now=NOW, expires_at=NOW + expires_in
+    )
 
 
 @pytest.mark.parametrize(
     "attempt, widest",
-    [(1, 2 * SECOND), (2, 4 * SECOND), (5, 32 * SECOND), (9, 512 * SECOND), (10, 15 * MINUTE), (10_000, 15 * MINUTE)],
+    [
+        (1, 2 * SECOND),
+        (2, 4 * SECOND),
+        (5, 32 * SECOND),
+        (9, 512 * SECOND),
+        (10, 15 * MINUTE),
+        (10_000, 15 * MINUTE),
+    ],
 )
-def test_the_spread_doubles_with_each_attempt_up_to_its_widest(attempt: int, widest: timedelta) -> None:
-    """Exponential with full jitter: chance 0 is the earliest instant, chance 1 the latest."""
+def test_the_spread_doubles_with_each_attempt_up_to_its_widest(
+    attempt: int, widest: timedelta
+) -> None:
+    """Exponential with full jitter: chance 0 is the earliest instant, and chance 1 the latest."""
     first = NOW + SLOW_DOWN.wait
     assert tried(attempt, chance=0.0) == first
     assert tried(attempt, chance=0.5) == first + widest / 2
@@ -54,7 +65,10 @@ def test_the_spread_doubles_with_each_attempt_up_to_its_widest(attempt: int, wid
     ],
 )
 def test_retry_after_is_honoured_up_to_an_hour(retry_after: float | None, least: timedelta) -> None:
-    """The longer of header and catalogue counts; nonsense in the header holds no message for days."""
+    """The longer of header and catalogue counts, at most an hour.
+
+    A nonsense header holds no message for days.
+    """
     assert tried(retry_after=retry_after) == NOW + least
 
 
@@ -66,15 +80,18 @@ def test_an_entry_with_a_number_of_tries_ends_after_them() -> None:
 
 @pytest.mark.parametrize(
     "expires_in, again",
-    [pytest.param(SECOND, False, id="at-expiry"), pytest.param(SECOND + TICK, True, id="just-before")],
+    [
+        pytest.param(SECOND, False, id="at-expiry"),
+        pytest.param(SECOND + TICK, True, id="just-before"),
+    ],
 )
 def test_nothing_is_tried_on_or_after_expiry(expires_in: timedelta, again: bool) -> None:
-    """A retry that could only expire is not scheduled."""
+    """A retry at or after the expiry is not scheduled."""
     assert (tried(expires_in=expires_in) is not None) is again
 
 
 def test_a_long_wait_costs_no_message_its_last_try() -> None:
-    """Where the spread would reach beyond expiry, it ends there; not where too little is left to spread over."""
+    """A spread ends at the expiry, unless too little time is left for it."""
     left = 90 * SECOND
     assert tried(10_000, chance=0.5, expires_in=SECOND + left) == NOW + SECOND + left / 2
     assert tried(10_000, chance=0.5, expires_in=3 * SECOND) == NOW + 2 * SECOND
@@ -92,19 +109,24 @@ def test_a_long_wait_costs_no_message_its_last_try() -> None:
 def test_every_retry_lies_between_its_least_wait_and_expiry(
     attempt: int, entry: ErrorEntry, chance: float, retry_after: float | None, expires_in: timedelta
 ) -> None:
-    """Never sooner than the wait, never later than the widest spread beyond it, always before expiry."""
+    """A retry is never sooner than the wait, nor later than the spread, and always before
+    expiry.
+    """
     at = tried(attempt, entry, chance, retry_after, expires_in)
     if at is not None:
         assert NOW + entry.wait <= at < NOW + expires_in
-        assert at <= NOW + max(entry.wait, LONGEST_RETRY_AFTER) + WIDEST_SPREAD
+        assert at <= NOW + max(entry.wait, MAX_RETRY_AFTER) + WIDEST_SPREAD
         assert entry.max_tries == 0 or attempt < entry.max_tries
 
 
 @given(attempt=st.integers(1, 40), low=st.floats(0, 1), high=st.floats(0, 1))
 def test_a_greater_chance_never_retries_sooner(attempt: int, low: float, high: float) -> None:
-    """The schedule is monotone in its random number, so a spread of numbers is a spread of instants."""
+    """A greater random number never gives an earlier retry."""
     unbounded = replace(SLOW_DOWN, max_tries=0)
-    first, second = tried(attempt, unbounded, min(low, high)), tried(attempt, unbounded, max(low, high))
+    first, second = (
+        tried(attempt, unbounded, min(low, high)),
+        tried(attempt, unbounded, max(low, high)),
+    )
     assert first is not None
     assert second is not None
     assert first <= second

@@ -1,4 +1,4 @@
-"""One person behind every spelling of a phone number."""
+"""One person under every spelling of a phone number."""
 
 import string
 
@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.reading import PolicyDataError
 from policies.spellings import Spellings, parse_spellings
+from policies.toml_reader import PolicyDataError
 from tests.policies.given import shipped
 
 SPELLINGS = parse_spellings(shipped())
-CODES = sorted({country for digit in SPELLINGS.digits for country in digit.countries} | {"1", "7", "39", "225", "229"})
+CODES = sorted(
+    {country for digit in SPELLINGS.digits for country in digit.countries}
+    | {"1", "7", "39", "225", "229"}
+)
 
 ALIKE = [
     ("whatsapp:+5511995550123", "whatsapp:+551195550123"),
@@ -38,7 +41,10 @@ APART = [
     ("whatsapp:+2250712345678", "whatsapp:+225712345678"),  # so do Côte d'Ivoire,
     ("whatsapp:+2290161234567", "whatsapp:+229161234567"),  # Benin,
     ("whatsapp:+24106123456", "whatsapp:+2416123456"),  # and Gabon
-    ("whatsapp:+551133334444", "whatsapp:+5511933334444"),  # a landline in Brazil has no ninth digit
+    (
+        "whatsapp:+551133334444",
+        "whatsapp:+5511933334444",
+    ),  # a landline in Brazil has no ninth digit
     ("whatsapp:+551153334444", "whatsapp:+5511953334444"),
     ("whatsapp:+52155555501234", "whatsapp:+5255555501234"),  # too long for Mexico
     ("whatsapp:+54911555501", "whatsapp:+5411555501"),  # too short for Argentina
@@ -53,7 +59,7 @@ APART = [
 
 @pytest.mark.parametrize("one, other", ALIKE)
 def test_spellings_of_one_number_name_one_person(one: str, other: str) -> None:
-    """Both directions, and from every spelling the same set with the same first address."""
+    """Every spelling of a number gives the same set with the same first address."""
     assert SPELLINGS.is_same_person(one, other)
     assert SPELLINGS.is_same_person(other, one)
     assert SPELLINGS.persons_of(one) == SPELLINGS.persons_of(other)
@@ -61,19 +67,27 @@ def test_spellings_of_one_number_name_one_person(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("one, other", APART)
 def test_other_numbers_name_other_people(one: str, other: str) -> None:
-    """A zero that belongs to the number, landlines, lengths that no mobile has, other channels, ids."""
+    """Other numbers are other people: real zeros, landlines, wrong lengths, other channels, ids."""
     assert not SPELLINGS.is_same_person(one, other)
     assert other not in SPELLINGS.persons_of(one)
 
 
 def test_what_has_one_spelling_has_one_digest_to_look_under() -> None:
-    """No further look-up is paid for numbers of the United States, ids of users and Pages."""
-    for address in ("whatsapp:+14155550123", "+14155550123", "whatsapp:US.13491208655302741918", "messenger:1002"):
+    """Numbers of the United States and ids of users and Pages have one digest."""
+    for address in (
+        "whatsapp:+14155550123",
+        "+14155550123",
+        "whatsapp:US.13491208655302741918",
+        "messenger:1002",
+    ):
         assert SPELLINGS.persons_of(address) == (address,)
 
 
 def test_a_number_in_brazil_has_four_spellings() -> None:
-    """With and without the ninth digit, each with and without the trunk zero; as it is dialled today comes first."""
+    """A number in Brazil has four spellings: with and without ninth digit and trunk zero.
+
+    The one that is dialled today comes first.
+    """
     assert SPELLINGS.persons_of("whatsapp:+551187654321") == (
         "whatsapp:+5511987654321",
         "whatsapp:+55011987654321",
@@ -93,13 +107,17 @@ def test_a_number_in_brazil_has_four_spellings() -> None:
         ("whatsapp:US.13491208655302741918", ()),
     ],
 )
-def test_a_provider_may_show_other_spellings_but_adds_no_trunk_prefix(address: str, shown: tuple[str, ...]) -> None:
-    """Lists at Twilio are asked for under each; the spelling given comes first."""
+def test_a_provider_may_show_other_spellings_but_adds_no_trunk_prefix(
+    address: str, shown: tuple[str, ...]
+) -> None:
+    """Twilio's lists are read under other spellings without a trunk prefix, the given spelling
+    first.
+    """
     assert SPELLINGS.shown_as(address) == (address, *shown)
 
 
 def numbers() -> st.SearchStrategy[str]:
-    """Numbers of countries with and without entries, most of them close to what an entry is about."""
+    """Numbers of countries with and without entries, most of them close to an entry."""
     starts = st.sampled_from(["", "0", "00", "9", "1", "11", "119", "118", "0119", "15", "911"])
     rest = st.text(string.digits, min_size=1, max_size=12)
     return st.builds(
@@ -113,7 +131,10 @@ def numbers() -> st.SearchStrategy[str]:
 
 @given(numbers())
 def test_every_spelling_has_the_same_spellings(address: str) -> None:
-    """The canonical address is a fixed point; nobody is lost and nobody is joined from one side only."""
+    """The canonical address is a fixed point, and every spelling of it has the same spellings.
+
+    So no spelling is lost, and none is joined from one side only.
+    """
     found = SPELLINGS.persons_of(address)
     assert address in found
     assert len(set(found)) == len(found)
@@ -125,25 +146,33 @@ def test_every_spelling_has_the_same_spellings(address: str) -> None:
 @pytest.mark.parametrize(
     "address, wa_id, joined",
     [
-        ("whatsapp:+22961234567", "2290161234567", True),  # a change of numbering that no entry knows
+        (
+            "whatsapp:+22961234567",
+            "2290161234567",
+            True,
+        ),  # a change of numbering that no entry knows
         ("whatsapp:+5511987654321", "551187654321", True),
         ("whatsapp:+14155550123", "14155550123", True),
         ("whatsapp:+14155550123", "14155550124", False),  # another number: not believed
         ("whatsapp:+14155550123", "524155550123", False),  # another country
-        ("whatsapp:US.13491208655302741918", "14155550123", False),  # linking ids is not a matter of spelling
+        (
+            "whatsapp:US.13491208655302741918",
+            "14155550123",
+            False,
+        ),  # linking ids is not a matter of spelling
         ("+22961234567", "2290161234567", False),  # SMS has no WaId
         ("whatsapp:+14155550123", "", False),
     ],
 )
 def test_a_wa_id_is_one_more_spelling(address: str, wa_id: str, joined: bool) -> None:
-    """WhatsApp itself says under which digits it has the person; only a number that ends alike is believed."""
+    """A WaId is one more spelling if its number ends alike, because WhatsApp says so."""
     found = SPELLINGS.persons_of(address, wa_id)
     assert found[0] == SPELLINGS.canonical(address)
     assert (f"whatsapp:+{wa_id}" in found) is joined
 
 
 def test_without_data_every_address_is_a_person() -> None:
-    """The default of a policy that a test builds by hand."""
+    """Without data every address is a person, as in a policy that a test builds."""
     assert Spellings().persons_of("whatsapp:+4407700900124") == ("whatsapp:+4407700900124",)
 
 
@@ -162,7 +191,7 @@ def test_without_data_every_address_is_a_person() -> None:
     ],
 )
 def test_a_fault_in_the_data_names_file_key_and_remedy(key: str, value: object, fault: str) -> None:
-    """What cannot be read starts no process."""
+    """A fault in the data stops the process and names file, key and remedy."""
     data = shipped()
     data["spellings.toml"]["trunk_zero"][key] = value
     with pytest.raises(PolicyDataError, match=rf"spellings\.toml: trunk_zero\.{key}: .*{fault}"):

@@ -1,4 +1,4 @@
-"""The provider's statuses move forward only."""
+"""The provider's statuses move only forward."""
 
 import itertools
 
@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.status import FAILURES, RANKS, UNKNOWN_RANK, Advance, advance, describe, implies_delivered
+from policies.status import (
+    FAILURES,
+    RANKS,
+    UNKNOWN_RANK,
+    Advance,
+    advance,
+    describe,
+    implies_delivered,
+)
 from sendwindow.vocabulary import Channel
 
 STATUSES = st.sampled_from([*RANKS, "partially_delivered", "teleported"])
@@ -30,21 +38,23 @@ STATUSES = st.sampled_from([*RANKS, "partially_delivered", "teleported"])
         ("", False, False),
     ],
 )
-def test_each_status_is_final_and_a_failure_as_twilio_says(status: str, is_final: bool, is_failure: bool) -> None:
-    """A status nobody knows yet is kept verbatim, ends nothing and fails nothing."""
+def test_each_status_is_final_and_a_failure_as_twilio_says(
+    status: str, is_final: bool, is_failure: bool
+) -> None:
+    """An unknown status is kept verbatim; it ends nothing and fails nothing."""
     step = describe(status)
     assert (step.status, step.is_final, step.is_failure) == (status, is_final, is_failure)
 
 
 def test_messenger_ends_at_sent() -> None:
-    """Twilio reports nothing after `sent` for Messenger; on the other channels something is still to come."""
+    """Twilio reports nothing after `sent` for Messenger, but does on the other channels."""
     assert describe("sent", Channel.MESSENGER).is_final
     assert not describe("sent", Channel.WHATSAPP).is_final
     assert not describe("queued", Channel.MESSENGER).is_final
 
 
 def test_a_status_nobody_knows_ranks_between_sending_and_sent() -> None:
-    """It shows up while a message is under way and never hides a status that Twilio documents."""
+    """An unknown status ranks between sending and sent, so that it hides no documented one."""
     assert RANKS["sending"] < UNKNOWN_RANK < RANKS["sent"]
     assert advance("sending", "teleported") == Advance("teleported", has_moved=True)
     assert advance("teleported", "sent") == Advance("sent", has_moved=True)
@@ -75,13 +85,13 @@ def test_a_status_nobody_knows_ranks_between_sending_and_sent() -> None:
 def test_a_status_moves_forward_or_stays(
     current: str | None, new: str, stands: str, moved: bool, contradiction: bool
 ) -> None:
-    """Late and repeated reports change nothing; a failure after delivery is noted as a contradiction."""
+    """Late and repeated reports change nothing, and a failure after delivery is a contradiction."""
     assert advance(current, new) == Advance(stands, moved, contradiction)
 
 
 @given(st.lists(STATUSES, min_size=1, max_size=8))
 def test_whatever_the_order_the_rank_never_goes_down(reported: list[str]) -> None:
-    """Callbacks may cross, repeat and come late."""
+    """The rank never falls, whatever the order of callbacks."""
     current: str | None = None
     rank = -1
     for status in reported:
@@ -95,7 +105,7 @@ def test_whatever_the_order_the_rank_never_goes_down(reported: list[str]) -> Non
 
 @given(st.lists(STATUSES, max_size=6))
 def test_repeating_reports_changes_nothing(reported: list[str]) -> None:
-    """Applying the same callbacks again is the same as applying them once."""
+    """Applying the same callbacks twice is the same as applying them once."""
 
     def applied(statuses: list[str]) -> str | None:
         current: str | None = None
@@ -108,7 +118,7 @@ def test_repeating_reports_changes_nothing(reported: list[str]) -> None:
 
 
 def test_the_common_path_gives_one_result_in_every_order() -> None:
-    """For a message that was delivered and read, any order of its callbacks ends at read."""
+    """Any order of callbacks of a message that was read ends at `read`."""
     for order in itertools.permutations(["queued", "sending", "sent", "delivered", "read"]):
         current: str | None = None
         for status in order:
@@ -117,6 +127,6 @@ def test_the_common_path_gives_one_result_in_every_order() -> None:
 
 
 def test_read_implies_delivered() -> None:
-    """WhatsApp may report `read` without `delivered`."""
+    """`read` implies `delivered`, which WhatsApp may leave out."""
     assert [status for status in RANKS if implies_delivered(status)] == ["delivered", "read"]
     assert not FAILURES & {"delivered", "read"}

@@ -1,4 +1,4 @@
-"""ACCOUNT_UPDATE: what a Page risks, and what an outcome proves about it."""
+"""ACCOUNT_UPDATE: what a Page risks, and what an outcome proves about the tag."""
 
 from dataclasses import replace
 
@@ -23,8 +23,10 @@ from tests.policies.given import POLICY
         (TagFact(TagState.DEAD, in_flight=True), Reason.ACCOUNT_UPDATE_DEAD),
     ],
 )
-def test_an_unproven_page_risks_one_message_and_a_dead_one_none(tag: TagFact | None, reason: Reason | None) -> None:
-    """What is not known permits nothing; under the policy refuse nothing does."""
+def test_an_unproven_page_risks_one_message_and_a_dead_one_none(
+    tag: TagFact | None, reason: Reason | None
+) -> None:
+    """An unproven Page risks one message, and a dead one, or the policy refuse, allows none."""
     assert tag_problem(tag, POLICY) is reason
     refusing = replace(POLICY, account_update=AccountUpdate.REFUSE)
     assert tag_problem(tag, refusing) is Reason.ACCOUNT_UPDATE_REFUSED
@@ -32,7 +34,7 @@ def test_an_unproven_page_risks_one_message_and_a_dead_one_none(tag: TagFact | N
 
 @pytest.mark.parametrize("code", [63016, 63005, 63013, 63021, 63023, 63039])
 def test_a_code_that_a_dead_tag_produces_opens_the_breaker(code: int) -> None:
-    """The six codes under which Meta's refusal of the tag may arrive."""
+    """The six codes of Meta's refusal of the tag open the breaker."""
     assert tag_after(POLICY, status="failed", code=code) is TagState.DEAD
 
 
@@ -52,5 +54,5 @@ def test_a_code_that_a_dead_tag_produces_opens_the_breaker(code: int) -> None:
 def test_only_a_status_from_sent_on_proves_the_tag(
     status: str | None, code: int | None, state: TagState | None
 ) -> None:
-    """Twilio's acceptance proves nothing, and an error about the person says nothing about the tag."""
+    """Twilio's acceptance proves nothing, and an error about the person says nothing of the tag."""
     assert tag_after(POLICY, status=status, code=code) is state

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from policies.decision import TemplateContent
-from policies.facts import Approval, Draft, TemplateFact, TemplateWish
+from policies.facts import Approval, Draft, TemplateFact, TemplateRef
 from policies.templates import is_us_number, pick_template
 from sendwindow.vocabulary import Category, Channel, Purpose, Reason
 from tests.policies.given import POLICY, WISH, draft, template
@@ -24,11 +24,30 @@ def wishing(purpose: Purpose = Purpose.UTILITY, **changes: Any) -> Draft:
     [
         pytest.param(wishing(template=None), template(), Reason.NO_TEMPLATE, id="none-asked-for"),
         pytest.param(wishing(), None, Reason.UNKNOWN_TEMPLATE, id="not-configured"),
-        pytest.param(wishing(), template(name="other"), Reason.UNKNOWN_TEMPLATE, id="fact-of-another-template"),
-        pytest.param(wishing(), template(channels=frozenset({Channel.SMS})), Reason.TEMPLATE_ON_CHANNEL, id="channel"),
-        pytest.param(wishing(), template(content_sid=None), Reason.TEMPLATE_LANGUAGE, id="language"),
-        pytest.param(wishing(), template(variables=frozenset({"1", "2"})), Reason.TEMPLATE_VARIABLES, id="missing"),
-        pytest.param(wishing(), template(variables=frozenset()), Reason.TEMPLATE_VARIABLES, id="surplus"),
+        pytest.param(
+            wishing(),
+            template(name="other"),
+            Reason.UNKNOWN_TEMPLATE,
+            id="fact-of-another-template",
+        ),
+        pytest.param(
+            wishing(),
+            template(channels=frozenset({Channel.SMS})),
+            Reason.TEMPLATE_ON_CHANNEL,
+            id="channel",
+        ),
+        pytest.param(
+            wishing(), template(content_sid=None), Reason.TEMPLATE_LANGUAGE, id="language"
+        ),
+        pytest.param(
+            wishing(),
+            template(variables=frozenset({"1", "2"})),
+            Reason.TEMPLATE_VARIABLES,
+            id="missing",
+        ),
+        pytest.param(
+            wishing(), template(variables=frozenset()), Reason.TEMPLATE_VARIABLES, id="surplus"
+        ),
         pytest.param(wishing(), AUTHENTICATION, Reason.TEMPLATE_CATEGORY, id="category"),
         pytest.param(
             wishing(Purpose.AUTHENTICATION, to_is_phone=False),
@@ -53,7 +72,7 @@ def wishing(purpose: Purpose = Purpose.UTILITY, **changes: Any) -> Draft:
 def test_a_template_with_something_against_it_gives_the_reason(
     message: Draft, fact: TemplateFact | None, reason: Reason
 ) -> None:
-    """Each rule of eligibility, broken alone."""
+    """Each rule of eligibility, broken alone, gives its own reason."""
     assert pick_template(message, fact, POLICY) is reason
 
 
@@ -69,8 +88,10 @@ def test_a_template_with_something_against_it_gives_the_reason(
         (Approval.DISABLED, Reason.TEMPLATE_DISABLED),
     ],
 )
-def test_only_an_approved_template_goes_on_whatsapp(approval: Approval, reason: Reason | None) -> None:
-    """Other channels know no approval; there the template works in session or not at all."""
+def test_only_an_approved_template_goes_on_whatsapp(
+    approval: Approval, reason: Reason | None
+) -> None:
+    """Only an approved template goes on WhatsApp; other channels have no approval."""
     picked = pick_template(wishing(), template(approval=approval), POLICY)
     assert picked == (reason or TemplateContent("order_update", "HX1", {"1": "x"}))
     sms = replace(wishing(), channel=Channel.SMS)
@@ -82,7 +103,10 @@ def test_only_an_approved_template_goes_on_whatsapp(approval: Approval, reason: 
 @pytest.mark.parametrize("category", Category)
 def test_the_category_must_fit_the_purpose(purpose: Purpose, category: Category) -> None:
     """Reply, utility and account_update take UTILITY; authentication and marketing their own."""
-    fitting = {Purpose.AUTHENTICATION: Category.AUTHENTICATION, Purpose.MARKETING: Category.MARKETING}
+    fitting = {
+        Purpose.AUTHENTICATION: Category.AUTHENTICATION,
+        Purpose.MARKETING: Category.MARKETING,
+    }
     picked = pick_template(wishing(purpose), template(category), POLICY)
     if fitting.get(purpose, Category.UTILITY) is category:
         assert isinstance(picked, TemplateContent)
@@ -91,17 +115,25 @@ def test_the_category_must_fit_the_purpose(purpose: Purpose, category: Category)
 
 
 def test_a_template_may_be_named_by_its_content_sid() -> None:
-    """A backend that knows only the SID means the configured template that has it."""
-    by_sid = wishing(template=TemplateWish("HX1", None, {"1": "x"}))
+    """A ContentSid means the configured template that has it."""
+    by_sid = wishing(template=TemplateRef("HX1", None, {"1": "x"}))
     assert isinstance(pick_template(by_sid, template(), POLICY), TemplateContent)
 
 
 @pytest.mark.parametrize("to", ["whatsapp:CA.1a2b", "whatsapp:CA.ENT.1a2b"])
 @pytest.mark.parametrize("needs_phone", [True, False])
 @pytest.mark.parametrize("category", Category)
-def test_no_authentication_template_goes_to_a_user_id(category: Category, needs_phone: bool, to: str) -> None:
-    """The category decides; the setting can keep other templates from user ids, and permit nothing."""
-    purpose = {Category.AUTHENTICATION: Purpose.AUTHENTICATION, Category.MARKETING: Purpose.MARKETING}.get(category)
+def test_no_authentication_template_goes_to_a_user_id(
+    category: Category, needs_phone: bool, to: str
+) -> None:
+    """No authentication template goes to a user id: its category decides that.
+
+    The setting can only keep further templates from user ids.
+    """
+    purpose = {
+        Category.AUTHENTICATION: Purpose.AUTHENTICATION,
+        Category.MARKETING: Purpose.MARKETING,
+    }.get(category)
     message = wishing(purpose or Purpose.UTILITY, to=to, to_is_phone=False)
     picked = pick_template(message, template(category, needs_phone=needs_phone), POLICY)
     if needs_phone or category is Category.AUTHENTICATION:
@@ -128,13 +160,15 @@ def test_no_authentication_template_goes_to_a_user_id(category: Category, needs_
         pytest.param("messenger:14155550100", False, id="page-scoped-id"),
     ],
 )
-def test_plus_one_is_the_us_unless_its_area_code_is_known_to_be_elsewhere(to: str, is_us: bool) -> None:
-    """Of +1 only Canada and the Caribbean are free of the pause; what the list does not know counts as US."""
+def test_plus_one_is_the_us_unless_its_area_code_is_known_to_be_elsewhere(
+    to: str, is_us: bool
+) -> None:
+    """Of +1 only Canada and the Caribbean are outside the pause; unknown area codes count as US."""
     assert is_us_number(to, POLICY) is is_us
 
 
 def test_without_the_pause_marketing_templates_go_to_us_numbers() -> None:
-    """The pause is dated data: lifting it is a line in policy.toml."""
+    """The pause is dated data, so lifting it is a line in policy.toml."""
     message = wishing(Purpose.MARKETING, to="whatsapp:+14155550100")
     lifted = replace(POLICY, us_marketing_paused=False)
     assert isinstance(pick_template(message, MARKETING, lifted), TemplateContent)

@@ -1,4 +1,4 @@
-"""What follows an attempt that nobody can prove."""
+"""What follows an unproven attempt."""
 
 from datetime import timedelta
 
@@ -17,29 +17,81 @@ BIND, LOOK, RESEND, HOLD, END = UnknownAction
 @pytest.mark.parametrize(
     "rule, evidence, since, action, reason",
     [
-        pytest.param(OnUnknown.RESEND, Evidence.NONE, 30 * SECOND - TICK, LOOK, None, id="resend-too-soon"),
-        pytest.param(OnUnknown.RESEND, Evidence.NONE, 30 * SECOND, RESEND, Reason.RESENT_BY_RULE, id="resend"),
         pytest.param(
-            OnUnknown.RESEND, Evidence.UNPROVEN_LIST, MINUTE, RESEND, Reason.RESENT_BY_RULE, id="no-proof-asked"
-        ),
-        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="absent-too-soon"),
-        pytest.param(
-            OnUnknown.RESEND_IF_ABSENT, Evidence.ABSENT, 10 * MINUTE, RESEND, Reason.RESENT_BY_RULE, id="absent"
+            OnUnknown.RESEND, Evidence.NONE, 30 * SECOND - TICK, LOOK, None, id="resend-too-soon"
         ),
         pytest.param(
-            OnUnknown.RESEND_IF_ABSENT, Evidence.UNPROVEN_LIST, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="unproven"
+            OnUnknown.RESEND, Evidence.NONE, 30 * SECOND, RESEND, Reason.RESENT_BY_RULE, id="resend"
         ),
-        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.NONE, HOUR - TICK, LOOK, None, id="list-not-read-yet"),
-        pytest.param(OnUnknown.RESEND_IF_ABSENT, Evidence.NONE, HOUR, HOLD, Reason.HELD_BY_RULE, id="never-readable"),
-        pytest.param(OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="never-looks-first"),
-        pytest.param(OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE, END, Reason.NEVER_BY_RULE, id="never"),
-        pytest.param(OnUnknown.HOLD, Evidence.ABSENT, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="hold"),
+        pytest.param(
+            OnUnknown.RESEND,
+            Evidence.UNPROVEN_LIST,
+            MINUTE,
+            RESEND,
+            Reason.RESENT_BY_RULE,
+            id="no-proof-asked",
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT,
+            Evidence.ABSENT,
+            10 * MINUTE - TICK,
+            LOOK,
+            None,
+            id="absent-too-soon",
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT,
+            Evidence.ABSENT,
+            10 * MINUTE,
+            RESEND,
+            Reason.RESENT_BY_RULE,
+            id="absent",
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT,
+            Evidence.UNPROVEN_LIST,
+            10 * MINUTE,
+            HOLD,
+            Reason.HELD_BY_RULE,
+            id="unproven",
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT,
+            Evidence.NONE,
+            HOUR - TICK,
+            LOOK,
+            None,
+            id="list-not-read-yet",
+        ),
+        pytest.param(
+            OnUnknown.RESEND_IF_ABSENT,
+            Evidence.NONE,
+            HOUR,
+            HOLD,
+            Reason.HELD_BY_RULE,
+            id="never-readable",
+        ),
+        pytest.param(
+            OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE - TICK, LOOK, None, id="never-looks-first"
+        ),
+        pytest.param(
+            OnUnknown.NEVER, Evidence.ABSENT, 10 * MINUTE, END, Reason.NEVER_BY_RULE, id="never"
+        ),
+        pytest.param(
+            OnUnknown.HOLD, Evidence.ABSENT, 10 * MINUTE, HOLD, Reason.HELD_BY_RULE, id="hold"
+        ),
     ],
 )
 def test_each_rule_on_both_sides_of_its_time(
-    rule: OnUnknown, evidence: Evidence, since: timedelta, action: UnknownAction, reason: Reason | None
+    rule: OnUnknown,
+    evidence: Evidence,
+    since: timedelta,
+    action: UnknownAction,
+    reason: Reason | None,
 ) -> None:
-    """A rule has its time: 30 s without proof for `resend`, 10 min with a proven list for `resend_if_absent`."""
+    """`resend` resends after 30 s without proof, `resend_if_absent` after 10 min with a proven
+    list.
+    """
     step = next_step(rule, Purpose.UTILITY, evidence, since, POLICY)
     assert (step.action, step.reason) == (action, reason)
     assert (step.after > timedelta(0)) is (action is LOOK)
@@ -47,7 +99,7 @@ def test_each_rule_on_both_sides_of_its_time(
 
 @pytest.mark.parametrize("unproven, action", [(1, RESEND), (2, RESEND), (3, HOLD), (50, HOLD)])
 def test_a_message_is_not_sent_again_without_end(unproven: int, action: UnknownAction) -> None:
-    """Where Twilio takes every attempt and proves none, a person would get the same code every half minute."""
+    """A message that Twilio takes and never proves is not resent forever."""
     assert next_step(
         OnUnknown.RESEND, Purpose.AUTHENTICATION, Evidence.NONE, MINUTE, POLICY, unproven=unproven
     ).action is (action)
@@ -64,17 +116,21 @@ def test_a_message_is_not_sent_again_without_end(unproven: int, action: UnknownA
     ],
 )
 def test_a_message_without_a_rule_takes_its_purposes(purpose: Purpose, rule: OnUnknown) -> None:
-    """A second code beats none, a second advertisement is worse than none."""
+    """Without a rule the purpose decides: a second code beats none, a second advertisement does
+    not.
+    """
     assert rule_for(None, purpose, POLICY) is rule
     assert rule_for(OnUnknown.HOLD, purpose, POLICY) is OnUnknown.HOLD
 
 
 def test_the_contract_gives_the_defaults_that_the_policy_names() -> None:
-    """Expiry and rule are given at enqueue by sendwindow/contract.py, which cannot import policies: both must agree."""
+    """sendwindow/contract.py, which cannot import policies, has the same expiry and rule as the
+    policy.
+    """
     for purpose, rule in POLICY.purposes.items():
         assert contract.LIFETIME[purpose] == rule.expiry
         assert contract.ON_UNKNOWN[purpose] is rule.on_unknown
-    assert POLICY.longest_wait == contract.LONGEST_LIFETIME
+    assert POLICY.longest_wait == contract.MAX_LIFETIME
 
 
 @given(
@@ -86,13 +142,17 @@ def test_the_contract_gives_the_defaults_that_the_policy_names() -> None:
 def test_nothing_is_sent_again_unless_its_rule_says_so(
     rule: OnUnknown | None, purpose: Purpose, evidence: Evidence, since: timedelta
 ) -> None:
-    """Evidence always binds; never and hold never resend; resend_if_absent resends on proof only; looking ends."""
+    """Evidence always binds, never and hold never resend, resend_if_absent needs proof, and
+    searches end.
+    """
     step = next_step(rule, purpose, evidence, since, POLICY)
     applied = rule_for(rule, purpose, POLICY)
     assert (step.action is BIND) is (evidence is Evidence.FOUND)
     if step.action is RESEND:
         assert applied is OnUnknown.RESEND or (
-            applied is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.ABSENT and since >= 10 * MINUTE
+            applied is OnUnknown.RESEND_IF_ABSENT
+            and evidence is Evidence.ABSENT
+            and since >= 10 * MINUTE
         )
     if step.action is LOOK:
         assert since < HOUR
@@ -113,7 +173,10 @@ def test_nothing_is_sent_again_unless_its_rule_says_so(
 def test_what_a_restored_copy_has_as_queued_goes_out_by_proof_alone(
     evidence: Evidence, since: timedelta, action: UnknownAction, reason: Reason | None
 ) -> None:
-    """The message's own rule is not asked: it speaks of attempts that were posted."""
+    """A queued message of a restored copy goes out by proof only.
+
+    Its rule is about attempts that were posted.
+    """
     step = restored_step(evidence, since, POLICY)
     assert (step.action, step.reason) == (action, reason)
     assert (step.after > timedelta(0)) is (action is LOOK)

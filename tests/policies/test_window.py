@@ -1,4 +1,4 @@
-"""The session window: half-open, opened only by what the person did."""
+"""The session window: half-open, and opened only by the person's acts."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,14 +24,14 @@ from tests.policies.given import DAY, HOUR, MINUTE, NOW, POLICY, TICK, person
 def test_the_window_is_open_from_the_inbound_until_exactly_24_hours_later(
     wrote: timedelta | None, is_open: bool, is_near_edge: bool
 ) -> None:
-    """[t, t + 24 h): exactly 24 hours is closed; the margin starts 5 minutes before."""
+    """[t, t + 24 h): exactly 24 hours is closed, and the margin starts 5 minutes before."""
     window = session_window(person(wrote=wrote), POLICY, NOW)
     assert (window.is_open, window.is_near_edge) == (is_open, is_near_edge)
     assert window.closes_at == (NOW - wrote + DAY if is_open and wrote is not None else None)
 
 
 def test_an_inbound_that_seems_to_lie_in_the_future_counts_as_now() -> None:
-    """A wrong clock cannot hold the window open for longer than 24 hours from now."""
+    """An inbound in the future counts as now, so no wrong clock extends the window."""
     assert session_window(person(wrote=-3 * DAY), POLICY, NOW).closes_at == NOW + DAY
 
 
@@ -43,14 +43,16 @@ def test_an_inbound_that_seems_to_lie_in_the_future_counts_as_now() -> None:
         pytest.param(MINUTE, False, id="closed-after-the-inbound"),
     ],
 )
-def test_what_the_provider_closed_only_a_later_inbound_opens(closed_ago: timedelta, is_open: bool) -> None:
-    """63016 outranks every inbound at or before it."""
+def test_what_the_provider_closed_only_a_later_inbound_opens(
+    closed_ago: timedelta, is_open: bool
+) -> None:
+    """63016 outranks every inbound up to its instant."""
     someone = person(wrote=HOUR, closed_at=NOW - closed_ago)
     assert session_window(someone, POLICY, NOW).is_open is is_open
 
 
 def test_without_a_margin_no_instant_is_near_the_edge() -> None:
-    """`margin_seconds = 0` switches the preference for templates off."""
+    """`margin_seconds = 0` ends the preference for templates near the edge."""
     policy = replace(POLICY, margin=timedelta(0))
     assert not session_window(person(wrote=DAY - TICK), policy, NOW).is_near_edge
     assert session_window(person(), policy, NOW) is CLOSED

@@ -10,23 +10,23 @@ from tests.sendwindow.rig import Open, Start, a_server, opened
 
 if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
-    from worker.embedded import EmbeddedStore
+    from worker.runtime.embedded_store import EmbeddedStore
 
 
 @pytest.fixture(params=["asyncio", "blocking"])
 def open_any(request: pytest.FixtureRequest) -> Open:
-    """Open a producer at any URL; every test that asks runs with both producers."""
+    """Return a function that opens a producer at any URL. Each test runs with both producers."""
     return partial(opened, request.param)
 
 
 @pytest.fixture
 def open_here(open_any: Open, store: "StoreUnderTest") -> Open:
-    """Open a producer at the store and partition under test."""
+    """Return a function that opens a producer at the store and partition under test."""
     return partial(open_any, store.url, store.partition)
 
 
 @pytest.fixture(scope="session")
 def start_server(_server: "EmbeddedStore") -> Start:
-    """Start further servers with the program that the store under test runs."""
+    """Return a function that starts further servers with the program of the store under test."""
     with redis.Redis.from_url(_server.url) as connection:
         return partial(a_server, connection.info("server")["executable"])

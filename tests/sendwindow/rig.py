@@ -1,4 +1,6 @@
-"""What the producers' tests stand on: one face for both, a proxy that cuts connections, servers of their own."""
+"""What the producers' tests use: one interface for both, a proxy that cuts connections, own
+servers.
+"""
 
 import asyncio
 import subprocess
@@ -15,16 +17,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from sendwindow.answers import CancelAnswer, MessageStatus, Receipt, SendSummary
-from sendwindow.bulk import Progress
+from sendwindow.batch import Progress
 from sendwindow.contract import SendMessage
 from sendwindow.producer import Producer
+from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
 from sendwindow.sync import Producer as BlockingProducer
-from tests.ports import free_port
+from tests.support.free_ports import free_port
 
 
 class Face(Protocol):
-    """What both producers can do, seen from a test with a loop."""
+    """The calls of both producers, for a test with a loop."""
 
     async def send(self, message: Any) -> Receipt: ...
     async def send_many(
@@ -35,7 +37,7 @@ class Face(Protocol):
 
 
 class _Blocking:
-    """The blocking producer, each call in a thread."""
+    """The blocking producer, with each call in a thread."""
 
     def __init__(self, producer: BlockingProducer) -> None:
         self._producer = producer
@@ -43,8 +45,12 @@ class _Blocking:
     async def send(self, message: Any) -> Receipt:
         return await asyncio.to_thread(self._producer.send, message)
 
-    async def send_many(self, messages: Any, *, batch: int = 500, on_progress: Progress | None = None) -> SendSummary:
-        return await asyncio.to_thread(self._producer.send_many, messages, batch=batch, on_progress=on_progress)
+    async def send_many(
+        self, messages: Any, *, batch: int = 500, on_progress: Progress | None = None
+    ) -> SendSummary:
+        return await asyncio.to_thread(
+            self._producer.send_many, messages, batch=batch, on_progress=on_progress
+        )
 
     async def status(self, message_id: str) -> MessageStatus | None:
         return await asyncio.to_thread(self._producer.status, message_id)
@@ -68,13 +74,20 @@ Open = Callable[..., AbstractAsyncContextManager[Face]]
 
 
 def a_message(**fields: Any) -> SendMessage:
-    """A valid message; `fields` replace its own."""
-    own = {"to": "whatsapp:+14155550100", "sender": "shop", "purpose": "reply", "freeform": {"body": "Hello"}}
+    """Return a valid message; `fields` replace its own."""
+    own = {
+        "to": "whatsapp:+14155550100",
+        "sender": "shop",
+        "purpose": "reply",
+        "freeform": {"body": "Hello"},
+    }
     return SendMessage(**{**own, **fields})
 
 
 class Cut(StrEnum):
-    """Where the proxy cuts a connection: before a script's call is whole at the server, or before its reply is back."""
+    """Where the proxy cuts: before a script's call has reached the server, or before its reply
+    is back.
+    """
 
     REQUEST = "request"
     HALF = "half"
@@ -82,7 +95,7 @@ class Cut(StrEnum):
 
 
 class Proxy:
-    """Sits before the store. Each script call takes the next cut of `cuts`; without one it passes."""
+    """A proxy in front of the store. Each script call takes the next cut of `cuts`, or passes."""
 
     def __init__(self, target: str) -> None:
         self.cuts: list[Cut] = []
@@ -92,7 +105,7 @@ class Proxy:
         self._target = target
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection, both ways at once, until it ends or is cut."""
+        """Carry one connection both ways until it ends or is cut."""
         task = asyncio.current_task()
         assert task is not None
         self.connections.append(task)
@@ -142,7 +155,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(url: str, folder: Path) -> AsyncIterator[tuple[str, Proxy]]:
-    """Run a proxy before a store on a unix socket; yields its URL and itself."""
+    """Run a proxy in front of a store on a unix socket. Yields its URL and itself."""
     proxy = Proxy(url.removeprefix("unix://").partition("?")[0])
     path = folder / "proxy.sock"
     server = await asyncio.start_unix_server(proxy.serve, path)
@@ -169,8 +182,10 @@ Start = Callable[..., AbstractContextManager[Server]]
 
 
 @contextmanager
-def a_server(binary: str, folder: Path, *arguments: str, ready: bytes = b"Ready to accept") -> Iterator[Server]:
-    """Run a server of one's own on a loopback port, until the block ends."""
+def a_server(
+    binary: str, folder: Path, *arguments: str, ready: bytes = b"Ready to accept"
+) -> Iterator[Server]:
+    """Run a server on a loopback port until the block ends."""
     port = free_port()
     command = [binary, *arguments, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)

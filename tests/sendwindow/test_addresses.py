@@ -1,4 +1,4 @@
-"""Addresses: the forms Twilio takes, and nothing else."""
+"""Addresses: exactly the forms that Twilio takes."""
 
 import pytest
 from hypothesis import given
@@ -38,8 +38,10 @@ ADDRESSES = st.one_of(
         ("messenger:4711", Channel.MESSENGER, AddressKind.PSID),
     ],
 )
-def test_every_form_of_a_recipient_is_parsed(text: str, channel: Channel, kind: AddressKind) -> None:
-    """Channel and kind follow from the form; the text stays as it was."""
+def test_every_form_of_a_recipient_is_parsed(
+    text: str, channel: Channel, kind: AddressKind
+) -> None:
+    """Channel and kind follow from the form, and the text stays unchanged."""
     address = parse_address(text)
     assert (address.text, address.channel, address.kind) == (text, channel, kind)
     assert address.is_phone == (kind is AddressKind.PHONE)
@@ -71,7 +73,7 @@ def test_every_form_of_a_recipient_is_parsed(text: str, channel: Channel, kind: 
     ],
 )
 def test_anything_else_is_refused_without_being_repeated(text: str) -> None:
-    """The error names the forms expected, never what was given."""
+    """The error for another form names the expected forms and never the text."""
     with pytest.raises(AddressError, match=r"whatsapp:\+<E.164>") as caught:
         parse_address(text)
     assert "4155550100" not in str(caught.value)
@@ -96,14 +98,16 @@ def test_every_form_of_a_sender_is_parsed(text: str, channel: Channel, kind: Add
 
 @pytest.mark.parametrize("text", ["whatsapp:US.1a2b3c", "twelve letters", "123456789"])
 def test_a_sender_is_no_person(text: str) -> None:
-    """A BSUID names a person, so nothing is ever sent from one; a name has 11 characters at most."""
+    """A BSUID names a person, so it is no sender; a sender's name has at most 11 characters."""
     with pytest.raises(AddressError, match="page id"):
         parse_sender_address(text)
 
 
 @given(ADDRESSES)
 def test_every_address_parses_and_looks_like_one(text: str) -> None:
-    """What parses as an address can never pass for an id or a name, unless it is too short to be a number."""
+    """What parses as an address does not pass as an id or a name, unless it is too short to be a
+    number.
+    """
     assert parse_address(text).text == text
     assert looks_like_address(text) or len(text) < 8
 
@@ -128,7 +132,10 @@ def test_every_address_parses_and_looks_like_one(text: str) -> None:
     ],
 )
 def test_what_looks_like_an_address(text: str, looks: bool) -> None:
-    """Prefixes, BSUIDs and runs of 7 to 20 digits look like a person; behind a word they may be an order's."""
+    """Prefixes, BSUIDs and runs of 7 to 20 digits look like a person.
+
+    After a word, digits may be an order's.
+    """
     assert looks_like_address(text) is looks
 
 
@@ -145,5 +152,5 @@ def test_what_looks_like_an_address(text: str, looks: bool) -> None:
     ],
 )
 def test_a_user_id_is_told_from_a_phone(text: str, is_one: bool) -> None:
-    """Whatever a callback names as its recipient."""
+    """A user id is told from a phone in whatever a callback names as its recipient."""
     assert is_user_id(text) is is_one

@@ -1,4 +1,4 @@
-"""Plain arq beside our producer: what arq writes we read, what we write arq's tools read."""
+"""Plain arq with our producer: we read what arq writes, and arq's tools read what we write."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio
 
-FIELDS: dict[str, Any] = {"to": "+14155550100", "sender": "shop", "purpose": "reply", "freeform": {"body": "Grüße"}}
+FIELDS: dict[str, Any] = {
+    "to": "+14155550100",
+    "sender": "shop",
+    "purpose": "reply",
+    "freeform": {"body": "Grüße"},
+}
 
 
 @pytest_asyncio.fixture
 async def arq(store: "StoreUnderTest") -> AsyncIterator[ArqRedis]:
-    """A backend's own arq pool, set up as documented."""
+    """Yield a backend's own arq pool, set up as documented."""
     pool: ArqRedis = ArqRedis.from_url(store.url)
     pool.job_serializer, pool.job_deserializer = arq_serializer, arq_deserializer
     pool.default_queue_name = Keys(store.partition).ingress
@@ -40,7 +45,7 @@ async def stored(arq: ArqRedis, job: Job | None) -> bytes:
 
 
 async def test_what_arq_enqueues_is_read(arq: ArqRedis) -> None:
-    """As one dictionary, as keyword arguments, and as a message object."""
+    """A job of arq is read as one dictionary, as keyword arguments, and as a message object."""
     message = a_message(message_id="m1")
     one = await arq.enqueue_job("send_message", FIELDS)
     two = await arq.enqueue_job("send_message", **FIELDS)
@@ -52,7 +57,7 @@ async def test_what_arq_enqueues_is_read(arq: ArqRedis) -> None:
 
 
 async def test_a_pickled_job_is_never_opened(arq: ArqRedis) -> None:
-    """Arq's default serializer: the job stays closed."""
+    """A job of arq's default serializer, a pickle, is never opened."""
     arq.job_serializer = None
     job = await arq.enqueue_job("send_message", FIELDS)
     with pytest.raises(UnreadableJob, match="pickled"):

@@ -1,4 +1,6 @@
-"""The codec: arq's envelope in JSON, what it refuses to read, and the digest that makes ids idempotent."""
+"""The codec: arq's envelope in JSON, the jobs that it refuses, and the digest that makes ids
+idempotent.
+"""
 
 import json
 import pickle
@@ -9,10 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sendwindow.codec import JOB_BYTES, arq_deserializer, arq_serializer, content_digest, decode_job, encode_job
+from sendwindow.codec import (
+    JOB_BYTES,
+    arq_deserializer,
+    arq_serializer,
+    content_digest,
+    decode_job,
+    encode_job,
+)
 from sendwindow.contract import SendMessage
 from sendwindow.errors import UNREADABLE, InvalidMessage, UnreadableJob
-from sendwindow.lengths import body_complaint, variable_complaints
+from sendwindow.limits import body_complaint, variable_complaints
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, WhenClosed
 from tests.sendwindow.rig import a_message
 
@@ -20,19 +29,29 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 NAMES = st.from_regex(r"[a-z][A-Za-z0-9._-]{0,20}", fullmatch=True)
 BODIES = st.text(min_size=1, max_size=50).filter(lambda text: body_complaint(text) is None)
-VALUES = st.text(min_size=1, max_size=20).filter(lambda text: not list(variable_complaints({"1": text})))
-FREEFORMS = st.fixed_dictionaries({"body": BODIES}, optional={"media_url": st.just("https://example.com/a.jpg")})
+VALUES = st.text(min_size=1, max_size=20).filter(
+    lambda text: not list(variable_complaints({"1": text}))
+)
+FREEFORMS = st.fixed_dictionaries(
+    {"body": BODIES}, optional={"media_url": st.just("https://example.com/a.jpg")}
+)
 TEMPLATES = st.fixed_dictionaries(
     {"name": NAMES},
     optional={
         "language": st.sampled_from(["en", "pt_BR"]),
-        "variables": st.dictionaries(st.from_regex("[a-z0-9]{1,16}", fullmatch=True), VALUES, max_size=5),
+        "variables": st.dictionaries(
+            st.from_regex("[a-z0-9]{1,16}", fullmatch=True), VALUES, max_size=5
+        ),
     },
 )
-INSTANTS = st.integers(1_767_225_600, 2_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+INSTANTS = st.integers(1_767_225_600, 2_000_000_000).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC)
+)
 MESSAGES = st.fixed_dictionaries(
     {
-        "to": st.sampled_from(["+14155550100", "whatsapp:+14155550100", "whatsapp:US.abc", "messenger:4711"]),
+        "to": st.sampled_from(
+            ["+14155550100", "whatsapp:+14155550100", "whatsapp:US.abc", "messenger:4711"]
+        ),
         "sender": NAMES,
         "purpose": st.sampled_from(Purpose),
         "freeform": FREEFORMS,
@@ -53,17 +72,24 @@ MESSAGES = st.fixed_dictionaries(
 
 @given(MESSAGES)
 def test_what_is_written_is_read_back(message: SendMessage) -> None:
-    """Every message survives the wire unchanged, digest included."""
+    """Every message and its digest survive the wire unchanged."""
     job = encode_job(message, 1763726400000)
     assert decode_job(job) == message
     assert content_digest(decode_job(job)) == content_digest(message)
     envelope = json.loads(job)
-    assert (envelope["t"], envelope["f"], envelope["k"], envelope["et"]) == (None, "send_message", {}, 1763726400000)
+    assert (envelope["t"], envelope["f"], envelope["k"], envelope["et"]) == (
+        None,
+        "send_message",
+        {},
+        1763726400000,
+    )
 
 
 @given(MESSAGES)
 def test_arq_with_our_serializer_writes_what_we_read(message: SendMessage) -> None:
-    """A message as one dictionary, as an object, or as keyword arguments: the same message comes out."""
+    """With our serializer arq writes the same message as a dictionary, an object, or keyword
+    arguments.
+    """
     fields = json.loads(message.model_dump_json(exclude_defaults=True))
     for positional, named in (([fields], {}), ([message], {}), ([], fields)):
         job: dict[str, Any] = {"t": None, "f": "send_message", "a": positional, "k": named, "et": 1}
@@ -71,28 +97,35 @@ def test_arq_with_our_serializer_writes_what_we_read(message: SendMessage) -> No
 
 
 def test_defaults_are_left_out() -> None:
-    """The job stays small, and a default may be decided later."""
+    """Defaults are left out, so that jobs stay small and a default may be decided later."""
     fields = json.loads(encode_job(a_message(message_id="m1"), 1))["a"][0]
     assert fields.keys() == {"to", "sender", "purpose", "freeform", "message_id"}
 
 
 def test_the_stores_id_outranks_the_one_inside() -> None:
-    """A job of a plain arq producer may carry no id, or another one than its arq job id."""
+    """The store's id outranks the one inside, since a plain arq job may have none, or another."""
     job = encode_job(a_message(message_id="inside"), 1)
     assert decode_job(job, "outside").message_id == "outside"
     assert decode_job(job).message_id == "inside"
 
 
 def test_a_job_is_64_kib_at_most() -> None:
-    """A larger one is an error before anything is queued, and names what to shorten."""
+    """A job over 64 KiB is an error before anything is queued, and names what to shorten."""
     variables = {str(number): "x" * 1024 for number in range(64)}
     with pytest.raises(InvalidMessage, match="shorten variables or metadata"):
         encode_job(a_message(template={"name": "t", "variables": variables}), 1)
 
 
 def an_envelope(**changes: Any) -> bytes:
-    fields = {"to": "+14155550100", "sender": "s", "purpose": "reply", "freeform": {"body": "Hello"}}
-    return json.dumps({"t": None, "f": "send_message", "a": [fields], "k": {}, "et": 1, **changes}).encode()
+    fields = {
+        "to": "+14155550100",
+        "sender": "s",
+        "purpose": "reply",
+        "freeform": {"body": "Hello"},
+    }
+    return json.dumps(
+        {"t": None, "f": "send_message", "a": [fields], "k": {}, "et": 1, **changes}
+    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +153,7 @@ def an_envelope(**changes: Any) -> bytes:
     ],
 )
 def test_an_unreadable_job_says_why(job: bytes, reason: str) -> None:
-    """A job nobody can read becomes a dead letter with a stable reason; a pickle is never opened."""
+    """An unreadable job has a stable reason for its dead letter, and a pickle is never opened."""
     with pytest.raises(UnreadableJob) as caught:
         decode_job(job)
     assert caught.value.reason == reason
@@ -130,14 +163,14 @@ def test_an_unreadable_job_says_why(job: bytes, reason: str) -> None:
 
 
 def test_the_deserializer_for_arq_reads_json_only() -> None:
-    """The tools of arq tools may read our jobs with it."""
+    """The deserializer for arq reads JSON only, for use by arq's tools."""
     assert arq_deserializer(an_envelope())["f"] == "send_message"
     with pytest.raises(UnreadableJob, match="never opened"):
         arq_deserializer(pickle.dumps(1))
 
 
 def test_the_serializer_for_arq_names_what_it_cannot_write() -> None:
-    """Aware datetimes go as ISO 8601; anything JSON lacks is named by its type only."""
+    """The serializer writes aware datetimes as ISO 8601, and names a type that JSON lacks."""
     assert arq_serializer({"at": NOON}) == b'{"at":"2026-11-21T12:00:00+00:00"}'
     with pytest.raises(TypeError, match="a job cannot hold a set"):
         arq_serializer({"to": {"+14155550100"}})
@@ -155,7 +188,7 @@ def test_the_serializer_for_arq_names_what_it_cannot_write() -> None:
     ],
 )
 def test_the_digest_tells_messages_apart(fields: dict[str, Any]) -> None:
-    """Recipient, sender, purpose, content and group make a message what it is."""
+    """Recipient, sender, purpose, content and group decide the digest."""
     assert content_digest(a_message(**fields)) != content_digest(a_message())
 
 
@@ -173,12 +206,12 @@ def test_the_digest_tells_messages_apart(fields: dict[str, Any]) -> None:
     ],
 )
 def test_the_digest_forgives_what_a_repetition_may_change(fields: dict[str, Any]) -> None:
-    """A backend that repeats a call computes times anew; that is no other message."""
+    """A repeated call may compute its times again without becoming another message."""
     assert content_digest(a_message(**fields)) == content_digest(a_message())
 
 
 def test_the_digest_does_not_depend_on_the_order_of_variables() -> None:
-    """Dictionaries have no order that matters."""
+    """The order of variables does not change the digest."""
     one = a_message(template={"name": "t", "variables": {"1": "a", "2": "b"}})
     two = a_message(template={"name": "t", "variables": {"2": "b", "1": "a"}})
     assert content_digest(one) == content_digest(two)

@@ -1,4 +1,4 @@
-"""Connections: every form of URL, what is set on them, and what a wrong URL gets."""
+"""Connections: every form of URL, the settings of a connection, and errors for a wrong URL."""
 
 import asyncio
 import time
@@ -10,7 +10,14 @@ import pytest
 import redis
 import redis.asyncio
 
-from sendwindow.connect import RETRIED, connect, connect_sync, disconnect, disconnect_sync, replicas_asked
+from sendwindow.connect import (
+    RETRIED,
+    connect,
+    connect_sync,
+    disconnect,
+    disconnect_sync,
+    replicas_asked,
+)
 from sendwindow.errors import BadStoreUrl
 from tests.sendwindow.rig import Open, Server, Start, a_message
 
@@ -25,10 +32,16 @@ URLS = [
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("build", [connect, connect_sync])
 def test_everything_is_said_about_a_connection(build: Any, url: str) -> None:
-    """Timeouts, protocol, retries and what is retried are set here, whatever redis-py's defaults are."""
+    """Timeouts, protocol, retries and retried errors are set here, whatever redis-py's defaults
+    are.
+    """
     store = build(url, budget=30, timeout=1.5, max_connections=7)
     options = store.connection_pool.connection_kwargs
-    assert (options["socket_timeout"], options["socket_connect_timeout"], options["protocol"]) == (1.5, 1.5, 2)
+    assert (options["socket_timeout"], options["socket_connect_timeout"], options["protocol"]) == (
+        1.5,
+        1.5,
+        2,
+    )
     assert options["db"] == 3
     assert set(options["retry_on_error"]) == set(RETRIED)
     assert OSError in RETRIED
@@ -38,9 +51,14 @@ def test_everything_is_said_about_a_connection(build: Any, url: str) -> None:
 
 
 def test_a_password_is_decoded() -> None:
-    """%-encoded characters in user and password, and in options, become themselves."""
-    assert connect_sync("redis://ann:p%40ss@host").connection_pool.connection_kwargs["password"] == "p@ss"
-    pool: Any = connect_sync("sentinel://an%2Fn:p%40s+s@one/shop?sentinel_password=a%26b").connection_pool
+    """%-encoded characters in user, password and options are decoded."""
+    assert (
+        connect_sync("redis://ann:p%40ss@host").connection_pool.connection_kwargs["password"]
+        == "p@ss"
+    )
+    pool: Any = connect_sync(
+        "sentinel://an%2Fn:p%40s+s@one/shop?sentinel_password=a%26b"
+    ).connection_pool
     assert pool.connection_kwargs["username"] == "an/n"
     assert pool.connection_kwargs["password"] == "p@s+s"
     assert pool.sentinel_manager.sentinels[0].connection_pool.connection_kwargs["password"] == "a&b"
@@ -48,11 +66,17 @@ def test_a_password_is_decoded() -> None:
 
 @pytest.mark.parametrize("build", [connect, connect_sync])
 def test_a_sentinel_url_names_sentinels_and_service(build: Any) -> None:
-    """Several hosts, a default port, the service, and options for both kinds of server."""
+    """A sentinel URL names several hosts, a default port, the service, and options for both
+    servers.
+    """
     url = "sentinel://one,two:7,[::1]:8/shop?db=2&username=ann&password=x&sentinel_username=bob&sentinel_password=y"
     pool = build(url).connection_pool
     sentinels = [each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels]
-    assert [(each["host"], each["port"]) for each in sentinels] == [("one", 26379), ("two", 7), ("::1", 8)]
+    assert [(each["host"], each["port"]) for each in sentinels] == [
+        ("one", 26379),
+        ("two", 7),
+        ("::1", 8),
+    ]
     assert {(each["username"], each["password"]) for each in sentinels} == {("bob", "y")}
     assert pool.service_name == "shop"
     options = pool.connection_kwargs
@@ -62,13 +86,16 @@ def test_a_sentinel_url_names_sentinels_and_service(build: Any) -> None:
 
 @pytest.mark.parametrize("build", [connect, connect_sync])
 def test_tls_goes_to_sentinels_and_store(build: Any) -> None:
-    """`ssl=true` with the certificates named."""
+    """`ssl=true` with certificates counts for sentinels and store."""
     pool = build("sentinel://one/shop?ssl=true&ssl_ca_certs=%2Fca.pem").connection_pool
     assert pool.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
     assert "SSL" in pool.connection_class.__name__
     sentinel = pool.sentinel_manager.sentinels[0].connection_pool
     assert "SSL" in sentinel.connection_class.__name__
-    assert "SSL" not in build("sentinel://one/shop?ssl=false").connection_pool.connection_class.__name__
+    assert (
+        "SSL"
+        not in build("sentinel://one/shop?ssl=false").connection_pool.connection_class.__name__
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +122,9 @@ def test_tls_goes_to_sentinels_and_store(build: Any) -> None:
 )
 @pytest.mark.parametrize("build", [connect, connect_sync])
 def test_a_wrong_url_is_an_error_that_shows_the_right_forms(build: Any, url: str) -> None:
-    """URLs hold passwords: nothing of it is repeated."""
+    """The error for a wrong URL shows the right forms and repeats nothing, since URLs hold
+    passwords.
+    """
     with pytest.raises(BadStoreUrl, match=r"sentinel://host1:26379") as caught:
         build(url)
     assert "secret" not in str(caught.value)
@@ -104,20 +133,20 @@ def test_a_wrong_url_is_an_error_that_shows_the_right_forms(build: Any, url: str
 
 @pytest.mark.parametrize(("text", "count"), [("none", 0), ("wait:1", 1), ("wait:9", 9)])
 def test_durability_is_a_number_of_replicas(text: str, count: int) -> None:
-    """`none` or `wait:N`."""
+    """Durability is `none` or `wait:N`."""
     assert replicas_asked(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "wait", "wait:0", "wait:10", "always"])
 def test_another_durability_is_refused(text: str) -> None:
-    """The error says what there is."""
+    """The error for another durability names the valid ones."""
     with pytest.raises(BadStoreUrl, match="`wait:N`"):
         replicas_asked(text)
 
 
 @pytest.fixture
 def watched(start_server: Start, tmp_path: Path) -> Iterator[tuple[Server, Server]]:
-    """A store and a sentinel that watches it under the name `shop`."""
+    """Yield a store, and a sentinel that watches it under the name `shop`."""
     with start_server(tmp_path) as primary:
         file = tmp_path / "sentinel.conf"
         file.write_text(f"sentinel monitor shop 127.0.0.1 {primary.port} 1\n")
@@ -126,8 +155,10 @@ def watched(start_server: Start, tmp_path: Path) -> Iterator[tuple[Server, Serve
 
 
 @pytest.mark.asyncio
-async def test_a_producer_finds_the_store_through_a_sentinel(open_any: Open, watched: tuple[Server, Server]) -> None:
-    """A real sentinel is asked; one that is away is passed over."""
+async def test_a_producer_finds_the_store_through_a_sentinel(
+    open_any: Open, watched: tuple[Server, Server]
+) -> None:
+    """A producer asks a real sentinel and passes over one that is away."""
     url = f"sentinel://127.0.0.1:1,127.0.0.1:{watched[1].port}/shop?db=0"
     async with open_any(url) as producer:
         receipt = await producer.send(a_message())
@@ -137,8 +168,12 @@ async def test_a_producer_finds_the_store_through_a_sentinel(open_any: Open, wat
 
 
 @pytest.mark.asyncio
-async def test_no_call_gets_a_connection_that_is_being_closed(watched: tuple[Server, Server]) -> None:
-    """When the primary changes, its idle connections are closed; calls made meanwhile get others."""
+async def test_no_call_gets_a_connection_that_is_being_closed(
+    watched: tuple[Server, Server],
+) -> None:
+    """When the primary changes, its idle connections close, and calls made meanwhile get new
+    ones.
+    """
     store: Any = connect(f"sentinel://127.0.0.1:{watched[1].port}/shop", budget=0)
     pool = store.connection_pool
     try:
@@ -158,11 +193,20 @@ async def test_no_call_gets_a_connection_that_is_being_closed(watched: tuple[Ser
 async def test_a_call_that_outlives_the_closing_leaves_no_connection(
     watched: tuple[Server, Server], finds: str
 ) -> None:
-    """A call under way connects anew when its connection is closed under it; that connection is closed with it."""
+    """A call under way connects again when its connection is closed, and leaves no connection
+    open.
+    """
     primary, sentinel = watched
-    url = f"redis://127.0.0.1:{primary.port}" if finds == "itself" else f"sentinel://127.0.0.1:{sentinel.port}/shop"
+    url = (
+        f"redis://127.0.0.1:{primary.port}"
+        if finds == "itself"
+        else f"sentinel://127.0.0.1:{sentinel.port}/shop"
+    )
     store: Any = connect(url, timeout=60)
-    with redis.Redis(port=primary.port) as at_primary, redis.Redis(port=sentinel.port) as at_sentinel:
+    with (
+        redis.Redis(port=primary.port) as at_primary,
+        redis.Redis(port=sentinel.port) as at_sentinel,
+    ):
         call = asyncio.create_task(store.blpop(["list"], timeout=0))
         [before] = await _until(lambda: _others(at_primary, flags="b"))
         await disconnect(store)
@@ -173,7 +217,7 @@ async def test_a_call_that_outlives_the_closing_leaves_no_connection(
 
 
 def _others(server: Any, **having: str) -> set[str]:
-    """The ids of the connections that redis-py has to a server, but for the one that asks."""
+    """Return the ids of the other connections that redis-py has to a server."""
     return {
         client["id"]
         for client in server.client_list()
@@ -184,7 +228,7 @@ def _others(server: Any, **having: str) -> set[str]:
 
 
 async def _until(find: Callable[[], set[str] | bool]) -> Any:
-    """Wait for something to be found."""
+    """Wait until something is found."""
     began = time.monotonic()
     while not (found := find()):
         assert time.monotonic() - began < 60
@@ -194,7 +238,7 @@ async def _until(find: Callable[[], set[str] | bool]) -> Any:
 
 @pytest.mark.asyncio
 async def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
-    """Nothing was connected, and closing says nothing."""
+    """Closing twice, or without a connection, raises nothing."""
     for url in (f"unix://{tmp_path}/none.sock", "sentinel://127.0.0.1:1/shop"):
         store = connect(url)
         await disconnect(store)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from sendwindow.contract import LIFETIME, ON_UNKNOWN, Freeform, SendMessage, Template
 from sendwindow.errors import InvalidMessage
-from sendwindow.identifiers import message_id_complaint, new_message_id
+from sendwindow.ids import message_id_complaint, new_message_id
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, WhenClosed
 from tests.sendwindow.rig import a_message
 
@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def refused(**fields: Any) -> list[tuple[str, str]]:
-    """Field and problem of every fault of a message, which must have some."""
+    """Return field and problem of every fault of a message, which must have at least one."""
     with pytest.raises(InvalidMessage) as caught:
         a_message(**fields)
     assert all(fault.remedy for fault in caught.value.faults)
@@ -27,20 +27,27 @@ def refused(**fields: Any) -> list[tuple[str, str]]:
 
 
 def test_a_message_needs_four_things() -> None:
-    """Recipient, sender, purpose and some content; everything else has a default."""
+    """A message needs recipient, sender, purpose and content; every other field has a default."""
     message = a_message()
     assert (message.priority, message.when_closed) == (Priority.NORMAL, WhenClosed.REFUSE)
-    assert (message.not_before, message.expires_at, message.group, message.campaign) == (None, None, None, None)
+    assert (message.not_before, message.expires_at, message.group, message.campaign) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert message.metadata == {}
     assert message.address.text == message.to
 
 
 def test_all_faults_are_named_at_once() -> None:
-    """A backend sees everything that is wrong in one go, each with field, problem and remedy."""
+    """The error lists every fault with field, problem and remedy."""
     with pytest.raises(InvalidMessage) as caught:
         SendMessage()  # type: ignore[call-arg]  # what a dictionary with everything missing amounts to
     assert [fault.field for fault in caught.value.faults] == ["to", "sender", "purpose"]
-    assert str(caught.value) == "invalid message: " + " | ".join(str(fault) for fault in caught.value.faults)
+    assert str(caught.value) == "invalid message: " + " | ".join(
+        str(fault) for fault in caught.value.faults
+    )
     assert str(caught.value.faults[0]) == "to: is missing; give it"
 
 
@@ -69,22 +76,54 @@ def test_all_faults_are_named_at_once() -> None:
         ({"freeform": {"body": "x" * 1601}}, "freeform.body", "1601 UTF-16 units"),
         ({"freeform": {"body": "\ud800"}}, "freeform.body", "half of a surrogate pair"),
         ({"freeform": {"media_url": "ftp://x"}}, "freeform.media_url", "no http"),
-        ({"freeform": {"media_url": ["https://x/1", "https://x/2"]}}, "freeform.media_url", "is not a text"),
+        (
+            {"freeform": {"media_url": ["https://x/1", "https://x/2"]}},
+            "freeform.media_url",
+            "is not a text",
+        ),
         ({"template": {"name": "a b"}}, "template.name", "not allowed"),
-        ({"template": {"name": "t", "language": "english"}}, "template.language", "is not a language code"),
-        ({"template": {"name": "t", "variables": {"1": None}}}, "template.variables.1", "is not a text"),
+        (
+            {"template": {"name": "t", "language": "english"}},
+            "template.language",
+            "is not a language code",
+        ),
+        (
+            {"template": {"name": "t", "variables": {"1": None}}},
+            "template.variables.1",
+            "is not a text",
+        ),
         ({"template": {"name": "t", "variables": {"1": ""}}}, "template.variables.1", "is empty"),
-        ({"template": {"name": "t", "variables": ["a"]}}, "template.variables", "is not a dictionary"),
-        ({"template": {"name": "t", "variables": {1: "a"}}}, "template.variables.1", "is not a text"),
+        (
+            {"template": {"name": "t", "variables": ["a"]}},
+            "template.variables",
+            "is not a dictionary",
+        ),
+        (
+            {"template": {"name": "t", "variables": {1: "a"}}},
+            "template.variables.1",
+            "is not a text",
+        ),
         ({"urgent": True}, "urgent", "is no field of the contract"),
         ({"not_before": NOON.replace(tzinfo=None)}, "not_before", "has no time zone"),
         ({"not_before": "2026-11-21T12:00:00"}, "not_before", "has no time zone"),
         ({"not_before": "tomorrow"}, "not_before", "is not an instant"),
         ({"not_before": 1763726400}, "not_before", "is not an instant"),
-        ({"expires_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))}, "expires_at", "years 2000"),
-        ({"expires_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, "expires_at", "years 2000"),
+        (
+            {"expires_at": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))},
+            "expires_at",
+            "years 2000",
+        ),
+        (
+            {"expires_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))},
+            "expires_at",
+            "years 2000",
+        ),
         ({"not_before": NOON, "expires_at": NOON}, "expires_at", "is not after not_before"),
-        ({"not_before": NOON, "expires_at": NOON + timedelta(days=7, milliseconds=1)}, "expires_at", "7 days"),
+        (
+            {"not_before": NOON, "expires_at": NOON + timedelta(days=7, milliseconds=1)},
+            "expires_at",
+            "7 days",
+        ),
         ({"metadata": {"order": 5}}, "metadata.order", "is not a text"),
         ({"metadata": {"order": "x" * 513}}, "metadata.order", "has 513 UTF-16 units, 512 at most"),
         ({"metadata": {"order": "\udfff"}}, "metadata.order", "half of a surrogate pair"),
@@ -93,7 +132,7 @@ def test_all_faults_are_named_at_once() -> None:
     ],
 )
 def test_a_fault_names_its_field(fields: dict[str, Any], field: str, problem: str) -> None:
-    """Each limit is checked before anything is queued, and the error says where."""
+    """Each limit is checked before anything is queued, and the error names the field."""
     [(named, said)] = refused(**fields)
     assert named == field
     assert problem in said
@@ -104,7 +143,10 @@ def test_a_fault_names_its_field(fields: dict[str, Any], field: str, problem: st
     [
         {"freeform": {"body": "x" * 1600, "media_url": "https://example.com/a.jpg"}},
         {"freeform": Freeform(media_url="https://example.com/a.jpg")},
-        {"freeform": None, "template": Template(name="order_update", language="pt_BR", variables={"1": "Ann"})},
+        {
+            "freeform": None,
+            "template": Template(name="order_update", language="pt_BR", variables={"1": "Ann"}),
+        },
         {"template": {"name": "HX" + "0" * 32, "language": "fil"}},
         {"template": {"name": "t", "language": "pt-BR", "variables": {"1": "x" * 1600}}},
         {"message_id": "order-4711:shipped"},
@@ -125,10 +167,24 @@ SECRETS = ["+14155550100", "Hello Ann Smith", "US.1a2b3c4d5e"]
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize(
-    "field", ["to", "sender", "purpose", "message_id", "not_before", "group", "metadata", "freeform", "when_closed"]
+    "field",
+    [
+        "to",
+        "sender",
+        "purpose",
+        "message_id",
+        "not_before",
+        "group",
+        "metadata",
+        "freeform",
+        "when_closed",
+    ],
 )
 def test_no_error_repeats_a_value(secret: str, field: str) -> None:
-    """Errors end up in logs: neither text nor repr nor anything they hang on holds what was given."""
+    """No error holds a value that was given, because errors end up in logs.
+
+    That covers text, repr and everything linked from the error.
+    """
     with pytest.raises(InvalidMessage) as caught:
         a_message(**{field: {secret: f"{secret} \n" * 400}})
     assert secret not in str(caught.value)
@@ -137,7 +193,7 @@ def test_no_error_repeats_a_value(secret: str, field: str) -> None:
 
 
 def test_a_strange_field_name_is_not_repeated() -> None:
-    """A value given as a name stays out of the error."""
+    """A value in the place of a field's name is not in the error."""
     [(field, _)] = refused(**{"+14155550100": "x"})
     assert field == "(a name not shown)"
 
@@ -155,27 +211,38 @@ def test_validation_of_any_kind_raises_our_error(value: object) -> None:
 
 def test_json_and_dictionaries_make_the_same_message() -> None:
     """A message survives its own JSON and its own dictionary."""
-    message = a_message(not_before=NOON, template={"name": "t", "variables": {"1": "Ann"}}, metadata={"order": "7"})
+    message = a_message(
+        not_before=NOON, template={"name": "t", "variables": {"1": "Ann"}}, metadata={"order": "7"}
+    )
     assert SendMessage.model_validate_json(message.model_dump_json()) == message
     assert SendMessage.model_validate(message.model_dump()) == message
     assert SendMessage.model_validate(message) is message
 
 
 def test_a_model_of_a_backend_may_hold_a_message() -> None:
-    """Inside another pydantic model the faults are reported in pydantic's own way, under the outer field."""
+    """Inside another pydantic model faults are pydantic's own, under the outer field."""
 
     class Request(BaseModel):
         message: SendMessage
 
     with pytest.raises(ValidationError) as caught:
-        Request.model_validate({"message": {"to": "x", "sender": "shop", "purpose": "reply", "freeform": {"body": ""}}})
-    assert [error["loc"] for error in caught.value.errors()] == [("message", "to"), ("message", "freeform", "body")]
+        Request.model_validate(
+            {"message": {"to": "x", "sender": "shop", "purpose": "reply", "freeform": {"body": ""}}}
+        )
+    assert [error["loc"] for error in caught.value.errors()] == [
+        ("message", "to"),
+        ("message", "freeform", "body"),
+    ]
 
 
 def test_a_message_shows_no_person() -> None:
-    """The repr, which ends up in logs, leaves out recipient, content and metadata."""
+    """The repr of a message leaves out recipient, content and metadata, because it may be
+    logged.
+    """
     message = a_message(
-        freeform={"body": "Hello Ann"}, template={"name": "t", "variables": {"1": "Ann"}}, metadata={"a": "Ann"}
+        freeform={"body": "Hello Ann"},
+        template={"name": "t", "variables": {"1": "Ann"}},
+        metadata={"a": "Ann"},
     )
     assert "Ann" not in repr(message)
     assert "Ann" not in str(message)
@@ -183,16 +250,17 @@ def test_a_message_shows_no_person() -> None:
 
 
 def test_a_message_cannot_be_changed() -> None:
-    """What was checked stays what is sent."""
+    """A message is immutable, so that the checked message is the one that is sent."""
     with pytest.raises(ValidationError):
         a_message().to = "+14155550101"
 
 
 def test_instants_are_kept_in_utc_and_whole_milliseconds() -> None:
-    """The wire and the store know milliseconds; any offset is taken."""
+    """Instants become UTC in whole milliseconds, as on the wire, from any offset."""
     berlin = timezone(timedelta(hours=1))
     message = a_message(
-        not_before=datetime(2026, 11, 21, 13, 0, 0, 123999, berlin), expires_at="2026-11-21T14:00:00+01:00"
+        not_before=datetime(2026, 11, 21, 13, 0, 0, 123999, berlin),
+        expires_at="2026-11-21T14:00:00+01:00",
     )
     assert message.not_before == datetime(2026, 11, 21, 12, 0, 0, 123000, UTC)
     assert message.not_before.tzinfo is UTC
@@ -201,7 +269,7 @@ def test_instants_are_kept_in_utc_and_whole_milliseconds() -> None:
 
 @pytest.mark.parametrize("purpose", Purpose)
 def test_every_purpose_has_a_lifetime_and_a_rule(purpose: Purpose) -> None:
-    """An enum member without a default would be found here, not at the first message."""
+    """Every purpose has a lifetime and a rule."""
     message = a_message(purpose=purpose)
     assert message.lifetime == LIFETIME[purpose] <= timedelta(days=7)
     assert message.unknown_rule == ON_UNKNOWN[purpose]
@@ -209,7 +277,7 @@ def test_every_purpose_has_a_lifetime_and_a_rule(purpose: Purpose) -> None:
 
 
 def test_the_lifetimes_are_those_documented() -> None:
-    """Codes live minutes, service messages a day, marketing three."""
+    """Codes live minutes, service messages a day, and marketing three."""
     assert {purpose.value: LIFETIME[purpose] for purpose in Purpose} == {
         "authentication": timedelta(minutes=10),
         "reply": timedelta(hours=24),
@@ -220,13 +288,13 @@ def test_the_lifetimes_are_those_documented() -> None:
 
 
 def test_a_message_without_an_id_gets_one_that_stays() -> None:
-    """Sending the same object twice is one message, also when the producer chose the id."""
+    """Sending one object twice is one message, also when the producer chose its id."""
     message = a_message(message_id=None)
     assert message.message_id == copy.deepcopy(message).message_id != a_message().message_id
 
 
 def test_new_ids_sort_by_time_and_are_valid() -> None:
-    """An id made later sorts later (to the millisecond), and passes the contract's own check."""
+    """A later id sorts later (to the millisecond) and passes the contract's check."""
     ids = [new_message_id() for _ in range(100)]
     assert len(set(ids)) == 100
     assert [made[:10] for made in ids] == sorted(made[:10] for made in ids)
@@ -235,7 +303,10 @@ def test_new_ids_sort_by_time_and_are_valid() -> None:
 
 @pytest.mark.parametrize("text", ["447700900201", "4477-009-00201", "44.7700.900201"])
 def test_an_id_shaped_like_a_phone_number_is_to_be_replaced(text: str) -> None:
-    """The remedy is another id: a word before the number would leave the number in keys and logs."""
+    """The remedy is another id.
+
+    A word before the number would leave the number in keys and logs.
+    """
     complaint = message_id_complaint(text)
     assert complaint is not None
     assert complaint[1].startswith("use an id that holds no phone number")
@@ -243,7 +314,7 @@ def test_an_id_shaped_like_a_phone_number_is_to_be_replaced(text: str) -> None:
 
 @given(st.text(max_size=80))
 def test_an_id_is_taken_or_refused_but_never_changed(text: str) -> None:
-    """No id is trimmed or folded: two different ids stay different."""
+    """No id is trimmed or folded, so that two different ids stay different."""
     try:
         message = a_message(message_id=text)
     except InvalidMessage:

@@ -1,4 +1,7 @@
-"""Golden files: every wire form ever written, read for ever. A file is added with a new form and never edited."""
+"""Golden files: every wire form ever written stays readable forever.
+
+A new form gets a new file, and no file is edited.
+"""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +27,11 @@ WHOLE: dict[str, Any] = {
     "sender": "shop.eu-1",
     "purpose": "marketing",
     "freeform": {"body": "Hello", "media_url": "https://example.com/a.jpg"},
-    "template": {"name": "order_update", "language": "pt_BR", "variables": {"1": "Ann", "code": "4711"}},
+    "template": {
+        "name": "order_update",
+        "language": "pt_BR",
+        "variables": {"1": "Ann", "code": "4711"},
+    },
     "message_id": "order-4711:shipped",
     "priority": "bulk",
     "not_before": datetime(2026, 11, 21, 9, 0, 0, 123000, UTC),
@@ -59,20 +66,27 @@ FORMS = {
 }
 """Written by our producers: file, fields, digest, enqueued at (ms)."""
 
-ARQ_FORMS = {"arq-dictionary-1.json": SMALLEST, "arq-keywords-1.json": SMALLEST, "arq-spaced-1.json": SMALLEST}
-"""Written by arq's `enqueue_job`: with one dictionary, with keyword arguments, and by a plain `json.dumps`."""
+ARQ_FORMS = {
+    "arq-dictionary-1.json": SMALLEST,
+    "arq-keywords-1.json": SMALLEST,
+    "arq-spaced-1.json": SMALLEST,
+}
+"""Written by arq's `enqueue_job`: with one dictionary, with keyword arguments, and by a plain
+`json.dumps`."""
 
 UNREADABLE_FORMS = {"arq-pickle-1.bin": "pickled", "arq-other-function-1.json": "other_function"}
 
 
 def test_every_golden_file_is_in_a_table() -> None:
-    """No form is forgotten."""
+    """Every golden file is in a table."""
     assert {file.name for file in FOLDER.iterdir()} == {*FORMS, *ARQ_FORMS, *UNREADABLE_FORMS}
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_our_own_forms_are_written_and_read(name: str) -> None:
-    """Byte for byte what was written, and the digest by which a repetition is known: stores hold both for days."""
+    """Our own forms are written byte for byte and read, with the digest that recognizes a
+    repetition. Stores hold both for days.
+    """
     fields, digest, enqueued_ms = FORMS[name]
     job = (FOLDER / name).read_bytes()
     message = SendMessage(**fields)
@@ -83,14 +97,14 @@ def test_our_own_forms_are_written_and_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARQ_FORMS)
 def test_what_plain_arq_writes_is_read(name: str) -> None:
-    """A producer with arq and a JSON serializer needs nothing of ours."""
+    """A job of plain arq with a JSON serializer is read."""
     message = decode_job((FOLDER / name).read_bytes(), message_id=SMALLEST["message_id"])
     assert message == SendMessage(**ARQ_FORMS[name])
 
 
 @pytest.mark.parametrize("name", UNREADABLE_FORMS)
 def test_what_is_no_job_of_ours_stays_unread(name: str) -> None:
-    """Kept whole as a dead letter, whatever it holds."""
+    """A job that is not ours stays unread and is kept whole as a dead letter."""
     with pytest.raises(UnreadableJob) as caught:
         decode_job((FOLDER / name).read_bytes())
     assert caught.value.reason == UNREADABLE_FORMS[name]

@@ -1,4 +1,4 @@
-"""Enqueue and cancel stay correct when the connection is cut at any moment: nothing twice, nothing lost."""
+"""If the connection is cut at any moment, enqueue and cancel lose and double nothing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from sendwindow.answers import CancelAnswer
 from sendwindow.errors import IdConflict, QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
+from sendwindow.results import CancelAnswer
 from tests.sendwindow.rig import Cut, Open, a_message, proxied
 
 if TYPE_CHECKING:
@@ -23,9 +23,14 @@ CUTS = [[Cut.REQUEST], [Cut.HALF], [Cut.REPLY], [Cut.REPLY, Cut.REQUEST, Cut.REP
 async def test_a_cut_at_any_moment_leaves_one_message_and_its_first_receipt(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
 ) -> None:
-    """The call is repeated until it is answered; its own work is not reported to it as a duplicate."""
+    """A call is repeated until it is answered, and its own work is not reported to it as a
+    duplicate.
+    """
     keys = Keys(store.partition)
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         await producer.send(a_message())  # the script is known from here on
         for number, cuts in enumerate(CUTS):
             message = a_message(message_id=f"m{number}")
@@ -40,9 +45,14 @@ async def test_a_cut_at_any_moment_leaves_one_message_and_its_first_receipt(
     assert await redis_client.hget(keys.counts, "enqueued") == b"%d" % (1 + len(CUTS))  # type: ignore[misc]  # redis-py's type of a coroutine
 
 
-async def test_a_cut_while_the_script_is_unknown(open_any: Open, store: "StoreUnderTest", tmp_path: Path) -> None:
-    """Also when the server must be given the script's text in between."""
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+async def test_a_cut_while_the_script_is_unknown(
+    open_any: Open, store: "StoreUnderTest", tmp_path: Path
+) -> None:
+    """A cut also does no harm while the server must be sent the script's text."""
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         connection = Redis.from_url(store.url)
         await connection.script_flush()
         await connection.aclose()
@@ -50,12 +60,19 @@ async def test_a_cut_while_the_script_is_unknown(open_any: Open, store: "StoreUn
         assert not (await producer.send(a_message())).duplicate
 
 
-async def test_a_real_duplicate_stays_one_after_a_cut(open_any: Open, store: "StoreUnderTest", tmp_path: Path) -> None:
-    """What somebody else enqueued before is a duplicate, however often our call was repeated."""
+async def test_a_real_duplicate_stays_one_after_a_cut(
+    open_any: Open, store: "StoreUnderTest", tmp_path: Path
+) -> None:
+    """A message that another backend enqueued before stays a duplicate, however often our call
+    repeats.
+    """
     message = a_message(message_id="m1")
     async with Producer(store.url, store.partition) as other:
         first = await other.send(a_message(message_id="m1", metadata={"by": "another backend"}))
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         proxy.cuts = [Cut.REPLY]
         again = await producer.send(message)
         assert proxy.calls >= 2
@@ -69,8 +86,14 @@ async def test_a_real_duplicate_stays_one_after_a_cut(open_any: Open, store: "St
 async def test_a_message_that_ended_before_the_repetition_is_a_duplicate(
     open_any: Open, store: "StoreUnderTest", tmp_path: Path
 ) -> None:
-    """Then its job is gone and nobody can tell whose it was; still it is not queued a second time."""
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+    """A repeated call finds a message that has ended and reports a duplicate.
+
+    Its job is gone, so its origin is unknown, but it is not queued twice.
+    """
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         await producer.send(a_message())
         async with Producer(store.url, store.partition) as other:
             proxy.cuts = [Cut.REPLY]
@@ -85,11 +108,14 @@ async def test_a_message_that_ended_before_the_repetition_is_a_duplicate(
 async def test_a_cut_batch_is_repeated_whole(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
 ) -> None:
-    """Each message of the batch exists once; only what was there before is a duplicate."""
+    """A cut batch is repeated whole, and only messages from before it are duplicates."""
     messages = [a_message(message_id=f"m{number}") for number in range(20)]
     async with Producer(store.url, store.partition) as other:
         await other.send(a_message(message_id="m3", metadata={"by": "another backend"}))
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         proxy.cuts = [Cut.REPLY, Cut.HALF, Cut.REPLY]
         summary = await producer.send_many(messages, batch=10)
     assert [receipt.message_id for receipt in summary.receipts if receipt.duplicate] == ["m3"]
@@ -98,9 +124,14 @@ async def test_a_cut_batch_is_repeated_whole(
 
 
 @pytest.mark.parametrize("cut", Cut)
-async def test_cancel_survives_a_cut(open_any: Open, store: "StoreUnderTest", tmp_path: Path, cut: Cut) -> None:
-    """The repeated call gives the answer that was lost."""
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+async def test_cancel_survives_a_cut(
+    open_any: Open, store: "StoreUnderTest", tmp_path: Path, cut: Cut
+) -> None:
+    """A repeated cancel returns the reply that was lost."""
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         await producer.send(a_message(message_id="m1"))
         await producer.cancel("m2")
         proxy.cuts = [cut]
@@ -111,7 +142,9 @@ async def test_cancel_survives_a_cut(open_any: Open, store: "StoreUnderTest", tm
 async def test_the_same_object_can_be_sent_again_after_giving_up(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
 ) -> None:
-    """A message whose call gave up may be queued; its object keeps its id, so sending it again is one message."""
+    """Sending an object again after its call gave up is one message, because the object keeps
+    its id.
+    """
     message = a_message()
     async with proxied(store.url, tmp_path) as (url, proxy):
         proxy.cuts = [Cut.REPLY] * 1000
@@ -133,13 +166,19 @@ async def test_the_same_object_can_be_sent_again_after_giving_up(
 async def test_a_store_that_fills_up_after_a_lost_reply_denies_nothing(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
 ) -> None:
-    """The first try may have queued it, and did: the error calls it unproven, and sending it again is one message."""
+    """If the store fills up after a lost reply the error calls the message unproven.
+
+    The first try may have queued it, and sending it again is one message.
+    """
     messages = [a_message(message_id=f"m{number}") for number in range(2)]
 
     async def fill() -> None:
         await redis_client.config_set("maxmemory", "1")
 
-    async with proxied(store.url, tmp_path) as (url, proxy), open_any(url, store.partition) as producer:
+    async with (
+        proxied(store.url, tmp_path) as (url, proxy),
+        open_any(url, store.partition) as producer,
+    ):
         await producer.send(a_message(message_id="m9"))
         proxy.before_cut = fill
         try:

@@ -1,4 +1,4 @@
-"""What a media URL says about its file, and what producers are told at once."""
+"""What a media URL says about its file, and which errors producers get at once."""
 
 import pytest
 from hypothesis import given
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sendwindow.codec import decode_job, encode_job
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.errors import InvalidMessage
-from sendwindow.exchange import prepare
 from sendwindow.media import media_kind
+from sendwindow.protocol import prepare
 from sendwindow.vocabulary import MediaKind, Purpose
 
 WHATSAPP, MESSENGER, SMS = "whatsapp:+14155550123", "messenger:1002", "+14155550123"
@@ -16,8 +16,10 @@ BASE = "https://example.com/"
 
 
 def message(to: str, url: str, body: str | None = "text") -> SendMessage:
-    """A reply with a media file."""
-    return SendMessage(to=to, sender="shop", purpose=Purpose.REPLY, freeform=Freeform(body=body, media_url=url))
+    """Return a reply with a media file."""
+    return SendMessage(
+        to=to, sender="shop", purpose=Purpose.REPLY, freeform=Freeform(body=body, media_url=url)
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,19 +47,23 @@ def message(to: str, url: str, body: str | None = "text") -> SendMessage:
     ],
 )
 def test_only_the_extension_of_the_last_part_is_certain(name: str, kind: MediaKind | None) -> None:
-    """Twilio goes by the type that the server returns; a query, a folder or another extension proves nothing."""
+    """Only the extension of the last part is certain: Twilio uses the type that the server
+    returns.
+    """
     assert media_kind(BASE + name) is kind
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
 def test_no_url_makes_it_raise(rest: str) -> None:
-    """A producer's URL was checked before, but what is queued may be older."""
+    """No URL raises, because a queued one may be older than the producer's check."""
     assert media_kind("https://example.com/" + rest) in (None, *MediaKind)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "A.MP4", "a.mp4?x=1", "a.mp3", "a.pdf", "a.vcf", "a.docx"])
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "A.MP4", "a.mp4?x=1", "a.mp3", "a.pdf", "a.vcf", "a.docx"]
+)
 def test_a_text_that_whatsapp_would_drop_is_refused_at_once(name: str) -> None:
-    """The producer hears a problem and a remedy, and never the text or the URL."""
+    """A text that WhatsApp would drop gets an error with a remedy, without the text or the URL."""
     with pytest.raises(InvalidMessage) as caught:
         prepare(message(WHATSAPP, BASE + name))
     [fault] = caught.value.faults
@@ -81,14 +87,19 @@ def test_a_text_that_whatsapp_would_drop_is_refused_at_once(name: str) -> None:
     ],
 )
 def test_what_is_not_certain_is_allowed(to: str, name: str, body: str | None) -> None:
-    """Other channels keep the text, a file alone loses none, and a URL without an extension says nothing."""
+    """A URL without an extension, a file alone, and other channels are allowed, since no loss is
+    certain.
+    """
     asked = message(to, BASE + name, body)
     assert prepare(asked).message is asked
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.HEIC", "a.mov", "a.wav"])
 def test_a_type_that_whatsapp_does_not_take_is_refused_at_once(name: str) -> None:
-    """Twilio would answer 63019 later; the producer hears which types go."""
+    """A type that WhatsApp does not take gets an error with the valid types.
+
+    Twilio would answer 63019 later.
+    """
     with pytest.raises(InvalidMessage) as caught:
         prepare(message(WHATSAPP, BASE + name, None))
     [fault] = caught.value.faults
@@ -97,12 +108,17 @@ def test_a_type_that_whatsapp_does_not_take_is_refused_at_once(name: str) -> Non
 
 
 def test_a_template_alone_has_no_file() -> None:
-    """Nothing about media is asked of it."""
-    asked = SendMessage(to=WHATSAPP, sender="shop", purpose=Purpose.UTILITY, template=Template(name="order"))
+    """A template alone has no check of media."""
+    asked = SendMessage(
+        to=WHATSAPP, sender="shop", purpose=Purpose.UTILITY, template=Template(name="order")
+    )
     assert prepare(asked).message is asked
 
 
 def test_what_is_queued_already_is_still_read() -> None:
-    """A job of an older release is decided, and refused with its reason; it is no dead letter."""
+    """A queued job of an older release is read and refused with its reason.
+
+    It is no dead letter.
+    """
     queued = message(WHATSAPP, BASE + "a.mp4")
     assert decode_job(encode_job(queued, 0)) == queued

@@ -1,4 +1,7 @@
-"""The producers with the newest redis-py, which the service itself cannot use: arq holds it back."""
+"""The producers with the newest redis-py.
+
+The service cannot use it, because arq requires an older one.
+"""
 
 import os
 import subprocess
@@ -38,10 +41,14 @@ print(redis.__version__)
 """
 
 
-def test_both_producers_work_with_the_newest_redis_py(store: "StoreUnderTest", root: Path, newest_redis: Path) -> None:
-    """A backend may install whatever redis-py is newest."""
+def test_both_producers_work_with_the_newest_redis_py(
+    store: "StoreUnderTest", root: Path, newest_redis: Path
+) -> None:
+    """Both producers work with the newest redis-py, which a backend may install."""
     command = [sys.executable, "-W", "error", "-c", SMOKE, store.url, store.partition]
     environ = {**os.environ, "PYTHONPATH": f"{newest_redis}{os.pathsep}{root}"}
-    done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=root, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert int(done.stdout.split(".")[0]) >= 8

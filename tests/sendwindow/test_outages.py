@@ -1,4 +1,6 @@
-"""What a producer does when the store is away, silent or not to be entered: a clear error after a bounded time."""
+"""If the store is away, silent or closed to the producer, each call ends with a clear error in
+time.
+"""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +12,7 @@ from redis.asyncio import Redis
 
 from sendwindow.errors import NotDurable, QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
-from sendwindow.patience import Patience
+from sendwindow.retry_deadline import RetryDeadline
 from tests.sendwindow.rig import Face, Open, Start, a_message
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ async def every_call(producer: Face) -> list[BaseException | object]:
 
 @pytest.mark.asyncio
 async def test_a_store_that_is_away_is_a_clear_error(open_any: Open, tmp_path: Path) -> None:
-    """Nothing listens: every call says so and what to check."""
+    """Without a listener every call says so and what to check."""
     async with open_any(f"unix://{tmp_path}/store.sock", timeout=0.2) as producer:
         for error in await every_call(producer):
             assert isinstance(error, StoreUnavailable)
@@ -43,7 +45,7 @@ async def test_a_store_that_is_away_is_a_clear_error(open_any: Open, tmp_path: P
 
 @pytest.mark.asyncio
 async def test_a_store_that_never_answers_is_a_clear_error(open_any: Open, tmp_path: Path) -> None:
-    """Something listens and stays silent: the timeout ends every call."""
+    """With a silent server the timeout ends every call."""
 
     async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -59,8 +61,10 @@ async def test_a_store_that_never_answers_is_a_clear_error(open_any: Open, tmp_p
 
 
 @pytest.mark.asyncio
-async def test_a_store_that_comes_back_is_used_again(open_any: Open, start_server: Start, tmp_path: Path) -> None:
-    """A call made before the store is up is answered as soon as it is."""
+async def test_a_store_that_comes_back_is_used_again(
+    open_any: Open, start_server: Start, tmp_path: Path
+) -> None:
+    """A call made before the store is up is answered once it is."""
     async with open_any(f"unix://{tmp_path}/store.sock", timeout=30) as producer:
         waiting = asyncio.ensure_future(producer.send(a_message()))
         with start_server(tmp_path, "--unixsocket", str(tmp_path / "store.sock")):
@@ -70,7 +74,7 @@ async def test_a_store_that_comes_back_is_used_again(open_any: Open, start_serve
 
 @pytest.mark.asyncio
 async def test_wrong_credentials_are_said_at_once(open_any: Open, store: "StoreUnderTest") -> None:
-    """No retry helps; the error names the URL's credentials and repeats none."""
+    """Wrong credentials are an error at once, since no retry helps; it repeats none."""
     path = store.url.removeprefix("unix://").partition("?")[0]
     async with open_any(f"unix://ann:s%40cret@{path}", store.partition) as producer:
         for error in await every_call(producer):
@@ -80,10 +84,14 @@ async def test_wrong_credentials_are_said_at_once(open_any: Open, store: "StoreU
 
 
 @pytest.mark.asyncio
-async def test_credentials_in_the_url_are_decoded(open_any: Open, store: "StoreUnderTest", redis_client: Redis) -> None:
+async def test_credentials_in_the_url_are_decoded(
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis
+) -> None:
     """A password may hold any character, %-encoded."""
     user, password = f"u{store.partition}", "p@ss/word:1"
-    await redis_client.acl_setuser(user, enabled=True, passwords=[f"+{password}"], keys=["*"], commands=["+@all"])
+    await redis_client.acl_setuser(
+        user, enabled=True, passwords=[f"+{password}"], keys=["*"], commands=["+@all"]
+    )
     path = store.url.removeprefix("unix://").partition("?")[0]
     try:
         async with open_any(f"unix://{user}:p%40ss%2Fword%3A1@{path}", store.partition) as producer:
@@ -96,9 +104,11 @@ async def test_credentials_in_the_url_are_decoded(open_any: Open, store: "StoreU
 async def test_a_user_without_permission_is_said_at_once(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """An ACL that forbids scripts is a setting to correct, not an outage to wait for."""
+    """An ACL that forbids scripts is an error at once, because the operator must correct it."""
     user = f"u{store.partition}"
-    await redis_client.acl_setuser(user, enabled=True, passwords=["+x"], keys=["*"], commands=["+ping"])
+    await redis_client.acl_setuser(
+        user, enabled=True, passwords=["+x"], keys=["*"], commands=["+ping"]
+    )
     path = store.url.removeprefix("unix://").partition("?")[0]
     try:
         async with open_any(f"unix://{user}:x@{path}", store.partition) as producer:
@@ -114,11 +124,12 @@ async def test_a_user_without_permission_is_said_at_once(
 async def test_a_key_of_another_kind_is_an_error_of_the_store(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """Whatever the store answers, the text names its error word and holds none of our arguments."""
+    """The error shows the store's error word and none of our arguments."""
     await redis_client.set(Keys(store.partition).meta, "not a hash")
     async with open_any(store.url, store.partition) as producer:
         with pytest.raises(
-            StoreUnavailable, match=r"answered with an error \([A-Za-z]+\); check that it is Redis 7"
+            StoreUnavailable,
+            match=r"answered with an error \([A-Za-z]+\); check that it is Redis 7",
         ) as caught:
             await producer.send(a_message())
     assert "+14155550100" not in str(caught.value)
@@ -135,31 +146,45 @@ async def test_a_key_of_another_kind_is_an_error_of_the_store(
         (NotDurable("replicas"), None),
         (exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), None),
         (exceptions.ResponseError("MASTERDOWN Link with MASTER is down"), None),
-        (exceptions.ResponseError("BUSY Redis is busy running a script. You can only call SCRIPT KILL"), None),
-        (exceptions.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"), StoreUnavailable),
+        (
+            exceptions.ResponseError(
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL"
+            ),
+            None,
+        ),
+        (
+            exceptions.ResponseError(
+                "MISCONF Errors writing to the AOF file: No space left on device"
+            ),
+            StoreUnavailable,
+        ),
         (exceptions.OutOfMemoryError("full"), QueueFull),
         (exceptions.AuthenticationError("WRONGPASS"), StoreUnavailable),
         (exceptions.NoPermissionError("NOPERM"), StoreUnavailable),
         (
-            exceptions.ResponseError("ERR unknown command 'EVALSHA', with args beginning with: '+14155550100'"),
+            exceptions.ResponseError(
+                "ERR unknown command 'EVALSHA', with args beginning with: '+14155550100'"
+            ),
             StoreUnavailable,
         ),
         (exceptions.DataError("invalid input"), StoreUnavailable),
     ],
 )
 def test_which_errors_are_worth_another_try(error: Exception, kind: type[Exception] | None) -> None:
-    """Outages pass; a full store, wrong credentials and anything unexpected do not."""
+    """Outages are retried; a full store, wrong credentials and unexpected errors are not."""
     if kind is None:
-        assert 0 <= Patience(60).after(error) <= 0.5
+        assert 0 <= RetryDeadline(60).after(error) <= 0.5
     else:
         with pytest.raises(kind) as caught:
-            Patience(60).after(error)
+            RetryDeadline(60).after(error)
         assert "+14155550100" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [exceptions.ConnectionError("refused"), NotDurable("1 of 2 replicas")])
+@pytest.mark.parametrize(
+    "error", [exceptions.ConnectionError("refused"), NotDurable("1 of 2 replicas")]
+)
 def test_patience_ends(error: Exception) -> None:
-    """Without time left the error is final; that replicas are missing is said as such."""
+    """Without time left an error is final, and one about missing replicas says so."""
     with pytest.raises(StoreUnavailable) as caught:
-        Patience(0).after(error)
+        RetryDeadline(0).after(error)
     assert isinstance(caught.value, NotDurable) == isinstance(error, NotDurable)

@@ -1,4 +1,4 @@
-"""Both producers against a real store: receipts, repetitions, batches, status, cancel."""
+"""Both producers with a real store: receipts, repetitions, batches, status, cancel."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from sendwindow import sync
-from sendwindow.answers import CancelAnswer, Receipt
 from sendwindow.codec import decode_job
 from sendwindow.errors import BadStoreUrl, IdConflict, InvalidMessage, QueueFull, StoreUnavailable
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.producer import Producer
+from sendwindow.results import CancelAnswer, Receipt
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import Stage
 from tests.sendwindow.rig import Open, a_message
@@ -33,9 +33,13 @@ async def row(client: Redis, store: "StoreUnderTest", message_id: str) -> dict[b
 async def test_a_message_is_queued_with_job_row_and_lane(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """One call writes the job under arq's key, the ledger row and the place in the lane."""
+    """One call writes the job under arq's key, the row, and the place in the lane."""
     message = a_message(
-        message_id="m1", campaign="spring", priority="bulk", group="g", not_before="2026-01-01T00:00:00Z"
+        message_id="m1",
+        campaign="spring",
+        priority="bulk",
+        group="g",
+        not_before="2026-01-01T00:00:00Z",
     )
     async with open_here() as producer:
         receipt = await producer.send(message)
@@ -56,16 +60,18 @@ async def test_a_message_is_queued_with_job_row_and_lane(
 
 
 async def test_a_repeated_id_returns_the_first_receipt(open_here: Open) -> None:
-    """Same id and same content: the first receipt, marked duplicate."""
+    """The same id with the same content returns the first receipt, marked duplicate."""
     async with open_here() as producer:
         message = a_message(message_id="m1")
         first = await producer.send(message)
-        again = await producer.send(a_message(message_id="m1", priority="urgent", metadata={"a": "b"}))
+        again = await producer.send(
+            a_message(message_id="m1", priority="urgent", metadata={"a": "b"})
+        )
     assert again == Receipt("m1", duplicate=True, enqueued_at=first.enqueued_at)
 
 
 async def test_an_id_with_other_content_is_an_error(open_here: Open) -> None:
-    """The first message stays as it is."""
+    """The same id with other content is an error, and the first message stays."""
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
         with pytest.raises(IdConflict, match="m1 already belongs") as caught:
@@ -74,15 +80,22 @@ async def test_an_id_with_other_content_is_an_error(open_here: Open) -> None:
 
 
 async def test_two_at_once_with_one_id_are_one_message(open_here: Open) -> None:
-    """Exactly one of the callers is first."""
+    """Of two calls at once with one id exactly one is first."""
     async with open_here() as producer:
-        receipts = await asyncio.gather(*(producer.send(a_message(message_id="m1")) for _ in range(8)))
+        receipts = await asyncio.gather(
+            *(producer.send(a_message(message_id="m1")) for _ in range(8))
+        )
     assert sorted(receipt.duplicate for receipt in receipts) == [False, *[True] * 7]
 
 
 async def test_a_dictionary_is_taken_too(open_here: Open) -> None:
-    """It is checked like a message; without an id it gets one."""
-    fields = {"to": "+14155550100", "sender": "shop", "purpose": "reply", "freeform": {"body": "Hello"}}
+    """A dictionary is checked like a message, and without an id it gets one."""
+    fields = {
+        "to": "+14155550100",
+        "sender": "shop",
+        "purpose": "reply",
+        "freeform": {"body": "Hello"},
+    }
     async with open_here() as producer:
         receipt = await producer.send(fields)
         assert await producer.status(receipt.message_id) is not None
@@ -98,8 +111,10 @@ async def test_a_dictionary_is_taken_too(open_here: Open) -> None:
         ({"purpose": "marketing"}, timedelta(hours=72)),
     ],
 )
-async def test_a_message_expires_by_its_purpose(open_here: Open, fields: dict[str, Any], lifetime: timedelta) -> None:
-    """Counted from the enqueue, on the store's clock."""
+async def test_a_message_expires_by_its_purpose(
+    open_here: Open, fields: dict[str, Any], lifetime: timedelta
+) -> None:
+    """A message expires by its purpose, from its enqueue on the store's clock."""
     async with open_here() as producer:
         receipt = await producer.send(a_message(**fields))
         status = await producer.status(receipt.message_id)
@@ -108,7 +123,7 @@ async def test_a_message_expires_by_its_purpose(open_here: Open, fields: dict[st
 
 
 async def test_the_lifetime_starts_at_not_before(open_here: Open) -> None:
-    """A message for tomorrow does not expire before it may start."""
+    """The lifetime starts at not_before."""
     tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     async with open_here() as producer:
         receipt = await producer.send(a_message(not_before=tomorrow))
@@ -118,7 +133,10 @@ async def test_the_lifetime_starts_at_not_before(open_here: Open) -> None:
 
 
 async def test_an_expiry_of_ones_own_is_kept(open_here: Open) -> None:
-    """Also one that has passed: that message is accepted and ends as expired, so a repetition is never an error."""
+    """An explicit expiry is kept.
+
+    One that has passed ends the message as expired, so that a repetition is never an error.
+    """
     yesterday = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     async with open_here() as producer:
         receipt = await producer.send(a_message(expires_at=yesterday))
@@ -136,8 +154,10 @@ async def test_an_expiry_of_ones_own_is_kept(open_here: Open) -> None:
         ({"not_before": timedelta(days=34), "expires_at": timedelta(days=40)}, None),
     ],
 )
-async def test_times_lie_within_reach(open_here: Open, fields: dict[str, timedelta], field: str | None) -> None:
-    """`not_before` at most 35 days ahead, `expires_at` at most 7 days after the start."""
+async def test_times_lie_within_reach(
+    open_here: Open, fields: dict[str, timedelta], field: str | None
+) -> None:
+    """`not_before` is at most 35 days ahead, and `expires_at` at most 7 days after the start."""
     now = datetime.now(UTC)
     message = a_message(**{name: now + ahead for name, ahead in fields.items()})
     async with open_here() as producer:
@@ -151,7 +171,7 @@ async def test_times_lie_within_reach(open_here: Open, fields: dict[str, timedel
 async def test_an_invalid_message_leaves_nothing_behind(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """The error comes before the first byte goes to the store."""
+    """An invalid message is an error before the first byte goes to the store."""
     async with open_here() as producer:
         with pytest.raises(InvalidMessage):
             await producer.send({"to": "+14155550100"})
@@ -159,20 +179,25 @@ async def test_an_invalid_message_leaves_nothing_behind(
 
 
 async def test_many_messages_go_in_batches_with_progress(open_here: Open) -> None:
-    """Progress counts the messages answered after each batch; the last batch may be smaller."""
+    """Many messages go in batches, and progress counts the messages answered after each."""
     seen: list[int] = []
     async with open_here() as producer:
         messages = [a_message(message_id=f"m{number}") for number in range(25)]
         summary = await producer.send_many(iter(messages), batch=10, on_progress=seen.append)
         again = await producer.send_many(messages)
     assert seen == [10, 20, 25]
-    assert [receipt.message_id for receipt in summary.receipts] == [message.message_id for message in messages]
+    assert [receipt.message_id for receipt in summary.receipts] == [
+        message.message_id for message in messages
+    ]
     assert (summary.done, summary.duplicates, summary.rejected) == (25, 0, [])
     assert (again.done, again.duplicates) == (25, 25)
 
 
 async def test_many_messages_with_bad_ones_among_them(open_here: Open) -> None:
-    """Bad ones are listed with position and reason and stop nothing; a repetition inside a batch is a duplicate."""
+    """Bad messages are listed with position and reason and stop no others.
+
+    A repetition inside a batch is a duplicate.
+    """
     messages = [
         a_message(message_id="m0"),
         {"to": "x"},
@@ -182,7 +207,10 @@ async def test_many_messages_with_bad_ones_among_them(open_here: Open) -> None:
     ]
     async with open_here() as producer:
         summary = await producer.send_many(messages)
-    assert [(receipt.message_id, receipt.duplicate) for receipt in summary.receipts] == [("m0", False), ("m0", True)]
+    assert [(receipt.message_id, receipt.duplicate) for receipt in summary.receipts] == [
+        ("m0", False),
+        ("m0", True),
+    ]
     assert sorted((bad.position, bad.message_id, type(bad.error)) for bad in summary.rejected) == [
         (1, None, InvalidMessage),
         (2, "m0", IdConflict),
@@ -192,24 +220,26 @@ async def test_many_messages_with_bad_ones_among_them(open_here: Open) -> None:
 
 
 async def test_only_bad_ones_ask_the_store_nothing(open_any: Open) -> None:
-    """Nothing listens at this URL, and nothing needs to."""
+    """A batch of bad messages needs no store."""
     async with open_any("unix:///nowhere/store.sock") as producer:
         assert (await producer.send_many([{}, {}])).done == 2
         assert (await producer.send_many([])).done == 0
 
 
 async def test_large_messages_make_smaller_batches(open_here: Open) -> None:
-    """A script call stays short whatever the messages hold."""
+    """Large messages make smaller batches, so that a script call stays short."""
     seen: list[int] = []
     large = {"name": "t", "variables": {str(number): "x" * 1024 for number in range(56)}}
     async with open_here() as producer:
-        await producer.send_many([a_message(template=large) for _ in range(30)], on_progress=seen.append)
+        await producer.send_many(
+            [a_message(template=large) for _ in range(30)], on_progress=seen.append
+        )
     assert seen == [19, 30]
 
 
 @pytest.mark.parametrize("batch", [0, 1001])
 async def test_a_batch_has_a_size_within_reason(open_here: Open, batch: int) -> None:
-    """1 to 1,000."""
+    """A batch holds 1 to 1,000 messages."""
     async with open_here() as producer:
         with pytest.raises(ValueError, match="batch is 1 to 1000"):
             await producer.send_many([], batch=batch)
@@ -229,7 +259,7 @@ async def test_an_asynchronous_source_is_read_as_it_comes(store: "StoreUnderTest
 async def test_a_nearly_full_store_takes_no_new_messages(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """At 80 % a new message is refused, and one that is there already is still answered."""
+    """At 80 % memory a new message is refused, and one that is already there is answered."""
     meta = Keys(store.partition).meta
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
@@ -250,7 +280,7 @@ async def test_a_nearly_full_store_takes_no_new_messages(
 async def test_a_full_store_takes_no_new_messages_whole(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """Out of memory: the script is refused before its first write, and cancelling still works."""
+    """A full store refuses the script before its first write, and cancel still works."""
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
         before = await redis_client.keys(f"*{{{store.partition}}}*")
@@ -264,21 +294,48 @@ async def test_a_full_store_takes_no_new_messages_whole(
             await redis_client.config_set("maxmemory", "0")
 
 
-async def test_status_tells_where_a_message_is(open_here: Open, store: "StoreUnderTest", redis_client: Redis) -> None:
-    """Every stored fact a backend may see; the provider's word stays verbatim."""
+async def test_status_tells_where_a_message_is(
+    open_here: Open, store: "StoreUnderTest", redis_client: Redis
+) -> None:
+    """Status returns every stored fact that a backend may see, with the provider's status
+    verbatim.
+    """
     async with open_here() as producer:
         receipt = await producer.send(a_message(message_id="m1"))
         queued = await producer.status("m1")
-        fields = {"s": "accepted", "r": "accepted", "c": "30008", "st": "undelivered", "sid": "SM1", "n": "2", "z": "1"}
+        fields = {
+            "s": "accepted",
+            "r": "accepted",
+            "c": "30008",
+            "st": "undelivered",
+            "sid": "SM1",
+            "n": "2",
+            "z": "1",
+        }
         await redis_client.hset(Keys(store.partition).row("m1"), mapping=fields)  # type: ignore[misc]  # as above
         ended = await producer.status("m1")
         assert await producer.status("m2") is None
     assert queued is not None
     assert ended is not None
-    assert (queued.stage, queued.is_end, queued.reason, queued.error_code) == (Stage.QUEUED, False, None, None)
-    assert (queued.status, queued.message_sid, queued.attempts, queued.ended_at) == (None, None, 0, None)
+    assert (queued.stage, queued.is_end, queued.reason, queued.error_code) == (
+        Stage.QUEUED,
+        False,
+        None,
+        None,
+    )
+    assert (queued.status, queued.message_sid, queued.attempts, queued.ended_at) == (
+        None,
+        None,
+        0,
+        None,
+    )
     assert queued.enqueued_at == receipt.enqueued_at
-    assert (ended.stage, ended.is_end, ended.reason, ended.error_code) == (Stage.ACCEPTED, True, "accepted", 30008)
+    assert (ended.stage, ended.is_end, ended.reason, ended.error_code) == (
+        Stage.ACCEPTED,
+        True,
+        "accepted",
+        30008,
+    )
     assert (ended.status, ended.message_sid, ended.attempts) == ("undelivered", "SM1", 2)
     assert ended.ended_at == datetime(1970, 1, 1, 0, 0, 0, 1000, UTC)
 
@@ -304,7 +361,9 @@ async def test_status_tells_where_a_message_is(open_here: Open, store: "StoreUnd
 async def test_cancel_answers_by_stage(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis, stage: str, answer: str
 ) -> None:
-    """Before a POST was admitted it is cancelled; later nothing is promised. Asking again gives the same answer."""
+    """A cancel before admission is `cancelled` and later `too_late`, and asking again returns
+    the same.
+    """
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
         await redis_client.hset(Keys(store.partition).row("m1"), "s", stage)  # type: ignore[misc]  # as above
@@ -317,7 +376,11 @@ async def test_cancel_answers_by_stage(
 async def test_cancel_comes_too_late_while_an_earlier_attempt_is_in_doubt(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis, stage: str
 ) -> None:
-    """It may be at Twilio: nobody is told that it never went out, however often they ask. It is not sent again."""
+    """A cancel returns `too_late` every time while an earlier attempt is unproven.
+
+    That attempt may be at Twilio, so the caller never learns that it was not sent. The message is
+    not sent again.
+    """
     keys = Keys(store.partition)
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
@@ -330,7 +393,7 @@ async def test_cancel_comes_too_late_while_an_earlier_attempt_is_in_doubt(
 
 
 async def test_a_cancelled_id_stays_taken(open_here: Open) -> None:
-    """An ended message is remembered: the same id is not sent a second time."""
+    """The id of a cancelled message is not sent a second time."""
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
         await producer.cancel("m1")
@@ -341,7 +404,7 @@ async def test_a_cancelled_id_stays_taken(open_here: Open) -> None:
 
 
 async def test_the_scripts_come_back_after_a_flush(open_here: Open, redis_client: Redis) -> None:
-    """A restarted or flushed server knows no script; the call sends its text."""
+    """After a restart or a flush of the server the call sends the script's text."""
     async with open_here() as producer:
         await producer.send(a_message())
         await redis_client.script_flush()
@@ -352,10 +415,18 @@ async def test_the_scripts_come_back_after_a_flush(open_here: Open, redis_client
 
 @pytest.mark.parametrize(
     "options",
-    [{"partition": "P0"}, {"partition": ""}, {"partition": None}, {"durability": "wait:0"}, {"durability": None}],
+    [
+        {"partition": "P0"},
+        {"partition": ""},
+        {"partition": None},
+        {"durability": "wait:0"},
+        {"durability": None},
+    ],
 )
-async def test_wrong_settings_are_refused_at_once(store: "StoreUnderTest", options: dict[str, Any]) -> None:
-    """Before anything is sent, and without repeating the setting."""
+async def test_wrong_settings_are_refused_at_once(
+    store: "StoreUnderTest", options: dict[str, Any]
+) -> None:
+    """Wrong settings are an error before anything is sent, and are not repeated."""
     for kind in (Producer, sync.Producer):
         with pytest.raises(BadStoreUrl, match="correct `"):
             kind(store.url, **options)
@@ -363,7 +434,7 @@ async def test_wrong_settings_are_refused_at_once(store: "StoreUnderTest", optio
 
 @pytest.mark.parametrize("url", [None, b"redis://host", 6379])
 async def test_a_url_that_is_no_text_is_refused_at_once(url: Any) -> None:
-    """As when the variable that should hold it is not set."""
+    """A URL that is no text, as from an unset variable, is an error at once."""
     for kind in (Producer, sync.Producer):
         with pytest.raises(BadStoreUrl, match="is its setting missing"):
             kind(url)
@@ -371,7 +442,10 @@ async def test_a_url_that_is_no_text_is_refused_at_once(url: Any) -> None:
 
 @pytest.mark.parametrize("message_id", [None, 7, b"m1"])
 async def test_an_id_that_is_no_text_is_an_error(open_any: Open, message_id: Any) -> None:
-    """Nobody would know such an id, which is the answer for a message that ended long ago: the store is not asked."""
+    """An id that is no text raises before the store is asked.
+
+    The store would not know it, which is also the answer for a message that ended long ago.
+    """
     async with open_any("unix:///nowhere.sock") as producer:
         for ask in (producer.status, producer.cancel):
             with pytest.raises(TypeError, match="message_id is a text"):
@@ -380,7 +454,9 @@ async def test_an_id_that_is_no_text_is_an_error(open_any: Open, message_id: Any
 
 @pytest.mark.parametrize("one", [a_message(), {"to": "whatsapp:+14155550100"}, "{}"])
 async def test_one_message_is_not_many(open_any: Open, one: Any) -> None:
-    """Its fields would be taken for messages, all of them bad ones."""
+    """One message in place of many is an error, because its fields would be read as bad
+    messages.
+    """
     async with open_any("unix:///nowhere.sock") as producer:
         with pytest.raises(TypeError, match="give one alone to send"):
             await producer.send_many(one)
@@ -389,18 +465,20 @@ async def test_one_message_is_not_many(open_any: Open, one: Any) -> None:
 async def test_a_job_can_be_read_by_any_json_reader(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
-    """The envelope of arq: function, arguments, try, enqueue time."""
+    """Any JSON reader can read a job: arq's envelope of function, arguments, try, enqueue time."""
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
     job = json.loads(await redis_client.get(Keys(store.partition).job("m1")))
     assert job.keys() == {"t", "f", "a", "k", "et"}
 
 
-@pytest.mark.parametrize("schema", [str(SCHEMA + 98), "0", "-1", "", "abc", "1.5", "nan", "1e0", "\xff", "9" * 400])
+@pytest.mark.parametrize(
+    "schema", [str(SCHEMA + 98), "0", "-1", "", "abc", "1.5", "nan", "1e0", "\xff", "9" * 400]
+)
 async def test_a_store_of_another_layout_is_refused(
     open_here: Open, store: "StoreUnderTest", redis_client: Redis, schema: str
 ) -> None:
-    """A package that does not know the layout neither writes nor reads there, and says what to install."""
+    """A store of another layout is neither read nor written, and the error says what to install."""
     meta = Keys(store.partition).meta
     async with open_here() as producer:
         await producer.send(a_message(message_id="m1"))
@@ -419,8 +497,10 @@ async def test_a_store_of_another_layout_is_refused(
         assert not (await producer.send(a_message(message_id="m2"))).duplicate
 
 
-async def test_the_layout_is_checked_without_a_round_trip(open_here: Open, redis_client: Redis) -> None:
-    """Each message costs one call to the store, as before."""
+async def test_the_layout_is_checked_without_a_round_trip(
+    open_here: Open, redis_client: Redis
+) -> None:
+    """The check of the layout costs no round trip."""
     async with open_here() as producer:
         await producer.send(a_message())
         before = (await redis_client.info("commandstats"))["cmdstat_evalsha"]["calls"]

@@ -1,4 +1,4 @@
-"""The asynchronous producer in code that runs a loop for each call, or forks."""
+"""The asyncio producer in code that runs a loop for each call, or forks."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
 
 
-def test_an_asynchronous_producer_says_that_it_belongs_to_another_loop(store: "StoreUnderTest") -> None:
-    """Code that runs a loop for each call, as async_to_sync does, is told what to use, before the store is asked."""
+def test_an_asynchronous_producer_says_that_it_belongs_to_another_loop(
+    store: "StoreUnderTest",
+) -> None:
+    """Code that runs a loop for each call, as async_to_sync does, gets an error that says what
+    to use.
+    """
     producer = Producer(store.url, store.partition)
 
     async def send() -> str:
@@ -45,7 +49,7 @@ def test_an_asynchronous_producer_says_that_it_belongs_to_another_loop(store: "S
 def test_an_asynchronous_producer_says_that_the_process_forked(
     store: "StoreUnderTest", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child that used its parent's connections would read the parent's answers."""
+    """A forked child gets an error, because it would read replies to its parent's calls."""
 
     async def use() -> None:
         async with Producer(store.url, store.partition) as producer:

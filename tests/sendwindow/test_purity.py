@@ -1,4 +1,4 @@
-"""What may be imported without what: the contract needs no Redis library, and the package itself nothing at all."""
+"""Imports: the contract needs no Redis library, and the package itself needs no library at all."""
 
 import subprocess
 import sys
@@ -21,8 +21,13 @@ import pytest
     ],
 )
 def test_a_module_loads_no_more_than_it_says(module: str, absent: list[str], root: Path) -> None:
-    """A fresh interpreter imports it and looks at what came along."""
-    probe = f"import sys, {module}; sys.exit(' '.join(name for name in {absent!r} if name in sys.modules) or None)"
+    """In a fresh interpreter a module loads no more than it says."""
+    probe = (
+        f"import sys, {module}; "
+        f"sys.exit(' '.join(name for name in {absent!r} if name in sys.modules) or None)"
+    )
     command = [sys.executable, "-c", probe]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")

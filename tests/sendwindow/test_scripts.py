@@ -1,4 +1,4 @@
-"""Scripts: assembled from key names, shared prelude and body; run by digest, by text when unknown."""
+"""Scripts consist of key names, prelude and body. They run by digest, or by text when unknown."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis.asyncio import Redis
 
-from sendwindow.exchange import CANCEL, ENQUEUE
 from sendwindow.keys import lua_prelude
+from sendwindow.protocol import CANCEL, ENQUEUE
 from sendwindow.scripts import Script, load_script
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_a_script_is_assembled_in_order() -> None:
-    """First line, key names, shared prelude, extra prelude, body."""
+    """A script is its first line, key names, shared prelude, extra prelude, and body."""
     source = load_script("enqueue", prelude="local EXTRA = 1").source
     parts = ["#!lua\n", lua_prelude(), "local function to_lane", "local EXTRA = 1", "local WIDTH"]
     places = [source.index(part) for part in parts]
@@ -24,7 +24,7 @@ def test_a_script_is_assembled_in_order() -> None:
 
 
 def test_flags_stand_in_the_first_line() -> None:
-    """The server reads them there and nowhere else."""
+    """A script's flags are in its first line, the only place where the server reads them."""
     assert load_script("cancel", flags=["allow-oom", "no-cluster"]).source.startswith(
         "#!lua flags=allow-oom,no-cluster\n"
     )
@@ -32,12 +32,14 @@ def test_flags_stand_in_the_first_line() -> None:
 
 
 def test_enqueue_is_refused_by_a_full_store() -> None:
-    """It must not carry allow-oom: new work stops, so that what is queued can drain."""
+    """Enqueue lacks allow-oom, so that a full store refuses new work and drains."""
     assert ENQUEUE.source.startswith("#!lua\n")
 
 
-def test_another_package_brings_its_own_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The body comes from that package's lua folder, the shared prelude stays ours."""
+def test_another_package_brings_its_own_scripts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another package's body comes from its own lua folder, with our shared prelude."""
     (tmp_path / "a_package_of_scripts" / "lua").mkdir(parents=True)
     (tmp_path / "a_package_of_scripts" / "__init__.py").write_text("")
     (tmp_path / "a_package_of_scripts" / "lua" / "body.lua").write_text("return 42")
@@ -48,8 +50,10 @@ def test_another_package_brings_its_own_scripts(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.asyncio
-async def test_a_script_may_be_called_before_anything_was_loaded(store: "StoreUnderTest", redis_client: Redis) -> None:
-    """NOSCRIPT is answered with the text, which the server keeps."""
+async def test_a_script_may_be_called_before_anything_was_loaded(
+    store: "StoreUnderTest", redis_client: Redis
+) -> None:
+    """A script may be called before it was loaded: NOSCRIPT is answered with its text."""
     script = Script("probe", f"#!lua\nreturn {{KEYS[1], ARGV[1], '{store.partition}'}}")
     meta = f"sw:{{{store.partition}}}:meta"
     expected: list[Any] = [meta.encode(), b"1", store.partition.encode()]

@@ -1,4 +1,4 @@
-"""What system tests share: tools that are no part of the project, and a newcomer's machine."""
+"""What the system tests share: tools outside the project, and a newcomer's machine."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ from tests.system.newcomer import Machine, add_pip, add_python
 
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
-    """A folder that other users may enter, unlike pytest's own."""
+    """Yield a folder that other users may enter, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="sendwindow-system-"))
     folder.chmod(0o755)
     yield folder
@@ -23,14 +23,23 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tools(place: Path, root: Path) -> Path:
-    """The folder with the programs of locks/system.txt, in an environment of their own."""
+    """Return the folder with the programs of locks/system.txt, in an environment of their own."""
     environment = place / "tools"
     made = subprocess.run(
-        [sys.executable, "-m", "venv", environment], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "venv", environment],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert made.returncode == 0, f"apt install python3-venv, then run again:\n{made.stdout}"
     pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip"]
-    lock: list[str | Path] = ["--no-deps", "--require-hashes", "--requirement", root / "locks" / "system.txt"]
+    lock: list[str | Path] = [
+        "--no-deps",
+        "--require-hashes",
+        "--requirement",
+        root / "locks" / "system.txt",
+    ]
     subprocess.run([*pip, "install", "--quiet", *lock], check=True, timeout=300)
     subprocess.run([*pip, "check"], check=True, timeout=60)
     return environment / "bin"
@@ -38,7 +47,7 @@ def tools(place: Path, root: Path) -> Path:
 
 @pytest.fixture
 def machine(place: Path, root: Path) -> Iterator[Machine]:
-    """A fresh user with a clean checkout and a shell, and no Python yet."""
+    """Yield a fresh user with a clean checkout and a shell, without Python."""
     home = Path(tempfile.mkdtemp(prefix="home-", dir=place))
     fresh = Machine(home)
     fresh.fill(root)
@@ -48,7 +57,7 @@ def machine(place: Path, root: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def bare(machine: Machine) -> Machine:
-    """Debian's Python on the newcomer's PATH, with neither the package for venv nor the one for pip."""
+    """Put Debian's Python without venv and pip on the newcomer's PATH."""
     add_python(machine.home)
     machine.own()
     return machine
@@ -56,6 +65,8 @@ def bare(machine: Machine) -> Machine:
 
 @pytest.fixture
 def bare_with_pip(bare: Machine) -> Machine:
-    """The same with the package python3-pip: Debian 12 after `apt install python3-pip`, minus its recommendations."""
+    """Add the package python3-pip: Debian 12 after `apt install python3-pip` without
+    recommendations.
+    """
     add_pip(bare.home)
     return bare

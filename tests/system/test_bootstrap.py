@@ -1,4 +1,4 @@
-"""`./run` on machines as newcomers have them: each way to install, as a user who is not root, from a real index."""
+"""`./run` on newcomers' machines: each way to install, without root, from a real index."""
 
 import os
 import shutil
@@ -8,14 +8,14 @@ import pytest
 
 from tests.system.newcomer import SYSTEM_PYTHON, Machine
 
-SOME_TESTS = ("test", "tests/worker/test_embedded.py", "--quiet")
-"""Enough to show that everything of locks/dev.txt is there, and that a real server starts."""
+SOME_TESTS = ("test", "tests/worker/runtime/test_embedded_store.py", "--quiet")
+"""Enough to show that all of locks/dev.txt is installed and that a real server starts."""
 
 INSTALLING = "run: installing into .venv"
 
 
 def environment_of(machine: Machine) -> tuple[bool, bool]:
-    """Tell from what was installed which way was taken: (made by uv, has a pip inside)."""
+    """Return which way an installation took: (made by uv, has a pip inside)."""
     settings = (machine.checkout / ".venv" / "pyvenv.cfg").read_text()
     pip = list((machine.checkout / ".venv").glob("lib/python3*/site-packages/pip"))
     return "uv = " in settings, bool(pip)
@@ -31,14 +31,14 @@ def assert_runs_tests_and_starts_warm(machine: Machine) -> None:
 
 
 def test_with_uv(machine: Machine, tools: Path) -> None:
-    """With uv on the PATH everything is installed by uv, with the Python that is there."""
+    """With uv on the PATH, uv installs everything for the Python that is there."""
     machine.link(SYSTEM_PYTHON, tools / "uv")
     assert_runs_tests_and_starts_warm(machine)
     assert environment_of(machine) == (True, False)
 
 
 def test_with_the_venv_package(machine: Machine) -> None:
-    """Without uv, Python's own venv and the pip inside it do."""
+    """Without uv, Python's venv and its pip install everything."""
     machine.link(SYSTEM_PYTHON)
     assert_runs_tests_and_starts_warm(machine)
     assert environment_of(machine) == (False, True)
@@ -46,20 +46,22 @@ def test_with_the_venv_package(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("bare_with_pip")
 def test_without_uv_and_without_the_venv_package(machine: Machine) -> None:
-    """On a fresh Debian 12 the pip outside fills a bare environment, and its own packages stay as they are."""
+    """On a fresh Debian 12 the pip outside fills a bare environment, and its own packages stay
+    unchanged.
+    """
     assert_runs_tests_and_starts_warm(machine)
     assert environment_of(machine) == (False, False)
 
 
 @pytest.mark.usefixtures("bare_with_pip")
 def test_the_demo_on_a_fresh_debian(machine: Machine) -> None:
-    """The first command of the README, on a machine with nothing but Python and pip, as a user who is not root."""
+    """The README's first command works with only Python and pip, without root."""
     code, text = machine.run("demo")
     assert code == 0, text
 
 
 def test_a_broken_uv_is_passed_over(machine: Machine) -> None:
-    """A shim without a uv behind it, as version managers leave them, does not stop a newcomer."""
+    """A shim without a uv behind it, as version managers leave it, is passed over."""
     (machine.bin / "uv").write_text("#!/bin/sh\nexit 127\n")
     (machine.bin / "uv").chmod(0o755)
     machine.link(SYSTEM_PYTHON)
@@ -69,7 +71,7 @@ def test_a_broken_uv_is_passed_over(machine: Machine) -> None:
 
 
 def test_two_commands_on_a_fresh_checkout_install_once(machine: Machine, tools: Path) -> None:
-    """Whoever types demo in one window and test in another gets one whole environment."""
+    """Two commands at once on a fresh checkout install one whole environment."""
     machine.link(SYSTEM_PYTHON, tools / "uv")
     both = [machine.start("lock", "--help") for _ in range(2)]
     texts = ["".join(process.communicate(timeout=300)) for process in both]
@@ -78,7 +80,10 @@ def test_two_commands_on_a_fresh_checkout_install_once(machine: Machine, tools: 
 
 
 def test_a_moved_or_interrupted_installation_is_made_anew(machine: Machine, tools: Path) -> None:
-    """The stamp tells where and what was installed, and is written last."""
+    """An installation that was moved or interrupted is made again.
+
+    Its stamp, written last, says where it is and what it holds.
+    """
     machine.link(SYSTEM_PYTHON, tools / "uv")
     assert machine.run("lock", "--help")[0] == 0
     (machine.checkout / ".venv" / "stamp-run").unlink()
@@ -99,7 +104,7 @@ def test_a_moved_or_interrupted_installation_is_made_anew(machine: Machine, tool
 
 @pytest.mark.usefixtures("bare")
 def test_with_neither_uv_nor_venv_nor_pip(machine: Machine) -> None:
-    """Python alone cannot install anything; each remedy is named."""
+    """Python alone cannot install, and the error names each remedy."""
     code, text = machine.run("demo")
     assert code == 1
     for remedy in ("apt install python3-venv", "apt install python3-pip", "docs.astral.sh/uv"):
@@ -108,7 +113,9 @@ def test_with_neither_uv_nor_venv_nor_pip(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("bare_with_pip")
 def test_without_a_network(machine: Machine) -> None:
-    """Where no index answers, the error says how to name a mirror or a proxy; the next run starts over."""
+    """Without an index the error says how to name a mirror or a proxy, and the next run starts
+    over.
+    """
     code, text = machine.run("demo", PIP_INDEX_URL="http://127.0.0.1:9/simple")
     assert code == 1
     for remedy in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY"):
@@ -117,7 +124,7 @@ def test_without_a_network(machine: Machine) -> None:
 
 
 def test_a_checkout_that_is_not_ones_own(machine: Machine) -> None:
-    """In a checkout that cannot be written to, the error says so before anything else."""
+    """In a checkout without write permission the error says so first."""
     machine.link(SYSTEM_PYTHON)
     machine.checkout.chmod(0o555)
     if os.geteuid() == 0:

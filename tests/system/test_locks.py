@@ -1,4 +1,4 @@
-"""What `./run` does with a lock: old and new installers, an index that has moved on, and locks that are not whole."""
+"""`./run` with locks: old and new installers, a newer index, and incomplete locks."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ BASE: Final = Release("demo-base", "1.0", extras={"leaf": ["demo-leaf"]})
 BASE_NEWER: Final = Release("demo-base", "1.1", extras={"leaf": ["demo-leaf"]})
 APP: Final = Release("demo-app", "1.0", requires=["demo-base[leaf]>=1"])
 INDEX: Final = (APP, BASE, BASE_NEWER, LEAF, LEAF_NEWER)
-"""An index that has moved on since the lock (app, base and leaf, each 1.0) was written."""
+"""An index with newer releases than the lock (app, base and leaf, each 1.0) names."""
 
 PIPS: Final = {
     "the pip of Python 3.11.0": "pip==22.3",
@@ -28,12 +28,12 @@ INSTALLERS: Final = [*PIPS, "uv", "the pip of a venv"]
 
 each_installer = pytest.mark.parametrize("equipped", INSTALLERS, indirect=True)
 each_wording = pytest.mark.parametrize("equipped", [*list(PIPS)[1:], "uv"], indirect=True)
-"""Installers whose words about a failure differ, or may come to differ."""
+"""Installers whose texts about a failure differ, or may differ later."""
 
 
 @pytest.fixture(scope="session")
 def pips(place: Path) -> dict[str, Path]:
-    """Folders with one pip each, from the real index."""
+    """Return folders with one pip each, from the real index."""
     folders: dict[str, Path] = {}
     for number, (name, requirement) in enumerate(PIPS.items()):
         folders[name] = place / f"pip-{number}"
@@ -52,8 +52,13 @@ def pips(place: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def equipped(request: pytest.FixtureRequest, machine: Machine, pips: dict[str, Path], tools: Path) -> Machine:
-    """A newcomer's machine with one installer: each pip outside a bare environment, uv, or the pip of a venv."""
+def equipped(
+    request: pytest.FixtureRequest, machine: Machine, pips: dict[str, Path], tools: Path
+) -> Machine:
+    """Yield a newcomer's machine with one installer.
+
+    The installer is a pip outside a bare environment, uv, or the pip of a venv.
+    """
     if request.param in pips:
         add_python(machine.home)
         add_pip(machine.home, pips[request.param])
@@ -67,10 +72,12 @@ def equipped(request: pytest.FixtureRequest, machine: Machine, pips: dict[str, P
 
 
 def install(machine: Machine, text: str, *releases: Release) -> tuple[int, str]:
-    """Type a command that installs locks/run.txt, with this text in it, from an index with these releases."""
+    """Install locks/run.txt with this text from an index with these releases."""
     (machine.checkout / "locks" / "run.txt").write_text(text)
     with served(*releases) as url:
-        return machine.run("lock", "--help", PIP_INDEX_URL=url, UV_DEFAULT_INDEX=url, PIP_FIND_LINKS="")
+        return machine.run(
+            "lock", "--help", PIP_INDEX_URL=url, UV_DEFAULT_INDEX=url, PIP_FIND_LINKS=""
+        )
 
 
 def installed(machine: Machine) -> set[str]:
@@ -80,7 +87,7 @@ def installed(machine: Machine) -> set[str]:
 
 @each_installer
 def test_a_lock_installs_as_written_while_newer_releases_exist(equipped: Machine) -> None:
-    """Whatever the index has by now, exactly what was locked is installed, extras included."""
+    """Exactly the locked releases are installed, extras included, whatever the index has."""
     code, text = install(equipped, lock(APP, BASE, LEAF), *INDEX)
     assert code == 0, text
     assert installed(equipped) == {"demo_app-1.0", "demo_base-1.0", "demo_leaf-1.0"}
@@ -88,7 +95,7 @@ def test_a_lock_installs_as_written_while_newer_releases_exist(equipped: Machine
 
 @each_installer
 def test_a_lock_that_forgot_a_package_is_refused(equipped: Machine) -> None:
-    """The sentence names who requires what; nothing counts as installed."""
+    """A lock without a required package is refused, and the error names both packages."""
     code, text = install(equipped, lock(APP, LEAF), *INDEX)
     assert code == 1
     assert "run: demo-app requires demo-base" in text
@@ -99,7 +106,7 @@ def test_a_lock_that_forgot_a_package_is_refused(equipped: Machine) -> None:
 
 @each_wording
 def test_a_lock_that_contradicts_itself_is_refused(equipped: Machine) -> None:
-    """A version that another package of the lock cannot work with is named, with the one it asks for."""
+    """A version that contradicts another package is refused, with the version asked for."""
     needy = Release("demo-needy", "1.0", requires=["demo-leaf>=1.5"])
     code, text = install(equipped, lock(needy, LEAF), needy, *INDEX)
     assert code == 1
@@ -108,17 +115,19 @@ def test_a_lock_that_contradicts_itself_is_refused(equipped: Machine) -> None:
 
 @each_wording
 def test_bytes_that_were_not_locked_are_refused(equipped: Machine) -> None:
-    """A file with another hash is named, and is not installed."""
+    """A file with another hash is named and not installed."""
     other = Release("demo-leaf", "1.0", requires=["demo-base"])
     code, text = install(equipped, lock(APP, BASE, other), *INDEX)
     assert code == 1
-    assert "run: demo-leaf==1.0: the index served a file whose hash is not in locks/run.txt." in text
+    assert (
+        "run: demo-leaf==1.0: the index served a file whose hash is not in locks/run.txt." in text
+    )
     assert "demo_leaf-1.0" not in installed(equipped)
 
 
 @each_wording
 def test_a_lock_without_a_hash_is_refused(equipped: Machine) -> None:
-    """An entry that anything could satisfy is named."""
+    """An entry without a hash is named, because any file would satisfy it."""
     code, text = install(equipped, f"{lock(APP, BASE)}demo-leaf==1.0\n", *INDEX)
     assert code == 1
     assert "run: demo-leaf==1.0: locks/run.txt has no hash for it." in text
@@ -132,8 +141,10 @@ def test_a_lock_without_a_hash_is_refused(equipped: Machine) -> None:
         pytest.param((APP, BASE), id="the package is gone"),
     ],
 )
-def test_a_release_that_the_index_lacks_is_named(equipped: Machine, releases: tuple[Release, ...]) -> None:
-    """The index answers, so its address is not called the cause."""
+def test_a_release_that_the_index_lacks_is_named(
+    equipped: Machine, releases: tuple[Release, ...]
+) -> None:
+    """A release that the index lacks is named, and the index is not blamed."""
     code, text = install(equipped, lock(APP, BASE, LEAF), *releases)
     assert code == 1
     assert "run: demo-leaf" in text
@@ -143,7 +154,9 @@ def test_a_release_that_the_index_lacks_is_named(equipped: Machine, releases: tu
 
 @each_wording
 def test_an_index_that_does_not_answer_is_called_so(equipped: Machine) -> None:
-    """The sentence names the package that was asked for, the cause, and how to name a mirror or a proxy."""
+    """If the index does not answer, the error names package, cause, and how to set a mirror or a
+    proxy.
+    """
     (equipped.checkout / "locks" / "run.txt").write_text(lock(APP))
     nowhere = "http://127.0.0.1:9/simple"
     code, text = equipped.run("lock", "--help", PIP_INDEX_URL=nowhere, UV_DEFAULT_INDEX=nowhere)

@@ -1,4 +1,6 @@
-"""A package index on loopback, with wheels built here: releases appear, differ from a lock or are missing as told."""
+"""A package index on loopback with wheels built here: releases appear, differ or are missing on
+demand.
+"""
 
 import hashlib
 import threading
@@ -15,7 +17,10 @@ _EPOCH: Final = (2026, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release of a package, as a wheel without code. `extras` maps the name of an extra to what it requires."""
+    """One release of a package, as a wheel without code.
+
+    `extras` maps an extra's name to its requirements.
+    """
 
     name: str
     version: str
@@ -37,11 +42,14 @@ class Release:
         lines += [f"Requires-Dist: {requirement}" for requirement in self.requires]
         for extra, requirements in self.extras.items():
             lines += [f"Provides-Extra: {extra}"]
-            lines += [f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements]
+            lines += [
+                f'Requires-Dist: {requirement}; extra == "{extra}"' for requirement in requirements
+            ]
         files = {
             f"{self.name.replace('-', '_')}.py": f"version = {self.version!r}\n",
             f"{info}/METADATA": "\n".join(lines) + "\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\n"
+            "Root-Is-Purelib: true\nTag: py3-none-any\n",
         }
         record = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
         content = BytesIO()
@@ -52,7 +60,10 @@ class Release:
 
     def pin(self) -> str:
         """Return the line of a lock that names this release and its hash."""
-        return f"{self.name}=={self.version} \\\n    --hash=sha256:{hashlib.sha256(self.wheel()).hexdigest()}\n"
+        return (
+            f"{self.name}=={self.version} \\\n"
+            f"    --hash=sha256:{hashlib.sha256(self.wheel()).hexdigest()}\n"
+        )
 
 
 def lock(*releases: Release) -> str:
@@ -73,7 +84,9 @@ def served(*releases: Release) -> Iterator[str]:
             kind, _, name = self.path.strip("/").partition("/")
             if kind == "simple" and name in projects:
                 links = "".join(f'<a href="/files/{file}">{file}</a>\n' for file in projects[name])
-                self._send(f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html")
+                self._send(
+                    f"<!DOCTYPE html><html><body>{links}</body></html>".encode(), "text/html"
+                )
             elif kind == "files" and name in wheels:
                 self._send(wheels[name], "application/octet-stream")
             else:

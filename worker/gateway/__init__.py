@@ -1,1 +1,4 @@
-"""Where Twilio reaches us: status callbacks and inbound messages, applied and stored before they are answered."""
+"""The HTTP server that Twilio calls with status callbacks and inbound messages.
+
+It applies and stores each request before it responds.
+"""

@@ -1,7 +1,10 @@
-"""A message a person wrote to us, with all Twilio says about it. Pure; only MessageSid, From and To must be there.
+"""Parses a message that a person wrote to us, with every parameter that Twilio sends.
 
-Parameters: "Twilio's request to your incoming message webhook URL" and "WhatsApp key concepts" (twilio.com/docs, read
-2026-11-20). `MessageType`, `ListId` and `ListTitle` are seen in the field without being documented.
+Pure: no I/O. Only MessageSid, From and To are required.
+
+Parameters: "Twilio's request to your incoming message webhook URL" and "WhatsApp key concepts"
+(twilio.com/docs, read 2026-11-20). Twilio also sends `MessageType`, `ListId` and `ListTitle`,
+although its documentation does not list them.
 """
 
 import re
@@ -12,14 +15,14 @@ from typing import Final
 from worker.gateway.forms import GarbageError, read_sid
 
 MAX_MEDIA: Final = 32
-"""Ten is the most Twilio sends; `NumMedia` is not trusted beyond this."""
+"""The most attachments that are read, whatever `NumMedia` says. Twilio sends at most ten."""
 
 _REFERRAL: Final = "Referral"
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An attachment. Downloading it needs the account's credentials."""
+    """An attachment. Downloading it requires the account's credentials."""
 
     url: str = field(repr=False)
     content_type: str
@@ -27,7 +30,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place a person sent, as texts."""
+    """A place that a person sent, as text."""
 
     latitude: str = field(repr=False)
     longitude: str = field(repr=False)
@@ -37,7 +40,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A button or list row the person chose. `kind`: REPLY, ACTION or LIST, as Twilio says."""
+    """A button or list row that the person chose. `kind` is Twilio's REPLY, ACTION or LIST."""
 
     kind: str
     text: str = field(repr=False)
@@ -46,9 +49,10 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class InboundForm:
-    """An inbound message. `sender_address` is ours, `address` the person's.
+    """An inbound message. `sender_address` is our address, `address` is the person's.
 
-    Written by RCS, the person is the one of that phone number: a stop in RCS and one by SMS are one.
+    A message by RCS gets the SMS address of the same phone number, because a stop by RCS and a stop
+    by SMS count as the same stop.
     """
 
     message_sid: str
@@ -77,14 +81,17 @@ class InboundForm:
 
     @property
     def typed(self) -> str:
-        """What the person typed: the text, or what came in its place without the payload of a button or a list."""
+        """What the person typed: the body, or else the label of a button or list row.
+
+        The label counts as typed when Twilio sent no payload with it.
+        """
         return self.body or self.label
 
 
 def read_inbound(params: Mapping[str, str]) -> InboundForm:
-    """Read an inbound message; an extra that is missing or unreadable reads as empty.
+    """Parse an inbound message. A missing or unreadable optional parameter becomes empty.
 
-    Raises GarbageError without MessageSid, From or To.
+    Raises GarbageError when MessageSid, From or To is missing.
     """
     return InboundForm(
         message_sid=read_sid(params),
@@ -121,7 +128,10 @@ def _needed(params: Mapping[str, str], name: str) -> str:
 
 
 def _as_sms(address: str) -> str:
-    """Read a phone number of RCS as the SMS address it is: "Unified Opt-Outs across RCS, SMS, MMS" (2026-03-15)."""
+    """Return the SMS address for an RCS phone number, and any other address unchanged.
+
+    Source: "Unified Opt-Outs across RCS, SMS, MMS" (2026-03-15).
+    """
     prefix, _, rest = address.partition(":")
     return rest if prefix.lower() == "rcs" and rest.startswith("+") else address
 
@@ -146,10 +156,15 @@ def _media(params: Mapping[str, str]) -> tuple[Media, ...]:
 
 
 def _tap(params: Mapping[str, str]) -> Tap | None:
-    """Read a tap: only a payload makes one. A text without it is what the person typed, whatever it is called."""
+    """Parse the button or list row that the person chose. It must have a payload.
+
+    Without a payload, the text counts as typed by the person, whichever parameter carries it.
+    """
     if params.get("ButtonPayload"):
         kind = params.get("ButtonType") or "REPLY"
-        return Tap(kind, params.get("ButtonText") or params.get("Body", ""), params["ButtonPayload"])
+        return Tap(
+            kind, params.get("ButtonText") or params.get("Body", ""), params["ButtonPayload"]
+        )
     if params.get("ListId"):
         return Tap("LIST", params.get("ListTitle") or params.get("Body", ""), params["ListId"])
     return None

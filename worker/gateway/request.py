@@ -1,13 +1,13 @@
-"""What the gateway makes of a request: one that Twilio signed, or one that it refuses."""
+"""The two results of checking a request: Twilio signed it, or the gateway refuses it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from worker.values.accounts import Account
+from worker.settings.accounts import Account
 
 
 class RefusedError(Exception):
-    """A request that is answered with `status` and a short sentence; nothing was written."""
+    """A refused request. The response is `status` and a short sentence; nothing was written."""
 
     def __init__(self, status: int, reason: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -18,7 +18,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request that Twilio signed. `query` is signed as well. Each name has its first value."""
+    """A request that Twilio signed, with its query. Each name has its first value."""
 
     account: Account
     params: Mapping[str, str] = field(repr=False)

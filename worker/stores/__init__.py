@@ -1,1 +1,4 @@
-"""What is stored, one file per thing; the atomic steps are the Lua scripts beside them. Nothing else knows Redis."""
+"""What is stored, one module per thing. The atomic steps are the Lua scripts in `lua/`.
+
+Only this package knows Redis.
+"""

@@ -1,4 +1,4 @@
-"""The ledger: a message's way through claim, admission and settlement, and back after a crash."""
+"""The ledger: how a message is claimed, admitted and settled, and what happens after a crash."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sendwindow.instants import from_ms
 from sendwindow.scripts import Argument
+from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Reason, Stage
-from worker import clock
-from worker.stores.adopt import Adoption
-from worker.stores.calls import Calls, new_request, worker_script
-from worker.stores.digests import Digests
-from worker.stores.encoding import admit_arguments, flat, settle_arguments
-from worker.stores.facts import parse_facts, read_rule, read_stage
-from worker.stores.waking import Waker
-from worker.values.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
-from worker.values.adoptions import Adopted
-from worker.values.claims import ClaimBatch, Claimed, Reaped, Suspects
-from worker.values.settlements import Settled, Settlement
+from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
+from worker.ports.arq_ingress import Adopted
+from worker.ports.claims import ClaimBatch, ClaimedMessage, Reaped, Suspects
+from worker.ports.settlements import Settled, Settlement
+from worker.runtime import clock
+from worker.stores.arq_ingress import ArqIngressStore
+from worker.stores.fact_parsing import parse_facts, read_rule, read_stage
+from worker.stores.notifier import WorkNotifier
+from worker.stores.person_digests import PersonDigests
+from worker.stores.script_arguments import admit_arguments, flat, settle_arguments
+from worker.stores.script_runner import ScriptRunner, new_request, worker_script
 
 _CLAIM: Final = worker_script("claim", reads_addresses=True)
 _ADMIT: Final = worker_script("admit")
@@ -35,9 +35,10 @@ _MS: Final = timedelta(milliseconds=1)
 class Tuning:
     """Durations that are rarely changed.
 
-    `permit`: how long after asking a POST may start. `tag_later`: when to ask again while an unproven ACCOUNT_UPDATE is
-    out. `look_after_crash`: when to look for evidence of an attempt whose worker vanished. `budget`: how long a failed
-    call to the store is repeated before it raises.
+    `permit`: how long after the worker asks for it a POST may start. `tag_later`: when to ask again
+    while an unproven ACCOUNT_UPDATE is on its way. `look_after_crash`: when to look for evidence of
+    an attempt whose worker vanished. `budget`: how long a failed call to the store is repeated
+    before it raises.
     """
 
     permit: timedelta = timedelta(seconds=2)
@@ -48,7 +49,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who claims, and for how long at a time."""
+    """The worker that claims, and for how long at a time."""
 
     name: str
     lease: timedelta
@@ -56,23 +57,26 @@ class Worker:
 
 
 class LedgerStore:
-    """Answers `worker.ports.Ledger` from one partition."""
+    """Implements `worker.ports.Ledger` on one partition."""
 
-    def __init__(self, calls: Calls, digests: Digests, waker: Waker, worker: Worker) -> None:
+    def __init__(
+        self, calls: ScriptRunner, digests: PersonDigests, waker: WorkNotifier, worker: Worker
+    ) -> None:
         self._calls = calls
         self._digests = digests
         self._waker = waker
         self._worker = worker
         self._tuning = worker.tuning
-        self._adoption = Adoption(calls, digests)
+        self._adoption = ArqIngressStore(calls, digests)
         self._claiming = asyncio.Lock()
         self._claim_request: str | None = None
 
     async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
-        """Take up to `limit` due messages with a lease, a fence and their facts; or one suspect, alone.
+        """Claim up to `limit` due messages, or one suspect alone.
 
-        Only who holds nothing may ask for suspects. A call that raised may have claimed all the same: the next one asks
-        under the same request id and gets the same.
+        Each message comes with a lease, a fence and its facts. Only a worker that holds no message
+        may ask for suspects. A call that raised may still have claimed messages. The next call goes
+        out under the same request id and returns the same batch.
         """
         async with self._claiming:
             self._claim_request = self._claim_request or new_request()
@@ -90,14 +94,14 @@ class LedgerStore:
         return ClaimBatch(
             claimed=tuple(_claimed(fields) for fields in claimed),
             now=from_ms(int(now)),
-            # As a float: what is claimed must not be lost over a score, however far away it lies.
+            # As a float, so that no score, however far in the future, loses what was claimed.
             next_due_at=from_ms(float(due)) if float(due) >= 0 else None,
             is_called=called == 1,
             in_unknown_stage=tuple(message_id.decode() for message_id in strange),
         )
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
-        """Write the intent and grant a permit, one answer a request in order."""
+        """Write the intents and grant the permits. Returns one admission per request, in order."""
         if not requests:
             return []
         lapses_at = clock.monotonic() + self._tuning.permit.total_seconds()
@@ -107,49 +111,82 @@ class LedgerStore:
         return [_admission(*pair, lapses_at) for pair in zip(requests, answers, strict=True)]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
-        """Record outcomes and apply their effects, one answer a settlement in order."""
+        """Record outcomes and apply their effects. Returns one result per settlement, in order."""
         if not settlements:
             return []
-        answers = await self._calls.run_durably(_SETTLE, flat([settle_arguments(one) for one in settlements]))
-        return [Settled(bool(applied), read_stage(stage), bool(has_copy)) for applied, stage, has_copy in answers]
+        answers = await self._calls.run_durably(
+            _SETTLE, flat([settle_arguments(one) for one in settlements])
+        )
+        return [
+            Settled(bool(applied), read_stage(stage), bool(has_copy))
+            for applied, stage, has_copy in answers
+        ]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
-        """Renew the leases of (message id, fence); answers the ids that are no longer ours."""
+        """Renew the leases of (message id, fence).
+
+        Returns the ids that this worker no longer holds.
+        """
         if not held:
             return []
         lost = await self._calls.run(_RENEW, [self._worker.lease // _MS, *flat(held)])
         return [message_id.decode() for message_id in lost]
 
     async def release(self, held: Sequence[tuple[str, int]]) -> list[Stage | None]:
-        """Give claims (message id, fence) back untouched: no try, no crash. Answers where each went, None: not ours."""
+        """Release claims (message id, fence) untouched.
+
+        This counts neither as a try nor as a crash. Returns the stage of each message; None: this
+        worker did not hold it.
+        """
         answers = await self._calls.run(_RELEASE, flat(held)) if held else []
         return [read_stage(stage) for stage in answers]
 
     async def reap(self, limit: int) -> list[Reaped]:
         """Move on messages whose lease ran out.
 
-        To be asked every third of a lease. When nobody asked for longer, the store was away, and holders come first for
-        a lease. A call that raised may have moved some all the same: the next one answers them.
+        Call it every third of a lease. If no worker has called it for longer, the store was down,
+        and the workers that hold messages get one more lease first. A call that raised may still
+        have moved some messages. The next call returns them.
         """
         times: list[Argument] = [self._tuning.look_after_crash // _MS, self._worker.lease // _MS]
         reaped = await self._calls.run_once(_REAP, [limit, *times])
-        return [Reaped(message_id.decode(), Stage(stage.decode()), int(n)) for message_id, stage, n in reaped]
+        return [
+            Reaped(message_id.decode(), Stage(stage.decode()), int(n))
+            for message_id, stage, n in reaped
+        ]
 
     async def adopt(self, limit: int) -> Adopted:
-        """Take jobs of plain arq producers into lanes and honour `arq:abort`.
+        """Put jobs of plain arq producers into lanes, and honour `arq:abort`.
 
-        A call that raised may have kept unreadable ones all the same: the next one of this worker answers them.
+        A call that raised may still have recorded unreadable jobs. This worker's next call returns
+        them.
         """
         return await self._adoption.adopt(limit)
 
     async def wait_for_work(self, timeout: float) -> bool:
-        """Block until a lane became ready or `timeout` seconds passed: a few at most, wakes can get lost."""
+        """Wait until a lane became ready, or until `timeout` seconds passed.
+
+        Keep `timeout` to a few seconds, because a wake can get lost.
+        """
         return await self._waker.wait(timeout)
 
 
-def _claimed(fields: Sequence[Any]) -> Claimed:
-    message_id, fence, payload, n, expires, on_unknown, redecided, crashes, cancel, enqueued, free, facts = fields
-    return Claimed(
+def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
+    (
+        message_id,
+        fence,
+        payload,
+        n,
+        expires,
+        on_unknown,
+        redecided,
+        crashes,
+        cancel,
+        enqueued,
+        free,
+        facts,
+    ) = fields
+    return ClaimedMessage(
         message_id=message_id.decode(),
         fence=int(fence),
         payload=payload,

@@ -1,17 +1,20 @@
-"""What is known about persons: windows, consent, open permits. Addresses become digests here and go no further."""
+"""What is known about persons: windows, consent, open permits.
+
+Addresses become digests here and go no further.
+"""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
-from sendwindow.instants import from_ms, to_ms
-from worker.stores.calls import Calls, compact, new_request, worker_script
-from worker.stores.digests import LENGTH, Digests
-from worker.stores.encoding import flat
-from worker.stores.facts import ANY, SUSPECTED, parse_facts
-from worker.values.facts import StoredFacts
-from worker.values.people import ConsentEntry, Inbound, InboundApplied, SuspectedStop
+from sendwindow.timestamps import from_ms, to_ms
+from worker.ports.people import ConsentEntry, Inbound, InboundApplied, SuspectedStop
+from worker.ports.stored_facts import StoredFacts
+from worker.stores.fact_parsing import ANY, SUSPECTED, parse_facts
+from worker.stores.person_digests import LENGTH, PersonDigests
+from worker.stores.script_arguments import flat
+from worker.stores.script_runner import ScriptRunner, compact, new_request, worker_script
 
 _INBOUND: Final = worker_script("inbound", "words")
 _SUSPECTED: Final = worker_script("suspected", "words")
@@ -24,14 +27,18 @@ _PERMITS: Final = worker_script("permits")
 
 
 class PeopleStore:
-    """Answers `worker.ports.People` from one partition."""
+    """Implements `worker.ports.People` on one partition."""
 
-    def __init__(self, calls: Calls, digests: Digests) -> None:
+    def __init__(self, calls: ScriptRunner, digests: PersonDigests) -> None:
         self._calls = calls
         self._digests = digests
 
     async def apply_inbound(self, inbounds: Sequence[Inbound]) -> list[InboundApplied]:
-        """Deduplicate, move windows, apply keywords, release waiting messages; one atomic step each."""
+        """Record inbound messages, each in one atomic step.
+
+        A duplicate changes nothing. Otherwise the step moves the window, applies the keyword and
+        releases waiting messages.
+        """
         if not inbounds:
             return []
         encoded = [self._encode(inbound) for inbound in inbounds]
@@ -48,19 +55,23 @@ class PeopleStore:
         ]
 
     async def permits_left_ms(self, digest: str) -> int:
-        """Milliseconds by the store's clock until the last unsettled permit of a person lapses.
+        """Return the milliseconds until a person's last unsettled permit lapses.
 
-        0 when every permit is settled; negative when one is not and has lapsed by that clock.
+        By the store's clock. 0: every permit is settled. Negative: the last unsettled permit has
+        lapsed.
         """
         return int(await self._calls.run(_PERMITS, [digest]))
 
     async def record_consent(
         self, address: str, entry: ConsentEntry, *, after_stop: bool = False
     ) -> Literal["recorded", "opted_out"]:
-        """Append to the consent ledger and unite its projection with the entry. `at` in the future counts as now.
+        """Append to the consent ledger and unite its projection with the entry.
 
-        Entries count by their dates, in whichever order they are recorded; at equal dates a withdrawal wins.
-        A grant dated after a withdrawal in force is not recorded (`opted_out`), unless `after_stop` says it is meant.
+        An `at` in the future counts as now.
+
+        Entries count by their dates, in whatever order they are recorded. At equal dates a
+        withdrawal wins. A grant that is dated after a withdrawal in force is not recorded
+        (`opted_out`), unless `after_stop` says that it is meant.
         """
         line = {
             "granted": entry.granted,
@@ -90,10 +101,12 @@ class PeopleStore:
         return "recorded" if answer == b"recorded" else "opted_out"
 
     async def suspected(self) -> AsyncIterator[SuspectedStop]:
-        """The suspected stops that nobody has decided, oldest first."""
+        """Yield the suspected stops that no operator has decided, oldest first."""
         keys, redis = self._calls.keys, self._calls.redis
         start = 0
-        while members := await redis.zrange(keys.suspected_stops, start, start + _PAGE - 1, withscores=True):
+        while members := await redis.zrange(
+            keys.suspected_stops, start, start + _PAGE - 1, withscores=True
+        ):
             start += len(members)
             named = [(*member.decode().partition("|")[::2], since) for member, since in members]
             pipeline = redis.pipeline(transaction=False)
@@ -101,43 +114,65 @@ class PeopleStore:
                 pipeline.hget(keys.person(digest), SUSPECTED + account)
             for (digest, account, since), held in zip(named, await pipeline.execute(), strict=True):
                 if held is not None:
-                    # The list says since when; a value that cannot be read hides no case.
+                    # The list has the date, so a value that cannot be read still yields its case.
                     _, sid, sender = (*held.decode(errors="replace").split("|", 2), "", "")[:3]
                     yield SuspectedStop(digest, account, from_ms(int(since)), sid, sender)
 
     async def decide_suspected(
-        self, stops: Sequence[SuspectedStop], decision: Literal["marketing", "all", "dismiss"], senders: Sequence[str]
+        self,
+        stops: Sequence[SuspectedStop],
+        decision: Literal["marketing", "all", "dismiss"],
+        senders: Sequence[str],
     ) -> list[int | None]:
-        """Withdraw what was suspected, or dismiss it; what waited at `senders` is decided again.
+        """Withdraw what was suspected, or dismiss it.
 
-        Answers for each how many messages that were, None when it was decided meanwhile.
+        Messages that waited at `senders` are decided again. Returns for each stop how many messages
+        that were; None: it was decided meanwhile.
         """
         people = flat([(stop.person_digest, stop.account) for stop in stops])
-        answers = await self._calls.run_once(_SUSPECTED, [decision, len(senders), *senders, *people])
+        answers = await self._calls.run_once(
+            _SUSPECTED, [decision, len(senders), *senders, *people]
+        )
         return [None if int(released) < 0 else int(released) for released in answers]
 
     async def allow(self, address: str) -> int:
-        """End the suppression of an address and what errors hold back from its person. Returns how much ended.
+        """End the suppression of an address and what errors hold back from its person.
 
-        What attempts until now teach later counts no more. Consent and opt-outs stay as they are.
+        Returns how many of these ended.
+
+        What an attempt until now teaches later no longer counts. Consent and opt-outs do not
+        change.
         """
         [lifted] = await self._calls.run_once(_ALLOW, [self._digests.persons_of(address)])
         return int(lifted)
 
     async def consents(self, address: str) -> list[Mapping[str, object]]:
-        """Return a person's consent ledger, oldest first. `at` and `expires_at` are aware datetimes."""
+        """Return a person's consent ledger, oldest first.
+
+        `at` and `expires_at` are aware datetimes.
+        """
         lines: list[bytes] = await self._calls.run(_LEDGER, [self._digests.persons_of(address)])
-        return sorted((_read_line(line) for line in lines), key=lambda line: cast(datetime, line["at"]))
+        return sorted(
+            (_read_line(line) for line in lines), key=lambda line: cast(datetime, line["at"])
+        )
 
     async def facts(
         self, address: str, sender: str, account: str, content_sid: str | None, message_id: str = ""
     ) -> StoredFacts:
-        """What a decision would see now; writes nothing. `account` empty: the account the sender is registered with."""
+        """Return what a decision would see now. Writes nothing.
+
+        `account` empty: the account that the sender is registered with.
+        """
         person = self._digests.persons_of(address)
-        return parse_facts(await self._calls.run(_FACTS, [person, sender, account, content_sid or "", message_id]))
+        return parse_facts(
+            await self._calls.run(_FACTS, [person, sender, account, content_sid or "", message_id])
+        )
 
     def digest(self, address: str) -> str:
-        """Return the keyed digest that names a person in keys, the same for every spelling of the address."""
+        """Return the keyed digest that names a person in keys.
+
+        It is the same for every spelling of the address.
+        """
         return self._digests.persons_of(address)[:LENGTH]
 
     def _encode(self, inbound: Inbound) -> str:

@@ -1,4 +1,4 @@
-"""What a person asks about messages, and decides about dead letters."""
+"""What an operator asks about messages, and decides about dead letters."""
 
 import itertools
 import json
@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sendwindow.instants import from_ms, to_ms
 from sendwindow.scripts import Argument
-from worker.stores.attempts import sids_of, told
-from worker.stores.calls import Calls, worker_script
-from worker.values.records import IN_A_LANE, Ended, Record
+from sendwindow.timestamps import from_ms, to_ms
+from worker.ports.records import IN_A_LANE, Ended, Record
+from worker.stores.attempts_table import sids_of, told
+from worker.stores.script_runner import ScriptRunner, worker_script
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
@@ -20,21 +20,33 @@ _NOW: Final = worker_script("now")
 _PAGE: Final = 100
 _SCANNED: Final = 1000
 _DECIDED: Final = 32
-"""As many messages one call decides about; `dead.lua` takes no more."""
+"""How many messages one call decides about. `dead.lua` takes no more."""
 _DIGITS: Final = 20
-"""No number of a row is as long; the scripts draw the same line."""
+"""No number in a row has this many digits. The scripts use the same limit."""
 
-_LISTS: Final = ("dead", "unknown", "unresolved", "undelivered", "leases", "suspects", "ingress", "suspected_stops")
+_LISTS: Final = (
+    "dead",
+    "unknown",
+    "unresolved",
+    "undelivered",
+    "leases",
+    "suspects",
+    "ingress",
+    "suspected_stops",
+)
 
 
 class RecordStore:
-    """Answers `worker.ports.Records` from one partition."""
+    """Implements `worker.ports.Records` on one partition."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: ScriptRunner) -> None:
         self._calls = calls
 
     async def record(self, message_id: str) -> Record | None:
-        """One message, whole. A dead letter nobody could read has its bytes as payload."""
+        """Return one message, whole.
+
+        A dead letter that no worker could read has its bytes as payload.
+        """
         record = (await self.several([message_id]))[0]
         if record is None or record.row.get("s") not in IN_A_LANE:
             return record
@@ -45,26 +57,37 @@ class RecordStore:
         return record if due_ms is None else replace(record, due_at=from_ms(math.ceil(due_ms)))
 
     async def listed(self, which: str) -> AsyncIterator[Record]:
-        """The messages in `dead`, `unknown` or `unresolved`, oldest first (unknown: next due first)."""
+        """Yield the messages in `dead`, `unknown` or `unresolved`, oldest first.
+
+        Unknown messages come in the order of their next search. Raises ValueError for another list.
+        """
         if which not in {"dead", "unknown", "unresolved"}:
             raise ValueError("the lists are dead, unknown and unresolved; ask for one of them")
         members = await self._calls.redis.zrange(getattr(self._calls.keys, which), 0, -1)
         for start in range(0, len(members), _PAGE):
-            for record in await self.several([member.decode() for member in members[start : start + _PAGE]]):
+            for record in await self.several(
+                [member.decode() for member in members[start : start + _PAGE]]
+            ):
                 if record is not None:
                     yield record
 
     async def probe(self) -> None:
-        """Raise unless the store answers and takes a write. Costs the same however much it holds; tries once."""
+        """Raise unless the store answers and accepts a write.
+
+        The cost does not depend on how much the store holds. Tries once.
+        """
         await _PROBE(self._calls.redis, self._calls.keys.meta, [])
 
     async def counts(self) -> Mapping[str, int]:
-        """Store-wide totals."""
+        """Return the totals of the whole store."""
         totals: Any = await self._await(self._calls.redis.hgetall(self._calls.keys.counts))
         return {name.decode(): int(value) for name, value in totals.items()}
 
     async def depths(self) -> Mapping[str, int]:
-        """Messages in each lane (`<sender>|<priority>|<campaign>`), and in each list by its name."""
+        """Return how many messages each lane and each list has.
+
+        A lane is named `<sender>|<priority>|<campaign>`, and a list by its own name.
+        """
         keys, redis = self._calls.keys, self._calls.redis
         lanes = [*await redis.zrange(keys.ready, 0, -1), *await redis.zrange(keys.timers, 0, -1)]
         names = [lane.decode() for lane in dict.fromkeys(lanes)]
@@ -75,14 +98,21 @@ class RecordStore:
         return {name: int(depth) for name, depth in depths.items() if depth or name in _LISTS}
 
     async def suspected_for(self) -> timedelta | None:
-        """How long the oldest suspected stop has waited for somebody, None when there is none."""
-        oldest = await self._calls.redis.zrange(self._calls.keys.suspected_stops, 0, 0, withscores=True)
+        """Return how long the oldest suspected stop has waited for an operator.
+
+        None: there is no suspected stop.
+        """
+        oldest = await self._calls.redis.zrange(
+            self._calls.keys.suspected_stops, 0, 0, withscores=True
+        )
         if not oldest:
             return None
-        return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - oldest[0][1]))
+        return timedelta(
+            milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - oldest[0][1])
+        )
 
     async def note_misdirected(self, endpoint: str) -> None:
-        """Count a request that came to `endpoint` and belongs to the other one, and note when."""
+        """Count a request that came to `endpoint` and belongs to the other one, and record when."""
         now = await self._calls.run(_NOW, [])
         pipeline = self._calls.redis.pipeline(transaction=False)
         pipeline.hincrby(self._calls.keys.counts, f"misdirected:{endpoint}", 1)
@@ -90,27 +120,42 @@ class RecordStore:
         await pipeline.execute()
 
     async def misdirected_for(self, endpoint: str) -> timedelta | None:
-        """Return how long ago a request last came to the wrong URL, `endpoint`; None when none ever did."""
-        last: Any = await self._await(self._calls.redis.hget(self._calls.keys.meta, f"misdirected:{endpoint}"))
+        """Return how long ago a request last came to the wrong URL, `endpoint`.
+
+        None: no request ever did.
+        """
+        last: Any = await self._await(
+            self._calls.redis.hget(self._calls.keys.meta, f"misdirected:{endpoint}")
+        )
         if last is None:
             return None
-        return timedelta(milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - float(last)))
+        return timedelta(
+            milliseconds=max(0.0, float(await self._calls.run(_NOW, [])) - float(last))
+        )
 
     async def replay(
-        self, message_ids: Sequence[str], expires_at: datetime | Sequence[datetime], *, even_if_sent: bool = False
+        self,
+        message_ids: Sequence[str],
+        expires_at: datetime | Sequence[datetime],
+        *,
+        even_if_sent: bool = False,
     ) -> list[str]:
-        """Queue dead letters again under the same ids, to be sent before `expires_at`: one for all, or one for each.
+        """Queue dead letters again under the same ids, to be sent before `expires_at`.
 
-        Returns for each `replayed`, `not_dead`, `unknown_id`, `no_job` (nothing readable to send), `cancelled` (by its
-        producer), `sent` (an attempt of it is proven to be with Twilio) or `perhaps_sent` (one may be; `even_if_sent`
-        replays it all the same). Each call is one order: another one finds the message queued.
+        `expires_at` is one instant for all messages, or one for each.
+
+        Returns for each `replayed`, `not_dead`, `unknown_id`, `no_job` (there is nothing readable
+        to send), `cancelled` (by its producer), `sent` (an attempt of it is proven to be with
+        Twilio) or `perhaps_sent` (an attempt may be with Twilio; `even_if_sent` replays it all the
+        same). Each call is a decision of its own: a second call finds the message queued.
         """
         return await self._decide("replay", message_ids, expires_at, even_if_sent=even_if_sent)
 
     async def ended(self, stages: Collection[str]) -> AsyncIterator[Ended]:
         """Yield the messages that ended in one of these stages, in no order.
 
-        Each key of the store is looked at, at most about a thousand at a time, so that no other call waits long.
+        This scans every key of the store, about a thousand at a time at most, so that no other call
+        waits long.
         """
         prefix, seen, cursor = self._calls.keys.row(""), set[str](), 0
         while True:
@@ -133,24 +178,48 @@ class RecordStore:
             if all(known):
                 stage, reason, lane, ended = (field.decode(errors="replace") for field in known)
                 at = from_ms(_whole(ended) or 0)
-                found.append(Ended(message_id, stage, reason, lane, at, _whole((code or b"").decode(errors="replace"))))
+                found.append(
+                    Ended(
+                        message_id,
+                        stage,
+                        reason,
+                        lane,
+                        at,
+                        _whole((code or b"").decode(errors="replace")),
+                    )
+                )
         return found
 
-    async def may_retry(self, message_ids: Sequence[str], *, even_if_sent: bool = False) -> list[str]:
-        """Return for each what `retry` would, `may_go` for `retried`. Writes nothing."""
+    async def may_retry(
+        self, message_ids: Sequence[str], *, even_if_sent: bool = False
+    ) -> list[str]:
+        """Return for each message what `retry` would return, `may_go` for `retried`.
+
+        Writes nothing.
+        """
         return await self._decide("may_retry", message_ids, even_if_sent=even_if_sent)
 
     async def retry(
-        self, message_ids: Sequence[str], expires_at: datetime | Sequence[datetime], *, even_if_sent: bool = False
+        self,
+        message_ids: Sequence[str],
+        expires_at: datetime | Sequence[datetime],
+        *,
+        even_if_sent: bool = False,
     ) -> list[str]:
-        """Queue refused, failed and expired messages again under their ids; arguments are those of `replay`.
+        """Queue refused, failed and expired messages again under their ids.
 
-        Returns for each `retried`, `not_ended` (it did not end so, or another order was first), and what `replay` does.
+        The arguments are those of `replay`.
+
+        Returns for each `retried`, `not_ended` (it did not end in one of these ways, or another
+        call was first), and otherwise what `replay` returns.
         """
         return await self._decide("retry", message_ids, expires_at, even_if_sent=even_if_sent)
 
     async def drop(self, message_ids: Sequence[str]) -> list[str]:
-        """Let dead letters go; their rows stay 72 h. Returns for each `dropped`, `not_dead` or `unknown_id`."""
+        """Drop dead letters. Their rows stay for 72 h.
+
+        Returns for each `dropped`, `not_dead` or `unknown_id`.
+        """
         return await self._decide("drop", message_ids)
 
     async def _decide(
@@ -161,23 +230,29 @@ class RecordStore:
         *,
         even_if_sent: bool = False,
     ) -> list[str]:
-        ends = [expires_at] * len(message_ids) if expires_at is None or isinstance(expires_at, datetime) else expires_at
+        ends = (
+            [expires_at] * len(message_ids)
+            if expires_at is None or isinstance(expires_at, datetime)
+            else expires_at
+        )
         pairs: list[tuple[Argument, Argument]] = [
-            (message_id, "" if end is None else to_ms(end)) for message_id, end in zip(message_ids, ends, strict=True)
+            (message_id, "" if end is None else to_ms(end))
+            for message_id, end in zip(message_ids, ends, strict=True)
         ]
         answers: list[bytes] = []
         for start in range(0, len(pairs), _DECIDED):
             asked = itertools.chain.from_iterable(pairs[start : start + _DECIDED])
             given: list[Argument] = [decision, "1" if even_if_sent else "", *asked]
             if decision == "may_retry":
-                # It changes nothing, so there is no order to tell from another and nothing for a replica to keep.
+                # It changes nothing, so it needs no request id, and no replica has to acknowledge
+                # it.
                 answers += await self._calls.run(_DEAD, ["", *given])
             else:
                 answers += await self._calls.run_once(_DEAD, given)
         return [answer.decode() for answer in answers]
 
     async def several(self, message_ids: Sequence[str]) -> list[Record | None]:
-        """Return messages whole but for `due_at`, None for an id that is not known."""
+        """Return messages whole except for `due_at`, None for an id that is not known."""
         keys = self._calls.keys
         pipeline = self._calls.redis.pipeline(transaction=False)
         for message_id in message_ids:
@@ -190,12 +265,15 @@ class RecordStore:
 
     @staticmethod
     async def _await(reply: Any) -> Any:
-        # redis-py annotates commands for both of its flavours at once.
+        # redis-py annotates its commands for sync and async clients at once.
         return await reply
 
 
 def _whole(text: str) -> int | None:
-    """Return a number as it is stored, None where it cannot be read: it must not hold up the messages next to it."""
+    """Return a stored number, None where it cannot be read.
+
+    It does not raise, because one bad row must not hold up the others.
+    """
     return int(text) if text.isdecimal() and len(text) < _DIGITS else None
 
 
@@ -204,7 +282,8 @@ def _record(message_id: str, *parts: Any) -> Record | None:
     if not row:
         return None
     fields = {name.decode(): value.decode(errors="replace") for name, value in row.items()}
-    # Not stored: a million queued messages need no line each for what their rows say.
+    # This line is not stored, because the row says the same. It would cost a line for each of a
+    # million queued messages.
     enqueued = {"at": _whole(fields.get("q", "")) or 0, "e": "enqueued"}
     return Record(
         message_id=message_id,

@@ -1,26 +1,32 @@
-"""A store restored from a copy: marked by an operator, swept of what may have gone out since."""
+"""A store that was restored from a copy.
+
+An operator marks it, and a sweep finds the messages that may have been sent since the copy.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sendwindow.instants import from_ms, to_ms
-from worker.stores.calls import Calls, worker_script
-from worker.stores.digests import Digests
-from worker.stores.encoding import flat
-from worker.values.restored import Restoring
+from sendwindow.timestamps import from_ms, to_ms
+from worker.ports.restored import Restoring
+from worker.stores.person_digests import PersonDigests
+from worker.stores.script_arguments import flat
+from worker.stores.script_runner import ScriptRunner, worker_script
 
 _RESTORING: Final = worker_script("restoring")
 _SWEEP: Final = worker_script("sweep", "restored", reads_addresses=True)
 
-# Unknown attempts first: what the other lists hold becomes unknown.
+# Unknown attempts come first, because messages of the other lists become unknown.
 _LISTS: Final = ("unknown", "leases", "suspects")
 
 
 class RestoredStore:
-    """Marks a restored store, and moves its open messages to where they are looked for."""
+    """Marks a restored store, and sweeps it.
 
-    def __init__(self, calls: Calls, digests: Digests) -> None:
+    The sweep moves open messages to stage `unknown`, so that workers look for them.
+    """
+
+    def __init__(self, calls: ScriptRunner, digests: PersonDigests) -> None:
         self._calls = calls
         self._digests = digests
 
@@ -31,19 +37,21 @@ class RestoredStore:
     async def begin(self, copied_at: datetime | None) -> Restoring:
         """Mark the store, unless it is marked, a process is alive, or it shows no life sign.
 
-        `copied_at` None: the last life sign in the store. Raises what `Calls.run_durably` raises.
+        `copied_at` None: the last life sign in the store. Raises what `ScriptRunner.run_durably`
+        raises.
         """
         instant = to_ms(copied_at) if copied_at else ""
         return _restoring(await self._calls.run_durably(_RESTORING, ["begin", instant]))
 
     async def end(self) -> None:
-        """End the mark, so that workers claim. Raises what `Calls.run_durably` raises."""
+        """End the mark, so that workers claim. Raises what `ScriptRunner.run_durably` raises."""
         await self._calls.run_durably(_RESTORING, ["end", ""])
 
     async def sweep(self, listings: Mapping[str, str]) -> AsyncIterator[int]:
-        """Move what may have gone out since the copy to stage `unknown`, in bounded steps.
+        """Move messages that may have been sent since the copy to stage `unknown`.
 
-        `listings`: sender → which list at Twilio shows it. Yields how many each step moved.
+        It works in bounded steps and yields how many messages each step moved. `listings`: sender →
+        which of Twilio's lists shows its messages.
         """
         keys, redis = self._calls.keys, self._calls.redis
         lanes: list[bytes] = [

@@ -1,26 +1,31 @@
-"""What providers report back about messages: status callbacks and rows of Twilio's list."""
+"""What Twilio reports about messages: status callbacks, and rows of its list."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from worker.stores.calls import Calls, worker_script
-from worker.stores.encoding import status_argument
-from worker.values.statuses import StatusApplied, StatusUpdate
+from worker.ports.statuses import StatusApplied, StatusUpdate
+from worker.stores.script_arguments import status_argument
+from worker.stores.script_runner import ScriptRunner, worker_script
 
 _STATUS: Final = worker_script("status")
 
 
 class StatusStore:
-    """Answers `worker.ports.Statuses` from one partition."""
+    """Implements `worker.ports.Statuses` on one partition."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: ScriptRunner) -> None:
         self._calls = calls
 
     async def apply(self, updates: Sequence[StatusUpdate]) -> list[StatusApplied]:
-        """Move statuses forward only; bind SIDs to the attempts they name. At most 32 at once."""
+        """Move statuses forward only, and bind SIDs to the attempts that they name.
+
+        Takes at most 32 updates at once.
+        """
         if not updates:
             return []
-        answers = await self._calls.run_once(_STATUS, [status_argument(update) for update in updates])
+        answers = await self._calls.run_once(
+            _STATUS, [status_argument(update) for update in updates]
+        )
         return [
             StatusApplied(
                 known=bool(known),
@@ -32,5 +37,15 @@ class StatusStore:
                 is_copy=bool(is_copy),
                 is_end=bool(is_end),
             )
-            for known, moved, resolved, reopened, message_id, wronged, attempt, is_copy, is_end in answers
+            for (
+                known,
+                moved,
+                resolved,
+                reopened,
+                message_id,
+                wronged,
+                attempt,
+                is_copy,
+                is_end,
+            ) in answers
         ]

@@ -1,4 +1,7 @@
-"""Opens a partition of a store for a worker or a gateway, and refuses one that would break a promise."""
+"""Opens a partition of a store for a worker or a gateway.
+
+It refuses a store that would break one of Sendwindow's guarantees.
+"""
 
 import re
 from collections.abc import Mapping
@@ -11,24 +14,24 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
-from sendwindow.instants import from_ms
 from sendwindow.keys import SCHEMA, Keys, knows_layout
 from sendwindow.scripts import Argument, execute
-from worker.stores.calls import Calls, worker_script
-from worker.stores.digests import Digests
-from worker.stores.encoding import flat
-from worker.stores.held import HeldStore
+from sendwindow.timestamps import from_ms
+from worker.stores.held_effects import HeldStore
+from worker.stores.inbound_coverage import InboundCoverageStore
 from worker.stores.ledger import LedgerStore, Tuning, Worker
-from worker.stores.listening import ListeningStore
-from worker.stores.names import NameStore
+from worker.stores.notifier import BLOCK_SECONDS, WorkNotifier
+from worker.stores.pauses import PauseStore
 from worker.stores.people import PeopleStore
+from worker.stores.person_digests import PersonDigests
 from worker.stores.processes import ProcessStore
 from worker.stores.records import RecordStore
+from worker.stores.registered_names import NameStore
 from worker.stores.restored import RestoredStore
+from worker.stores.script_arguments import flat
+from worker.stores.script_runner import ScriptRunner, worker_script
 from worker.stores.statuses import StatusStore
-from worker.stores.switches import Switches
 from worker.stores.unknowns import UnknownStore
-from worker.stores.waking import BLOCK_SECONDS, Waker
 
 _OPENING: Final = worker_script("opening")
 _OFFSET: Final = worker_script("offset")
@@ -42,53 +45,63 @@ _LEASE: Final = timedelta(seconds=15)
 _TUNING: Final = Tuning()
 _NONE: Final[Mapping[Any, str]] = MappingProxyType({})
 _OWN_BUDGET: Final = 0.5
-"""redis-py's own, enough to ask once more where `Calls.patiently` is not used; with more, a store that hangs is noticed
-only after half a minute, since each try takes until its timeout."""
+"""redis-py's own budget, in seconds: enough for one more try where `ScriptRunner.patiently` is not
+used.
+
+With a larger budget, a store that hangs would be noticed only after half a minute, because each try
+takes until its timeout.
+"""
 
 
 _OTHER_PROFILE: Final = {
-    "sandbox": "the store's profile is sandbox: it was made with sandbox settings (a base_url of this machine or "
-    "network), and these are live ones, or name no account; give each a store of its own, or is SENDWINDOW_CONFIG not "
-    "set?",
-    "live": "the store's profile is live, and these are sandbox settings (a base_url of this machine or network); "
+    "sandbox": "the store's profile is sandbox: it was made with sandbox settings "
+    "(a base_url of this machine or network), and these are live ones, or name no account; "
+    "give each a store of its own, or is SENDWINDOW_CONFIG not set?",
+    "live": "the store's profile is live, and these are sandbox settings "
+    "(a base_url of this machine or network); "
     "give each a store of its own, or is SENDWINDOW_CONFIG not set?",
 }
 
 
 class StoreRefused(Exception):
-    """This store must not be used like this. The text says why and what to do."""
+    """The store must not be used with these settings. The text says why and what to do."""
 
 
 class StoreTroubleError(Exception):
-    """The store cannot be used now. The text names the store, the server's word and the remedy, and no secret."""
+    """The store cannot be used now.
+
+    The text names the store, what the server said, and the remedy. It contains no secret.
+    """
 
 
 class Store:
-    """One partition, opened. Everything stored is reached through its attributes.
+    """One open partition. Everything that is stored is reached through its attributes.
 
-    `warnings`: what is wrong with the store but no reason to refuse it.
+    `warnings`: what is wrong with the store but is no reason to refuse it.
     """
 
-    def __init__(self, calls: Calls, blocking: Redis, digests: Digests, worker: Worker) -> None:
+    def __init__(
+        self, calls: ScriptRunner, blocking: Redis, digests: PersonDigests, worker: Worker
+    ) -> None:
         self._calls = calls
         self._blocking = blocking
-        self._waker = Waker(blocking, calls.keys.wake)
+        self._waker = WorkNotifier(blocking, calls.keys.wake)
         self.keys = calls.keys
         self.ledger = LedgerStore(calls, digests, self._waker, worker)
         self.people = PeopleStore(calls, digests)
         self.statuses = StatusStore(calls)
         self.unknowns = UnknownStore(calls)
         self.records = RecordStore(calls)
-        self.switches = Switches(calls)
+        self.switches = PauseStore(calls)
         self.held = HeldStore(calls)
         self.names = NameStore(calls)
         self.processes = ProcessStore(calls, worker.name)
-        self.listening = ListeningStore(calls)
+        self.listening = InboundCoverageStore(calls)
         self.restored = RestoredStore(calls, digests)
         self.warnings: tuple[str, ...] = ()
 
     @classmethod
-    async def connect(  # noqa: PLR0913 -- each of them is a choice of its own, named by who opens
+    async def connect(  # noqa: PLR0913 -- each argument is a separate choice, and the caller names it
         cls,
         url: str,
         *,
@@ -101,16 +114,23 @@ class Store:
         tuning: Tuning = _TUNING,
         reading: bool = False,
     ) -> Self:
-        """Open a partition. `reading`: a new store stays empty, so that it is nobody's yet.
+        """Open a partition.
 
-        Raises StoreRefused for a store that is newer, of another profile, of another person key, or that evicts;
-        BadStoreUrl for settings that cannot be read; redis-py's errors when the store does not answer.
+        `reading`: write nothing, so that a new store stays empty and belongs to no profile yet.
+
+        Raises StoreRefused for a store that is newer, that has another profile or another person
+        key, or that evicts keys; BadStoreUrl for settings that cannot be read; redis-py's errors
+        when the store does not answer.
         """
         if not _WORKER_ID.fullmatch(worker_id):
-            raise StoreRefused("a worker id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; choose another")
-        digests = Digests(person_key)
+            raise StoreRefused(
+                "a worker id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; choose another"
+            )
+        digests = PersonDigests(person_key)
         redis = connect(url, budget=_OWN_BUDGET)
-        calls = Calls(redis, Keys(checked_partition(partition)), replicas_asked(durability), tuning.budget)
+        calls = ScriptRunner(
+            redis, Keys(checked_partition(partition)), replicas_asked(durability), tuning.budget
+        )
         try:
             warnings = await calls.patiently(lambda: _check_server(redis))
             await _check_meta(calls, digests, profile, reading=reading)
@@ -123,7 +143,7 @@ class Store:
         return store
 
     async def close(self) -> None:
-        """Close every connection. Nothing is given back: release what is held before."""
+        """Close every connection. Nothing is released, so release claims before."""
         await self._waker.close()
         await disconnect(self._blocking)
         await disconnect(self._calls.redis)
@@ -136,34 +156,44 @@ class Store:
         services: Mapping[str, str] = _NONE,
         overwrite: bool = True,
     ) -> None:
-        """Tell the store what names stand for; claims look it up.
+        """Record what names stand for, so that claims can look it up.
 
-        `accounts`: sender → account. `services`: sender → messaging service, of those that are in one.
-        `contents`: (template, language or "") → the ContentSid it is sent by.
-        `overwrite` False: what names stand for already stays; that they are known here is noted all the same.
+        `accounts`: sender → account. `services`: sender → messaging service, for senders that are
+        in one. `contents`: (template, language or "") → the ContentSid that it is sent by.
+        `overwrite` False: an existing meaning stays, but the store still records that this process
+        knows the names.
         """
-        senders = [(name, account, services.get(name, "")) for name, account in sorted(accounts.items())]
-        templates = [("|".join(name), content_sid) for name, content_sid in sorted(contents.items())]
+        senders = [
+            (name, account, services.get(name, "")) for name, account in sorted(accounts.items())
+        ]
+        templates = [
+            ("|".join(name), content_sid) for name, content_sid in sorted(contents.items())
+        ]
         if senders or templates:
             await self._calls.run_durably(
                 _SENDERS, [len(senders), "1" if overwrite else "", *flat([*senders, *templates])]
             )
 
     async def now(self) -> datetime:
-        """Read the store's clock, sandbox offset included."""
+        """Return the store's clock, sandbox offset included."""
         return from_ms(int(await self._calls.run(_NOW, [])))
 
     async def set_offset(self, offset: timedelta) -> None:
-        """Move the store's clock; only a sandbox store allows it. Raises StoreRefused."""
+        """Move the store's clock. Raises StoreRefused for a store that is not a sandbox."""
         if not await self._calls.run_durably(_OFFSET, [offset // _MS]):
-            raise StoreRefused("only a sandbox store has a clock that moves; give the sandbox a store of its own")
+            raise StoreRefused(
+                "only a sandbox store has a clock that moves; give the sandbox a store of its own"
+            )
 
     async def ping(self) -> None:
         """Raise unless the store answers."""
         await self._ask("PING")
 
     async def pressure(self) -> int | None:
-        """Measure the store's memory in percent of its limit; 0 without a limit, None where INFO is denied."""
+        """Return the store's memory in percent of its limit.
+
+        0: there is no limit. None: INFO is denied.
+        """
         try:
             memory = await self._ask("INFO", "memory")
         except NoPermissionError:
@@ -172,7 +202,10 @@ class Store:
         return min(100, int(memory["used_memory"]) * 100 // limit) if limit else 0
 
     async def publish_pressure(self) -> int | None:
-        """Measure the store's memory and tell producers how full it is; None where INFO is denied."""
+        """Record how full the store is, so that producers can read it, and return that in percent.
+
+        None: INFO is denied.
+        """
         pressure = await self.pressure()
         if pressure is not None:
             await self._calls.run(_PRESSURE, [pressure])
@@ -183,30 +216,41 @@ class Store:
 
 
 async def _check_server(redis: Redis) -> tuple[str, ...]:
-    """Refuse a store that evicts. Returns warnings: no append-only file, or what this user may not look at."""
+    """Refuse a store that evicts keys.
+
+    Returns warnings: there is no append-only file, or this user may not look.
+    """
     policy = await _server_setting(redis, "memory", "maxmemory_policy", "maxmemory-policy")
     if policy not in {None, "noeviction"}:
         raise StoreRefused(
-            f"the store evicts keys when it is full (maxmemory-policy {policy}), so messages would be lost; "
-            "set maxmemory-policy noeviction"
+            f"the store evicts keys when it is full (maxmemory-policy {policy}), "
+            "so messages would be lost; set maxmemory-policy noeviction"
         )
     appends = await _server_setting(redis, "persistence", "aof_enabled", "appendonly")
     warnings = []
     if appends in {"no", "0"}:
-        warnings.append("the store has no append-only file: a restart loses messages; set appendonly yes")
-    unseen = [name for name, found in (("maxmemory-policy", policy), ("appendonly", appends)) if found is None]
+        warnings.append(
+            "the store has no append-only file: a restart loses messages; set appendonly yes"
+        )
+    unseen = [
+        name
+        for name, found in (("maxmemory-policy", policy), ("appendonly", appends))
+        if found is None
+    ]
     if unseen:
         warnings.append(
-            f"{' and '.join(unseen)} could not be checked: this user may use neither INFO nor CONFIG GET; "
+            f"{' and '.join(unseen)} could not be checked: "
+            "this user may use neither INFO nor CONFIG GET; "
             "grant +info, or make sure of noeviction and an append-only file yourself"
         )
     return tuple(warnings)
 
 
 async def _server_setting(redis: Redis, section: str, field: str, name: str) -> str | None:
-    """Read a setting of the server from INFO, else by CONFIG GET; None where both are denied or tell nothing.
+    """Read a setting of the server from INFO, else with CONFIG GET.
 
-    Managed services keep CONFIG for themselves, and a renamed command is an error like a denied one.
+    Returns None where both are denied or do not show it. Managed services reserve CONFIG for
+    themselves, and a renamed command raises an error as a denied one does.
     """
     found: Any = None
     with suppress(ResponseError):
@@ -218,7 +262,9 @@ async def _server_setting(redis: Redis, section: str, field: str, name: str) -> 
     return None if found is None else _decode(found)
 
 
-async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: bool) -> None:
+async def _check_meta(
+    calls: ScriptRunner, digests: PersonDigests, profile: str, *, reading: bool
+) -> None:
     own = (str(SCHEMA), profile, digests.fingerprint)
     if reading:
         ask = ("HMGET", calls.keys.meta, "schema", "profile", "person_key")
@@ -230,13 +276,15 @@ async def _check_meta(calls: Calls, digests: Digests, profile: str, *, reading: 
     )
     if not knows_layout(schema):
         raise StoreRefused(
-            f"this worker knows the store's layout {SCHEMA} only, and the store has another one; deploy a newer worker"
+            f"this worker knows the store's layout {SCHEMA} only, "
+            "and the store has another one; deploy a newer worker"
         )
     if kept_profile != profile:
         raise StoreRefused(_OTHER_PROFILE[kept_profile])
     if fingerprint != digests.fingerprint:
         raise StoreRefused(
-            "the store's persons are keyed with another person key, so opt-outs would not be found; "
+            "the store's persons are keyed with another person key, "
+            "so opt-outs would not be found; "
             "set store.person_key to the one it was created with"
         )
 

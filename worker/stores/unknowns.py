@@ -1,16 +1,16 @@
-"""Attempts whose outcome is not proven, and accepted messages whose callbacks stay away."""
+"""Attempts whose outcome is not proven, and accepted messages whose callbacks do not come."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sendwindow.instants import from_ms, to_ms
+from sendwindow.timestamps import from_ms, to_ms
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-from worker.stores.calls import Calls, worker_script
-from worker.stores.encoding import flat, resolve_arguments
-from worker.stores.facts import read_rule, read_stage
-from worker.values.statuses import MissingStatus
-from worker.values.unknowns import Resolution, RivalAttempt, UnknownAttempt
+from worker.ports.statuses import MissingStatus
+from worker.ports.unknowns import Resolution, RivalAttempt, UnknownAttempt
+from worker.stores.fact_parsing import read_rule, read_stage
+from worker.stores.script_arguments import flat, resolve_arguments
+from worker.stores.script_runner import ScriptRunner, worker_script
 
 _UNKNOWNS: Final = worker_script("unknowns", "rings", "restored")
 _RETURNED: Final = worker_script("returned")
@@ -20,58 +20,82 @@ _RIVALS: Final = worker_script("rivals")
 
 _FORMS: Final = {b"t": True, b"f": False}
 
-MOST_RIVALS: Final = 50
-"""Unproven attempts to one person that are named; a person with more has a crowd of them."""
+MAX_RIVALS: Final = 50
+"""How many unproven attempts to one person are named. A person with more has a crowd of them."""
 
 GIVE_UP: Final = timedelta(hours=48)
-"""How long after its acceptance a message's final status is asked for; WhatsApp may stay at `sent` for ever."""
+"""How long after a message's acceptance its final status is asked for. WhatsApp may stay at `sent`
+forever.
+"""
 
-_MOST_STEPS: Final = 64
-"""Calls for one batch of missing statuses: what is due is sorted in, and what is too old let go of, in steps."""
+_MAX_STEPS: Final = 64
+"""How many calls one batch of missing statuses may take. In each call, messages that are due move
+into their queues, and messages that are too old leave the list.
+"""
 
 _MS: Final = timedelta(milliseconds=1)
 
 
 class UnknownStore:
-    """Answers `worker.ports.Unknowns` from one partition."""
+    """Implements `worker.ports.Unknowns` on one partition."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: ScriptRunner) -> None:
         self._calls = calls
 
-    async def due(self, limit: int, again_after_ms: int, passing_over: Collection[str] = ()) -> list[UnknownAttempt]:
-        """Take up to `limit` unknown attempts of one purpose and account, whose search is due and the most urgent.
+    async def due(
+        self, limit: int, again_after_ms: int, passing_over: Collection[str] = ()
+    ) -> list[UnknownAttempt]:
+        """Take the most urgent unknown attempts whose search is due, up to `limit`.
 
-        None is handed out again before `again_after_ms`. Accounts take turns, but those in `passing_over`.
+        All of them are of one purpose and account. None is returned again before `again_after_ms`.
+        Accounts take turns, without those in `passing_over`.
         """
         while True:
-            now, is_more, taken = await self._calls.run(_UNKNOWNS, [limit, again_after_ms, *passing_over])
+            now, is_more, taken = await self._calls.run(
+                _UNKNOWNS, [limit, again_after_ms, *passing_over]
+            )
             if taken or not is_more:
                 return [_attempt(from_ms(int(now)), fields) for fields in taken]
 
     async def give_back(self, message_ids: Sequence[str]) -> None:
-        """Make unknown attempts due again that were taken and not looked for."""
+        """Make unknown attempts due again that were taken but not looked for."""
         if message_ids:
             await self._calls.run(_RETURNED, ["unknown", *message_ids])
 
-    async def rivals(self, person_digest: str, message_id: str, since: datetime) -> list[RivalAttempt] | None:
-        """The other unproven attempts to a person, at least those begun at or after `since`; None: a crowd."""
-        found = await self._calls.run(_RIVALS, [person_digest, message_id, to_ms(since), MOST_RIVALS])
+    async def rivals(
+        self, person_digest: str, message_id: str, since: datetime
+    ) -> list[RivalAttempt] | None:
+        """Return the other unproven attempts to a person, None when they are a crowd.
+
+        The list has at least those that began at or after `since`.
+        """
+        found = await self._calls.run(
+            _RIVALS, [person_digest, message_id, to_ms(since), MAX_RIVALS]
+        )
         if found is None:
             return None
         return [
-            RivalAttempt(name.decode(), int(attempt), from_ms(int(intent)), payload, _FORMS.get(form))
+            RivalAttempt(
+                name.decode(), int(attempt), from_ms(int(intent)), payload, _FORMS.get(form)
+            )
             for name, attempt, intent, payload, form in found
         ]
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> list[Stage | None]:
-        """Act by the messages' rules; for each the stage it came to, None when the attempt is no longer unknown."""
+        """Act on unknown attempts by the rules of their messages.
+
+        Returns for each the stage that it came to, None when the attempt is no longer unknown.
+        """
         if not resolutions:
             return []
         arguments = flat([resolve_arguments(one) for one in resolutions])
         return [read_stage(stage) for stage in await self._calls.run_once(_RESOLVE, arguments)]
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
-        """The (message id, attempt) each SID is bound to; None for a SID nobody here knows."""
+        """Return the (message id, attempt) that each SID is bound to.
+
+        None: this store does not know the SID.
+        """
         if not message_sids:
             return []
         names = [self._calls.keys.sid(sid) for sid in message_sids]
@@ -81,14 +105,15 @@ class UnknownStore:
     async def missing(
         self, limit: int, quiet_for_ms: int, again_after_ms: int, passing_over: Collection[str] = ()
     ) -> list[MissingStatus]:
-        """Take up to `limit` messages of one account, accepted at least `quiet_for_ms` ago without a final status.
+        """Take up to `limit` messages of one account that lack a final status.
 
-        None is handed out again before `again_after_ms`, an old one later. Accounts take turns, but those in
+        They were accepted at least `quiet_for_ms` ago. None is returned again before
+        `again_after_ms`, and an old message only later. Accounts take turns, without those in
         `passing_over`.
         """
         settings, taken = [limit, quiet_for_ms, again_after_ms, GIVE_UP // _MS], []
-        for step in range(_MOST_STEPS):
-            is_last = int(step == _MOST_STEPS - 1)
+        for step in range(_MAX_STEPS):
+            is_last = int(step == _MAX_STEPS - 1)
             is_more, taken = await self._calls.run(_MISSING, [*settings, is_last, *passing_over])
             if taken or not is_more:
                 break
@@ -98,17 +123,19 @@ class UnknownStore:
         ]
 
     async def still_missing(self, message_ids: Sequence[str]) -> None:
-        """Make accepted messages due again that were taken and not asked for."""
+        """Make accepted messages due again that were taken but not asked for."""
         if message_ids:
             await self._calls.run(_RETURNED, ["undelivered", *message_ids])
 
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
-    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing = fields[:11]
+    message_id, n, intent, on_unknown, expires, payload, looks, reason, person, form, listing = (
+        fields[:11]
+    )
     is_poison, doubts, content_sid, account, restored_at, was_posted = fields[11:]
     rule = read_rule(on_unknown)
     if restored_at and (not was_posted or rule is OnUnknown.RESEND):
-        # Sent again without proof, it could be the second copy that the restore makes.
+        # If it were sent again without proof, the restore could cause a second copy.
         rule = OnUnknown.RESEND_IF_ABSENT
     return UnknownAttempt(
         message_id=message_id.decode(),
@@ -133,7 +160,7 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
 
 
 def _reason(stored: bytes | None) -> Reason:
-    """Read a stored reason; one that a newer version wrote is only a timeout to us."""
+    """Read a stored reason. A reason that a newer version wrote reads as a timeout."""
     try:
         return Reason((stored or b"").decode())
     except ValueError:

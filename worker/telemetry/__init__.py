@@ -1,1 +1,4 @@
-"""What is counted and timed, as Prometheus metrics. Labels are closed sets: never a person, a message or a campaign."""
+"""Logs, the journal and Prometheus metrics.
+
+Metric labels are closed sets: never a person, a message or a campaign.
+"""

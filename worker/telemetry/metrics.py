@@ -1,4 +1,4 @@
-"""The metrics of one process, worker or gateway. No label names a person."""
+"""The metrics of one process, worker or gateway. No label identifies a person."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -20,7 +20,23 @@ from sendwindow.vocabulary import Reason, Stage
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _POST_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30)
-_WAIT_BUCKETS: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 1, 5, 30, 300, 3600)
+_WAIT_BUCKETS: Final = (
+    0.001,
+    0.002,
+    0.004,
+    0.008,
+    0.015,
+    0.03,
+    0.06,
+    0.125,
+    0.25,
+    0.5,
+    1,
+    5,
+    30,
+    300,
+    3600,
+)
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
 
 _STATUSES: Final = frozenset(RANKS)
@@ -28,23 +44,30 @@ _KEYWORDS: Final = frozenset(keyword.value for keyword in Keyword)
 
 
 def known_status(status: str) -> str:
-    """Give a status as a label: verbatim when it is one of Twilio's known ones, else `other`."""
+    """Return the label for a status: one of Twilio's known statuses verbatim, or `other`."""
     return status if status in _STATUSES else "other"
 
 
 class ProcessMetrics:
-    """What every process of the service tells of itself, in a registry of its own. Durations in seconds.
+    """The metrics that every process of the service has, in a registry of its own.
 
-    A process shows only what it does: a counter of POSTs at 0 in a gateway would read as "nothing is sent".
+    Durations are in seconds.
+
+    A process shows only metrics of its own work. A gateway that showed a counter of POSTs at 0
+    would seem to say that nothing is sent.
     """
 
     def __init__(self) -> None:
-        # a second series for every counter, of use to nobody here
+        # Without this the library adds a second series to every counter, which we do not use.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library ships it without annotations
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
-        self._refused = self._counter("refused_requests", "HTTP requests that were refused", "endpoint", "reason")
-        self._failing = self._counter("store_failures", "Calls to the store that failed, by part", "part")
+        self._refused = self._counter(
+            "refused_requests", "HTTP requests that were refused", "endpoint", "reason"
+        )
+        self._failing = self._counter(
+            "store_failures", "Calls to the store that failed, by part", "part"
+        )
         self._ready = self._gauge("ready", "1 when this process can do its work, else 0")
 
     def refused(self, endpoint: str, reason: str) -> None:
@@ -60,10 +83,8 @@ class ProcessMetrics:
         self._ready.set(1 if is_ready else 0)
 
     def render(self) -> bytes:
-        """Write everything in Prometheus' text format (`CONTENT_TYPE`)."""
+        """Return all metrics in Prometheus' text format (`CONTENT_TYPE`)."""
         return generate_latest(self.registry)
-
-    # -- making --------------------------------------------------------------------------------
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"sendwindow_{name}", what, labels, registry=self.registry)
@@ -72,27 +93,45 @@ class ProcessMetrics:
         return Gauge(f"sendwindow_{name}", what, registry=self.registry)
 
     def _histogram(self, name: str, what: str, buckets: Iterable[float], *labels: str) -> Histogram:
-        return Histogram(f"sendwindow_{name}", what, labels, buckets=tuple(buckets), registry=self.registry)
+        return Histogram(
+            f"sendwindow_{name}", what, labels, buckets=tuple(buckets), registry=self.registry
+        )
 
 
 class WorkerMetrics(ProcessMetrics):
-    """The metrics of a worker. Implements worker.dispatch.meter.Meter."""
+    """The metrics of a worker. Implements worker.ports.pipeline_metrics.PipelineMetrics."""
 
     def __init__(self) -> None:
         super().__init__()
         self._claimed = self._counter("claimed_messages", "Messages taken from their lanes")
-        self._decisions = self._counter("decisions", "Decisions by their reason", "decision", "reason")
-        self._posts = self._counter("posts", "POSTs to the Messages API by what came back", "outcome")
+        self._decisions = self._counter(
+            "decisions", "Decisions by their reason", "decision", "reason"
+        )
+        self._posts = self._counter(
+            "posts", "POSTs to the Messages API by what came back", "outcome"
+        )
         self._post_seconds = self._histogram("post_seconds", "How long a POST took", _POST_BUCKETS)
         self._wait_seconds = self._histogram(
-            "enqueue_to_post_seconds", "From the enqueue of a message to the start of its POST", _WAIT_BUCKETS
+            "enqueue_to_post_seconds",
+            "From the enqueue of a message to the start of its POST",
+            _WAIT_BUCKETS,
         )
-        self._settled = self._counter("settled_messages", "What became of attempts", "stage", "reason")
-        self._searches = self._counter("evidence_searches", "Searches for evidence of unknown outcomes", "finding")
+        self._settled = self._counter(
+            "settled_messages", "What became of attempts", "stage", "reason"
+        )
+        self._searches = self._counter(
+            "evidence_searches", "Searches for evidence of unknown outcomes", "finding"
+        )
         self._search_requests = self._counter("evidence_requests", "Requests those searches cost")
-        self._fetches = self._counter("status_fetches", "Missing statuses that were fetched", "result")
-        self._reaped = self._counter("reaped_messages", "Messages whose lease ran out, by where they went", "stage")
-        self._leases_lost = self._counter("leases_lost", "Messages that were held and are another worker's now")
+        self._fetches = self._counter(
+            "status_fetches", "Missing statuses that were fetched", "result"
+        )
+        self._reaped = self._counter(
+            "reaped_messages", "Messages whose lease ran out, by where they went", "stage"
+        )
+        self._leases_lost = self._counter(
+            "leases_lost", "Messages that were held and are another worker's now"
+        )
         self._open = self._gauge("open_posts", "POSTs under way in this process")
         self._held = self._gauge("held_messages", "Messages this process holds a lease on")
 
@@ -105,7 +144,7 @@ class WorkerMetrics(ProcessMetrics):
         self._decisions.labels(decision, reason.value).inc()
 
     def posted(self, outcome: str, seconds: float, since_enqueued: float) -> None:
-        """Count and time a POST, and what went before it."""
+        """Count a POST, and observe its duration and the time from enqueue to its start."""
         self._posts.labels(outcome).inc()
         self._post_seconds.observe(seconds)
         self._wait_seconds.observe(since_enqueued)
@@ -120,7 +159,7 @@ class WorkerMetrics(ProcessMetrics):
         self._search_requests.inc(requests)
 
     def fetched(self, result: str) -> None:
-        """Count a fetched status."""
+        """Count the fetch of a missing status."""
         self._fetches.labels(result).inc()
 
     def reaped(self, stage: Stage) -> None:
@@ -128,11 +167,11 @@ class WorkerMetrics(ProcessMetrics):
         self._reaped.labels(stage.value).inc()
 
     def lease_lost(self, messages: int) -> None:
-        """Count held messages that are no longer ours."""
+        """Count messages whose lease this worker lost."""
         self._leases_lost.inc(messages)
 
     def in_flight(self, posts: int, held: int) -> None:
-        """Set how many POSTs are open and how many messages are held."""
+        """Set how many POSTs are open, and on how many messages this process holds a lease."""
         self._open.set(posts)
         self._held.set(held)
 
@@ -143,29 +182,43 @@ class Metrics(ProcessMetrics):
     def __init__(self) -> None:
         super().__init__()
         self._callbacks = self._counter(
-            "callbacks", "Status callbacks that were applied: moved, resolved, repeated or unknown", "status", "effect"
+            "callbacks",
+            "Status callbacks that were applied: moved, resolved, repeated or unknown",
+            "status",
+            "effect",
         )
-        self._inbound = self._counter("inbound", "Messages persons wrote to us, by keyword", "keyword", "effect")
+        self._inbound = self._counter(
+            "inbound", "Messages persons wrote to us, by keyword", "keyword", "effect"
+        )
         self._signatures = self._counter(
             "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
         )
         self._misdirected = self._counter(
-            "misdirected_requests", "Requests at the wrong URL: statuses at inbound, messages at status", "endpoint"
+            "misdirected_requests",
+            "Requests at the wrong URL: statuses at inbound, messages at status",
+            "endpoint",
         )
-        self._overlaps = self._counter("opt_out_overlaps", "Stops answered while a POST to that person was still open")
+        self._overlaps = self._counter(
+            "opt_out_overlaps", "Stops answered while a POST to that person was still open"
+        )
         self._missed = self._counter(
-            "missed_inbound_lists", "Lists of what persons wrote while no gateway listened, by how they ended", "result"
+            "missed_inbound_lists",
+            "Lists of what persons wrote while no gateway listened, by how they ended",
+            "result",
         )
         self._request_seconds = self._histogram(
             "request_seconds", "How long Twilio waited for our answer", _REQUEST_BUCKETS, "endpoint"
         )
 
     def callback(self, status: str, effect: str) -> None:
-        """Count an applied status callback: it moved, resolved, repeated, or its message is unknown."""
+        """Count an applied status callback.
+
+        `effect` is moved, resolved, repeated, reopened, or unknown for an unknown message.
+        """
         self._callbacks.labels(known_status(status), effect).inc()
 
     def inbound(self, keyword: str | None, effect: str) -> None:
-        """Count an inbound message: first or repeated."""
+        """Count an inbound message. `effect` is first, repeated, or why it was ignored."""
         label = "none" if keyword is None else keyword if keyword in _KEYWORDS else "other"
         self._inbound.labels(label, effect).inc()
 
@@ -174,11 +227,11 @@ class Metrics(ProcessMetrics):
         self._signatures.labels(endpoint).inc()
 
     def misdirected(self, endpoint: str) -> None:
-        """Count a request that belongs to the other endpoint and was handed over to it."""
+        """Count a request that came to the wrong URL and was passed to the right endpoint."""
         self._misdirected.labels(endpoint).inc()
 
     def missed(self, result: str) -> None:
-        """Count a list of what was not delivered: fetched, incomplete or failed."""
+        """Count a list of undelivered messages: fetched, incomplete or failed."""
         self._missed.labels(result).inc()
 
     def overlapped(self) -> None:
@@ -186,5 +239,5 @@ class Metrics(ProcessMetrics):
         self._overlaps.inc()
 
     def answered(self, endpoint: str, seconds: float) -> None:
-        """Time an answer to Twilio."""
+        """Record how long Twilio waited for a response."""
         self._request_seconds.labels(endpoint).observe(seconds)

@@ -1,1 +1,1 @@
-"""Twilio's HTTP interfaces: requests and replies as pure functions, the client, the signature of callbacks."""
+"""Twilio's HTTP interfaces: requests and responses as pure functions, client, signatures."""

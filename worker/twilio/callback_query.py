@@ -1,7 +1,8 @@
-"""Writes a message id into the query of a callback, and reads it back. Pure.
+"""Writes a message id into the query of a callback URL, and reads it back. Pure: no I/O.
 
-A proxy may write an escape such as `%3A` as the character itself. The query is then no longer the one that Twilio
-signed, and the callback is lost. So an id is written with the unreserved characters of RFC 3986 alone.
+A proxy may replace an escape such as `%3A` with the character itself. The query then differs from
+the one that Twilio signed, and the callback is lost. So an id is written only with the unreserved
+characters of RFC 3986.
 """
 
 import re
@@ -14,17 +15,20 @@ _TO_ESCAPE: Final = re.compile(rb"[^A-Za-z0-9._-]")
 
 
 def id_parameter(message_id: str) -> str:
-    """Return the parameter that names a message: `m=` and the id, or `i=` and the id with `~` as the escape.
+    """Return the query parameter that names a message.
 
-    `m=` is what every version reads. An id that needs an escape goes into `i=`, where `~3A` is a colon.
+    It is `m=` and the id where the id needs no escape; every version reads `m=`. Any other id goes
+    into `i=`, with `~` as the escape: `~3A` is a colon.
     """
     if _PLAIN.fullmatch(message_id):
         return f"m={message_id}"
-    return "i=" + _TO_ESCAPE.sub(lambda found: b"~%02X" % found[0][0], message_id.encode()).decode("ascii")
+    return "i=" + _TO_ESCAPE.sub(lambda found: b"~%02X" % found[0][0], message_id.encode()).decode(
+        "ascii"
+    )
 
 
 def read_id(escaped: str) -> str | None:
-    """Return the id that `id_parameter` wrote after `i=`; None for anything that it does not write."""
+    """Return the id that `id_parameter` wrote after `i=`, or None for any other text."""
     try:
         text = escaped.encode("ascii")
         if not _ID.fullmatch(text):

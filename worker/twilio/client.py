@@ -1,4 +1,7 @@
-"""The only place that talks HTTP to the Messages API. Decides nothing: it sends forms and says what answers prove."""
+"""The only module that sends HTTP requests to the Messages API.
+
+It makes no decisions: it sends forms, and returns what the responses prove.
+"""
 
 import ssl
 from base64 import b64encode
@@ -13,8 +16,10 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from policies.errors import Operation
-from worker.clock import monotonic
+from policies.error_catalogue import Operation
+from worker.ports.posts import CreateMessage, Reply
+from worker.runtime.clock import monotonic
+from worker.settings.accounts import Account
 from worker.twilio.departure import DEPARTURE, Departure, GatedConnector
 from worker.twilio.messages import (
     InboundListing,
@@ -25,9 +30,13 @@ from worker.twilio.messages import (
     read_message,
     read_page,
 )
-from worker.twilio.replies import MAX_ANSWER_BYTES, PERMIT_LAPSED, read_answer, read_error, read_failure
-from worker.values.accounts import Account
-from worker.values.posts import CreateMessage, Reply
+from worker.twilio.replies import (
+    MAX_ANSWER_BYTES,
+    PERMIT_LAPSED,
+    read_answer,
+    read_error,
+    read_failure,
+)
 
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_SIZE: Final = 500
@@ -35,13 +44,17 @@ _READ_CONNECTIONS: Final = 8
 
 
 class ReadFailed(Exception):
-    """A list or a fetch had no usable answer; ask again later. `status` is None when there was no answer at all.
+    """A list or a fetch got no usable response. The caller asks again later.
 
-    `code`: Twilio's error code, None when the answer was not Twilio's or had none.
-    What it means depends on `operation`, and `policies.errors` decides it.
+    `status` is None when there was no response at all.
+
+    `code` is Twilio's error code. It is None when the response was not Twilio's or had no code.
+    What the code means depends on `operation`; `policies.error_catalogue` decides it.
     """
 
-    def __init__(self, detail: str, operation: Operation, status: int | None = None, code: int | None = None) -> None:
+    def __init__(
+        self, detail: str, operation: Operation, status: int | None = None, code: int | None = None
+    ) -> None:
         super().__init__(f"reading from Twilio failed ({detail}); it is tried again later")
         self.operation = operation
         self.status = status
@@ -49,8 +62,8 @@ class ReadFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
-    """What never changes between two POSTs of one account, made once."""
+class _AccountSession:
+    """What is the same for every POST of an account. It is built once."""
 
     messages: URL
     origin: URL
@@ -60,12 +73,15 @@ class _Door:
 
 
 class TwilioClient:
-    """Creates, fetches and lists messages. Use as an async context manager; one per process.
+    """Creates, fetches and lists messages. Use it as an async context manager, once per process.
 
-    `slots` bounds the connections for POSTs; lists and fetches have a few of their own, so that a search for evidence
-    never holds up a POST. Timeouts in seconds: `read_timeout` of about 30 s, because Twilio has been seen to need 26 s.
-    `keepalive`: seconds for which an idle connection is kept, shorter than servers keep theirs (60 s and more), because
-    one that is closed under a POST leaves the POST unproven; 0: a connection for each request.
+    `slots` bounds the connections for POSTs. Lists and fetches have a few connections of their own,
+    so that a search for evidence never delays a POST.
+
+    Timeouts are in seconds. `read_timeout` is about 30 s, because Twilio has been seen to take
+    26 s. `keepalive` is how long an idle connection is kept; 0 means one connection per request. It
+    must be shorter than the servers' own limit (60 s and more): if a server closes a connection
+    during a POST, the outcome of that POST is unproven.
     """
 
     def __init__(
@@ -95,7 +111,10 @@ class TwilioClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -106,9 +125,10 @@ class TwilioClient:
                 await session.close()
 
     async def create(self, message: CreateMessage, *, start_by: float | None = None) -> Reply:
-        """POST one message. Never raises for what the network or Twilio does.
+        """POST one message. Raises nothing, whatever the network or Twilio does.
 
-        `start_by`, on this process's monotonic clock in seconds: no first byte leaves from then on.
+        `start_by` is in seconds of this process's monotonic clock. From then on no first byte is
+        sent.
         """
         door = self._doors[message.account]
         timeout = self._timeout
@@ -118,8 +138,11 @@ class TwilioClient:
                 return PERMIT_LAPSED
             if left < self._connect_timeout:
                 timeout = self._timeout_for(left)
-        # Names of parameters are plain ASCII: only values need encoding, half of what urlencode does.
-        body = "&".join([f"{name}={quote_plus(value)}" for name, value in message.form]).encode("ascii")
+        # Parameter names are plain ASCII, so only the values are encoded. That is half of the work
+        # of urlencode.
+        body = "&".join([f"{name}={quote_plus(value)}" for name, value in message.form]).encode(
+            "ascii"
+        )
         departure = Departure(start_by)
         mark = DEPARTURE.set(departure)
         try:
@@ -133,39 +156,49 @@ class TwilioClient:
                 proxy_headers=door.proxy_headers,
             ) as response:
                 answer, complete = await _bounded(response, MAX_ANSWER_BYTES)
-        except Exception as error:  # noqa: BLE001 -- whatever it was, bytes may have left: it must become a Reply
+        except Exception as error:  # noqa: BLE001 -- bytes may have left: return a Reply
             departure.end()
             return departure.conclude(read_failure(error), is_trusted=self._sees_writes)
         finally:
             departure.end()
             DEPARTURE.reset(mark)
-        # Should a release of aiohttp write past the gate, an unseen write proves nothing any more.
+        # A future release of aiohttp may write without passing the gate. Then an answered POST has
+        # no write that the gate saw, and from then on an unseen write proves nothing.
         self._sees_writes = departure.has_left
         to = dict(message.form).get("To", "")
         return read_answer(response.status, response.headers, answer, complete=complete, to=to)
 
     async def fetch(self, account: str, message_sid: str) -> MessageRow:
-        """Fetch one message. Raises ReadFailed, also when Twilio has no such SID: its code says so."""
+        """Fetch one message.
+
+        Raises ReadFailed, also when Twilio has no message with that SID; `code` then says so.
+        """
         door = self._doors[account]
         url = door.messages.parent / "Messages" / f"{message_sid}.json"
         status, body = await self._get(door, url, Operation.FETCH)
         row = read_message(body) if status == 200 else None
         if row is None:
-            raise ReadFailed("a message could not be read", Operation.FETCH, status, read_error(status, body))
+            raise ReadFailed(
+                "a message could not be read", Operation.FETCH, status, read_error(status, body)
+            )
         return row
 
     async def list_messages(
         self, account: str, *, to: str | None, from_address: str, since: datetime, max_requests: int
     ) -> Listing:
-        """List messages by From, and To where given, newest pages first, with at most `max_requests` requests.
+        """List messages by From, and by To if given, newest pages first.
 
-        Complete when the last page was read, or when everything came newest first and reaches back before `since`.
-        The date filter is of no use: it looks at the date sent, which is empty while a message is queued
-        ("Messages resource", read 2026-11-20). Rows are given as they come, should Twilio write an address in another
-        form, or ignore a filter. Raises ReadFailed.
+        Sends at most `max_requests` requests. The listing is complete when the last page was read,
+        or when all rows came newest first and reach back before `since`.
+
+        Twilio's date filter is not used: it compares the date sent, which is empty while a message
+        is queued ("Messages resource", read 2026-11-20). Rows are returned unfiltered, because
+        Twilio may write an address in another form, or ignore a filter. Raises ReadFailed.
         """
         door = self._doors[account]
-        query = {"From": from_address, "PageSize": str(_PAGE_SIZE)} | ({"To": to} if to is not None else {})
+        query = {"From": from_address, "PageSize": str(_PAGE_SIZE)} | (
+            {"To": to} if to is not None else {}
+        )
         url: URL | None = door.messages.with_query(query)
         rows: list[MessageRow] = []
         requests = 0
@@ -176,7 +209,10 @@ class TwilioClient:
             page = read_page(body) if status == 200 else None
             if page is None:
                 raise ReadFailed(
-                    "a page of messages could not be read", Operation.LIST, status, read_error(status, body)
+                    "a page of messages could not be read",
+                    Operation.LIST,
+                    status,
+                    read_error(status, body),
                 )
             rows.extend(page.rows)
             url = _next_page(door, page.next_page)
@@ -185,11 +221,15 @@ class TwilioClient:
             is_complete = is_whole or reaches_back
         return Listing(tuple(rows), is_complete, requests, is_whole)
 
-    async def list_inbound(self, account: str, since: datetime, max_requests: int) -> InboundListing:
-        """List what persons wrote to an account since an instant, oldest first, with at most `max_requests` requests.
+    async def list_inbound(
+        self, account: str, since: datetime, max_requests: int
+    ) -> InboundListing:
+        """List what persons wrote to an account since an instant, oldest first.
 
-        Everything of the account is read and told apart here: whether Twilio's filters know a `whatsapp:` address, or
-        the date of an inbound message, is written nowhere ("Messages resource", read 2026-11-20). Raises ReadFailed.
+        Sends at most `max_requests` requests. It reads every message of the account and selects the
+        inbound ones here, because Twilio does not document whether its filters match a `whatsapp:`
+        address or the date of an inbound message ("Messages resource", read 2026-11-20). Raises
+        ReadFailed.
         """
         door = self._doors[account]
         url: URL | None = door.messages.with_query({"PageSize": str(_PAGE_SIZE)})
@@ -203,20 +243,27 @@ class TwilioClient:
             page = read_page(body) if status == 200 else None
             if page is None:
                 raise ReadFailed(
-                    "a page of messages could not be read", Operation.LIST, status, read_error(status, body)
+                    "a page of messages could not be read",
+                    Operation.LIST,
+                    status,
+                    read_error(status, body),
                 )
             found |= {row.message_sid: row for row in page.inbounds if row.created_at >= since}
             is_whole = is_whole and page.has_all_inbounds
             dates.extend(page.dates)
             url = _next_page(door, page.next_page)
-            reaches_back = bool(dates) and dates[-1] < since and dates == sorted(dates, reverse=True)
+            reaches_back = (
+                bool(dates) and dates[-1] < since and dates == sorted(dates, reverse=True)
+            )
             is_complete = page.next_page is None or reaches_back
-        # Of one second, Twilio lists the newest first.
+        # Among messages of the same second, Twilio lists the newest first.
         oldest_first = list(found.values())[::-1]
         rows = tuple(sorted(oldest_first, key=lambda row: row.created_at))
         return InboundListing(rows, is_complete and is_whole, requests)
 
-    async def _get(self, door: _Door, url: URL, operation: Operation) -> tuple[int, bytes]:
+    async def _get(
+        self, door: _AccountSession, url: URL, operation: Operation
+    ) -> tuple[int, bytes]:
         try:
             async with _open(self._reads).get(
                 url,
@@ -235,13 +282,19 @@ class TwilioClient:
 
     def _timeout_for(self, connect: float) -> aiohttp.ClientTimeout:
         return aiohttp.ClientTimeout(
-            total=self._connect_timeout + self._read_timeout, connect=connect, sock_read=self._read_timeout
+            total=self._connect_timeout + self._read_timeout,
+            connect=connect,
+            sock_read=self._read_timeout,
         )
 
     def _session(self, connections: int) -> aiohttp.ClientSession:
-        # aiohttp refuses a time for connections that are not kept.
-        kept: dict[str, Any] = {"keepalive_timeout": self._keepalive} if self._keepalive else {"force_close": True}
-        connector = GatedConnector(limit=connections, ssl=self._tls if self._tls is not None else True, **kept)
+        # aiohttp rejects a keepalive time together with force_close.
+        kept: dict[str, Any] = (
+            {"keepalive_timeout": self._keepalive} if self._keepalive else {"force_close": True}
+        )
+        connector = GatedConnector(
+            limit=connections, ssl=self._tls if self._tls is not None else True, **kept
+        )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
@@ -251,7 +304,7 @@ def _open(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
     return session
 
 
-def _door(account: Account) -> _Door:
+def _door(account: Account) -> _AccountSession:
     credentials = b64encode(f"{account.username}:{account.password}".encode()).decode("ascii")
     headers = CIMultiDict(
         {
@@ -263,15 +316,21 @@ def _door(account: Account) -> _Door:
         }
     )
     base = URL(account.base_url)
-    messages = URL(account.base_url.rstrip("/")) / "2010-04-01" / "Accounts" / account.account_sid / "Messages.json"
+    messages = (
+        URL(account.base_url.rstrip("/"))
+        / "2010-04-01"
+        / "Accounts"
+        / account.account_sid
+        / "Messages.json"
+    )
     if account.proxy is None:
-        return _Door(messages, base.origin(), headers)
+        return _AccountSession(messages, base.origin(), headers)
     proxy = URL(account.proxy)
     login = _proxy_login(proxy)
     if base.scheme == "http":
-        # There is no tunnel: the proxy reads the request itself.
+        # Plain HTTP has no tunnel, so the proxy reads its credentials from the request itself.
         headers.update(login)
-    return _Door(messages, base.origin(), headers, proxy.with_user(None), login)
+    return _AccountSession(messages, base.origin(), headers, proxy.with_user(None), login)
 
 
 def _proxy_login(proxy: URL) -> dict[str, str]:
@@ -281,8 +340,11 @@ def _proxy_login(proxy: URL) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {credentials}"}
 
 
-def _next_page(door: _Door, path: str | None) -> URL | None:
-    """Join Twilio's `next_page_uri`; credentials never follow it to another host."""
+def _next_page(door: _AccountSession, path: str | None) -> URL | None:
+    """Return the URL of the next page. Raises ReadFailed for another host.
+
+    The credentials of the account must not go to another host.
+    """
     if path is None:
         return None
     url = door.origin.join(URL(path, encoded=True))
@@ -292,7 +354,7 @@ def _next_page(door: _Door, path: str | None) -> URL | None:
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """Read at most `limit` bytes; False when there was more."""
+    """Read at most `limit` bytes. The second value is False when the body is longer."""
     length = response.content_length
     if length is not None and length <= limit and "Content-Encoding" not in response.headers:
         return await response.read(), True

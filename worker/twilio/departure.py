@@ -1,7 +1,8 @@
-"""Where the first byte of a POST leaves: there the permit counts, and there it is known whether a byte left at all.
+"""Checks the permit at the moment when the first byte of a POST leaves, and records that it left.
 
-aiohttp writes a request a turn of the loop after it was asked to, in a task of its own, and only when there is a
-connection. Any look at the permit before that can be seconds old when the loop stands still in between.
+aiohttp writes a request in a task of its own, at least one turn of the event loop after the caller
+asked for it, and only once it has a connection. If the loop stalls in between, any earlier check of
+the permit can be seconds old.
 """
 
 import select
@@ -16,23 +17,26 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from sendwindow.vocabulary import Reason
-from worker.clock import monotonic
+from worker.ports.posts import NotSent, Reply, Unproven
+from worker.runtime.clock import monotonic
 from worker.twilio.replies import PERMIT_LAPSED
-from worker.values.posts import NotSent, Reply, Unproven
 
 HUNG_UP: Final = NotSent("Twilio closed the connection before the request")
-"""The connection was closed, or bytes came on it that belong to no request, before the first byte left."""
+"""The connection was already unusable before the first byte left.
+
+The peer had closed it, or had sent bytes that belong to no request.
+"""
 
 _HANG_UP: Final = getattr(select, "POLLRDHUP", 0)
 
 DEPARTURE: Final[ContextVar["Departure | None"]] = ContextVar("departure", default=None)
-"""The POST that the running task asks a connection for."""
+"""The POST for which the running task requests a connection."""
 
 
 class Departure:
-    """One POST on its way out.
+    """One POST on its way to Twilio.
 
-    `start_by`: monotonic seconds; no first byte leaves from then on. None: there is no such limit.
+    `start_by` is in monotonic seconds. From then on no first byte leaves. None means no limit.
     """
 
     __slots__ = ("_is_over", "_start_by", "has_left", "is_connecting", "is_gated", "refusal")
@@ -46,7 +50,7 @@ class Departure:
         self.refusal: NotSent | None = None
 
     def leave(self, protocol: ResponseHandler, transport: Transport) -> None:
-        """Let the bytes at hand leave. Raises DepartureRefused for the first ones when they must not."""
+        """Permit the next write. Raises DepartureRefused when the first byte must not leave."""
         if self._is_over:
             raise DepartureRefused
         if self.has_left:
@@ -59,20 +63,23 @@ class Departure:
             self._is_over = True
             transport.abort()
             raise DepartureRefused
-        # Before the write: one that raises may have let some bytes go.
+        # This is set before the write, because a write that raises may have sent some bytes.
         self.has_left = True
 
     def end(self) -> None:
-        """Let nothing leave from now on, whatever aiohttp still has in hand."""
+        """Refuse every later write, also of bytes that aiohttp still holds."""
         self._is_over = True
 
     def conclude(self, reply: NotSent | Unproven, *, is_trusted: bool) -> Reply:
-        """Return what a failed POST proves; `reply` is what its exception alone says.
+        """Return what a failed POST proves. `reply` is what its exception alone proves.
 
-        `is_trusted`: writes of answered POSTs were seen here, so that none seen means that none was made.
+        `is_trusted` is whether the gate saw the write of the last answered POST. Only then does an
+        unseen write prove that no byte was written.
         """
         if self.has_left:
-            lost = Unproven(Reason.OUTCOME_CONNECTION_LOST, "connection lost after the request began")
+            lost = Unproven(
+                Reason.OUTCOME_CONNECTION_LOST, "connection lost after the request began"
+            )
             return reply if isinstance(reply, Unproven) else lost
         if self.refusal is not None:
             return self.refusal
@@ -82,11 +89,11 @@ class Departure:
 
 
 class DepartureRefused(ConnectionError):
-    """Raised into aiohttp instead of a write; the reason is the departure's `refusal`."""
+    """Raised inside aiohttp in place of a write. The reason is the departure's `refusal`."""
 
 
 class _Gate:
-    """Stands for a connection's transport while one request uses it."""
+    """Replaces a connection's transport while one request uses the connection."""
 
     __slots__ = ("_departure", "_protocol", "inner")
 
@@ -108,16 +115,17 @@ class _Gate:
 
 
 class GatedConnector(aiohttp.TCPConnector):
-    """Keeps connections open, and puts a gate before each that is handed out.
+    """Keeps connections open, and puts a gate in front of each connection that it returns.
 
-    It hands no connection out again that the server closed, or on which something came unasked: that would be taken
-    for the response to the next request, and the message would be recorded under another message's SID.
+    Never reuses a connection that the server closed, or that has received unsolicited bytes. They
+    would be read as the response to the next request, and that message would be recorded under
+    another message's SID.
     """
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        """Return a connection for a request, with its gate in place."""
+        """Return a connection for a request, with the gate in place."""
         departure = DEPARTURE.get() or Departure(None)
         departure.is_connecting = True
         while True:
@@ -139,9 +147,10 @@ class GatedConnector(aiohttp.TCPConnector):
 
 
 def has_hung_up(transport: Transport) -> bool:
-    """Return whether the peer closed the connection, or sent bytes that answer nothing, without the loop knowing yet.
+    """Return whether the peer closed the connection or sent unsolicited bytes.
 
-    Over TLS only the end of the connection counts: session tickets come after the handshake, unasked.
+    It asks the socket, because the event loop may not have noticed yet. Over TLS only a closed
+    connection counts, because session tickets arrive unsolicited after the handshake.
     """
     if transport.is_closing():
         return True

@@ -1,4 +1,7 @@
-"""What Twilio says of messages it already has: rows of its list and pages of rows, read leniently. Pure."""
+"""Parses what Twilio returns about existing messages: list rows and pages of rows.
+
+Pure: no I/O. It accepts incomplete rows where that is safe.
+"""
 
 import json
 import re
@@ -12,16 +15,18 @@ from typing import Any, Final
 from worker.twilio.fields import read_code, read_status
 
 MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
-"""Twilio's form of a MessageSid ("Messages resource", read 2026-11-20); to be matched whole."""
+"""Twilio's form of a MessageSid ("Messages resource", read 2026-11-20). Use `fullmatch`."""
 
 _COUNT: Final = re.compile(r"[0-9]{1,3}")
 
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One outbound message as Twilio shows it. `body`: a template's is the rendered text; None where redacted.
+    """One outbound message as Twilio shows it.
 
-    `num_media`: how many media it has, None when the row does not say.
+    `body` is the rendered text for a template, and None where Twilio has redacted it.
+
+    `num_media` is the number of media, or None when the row has no such number.
     """
 
     message_sid: str
@@ -36,7 +41,10 @@ class MessageRow:
 
 @dataclass(frozen=True, slots=True)
 class InboundRow:
-    """One message of a person's as Twilio's list shows it. The list tells no payload of a button, and no profile."""
+    """One message from a person as Twilio's list shows it.
+
+    The list has neither the payload of a button nor the person's profile.
+    """
 
     message_sid: str
     from_address: str = field(repr=False)
@@ -47,7 +55,10 @@ class InboundRow:
 
 @dataclass(frozen=True, slots=True)
 class InboundListing:
-    """What persons wrote to an account, oldest first. `is_complete`: nothing since the asked instant is missing."""
+    """What persons wrote to an account, oldest first.
+
+    `is_complete` is whether no message since the requested instant is missing.
+    """
 
     rows: tuple[InboundRow, ...]
     is_complete: bool
@@ -56,9 +67,12 @@ class InboundListing:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows of a paged list. `is_complete`: every page was read, or the rest is provably older than asked for.
+    """Rows of a paged list.
 
-    `is_whole`: every page was read.
+    `is_complete` is whether every page was read, or the remaining rows are proven to be older than
+    requested.
+
+    `is_whole` is whether every page was read.
     """
 
     rows: tuple[MessageRow, ...]
@@ -69,10 +83,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, and where the next one is: a path with its query, None at the end. `rows` are outbound.
+    """One page of a list. `next_page` is a path with its query, or None on the last page.
 
-    `has_all_inbounds`: no inbound row was unreadable. `dates`: when each message of the page was created, inbound ones
-    included, in the order of the page.
+    `rows` are the outbound messages. `has_all_inbounds` is whether every inbound row could be
+    parsed. `dates` are the creation times of all messages of the page, inbound ones included, in
+    the order of the page.
     """
 
     rows: tuple[MessageRow, ...]
@@ -83,10 +98,10 @@ class Page:
 
 
 def read_page(body: bytes) -> Page | None:
-    """Read one page of a list, None when it is none.
+    """Parse one page of a list. Returns None when the body is not a usable page.
 
-    An outbound row that cannot be read makes the whole page worthless: left out, it could be the one that is called
-    absent.
+    An outbound row that cannot be parsed makes the whole page unusable. If the row were skipped, a
+    search could conclude that this very message is absent.
     """
     document = _json(body)
     messages = document.get("messages") if isinstance(document, dict) else None
@@ -97,7 +112,10 @@ def read_page(body: bytes) -> Page | None:
     dates: list[datetime] = []
     all_inbound = True
     for message in messages:
-        row, is_inbound = _row(message), isinstance(message, dict) and message.get("direction") == "inbound"
+        row, is_inbound = (
+            _row(message),
+            isinstance(message, dict) and message.get("direction") == "inbound",
+        )
         if row is None:
             if not is_inbound:
                 return None
@@ -105,7 +123,11 @@ def read_page(body: bytes) -> Page | None:
             continue
         dates.append(row.created_at)
         if is_inbound:
-            inbounds.append(InboundRow(row.message_sid, row.from_address or "", row.to, row.body or "", row.created_at))
+            inbounds.append(
+                InboundRow(
+                    row.message_sid, row.from_address or "", row.to, row.body or "", row.created_at
+                )
+            )
         else:
             rows.append(row)
     next_page = document.get("next_page_uri")
@@ -114,12 +136,12 @@ def read_page(body: bytes) -> Page | None:
 
 
 def read_message(body: bytes) -> MessageRow | None:
-    """Read one fetched message, None when it is none."""
+    """Parse one fetched message. Returns None when the body is not a message."""
     return _row(_json(body))
 
 
 def is_newest_first(rows: Sequence[MessageRow]) -> bool:
-    """Say whether the rows come newest first, which alone allows to stop paging early."""
+    """Return whether the rows are sorted newest first. Only then may paging stop early."""
     return all(first.created_at >= second.created_at for first, second in pairwise(rows))
 
 
@@ -151,7 +173,7 @@ def _row(message: object) -> MessageRow | None:
 
 
 def _read_count(value: object) -> int | None:
-    """Return a small count, which Twilio writes as text ("Messages resource", read 2026-11-20)."""
+    """Return a small count. Twilio writes it as text ("Messages resource", read 2026-11-20)."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     return int(text) if _COUNT.fullmatch(text) else None
 

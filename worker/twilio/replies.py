@@ -1,6 +1,9 @@
-"""What an answer of the Messages API proves. Pure: status, headers and body, or the exception's class, become a Reply.
+"""Decides what a response of the Messages API proves.
 
-Law: an attempt is `Rejected` or `NotSent` only where that is proven. Once bytes may have gone, the rest is `Unproven`.
+Pure: turns status, headers and body, or the exception's class, into a Reply.
+
+Law: an attempt is `Rejected` or `NotSent` only where that is proven. If bytes may have left, every
+other outcome is `Unproven`.
 """
 
 import json
@@ -14,15 +17,15 @@ import aiohttp
 
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.vocabulary import Reason
+from worker.ports.posts import Accepted, NotSent, Rejected, Reply, Unproven
 from worker.twilio.fields import read_code, read_status
 from worker.twilio.messages import MESSAGE_SID
-from worker.values.posts import Accepted, NotSent, Rejected, Reply, Unproven
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
-"""More than this of an answer is never read; Twilio's own answers have one to two kilobytes."""
+"""The most bytes of a response that are read. Twilio's own responses have one or two kilobytes."""
 
 PERMIT_LAPSED: Final = NotSent("permit lapsed")
-"""The POST could not start while its permit was valid, so it did not start."""
+"""The POST did not start, because its permit expired first."""
 
 _SUBSCRIBER_DIGITS: Final = 7
 _EXCERPT_LENGTH: Final = 160
@@ -31,11 +34,16 @@ _MARKUP: Final = re.compile(r"<[^>]*>|\s+")
 _FIELD_NAME: Final = re.compile(r'"([a-z_]{1,40})"\s*:')
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complete: bool = True, to: str = "") -> Reply:
-    """Say what an answer proves. `complete` False: the body was longer than `MAX_ANSWER_BYTES`. `to`: the recipient.
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, complete: bool = True, to: str = ""
+) -> Reply:
+    """Return what a response proves.
 
-    Twilio answers a created message with 201 and its SID, an error with a `code`; "Messages resource" and
-    "Error 20500" (a repeated POST may send twice), read 2026-11-20.
+    `complete` is False when the body was longer than `MAX_ANSWER_BYTES`. `to` is the recipient.
+
+    Twilio responds with 201 and the SID when it created a message, and with a `code` when it
+    refused. Sources: "Messages resource" and "Error 20500" (a repeated POST may send twice), read
+    2026-11-20.
     """
     document = _json_object(body) if complete else None
     code = read_code(document.get("code")) if document else None
@@ -45,26 +53,42 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, complet
         message_sid = document.get("sid") if document else None
         if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
             if _is_somebody_else(to, document.get("to")):
-                return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} for another address", status, code, body)
+                return _unproven(
+                    Reason.OUTCOME_UNREADABLE,
+                    f"HTTP {status} for another address",
+                    status,
+                    code,
+                    body,
+                )
             return Accepted(message_sid, read_status(document.get("status")), status)
-        return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body)
+        return _unproven(
+            Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body
+        )
     if 300 <= status < 400:
-        return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status}, redirects are not followed", status, None, body)
+        return _unproven(
+            Reason.OUTCOME_UNREADABLE,
+            f"HTTP {status}, redirects are not followed",
+            status,
+            None,
+            body,
+        )
     if 400 <= status < 500 and code is not None:
         return Rejected(status, code, retry_after(headers))
-    return _unproven(Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a Twilio code", status, None, body)
+    return _unproven(
+        Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a Twilio code", status, None, body
+    )
 
 
 def read_error(status: int, body: bytes) -> int | None:
-    """Return the error code of an answer that Twilio gave, None when the answer is no error or has no code."""
+    """Return Twilio's error code, or None when the response is not an error or has no code."""
     document = _json_object(body) if status >= 400 else None
     return read_code(document.get("code")) if document else None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read `Retry-After` as seconds, None when absent or not understood (RFC 9110, 10.2.3).
+    """Return `Retry-After` in seconds, or None when it is absent or invalid (RFC 9110, 10.2.3).
 
-    An HTTP date counts from the answer's own `Date`, so that no clock is needed here.
+    An HTTP date is compared with the response's own `Date`, so no local clock is needed.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -77,12 +101,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def read_failure(error: BaseException) -> NotSent | Unproven:
-    """Say what a failed exchange proves, by the exception's class alone; texts of exceptions hold addresses and URLs.
+    """Return what a failed exchange proves, from the exception's class alone.
 
-    aiohttp raises `ClientConnectorError` (refused, unreachable, DNS, TLS handshake, certificate) and
-    `ConnectionTimeoutError` (waiting for the pool, connecting) before it writes a byte, and `ClientHttpProxyError` when
-    a proxy refused the tunnel; aiohttp 3.14 `ClientSession._request`. Everything else may come after the write, also on
-    a connection that was used before. What the connection itself saw leave counts besides: `departure.py`.
+    The texts of exceptions contain addresses and URLs, so they are not used.
+
+    Before it writes a byte, aiohttp raises `ClientConnectorError` (refused, unreachable, DNS, TLS
+    handshake, certificate) and `ConnectionTimeoutError` (waiting for the pool, connecting). It
+    raises `ClientHttpProxyError` when a proxy refused the tunnel. Source: aiohttp 3.14,
+    `ClientSession._request`. Any other exception may come after the write, also on a reused
+    connection. `departure.py` adds what the connection itself saw leave.
     """
     name = type(error).__name__
     match error:
@@ -91,7 +118,10 @@ def read_failure(error: BaseException) -> NotSent | Unproven:
         case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
             return NotSent(f"TLS handshake failed: {name}")
         case aiohttp.ClientConnectorError(os_error=os_error):
-            return NotSent(f"connection refused or unreachable: {errorcode.get(os_error.errno or 0, 'no number')}")
+            return NotSent(
+                "connection refused or unreachable: "
+                f"{errorcode.get(os_error.errno or 0, 'no number')}"
+            )
         case aiohttp.ClientHttpProxyError(status=status):
             return NotSent(f"the proxy made no connection: HTTP {status}")
         case aiohttp.ConnectionTimeoutError():
@@ -105,13 +135,19 @@ def read_failure(error: BaseException) -> NotSent | Unproven:
 
 
 def excerpt(body: bytes) -> str:
-    """Cut an unexpected answer to what may be kept in a timeline: no addresses, no field values, no markup."""
+    """Return the part of an unexpected response that a timeline may keep.
+
+    It contains no addresses, no field values and no markup.
+    """
     text = body[:4096].decode("utf-8", "replace").strip()
     if text.startswith(("{", "[")) or _FIELD_NAME.search(text):
-        # Twilio's answers repeat address and body, so of anything like JSON only the names of fields are kept.
+        # Twilio's responses repeat the address and the body. So only the field names are kept of
+        # any text that looks like JSON.
         return ("fields: " + " ".join(dict.fromkeys(_FIELD_NAME.findall(text))))[:_EXCERPT_LENGTH]
     text = _MAYBE_PERSONAL.sub("#", _MARKUP.sub(" ", text))
-    return "".join(character for character in text if character.isprintable()).strip()[:_EXCERPT_LENGTH]
+    return "".join(character for character in text if character.isprintable()).strip()[
+        :_EXCERPT_LENGTH
+    ]
 
 
 def _unproven(reason: Reason, detail: str, status: int, code: int | None, body: bytes) -> Unproven:
@@ -119,9 +155,10 @@ def _unproven(reason: Reason, detail: str, status: int, code: int | None, body: 
 
 
 def _is_somebody_else(asked: str, shown: object) -> bool:
-    """Whether an answer is certainly not about the recipient asked for.
+    """Return whether a response is certainly about another recipient than the requested one.
 
-    Twilio may write a phone number with another prefix or trunk digit than we did, but ends it alike.
+    Twilio may write a phone number with another prefix or trunk digit than we did, but the last
+    digits are the same.
     """
     try:
         ours, theirs = parse_address(asked), parse_address(shown if isinstance(shown, str) else "")

@@ -1,4 +1,7 @@
-"""Forms of the Messages API: a decision to send becomes the parameters of one POST. Pure, without credentials."""
+"""Builds the form of one POST to the Messages API from a decision to send.
+
+Pure: no I/O. A form contains no credentials.
+"""
 
 import json
 from dataclasses import dataclass
@@ -6,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from policies.decision import Content, FreeformContent, Send, TemplateContent
-from sendwindow.instants import to_ms
+from sendwindow.timestamps import to_ms
+from worker.ports.posts import CreateMessage
 from worker.twilio.callback_query import id_parameter
-from worker.values.posts import CreateMessage
 
 PARAMETERS: Final = frozenset(
     {
@@ -23,24 +26,27 @@ PARAMETERS: Final = frozenset(
         "ValidityPeriod",
     }
 )
-"""The parameters this service ever sends: a subset of Twilio's "Messages resource" page (read 2026-11-20).
+"""Every parameter that this service sends.
 
-`Attempt` is left out: it deduplicates nothing at Twilio and our attempt number is in the callback's address already.
+They are a subset of Twilio's "Messages resource" page (read 2026-11-20). `Attempt` is left out:
+Twilio does not use it to detect duplicates, and the callback URL already contains our attempt
+number.
 """
 
 CALLBACK_OVERRIDES: Final = "rc=5&rp=all"
-"""Five more tries of a callback on any failure; by default only a failed connect is tried again, once.
+"""Makes Twilio retry a callback five times on any failure.
 
-Twilio's "Webhooks connection overrides" page, read 2026-11-20. The fragment is neither sent nor signed.
+By default it retries only a failed connect, and only once. Source: Twilio's "Webhooks connection
+overrides" page, read 2026-11-20. Twilio neither sends nor signs the fragment of the URL.
 """
 
-SHORTEST_VALIDITY: Final = timedelta(seconds=1)
-_LONGEST_VALIDITY: Final = timedelta(seconds=36_000)
+MIN_VALIDITY: Final = timedelta(seconds=1)
+_MAX_VALIDITY: Final = timedelta(seconds=36_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """From whom to whom an attempt goes, and which attempt of which message it is."""
+    """The sender and the recipient of an attempt, and which attempt of which message it is."""
 
     account: str
     from_address: str
@@ -51,14 +57,17 @@ class Route:
     enqueued_at: datetime
 
 
-def build(send: Send, route: Route, public_url: str, *, starts_at: datetime | None = None) -> CreateMessage:
-    """Turn a decision into the form of one POST.
+def build(
+    send: Send, route: Route, public_url: str, *, starts_at: datetime | None = None
+) -> CreateMessage:
+    """Build the form of one POST from a decision.
 
-    `starts_at`: when the POST starts at the latest, by the store's clock (default: when it was decided). Twilio counts
-    its `ValidityPeriod` from then on, so the time until then is taken off.
+    `starts_at` is the latest start of the POST by the store's clock (default: when the decision was
+    made). Twilio counts `ValidityPeriod` from the start of the POST, so the time before it is
+    subtracted.
 
-    `From` is sent on every channel, also beside a messaging service: WhatsApp and Messenger windows belong to one
-    sender, and evidence of an unproven attempt is searched by `To` and `From`.
+    `From` is sent on every channel, also next to a messaging service. WhatsApp and Messenger
+    windows belong to one sender, and the search for an unproven attempt filters by `To` and `From`.
     """
     form = [("To", route.to), ("From", route.from_address)]
     if route.messaging_service_sid:
@@ -72,9 +81,10 @@ def build(send: Send, route: Route, public_url: str, *, starts_at: datetime | No
 
 
 def status_callback(public_url: str, message_id: str, attempt: int, enqueued_at: datetime) -> str:
-    """Address of the status callbacks of one attempt; its query is part of what Twilio signs.
+    """Return the URL for the status callbacks of one attempt. Twilio signs its query.
 
-    When it was enqueued (`q`) names the message's life: its id may be used again.
+    `q` is the instant of the enqueue. It names the message's life, because a message id may be used
+    again.
     """
     base = public_url.rstrip("/")
     query = f"{id_parameter(message_id)}&q={to_ms(enqueued_at)}&a={attempt}"
@@ -87,12 +97,16 @@ def _content(content: Content) -> list[tuple[str, str]]:
             fields = [("Body", body)] if body else []
             return [*fields, ("MediaUrl", media_url)] if media_url else fields
         case TemplateContent(content_sid=content_sid, variables=variables):
-            # ContentVariables is a string that holds a JSON object; numbers or nulls in it are refused with 21656.
+            # ContentVariables is a string that holds a JSON object. Twilio refuses numbers and
+            # nulls in it with 21656.
             encoded = json.dumps(dict(variables), ensure_ascii=False, separators=(",", ":"))
-            return [("ContentSid", content_sid), *([("ContentVariables", encoded)] if variables else [])]
+            return [
+                ("ContentSid", content_sid),
+                *([("ContentVariables", encoded)] if variables else []),
+            ]
         case _:
             assert_never(content)
 
 
 def _validity_seconds(period: timedelta) -> int:
-    return int(max(SHORTEST_VALIDITY, min(period, _LONGEST_VALIDITY)).total_seconds())
+    return int(max(MIN_VALIDITY, min(period, _MAX_VALIDITY)).total_seconds())

@@ -1,8 +1,11 @@
-"""Checks that a callback comes from Twilio: `X-Twilio-Signature`. Pure; knows nothing of HTTP servers.
+"""Checks the `X-Twilio-Signature` of a callback, which proves that Twilio sent it.
 
-The rules are those of "Webhooks security" (twilio.com/docs/usage/webhooks/webhooks-security, read 2026-11-20) and of
-Twilio's own libraries where the page is silent: repeated names, standard ports. A signature holds no time, so a
-replayed callback is valid; whoever applies it must be safe to repeat.
+Pure: no I/O, and independent of any HTTP server.
+
+The rules come from "Webhooks security" (twilio.com/docs/usage/webhooks/webhooks-security, read
+2026-11-20). Where the page is silent (repeated names, standard ports), they follow Twilio's own
+libraries. A signature contains no time, so a replayed callback is valid. Code that applies a
+callback must therefore be safe to repeat.
 """
 
 import base64
@@ -13,29 +16,31 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 Params = Sequence[tuple[str, str]]
-"""Form parameters as they came: repeated names and blank values included."""
+"""Form parameters as received, with repeated names and blank values."""
 
 _STANDARD_PORTS: Final = {"https": 443, "http": 80}
 _BODY_DIGEST: Final = "bodySHA256"
 
 
 def sign(token: str, url: str, params: Params = ()) -> str:
-    """Sign a request as Twilio does: HMAC-SHA1 over the URL and the sorted parameters, in base64.
+    """Return the signature that Twilio computes for a request.
 
-    Of a repeated name each different value counts once, sorted as well; blank values count.
+    It is the HMAC-SHA1 over the URL and the sorted parameters, in base64. When a name is repeated,
+    each distinct value counts once, also sorted. Blank values count.
     """
-    # Python compares texts by code point, which is the order of their UTF-8 bytes
+    # Python compares strings by code point, which is also the order of their UTF-8 bytes.
     text = url + "".join(name + value for name, value in sorted(set(params)))
     return base64.b64encode(hmac.digest(token.encode(), text.encode(), hashlib.sha1)).decode()
 
 
 def is_valid(tokens: Iterable[str], url: str, params: Params, header: str | None) -> bool:
-    """Tell whether one of the tokens signed this form or GET request.
+    """Return whether one of the tokens signed this form or GET request.
 
-    `url` is the public URL as Twilio was told it, with the query as received; `params` is empty for GET. The URL is
-    tried with and without a port. The time taken tells nothing about token or signature; a missing header is false.
+    `url` is the public URL as configured at Twilio, with the query as received. `params` is empty
+    for a GET. The URL is tried with and without a port. The time that the check takes reveals
+    nothing about a token or a signature. A missing header returns False.
     """
-    # servers hand over bytes that are no text as surrogates
+    # HTTP servers decode bytes that are not valid text as surrogates.
     given = (header or "").encode("utf-8", "surrogateescape")
     fits = False
     for token in tokens:
@@ -45,9 +50,10 @@ def is_valid(tokens: Iterable[str], url: str, params: Params, header: str | None
 
 
 def is_valid_body(tokens: Iterable[str], url: str, body: bytes, header: str | None) -> bool:
-    """Tell whether one of the tokens signed this request with a body that is no form, such as JSON.
+    """Return whether one of the tokens signed this request, whose body is not a form.
 
-    Twilio signs the URL alone, whose query then carries `bodySHA256`; without it nothing vouches for the body.
+    Such a body is JSON, for example. Twilio signs only the URL, and its query carries `bodySHA256`.
+    Without `bodySHA256` nothing proves that the body is genuine.
     """
     claimed = [value for name, value in parse_qsl(urlsplit(url).query) if name == _BODY_DIGEST]
     is_signed = is_valid(tokens, url, (), header)
@@ -57,9 +63,10 @@ def is_valid_body(tokens: Iterable[str], url: str, body: bytes, header: str | No
 
 
 def _port_variants(url: str) -> tuple[str, str]:
-    """Give the URL as it is, and with its port taken away or, where it has none, the standard one added.
+    """Return the URL unchanged, and its variant with or without a port.
 
-    Twilio's signer is not consistent about ports, so its own libraries check both.
+    The variant lacks the port that the URL has, or adds the scheme's standard port. Twilio's signer
+    is not consistent about ports, so Twilio's own libraries check both.
     """
     parts = urlsplit(url)
     start = len(parts.scheme) + len("://")

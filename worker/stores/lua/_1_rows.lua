@@ -1,13 +1,16 @@
--- What every worker script shares: terms, digests of persons, untrusted JSON, calls done once. Loaded before all others.
+-- What every worker script shares: durations, digests of persons, untrusted JSON, calls that take
+-- effect once. Loaded before all other parts.
 
 local DAY = 86400000
 local HOUR = 3600000
 
--- How many workers may crash with a message in hand before it is a suspect, claimed alone; and how many more while it is.
+-- How many workers may crash while they hold a message among others. After that it is a suspect,
+-- which a worker claims alone. Then how many more may crash while they hold it alone.
 local CRASHES_IN_COMPANY = 2
 local CRASHES_ALONE = 3
 
--- Hexadecimal digits of a digest; of a mark of an inbound, and how many of those a person has.
+-- DIGEST: hexadecimal digits of a digest. MARK: those of an inbound's mark. REMEMBERED: how many
+-- marks a person has.
 local DIGEST = 32
 local MARK = 12
 local REMEMBERED = 32
@@ -15,16 +18,18 @@ local REMEMBERED = 32
 local resolve
 
 do
-  -- More pointers in a row than merges leave.
-  local MOST_POINTERS = 32
+  -- More pointers in a chain than merges leave.
+  local MAX_POINTERS = 32
 
-  -- The digest that a person's record points to. What is no digest points nowhere: the reader of the record permits nothing then.
+  -- Returns the digest that a person's record points to, or nil. A pointer that is no digest leads
+  -- nowhere: the decision that reads such a record permits nothing.
   local function pointer_of(digest)
     local to = redis.call('HGET', K.person(digest), 'to')
     return to and #to == DIGEST and not string.find(to, '%X') and to or nil
   end
 
-  -- The same digest from wherever in a circle of pointers the reading began, so that all its members stay one person.
+  -- Returns the same digest from whatever member of a circle of pointers the search began, so that
+  -- all its members stay one person.
   local function least_of_circle(digest)
     local least, at = digest, pointer_of(digest)
     while at ~= digest do
@@ -34,12 +39,14 @@ do
     return least
   end
 
-  -- Where a person's records are now: follows the pointers that `_9_persons.lua` leaves, and ends whatever they hold.
-  -- Behind too many pointers, and in a circle, it is a record that has a pointer itself, which permits nothing. Asked for the digest that
-  -- it returned, it returns the same: what is written there is read there.
+  -- Returns where a person's records are now: follows the pointers that `_9_persons.lua` leaves. It
+  -- always terminates, whatever those pointers hold.
+  -- After too many pointers, and in a circle, it returns a record that has a pointer itself. Such a
+  -- record permits nothing. For a digest that it returned it returns the same digest, so that later
+  -- reads find what was written there.
   function resolve(start)
     local digest, seen = start, {}
-    for _ = 1, MOST_POINTERS do
+    for _ = 1, MAX_POINTERS do
       local to = pointer_of(digest)
       if not to then return digest end
       seen[digest] = true
@@ -50,19 +57,22 @@ do
   end
 end
 
--- cjson with untrusted text: nil instead of an error. Never used to write a payload back.
+-- Decodes untrusted text: returns nil instead of raising. Never use it to write a payload back.
 local function decoded(text)
   local fine, value = pcall(cjson.decode, text)
   if fine and type(value) == 'table' then return value end
 end
 
--- Does the work of a call once: repeated under the same request id, it gets the same answer and changes nothing.
--- `kept`: for how long (ms) an answer that may not have arrived is kept; longer than any outage after which it is asked for again.
+-- Does the work of a call once. A call that is repeated under the same request id gets the same
+-- reply and changes nothing.
+-- `kept`: for how long (ms) the reply is kept, because it may not have arrived. It must exceed any
+-- outage after which the caller repeats the call.
 local function once(request, kept, work)
   local key = K.answered(request)
   local before = redis.call('GET', key)
   if before then
-    -- Whoever asks again got no answer yet: it is kept for as long as they ask.
+    -- The caller repeats the call, so it has no reply yet: we keep the reply for as long as the
+    -- caller repeats.
     redis.call('PEXPIRE', key, kept)
     return cmsgpack.unpack(before)
   end
@@ -71,7 +81,7 @@ local function once(request, kept, work)
   return answers
 end
 
--- The message inside a job, or nil: arq's first argument, or its keyword arguments.
+-- Returns the message inside a job, or nil. It is arq's first argument, or its keyword arguments.
 local function message_of(payload)
   local job = payload and decoded(payload)
   if not job then return nil end
@@ -79,7 +89,8 @@ local function message_of(payload)
   if type(message) == 'table' then return message end
 end
 
--- The ContentSid of the template a message asks for, by configured name and language or by itself; '' when nobody knows one.
+-- Returns the ContentSid of the template that a message asks for. The message names it by
+-- configured name and language, or by ContentSid. Returns '' when the store knows none.
 local function content_of(message)
   local template = message and message.template
   if type(template) ~= 'table' or type(template.name) ~= 'string' then return '' end
@@ -88,13 +99,15 @@ local function content_of(message)
   return redis.call('HGET', K.contents, template.name .. '|' .. language) or ''
 end
 
--- Field of the meta key: where the search of a paused lane for expired messages goes on. It ends with the pause, and with the lane.
+-- Returns the field of the meta key that says where the search of a paused lane for expired
+-- messages continues. The field goes when the pause ends, or with the lane.
 local function look_at(lane)
   return 'look:' .. lane
 end
 
--- Notes the end of a round: an attempt that led to nothing and is tried again. When the round before ended for the same reason, the two
--- become one line that counts them, and this round's intent goes.
+-- Records the end of a round: an attempt that led to nothing and is tried again. If the previous
+-- round ended for the same reason, the two become one line that counts them, and the intent of this
+-- round is removed.
 local function note_round(id, now, stage, rest)
   local key = K.timeline(id)
   local head = '"e":"' .. stage .. '"'
@@ -112,29 +125,34 @@ local function sender_of(lane)
   return string.match(lane, '^(.-)|')
 end
 
--- Where a provider's stop at a sender holds: in its messaging service, else at the sender. Also where a START or a grant undoes it.
+-- Returns where a provider's stop at a sender holds: in its messaging service, if it has one, else
+-- at the sender. A START or a grant there undoes it.
 local function stop_scope(sender)
   return redis.call('HGET', K.sender(sender), 'mg') or sender
 end
 
--- An instant (ms) as it is stored, or nil where this version cannot read it. The readers in `worker/stores/facts.py` draw the same line.
+-- Reads a stored instant (ms); nil where this version cannot read it. The readers in
+-- `worker/stores/fact_parsing.py` accept the same texts.
 local function instant(text)
   return text and #text < 20 and string.match(text, '^%d+$') and tonumber(text) or nil
 end
 
--- How often something happened to a message, as it is stored, or nil where this version cannot read it. No message has so many attempts.
-local MOST_TIMES = 1000000
+-- Reads a stored count of what happened to a message; nil where this version cannot read it. No
+-- message has as many attempts as MAX_TIMES.
+local MAX_TIMES = 1000000
 local function times(text)
   local number = instant(text)
-  return number and number <= MOST_TIMES and number or nil
+  return number and number <= MAX_TIMES and number or nil
 end
 
--- The end of a message's life (ms), or nil where this version cannot read it. An absurd one is read as well: it loses nothing.
+-- Reads the end of a message's life (ms); nil where this version cannot read it. It accepts absurd
+-- instants too, because they lose nothing.
 local function expiry(text)
   return text and string.match(text, '^%-?%d+$') and tonumber(text) or nil
 end
 
--- Counts one more. A count that is no number begins again: nothing must fail over it.
+-- Adds one to a count. A count that is not a number starts again at 1, because no script may fail
+-- over it.
 local function one_more(key, field)
   local number = redis.pcall('HINCRBY', key, field, 1)
   if type(number) ~= 'table' then return number end
@@ -142,12 +160,14 @@ local function one_more(key, field)
   return 1
 end
 
--- Whether what a stored instant forbids lasts until `at` or longer. What cannot be read may: only a newer version, or a person, ends it.
+-- Whether what a stored instant forbids lasts until `at` or longer. A text that this version cannot
+-- read counts as such: only a newer version, or an operator, ends it.
 local function outlasts(text, at)
   return text and text ~= '' and (instant(text) or math.huge) >= at
 end
 
--- A revision that is no number gets one that no decision has seen: a change must not fail over it.
+-- Raises a revision. One that is not a number becomes one that no decision has seen, because no
+-- change may fail over it.
 local function bump(key)
   if type(redis.pcall('HINCRBY', key, 'r', 1)) == 'table' then
     redis.call('HSET', key, 'r', redis.call('TIME')[1] .. '000')
@@ -158,9 +178,11 @@ local function count(name)
   redis.call('HINCRBY', K.counts, name, 1)
 end
 
--- Removes arq's entry of a job that was taken over. A job that arq wrote under the id of a cancelled message goes, as does an unreadable
--- one, which is kept elsewhere. What a person may have sent again stays as long as its row. Only another message's job, written over it,
--- goes. `is_same`: the entry's job says the same as the message.
+-- Removes arq's entry of a job that was taken over.
+-- It deletes the job if arq wrote it under the id of a cancelled message, or if it is unreadable,
+-- because unreadable bytes are kept elsewhere. A job that an operator may have sent again stays as
+-- long as its row, unless it is the job of another message, written over it. `is_same`: the entry's
+-- job says the same as the message.
 local function drop_entry(job_id, id, is_same)
   local row = redis.call('HMGET', K.row(id), 's', 'r', 'x')
   redis.call('ZREM', K.ingress, job_id)

@@ -1,24 +1,30 @@
--- What a decision looks at, as compact arrays. Reads only.
+-- What a decision looks at, as compact arrays. Reads only, except that `forget_gone` and
+-- `mark_settled` update permits.
 
--- Revision, state, until and reason of a sender, account or template. What has lapsed is left out.
--- Not told: `service` and `account`, a sender's, and `at`, when a living process last knew it.
+-- Returns revision, state, until and reason of a sender, account or template. A pause that is over
+-- is left out.
+-- The reply also has fields that Redis does not send to the caller: `service` and `account` of a
+-- sender, and `at`, when a living process last knew it.
 local function stored(key, now)
   local got = redis.call('HMGET', key, 'r', 'state', 'until', 'reason', 'mg', 'a', 'at')
   local ends = instant(got[3] or '0')
-  -- An end that this version cannot read has not come.
+  -- An end that this version cannot read lies in the future.
   if not ends then got[3] = int(now + HOUR) elseif ends > 0 and ends <= now then got[2], got[3], got[4] = '', '', '' end
   return { got[1] or '0', got[2] or '', got[3] or '', got[4] or '', service = got[5], account = got[6], at = got[7] }
 end
 
--- The parts of the name of a field that dates a withdrawal of everything: account, scope, and the service that the sender was met in or nil.
+-- Returns the parts of the name of a field that dates a withdrawal of everything: account, scope,
+-- and the messaging service that the sender was in when the provider refused it, or nil.
 local function withdrawal_of(name)
   local account, scope = string.match(name, '^o:([^|]*)|(.*)$')
   local sender, met_in = string.match(scope or '', '^(.-)|(.*)$')
   return account, sender or scope, met_in
 end
 
--- Whether a later START undid it. `fields`: the person's, by name. `service`: the messaging service that the scope is in now, or false.
--- A START to one sender of a service counts for those that were in it then, which opt_in notes, and for those that are in it now.
+-- Whether a later START undid a withdrawal. `fields`: the person's fields, by name. `service`: the
+-- messaging service that the scope is in now, or false.
+-- A START to one sender of a service counts for the senders that were in the service then, which
+-- `opt_in` records, and for those that are in it now.
 local function is_undone(name, fields, service)
   local account, scope, met_in = withdrawal_of(name)
   local withdrawn = instant(fields[name])
@@ -35,11 +41,13 @@ local function by_name(key)
   return fields
 end
 
--- Revision, last inbound, closed at, suppressed until, POSTs in the last day, then fields with their values: consent, what errors hold
--- back on the account (`b:`), a suspected stop (`h:`), and why the address is suppressed.
--- A stop in the sender's messaging service (false: it is in none) is told as the sender's own, a stop that a START undid not at all.
--- Also answers where they are kept.
--- A kind of consent that only a newer version knows is told as it stands: the reader permits nothing then.
+-- Returns revision, last inbound, closed at, suppressed until and POSTs in the last day; then
+-- fields with their values: consent, what errors hold back on the account (`b:`), a suspected stop
+-- (`h:`), and why the address is suppressed. Also returns the digest that they are kept under.
+-- A stop in the sender's messaging service (`service`, false if the sender is in none) appears as
+-- the sender's own. A stop that a START undid does not appear.
+-- A kind of consent that only a newer version knows is returned as it is, and then the decision
+-- permits nothing.
 local function person_of(digest, sender, service, account, now)
   local mine = { '0', '', '', '', 0 }
   if digest == '' then return mine, digest end
@@ -47,7 +55,7 @@ local function person_of(digest, sender, service, account, now)
   if fields.to then
     digest = resolve(digest)
     fields = by_name(K.person(digest))
-    -- A pointer that leads nowhere: the record may be incomplete, and the reader permits nothing.
+    -- The pointer leads nowhere, so the record may be incomplete. The decision permits nothing.
     if fields.to then mine[6], mine[7] = 'to', fields.to end
   end
   mine[1], mine[2], mine[3] = fields.r or '0', fields['w:' .. sender] or '', fields['wc:' .. sender] or ''
@@ -80,9 +88,12 @@ local function tag_of(sender, id, now)
   return { got[1] or '0', got[2] or '', flying and '1' or '' }
 end
 
--- `names`: the person's digests, that of its records first (`gather`). `template` is a ContentSid; the reader is told which, as it may know another. `cache` spares reading the same sender, account or
--- template twice in one call. The facts are of `account`; the last three: the account that the sender is registered with by now, and when
--- a living worker last knew sender and template.
+-- Returns the facts of a decision.
+-- `names`: the person's digests, the digest of its records first (see `gather`). `template`: a
+-- ContentSid; the facts repeat it, because the worker may know another. `cache`: avoids reading the
+-- same sender, account or template twice in one call.
+-- The facts are those of `account`. The last three are the account that the sender is registered
+-- with by now, and when a living worker last knew the sender and the template.
 local function facts_of(id, names, sender, account, template, now, cache)
   local function once(kind, name)
     if name == '' then return { '0', '', '', '' } end
@@ -98,15 +109,18 @@ local function facts_of(id, names, sender, account, template, now, cache)
   }
 end
 
--- Takes out a permit whose message is gone: nothing asks about it any more. Answers whether it is.
+-- Removes a permit whose message is gone, because nothing asks about it any more. Returns whether
+-- it is gone.
 local function forget_gone(person, entry)
   if redis.call('EXISTS', K.row(string.match(entry, '^%d+:(.*)$'))) == 1 then return false end
   redis.call('ZREM', K.permits(person), entry)
   return true
 end
 
--- Milliseconds by the store's clock until the last permit of a person that is not settled lapses; negative when it has lapsed by that
--- clock, which may have jumped; 0 when every one is settled. A settled permit whose attempt is unproven stays listed, with a half.
+-- Returns the milliseconds by the store's clock until the last unsettled permit of a person lapses.
+-- It is 0 when every permit is settled, and negative when the last one has lapsed by that clock,
+-- which may have jumped.
+-- A settled permit whose attempt is unproven stays listed, with a score that ends in a half.
 local function permits_left(person, now)
   local latest
   local entries = redis.call('ZRANGE', K.permits(person), 0, -1, 'WITHSCORES')
@@ -119,7 +133,7 @@ local function permits_left(person, now)
   return left == 0 and -1 or left
 end
 
--- Marks a permit as used up whose attempt stays listed.
+-- Marks a permit as used up although its attempt stays listed.
 local function mark_settled(person, attempt, now)
   redis.call('ZADD', K.permits(person), 'XX', int(now) .. '.5', attempt)
 end

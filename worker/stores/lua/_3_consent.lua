@@ -1,32 +1,44 @@
--- Consent: the ledger of what a person granted and withdrew, and its projection, which decisions see.
--- Every change bumps the person's revision, so that no decision made before is admitted after.
+-- Consent: the ledger of what a person granted and withdrew, and the projection of it that
+-- decisions read.
+-- Every change raises the person's revision, so that no decision made before it is admitted after
+-- it.
 --
--- The projection is kept in fields of the person's hash. Each one only ever rises, so neither the order nor the number of writes matters:
---   o:<account>|<scope>             latest withdrawal of everything. Scope: '*', a sender, or a messaging service
---   o:<account>|<sender>|<service>  the same, where Twilio refused the sender as a member of its messaging service
---   s:<account>|<scope>             latest START: earlier withdrawals of everything at this scope are undone
---   s:<account>|<sender>|<service>  the same of what the sender was refused in this service, and was still in it
+-- The projection is kept in fields of the person's hash. Each field only ever rises, so neither the
+-- order nor the number of writes matters:
+--   o:<account>|<scope>             latest withdrawal of everything. Scope: '*', a sender, or a
+--                                   messaging service
+--   o:<account>|<sender>|<service>  the same, where Twilio refused the sender as a member of its
+--                                   messaging service
+--   s:<account>|<scope>             latest START: it undoes earlier withdrawals of everything at
+--                                   this scope
+--   s:<account>|<sender>|<service>  latest START for a sender that Twilio refused in this service
+--                                   and that was still in it
 --   d:<account>|<purpose>|<sender>  latest withdrawal of one purpose. Sender '*': every sender
---   c:<account>|<purpose>|<sender>  grants, each `1:<at>:<expires or nothing>`, separated by commas. Purpose '*': all.
---                                   A grant is left out when another one is not earlier and does not end sooner.
---                                   Older versions wrote `0:<at>:` for a withdrawal of the purpose.
--- Dates are the instants at which the person spoke (ms). At equal instants a withdrawal outranks a grant and a START.
+--   c:<account>|<purpose>|<sender>  grants, each `1:<at>:<expires or nothing>`, separated by
+--                                   commas. Purpose '*': all. A grant is left out when another one
+--                                   is not earlier and does not end sooner. Older versions wrote
+--                                   `0:<at>:` for a withdrawal of the purpose.
+-- Dates are the instants at which the person spoke (ms). At equal instants a withdrawal outranks a
+-- grant and a START.
 
--- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+-- What other parts use. The rest stays local to the block, because a script may have 200 local
+-- variables at most.
 local ledger, read_grants, needed, unite, last_word, heard_now, opt_out, opt_in, opt_out_by_provider
 local merge_consents
 
 do
-  local MOST_GRANTS = 32
-  local MOST_LINES = 512
+  local MAX_GRANTS = 32
+  local MAX_LINES = 512
   local KEPT_LINES = 384
-  -- Later than any date that can be read (ms): year 9999.
+  -- Later than any date that this version reads (ms): year 9999.
   local NEVER = 253402300800000
 
-  -- What persons and providers can repeat without limit. Such lines leave a long ledger before those that somebody recorded.
+  -- Sources that persons and providers can repeat without limit. A ledger that is too long drops
+  -- their lines before those that an operator or a backend recorded.
   local HEARD = { inbound = true, provider = true }
 
-  -- The projection does not need the lines, so a shortened ledger permits and forbids the same.
+  -- The projection does not need the lines, so a shortened ledger permits and forbids the same as
+  -- before.
   local function shorten(key)
     local lines = redis.call('LRANGE', key, 0, -1)
     local surplus = #lines - KEPT_LINES
@@ -36,15 +48,16 @@ do
       if surplus > 0 and line and HEARD[line.source] then surplus = surplus - 1 else kept[#kept + 1] = text end
     end
     redis.call('DEL', key)
-    redis.call('RPUSH', key, unpack(kept, math.max(1, #kept - MOST_LINES + 1)))
+    redis.call('RPUSH', key, unpack(kept, math.max(1, #kept - MAX_LINES + 1)))
   end
 
   function ledger(digest, line)
     local key = K.consents(digest)
-    if redis.call('RPUSH', key, cjson.encode(line)) > MOST_LINES then shorten(key) end
+    if redis.call('RPUSH', key, cjson.encode(line)) > MAX_LINES then shorten(key) end
   end
 
-  -- The grants of a `c:` field as { at =, ends = } (math.huge: never), and what this version cannot read of it.
+  -- Returns the grants of a `c:` field as { at =, ends = } (math.huge: never), and the parts of it
+  -- that this version cannot read.
   function read_grants(value)
     local grants, unread = {}, {}
     for part in string.gmatch(value or '', '[^,]+') do
@@ -58,7 +71,9 @@ do
     return grants, unread
   end
 
-  -- The grants that no other one makes superfluous, latest first and so by when they end. Too many: the earliest are forgotten.
+  -- Returns the grants that no other grant makes superfluous, ordered from the latest to the
+  -- earliest, and so from the one that ends first to the one that ends last. When there are too
+  -- many, the earliest are dropped.
   function needed(grants)
     table.sort(grants, function(one, other)
       if one.at ~= other.at then return one.at > other.at end
@@ -66,7 +81,7 @@ do
     end)
     local front, latest_end = {}, -1
     for _, grant in ipairs(grants) do
-      if grant.ends > latest_end and #front < MOST_GRANTS then
+      if grant.ends > latest_end and #front < MAX_GRANTS then
         front[#front + 1] = grant
         latest_end = grant.ends
       end
@@ -83,7 +98,7 @@ do
     return table.concat(parts, ',')
   end
 
-  -- What a `c:` field holds when it is united with another value of the same name.
+  -- Returns what a `c:` field holds once it is united with another value of the same name.
   local function united_grants(value, more)
     local grants, unread = read_grants(value)
     local others, unread_too = read_grants(more)
@@ -96,8 +111,9 @@ do
     return write_grants(grants, unread)
   end
 
-  -- What a consent field holds when its value is united with another one: of two dates the later, of grants their front.
-  -- A date that this version cannot read stays: it permits nothing.
+  -- Returns what a consent field holds once its value is united with another one: the later of two
+  -- dates, or the grants that `needed` leaves.
+  -- A date that this version cannot read stays, and it permits nothing.
   local function united(name, before, value)
     if string.sub(name, 1, 2) == 'c:' then return united_grants(before, value) end
     if not before then return value end
@@ -106,7 +122,7 @@ do
     return value
   end
 
-  -- Unites a field of the projection with a value for it. Answers whether that changed it.
+  -- Unites a field of the projection with a value. Returns whether that changed the field.
   function unite(key, name, value)
     local before = redis.call('HGET', key, name)
     local after = united(name, before, value)
@@ -116,7 +132,7 @@ do
     return true
   end
 
-  -- The latest date of a person's grants (or of the withdrawals) on an account.
+  -- Returns the latest date of a person's grants (`granted`), or of the withdrawals, on an account.
   function last_word(digest, account, granted)
     local latest = 0
     local function hears(when)
@@ -140,14 +156,17 @@ do
     return latest
   end
 
-  -- The date of a grant or withdrawal that is heard now. It is the last word, also when the clock was set back since another
-  -- was said: a failover to a host that is seconds behind would else let an earlier grant outrank a stop.
+  -- Returns the date of a grant or withdrawal that is heard now. It is later than every earlier
+  -- word, even if the clock was set back since. Otherwise, after a failover to a host whose clock
+  -- is seconds behind, an earlier grant would outrank a stop.
   function heard_now(digest, account, granted, now)
     return math.max(math.floor(now), last_word(digest, account, not granted) + 1)
   end
 
-  -- Withdraws consent for all purposes, at one sender or messaging service or ('*') at every sender of the account.
-  -- Answers whether that changed anything: it was known, or a later START has undone it.
+  -- Withdraws consent for all purposes, at one sender or messaging service, or ('*') at every
+  -- sender of the account.
+  -- Returns whether that changed anything. It does not when the withdrawal was known, or when a
+  -- later START has undone it.
   function opt_out(digest, account, sender, at, line)
     local key, name = K.person(digest), 'o:' .. account .. '|' .. sender
     if not unite(key, name, int(at)) then return false end
@@ -155,7 +174,8 @@ do
     return not is_undone(name, by_name(key), false)
   end
 
-  -- Undoes withdrawals of everything before `at`: what was granted before them counts again. Answers whether one was undone.
+  -- Undoes withdrawals of everything before `at`: what was granted before them counts again.
+  -- Returns whether one was undone.
   function opt_in(digest, account, senders, at)
     local key = K.person(digest)
     local fields, is_meant, undone = by_name(K.person(digest)), {}, false
@@ -173,11 +193,14 @@ do
     return undone
   end
 
-  -- What a provider's refusal says of the person: they opted out, at the sender or everywhere, as of the attempt's intent.
-  -- At a sender of a messaging service the stop is the service's; it stays with this sender when the sender leaves the service.
+  -- Records what a provider's refusal says of the person: they opted out, at the sender or
+  -- everywhere, as of the attempt's intent.
+  -- A stop at a sender of a messaging service holds for the whole service. It also stays with this
+  -- sender when the sender leaves the service.
   function opt_out_by_provider(effect, who, now)
     local at = math.floor(who.intent or now)
-    -- A grant dated ahead was given before the clock was set back: it does not tell that it came after this attempt.
+    -- A grant dated in the future was given before the clock was set back. Its date does not prove
+    -- that it came after this attempt.
     local granted_at = last_word(who.digest, who.account, true)
     if granted_at > now then at = granted_at + 1 end
     local scope = effect.sender_only and stop_scope(who.sender) or '*'
@@ -190,9 +213,10 @@ do
     end
   end
 
-  -- Moves what one record of a person says about consent into another record of the same person: its ledger and its projection.
-  -- Afterwards the second record is what it would be had everything been recorded there, and the first one holds no consent.
-  -- Safe to repeat. Answers whether there was anything to move.
+  -- Moves what one record of a person says about consent, its ledger and its projection, into
+  -- another record of the same person.
+  -- Afterwards the second record is what it would be if everything had been recorded there, and the
+  -- first one holds no consent. Safe to repeat. Returns whether there was anything to move.
   function merge_consents(from_digest, into_digest)
     local from, into = K.person(from_digest), K.person(into_digest)
     local moved = false
@@ -219,7 +243,7 @@ do
     end)
     redis.call('DEL', K.consents(from_digest), K.consents(into_digest))
     for _, line in ipairs(lines) do redis.call('RPUSH', K.consents(into_digest), line.text) end
-    if #lines > MOST_LINES then shorten(K.consents(into_digest)) end
+    if #lines > MAX_LINES then shorten(K.consents(into_digest)) end
     bump(from)
     bump(into)
     return true

@@ -1,11 +1,15 @@
--- What changes the facts: what a provider's word says about person, sender, account, template and tag.
--- Every change bumps the revision of the thing it changes, so that no decision made before is admitted after.
+-- What changes the facts: what a provider says about a person, a sender, an account, a template or
+-- a tag.
+-- Every change raises the revision of the thing that it changes, so that no decision made before it
+-- is admitted after it.
 
--- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+-- What other parts use. The rest stays local to the block, because a script may have 200 local
+-- variables at most.
 local lift, pause, set_tag, land_tag, EFFECTS, LASTING, apply_effects, who_of
 
 do
-  -- Withdraws consent for marketing on an account. A grant given since the attempt outranks it. Answers whether that changed anything.
+  -- Withdraws consent for marketing on an account. A grant that came after the attempt outranks it.
+  -- Returns whether that changed anything.
   local function withdraw_marketing(who, at, evidence)
     if not unite(K.person(who.digest), 'd:' .. who.account .. '|marketing|*', int(at)) then return false end
     local line = { at = at, granted = false, account = who.account, purpose = 'marketing', source = 'provider', evidence = evidence }
@@ -13,13 +17,14 @@ do
     return true
   end
 
-  -- Which attempt taught something of a person, so that a later proof against it can take it back.
+  -- Returns the mark of the attempt that taught something about a person, so that a later proof
+  -- against it can take that back.
   local function taught_by(who)
     return int(who.attempt or 0) .. ':' .. (who.id or '')
   end
 
-  -- Whether what an attempt of that instant taught is over: the person wrote since, to a sender of the account (nil: to any), or an
-  -- operator allowed them since.
+  -- Whether what an attempt of that instant taught is over, because the person has written since,
+  -- to a sender of the account (nil: to any), or because an operator has allowed them since.
   local function is_outlived(digest, account, at, ends_by_inbound)
     local fields = redis.call('HGETALL', K.person(digest))
     for index = 1, #fields, 2 do
@@ -28,15 +33,17 @@ do
       local sender = ends_by_inbound and string.match(name, '^w:(.*)$')
       if sender and when >= at then
         local of = sender ~= '?' and redis.call('HGET', K.sender(sender), 'a')
-        -- Which account the unknown sender `?` was of is not known, so that it counts for each.
+        -- The account of the unknown sender `?` is not known, so it counts for every account.
         if not account or not of or of == account then return true end
       end
     end
     return false
   end
 
-  -- Holds messages to a person back. `holds`: which; `sender` '*': at every sender of the account; `ends` nil: no term.
-  -- One field for each code, so that what one error taught does not end with another's term.
+  -- Holds messages to a person back. `holds`: which messages. `sender`: '*' means every sender of
+  -- the account. `ends`: nil means without a term.
+  -- Each code has a field of its own, so that what one error taught does not end with the term of
+  -- another.
   local function hold_back(who, block)
     local key = K.person(who.digest)
     local field = 'b:' .. who.account .. '|' .. block.sender .. '|' .. block.holds .. '|' .. int(block.code)
@@ -50,8 +57,10 @@ do
     return true
   end
 
-  -- Ends what errors taught of a person until `at`: the suppression of the address, and what is held back on an account (nil: on each).
-  -- `only_inbound`: only what ends when the person writes. Answers how much ended; the caller bumps the person.
+  -- Ends what errors taught about a person until `at`: the suppression of the address, and what is
+  -- held back on an account (nil: on every account).
+  -- `only_inbound`: ends only what is to end when the person writes. Returns how many it ended. The
+  -- caller raises the person's revision.
   function lift(digest, account, at, only_inbound)
     local key, lifted = K.person(digest), 0
     for _, name in ipairs(redis.call('HKEYS', key)) do
@@ -66,7 +75,8 @@ do
         local taught, flag = nil, nil
         if of and (not account or of == account) then
           taught, flag = string.match(redis.call('HGET', key, name), '^(%d+):%d*:([01]):')
-          -- What cannot be read holds everything back, and ends by an operator's word alone.
+          -- A block that this version cannot read holds everything back, and only an operator ends
+          -- it.
           if not taught then taught, flag = '0', '0' end
         end
         if taught and tonumber(taught) <= at and (flag == '1' or not only_inbound) then
@@ -78,7 +88,8 @@ do
     return lifted
   end
 
-  -- Whether a stop is in force at this sender that somebody said to us, or that is known from its messaging service.
+  -- Whether a stop is in force at this sender: one that the person sent to us, or one that is known
+  -- from its messaging service.
   local function is_stopped(digest, account, sender)
     local fields, service = by_name(K.person(digest)), stop_scope(sender)
     for name in pairs(fields) do
@@ -95,7 +106,8 @@ do
     bump(key)
   end
 
-  -- A dead tag stays dead until a person resets it; what is in flight no longer counts.
+  -- A dead tag stays dead until an operator resets it. An attempt in flight no longer matters to
+  -- it.
   function set_tag(sender, state, reason)
     local key = K.tag_state(sender)
     local before = redis.call('HGET', key, 'state')
@@ -105,7 +117,7 @@ do
     bump(key)
   end
 
-  -- The unproven message is no longer on its way: the next one may try.
+  -- The unproven message is no longer on its way, so the next one may try.
   function land_tag(sender, id)
     local key = K.tag_state(sender)
     if redis.call('HGET', key, 'message') ~= id then return end
@@ -114,7 +126,8 @@ do
   end
 
   EFFECTS = {
-    -- What the person did after the POST counts: the window is closed as of the attempt's intent.
+    -- Whatever the person did after the POST still counts: the window closes as of the attempt's
+    -- intent.
     close_window = function(effect, who, now)
       local key = K.person(who.digest)
       local at = who.intent or now
@@ -125,12 +138,13 @@ do
     opt_out = function(effect, who, now)
       local is_known = is_stopped(who.digest, who.account, who.sender)
       opt_out_by_provider(effect, who, now)
-      -- Nobody said stop here: perhaps the number has a new owner, who granted nothing.
+      -- The person sent us no stop. Perhaps the number has a new owner, who granted nothing.
       if effect.suspends and not is_known then
         EFFECTS.hold({ holds = 'grants', ms = 0, until_inbound = true, code = 21610 }, who, now)
       end
     end,
-    -- After a marketing template perhaps marketing alone was refused: which template the attempt sent, its intent says.
+    -- After a marketing template the provider may have refused marketing alone. The attempt's
+    -- intent says which template it sent.
     hold = function(effect, who, now)
       local at = math.floor(who.intent or now)
       if is_outlived(who.digest, who.account, at, effect.until_inbound) then return end
@@ -161,7 +175,8 @@ do
       if effect.ms > 0 then redis.call('HSET', key, 'until', int(now + effect.ms)) else redis.call('HDEL', key, 'until') end
       bump(key)
     end,
-    -- The same codes mean something else where no tag was relied on: only an attempt that did speaks for the Page.
+    -- Where no tag was relied on, the same codes mean something else. Only an attempt that relied
+    -- on it speaks for the Page.
     tag = function(effect, who, now)
       if not who.tg then return end
       set_tag(who.sender, effect.state, effect.reason)
@@ -176,34 +191,40 @@ do
     end,
   }
 
-  -- Effects on a person need a digest.
+  -- Effects on a person, which need a digest.
   local NEEDS_PERSON = { close_window = true, opt_out = true, hold = true, withdraw = true, suppress = true }
 
-  -- What is said of a person or a Page holds since the attempt's intent: said again, or late, it changes nothing that came after.
-  -- A pause and a template's state speak of the moment they are heard at.
+  -- Effects on a person or a Page, which are dated by the attempt's intent. Applied twice, or late,
+  -- they change nothing that came after.
+  -- A pause and the state of a template, in contrast, speak of the moment at which they are
+  -- reported.
   LASTING = { close_window = true, opt_out = true, hold = true, withdraw = true, suppress = true, tag = true }
 
-  -- Whether errors like this one are too many to be believed: more than so many, and more than such a share, of the sender's last attempts.
-  -- Each attempt counts once, at the sender's attempt at which it is heard. `guard`: attempts, percent, errors.
+  -- Whether there are too many errors like this one to believe them: more than a number, and more
+  -- than a share, of the sender's last attempts.
+  -- Each attempt counts once, at the number that the sender's attempts had reached when its error
+  -- came in. `guard`: attempts, percent, errors.
   local function is_jump(who, guard)
     local key = K.errors_of(who.sender)
     local span, percent, most = guard[1], guard[2], guard[3]
     local made = instant(redis.call('HGET', K.sender(who.sender), 'n')) or 0
     local is_new = redis.call('ZADD', key, 'NX', int(made), taught_by(who)) == 1
     redis.call('ZREMRANGEBYSCORE', key, '-inf', int(made - span))
-    -- With so many both bounds are passed, however many attempts there were: more need not be counted.
+    -- This many errors exceed both limits, however many attempts there were, so we need not count
+    -- more.
     local enough = math.max(most, math.floor(span * percent / 100)) + 1
     redis.call('ZREMRANGEBYRANK', key, 0, -(enough + 1))
     local errors = redis.call('ZCARD', key)
     return errors > most and errors * 100 > percent * math.min(math.max(made, 1), span), is_new
   end
 
-  local MOST_HELD = 10000
+  local MAX_HELD = 10000
 
-  -- Keeps an effect aside with all that it takes to apply it later, dated as it is. Heard again, it is kept once.
+  -- Holds an effect, with everything that it takes to apply it later under its own date. Reported
+  -- again, it is held once.
   local function keep_aside(effect, who, now)
     local key = K.held(who.sender)
-    if redis.call('LLEN', key) >= MOST_HELD then
+    if redis.call('LLEN', key) >= MAX_HELD then
       count('effects_dropped')
       return
     end
@@ -216,9 +237,11 @@ do
     count('effects_held')
   end
 
-  -- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on the tag), id and attempt, and `sent`: what
-  -- the attempt was, as far as it matters to an effect (marketing, user_id).
-  -- `only`: kinds of effects, nil for all.
+  -- Applies effects, or holds them where there are too many.
+  -- `who`: digest, sender, account, template (ContentSid), intent (ms), tg (the attempt relied on
+  -- the tag), id and attempt, and `sent`: what the attempt was, as far as an effect depends on it
+  -- (marketing, user_id).
+  -- `only`: the kinds of effects to apply, nil for all.
   function apply_effects(effects, who, now, only)
     if (effects or {})[1] and (who.digest or '') ~= '' then who.digest = resolve(who.digest) end
     for _, effect in ipairs(effects or {}) do
@@ -235,7 +258,7 @@ do
     end
   end
 
-  -- Who a provider's late word is about.
+  -- Returns whom a late report of the provider is about.
   function who_of(row)
     local sender = sender_of(row.l)
     return { digest = row.p and resolve(row.p), sender = sender, account = redis.call('HGET', K.sender(sender), 'a') or '' }

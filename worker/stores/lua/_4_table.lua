@@ -1,7 +1,10 @@
--- The attempts table of a row (docs/decisions/0018): what each attempt and each of its SIDs left behind. Its fields begin with `@`.
--- `load` reads it along with the row and folds into it what earlier versions kept in other fields.
+-- The attempts table of a row (docs/decisions/0018): what each attempt and each of its SIDs left
+-- behind. Its fields begin with `@`.
+-- `load` reads it together with the row. It also moves into it what earlier versions kept in other
+-- fields.
 
--- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+-- What other parts use. The rest stays local to the block, because a script may have 200 local
+-- variables at most.
 local mark_of, write_sid, drop_sid, write_attempt, mark_gone, load, YIELDS_TO_PROOF, requeue, begin_life
 
 do
@@ -44,8 +47,9 @@ do
     redis.call('HDEL', K.row(id), '@' .. sid)
   end
 
-  -- An attempt's line: intent (ms), form, ContentSid, `!` and what else it was (m: a marketing template, u: to a user id), `-` once it is
-  -- proven to have led to nothing.
+  -- An attempt's line: intent (ms), form, ContentSid; then `!` and what else the attempt was (m: a
+  -- marketing template, u: to a user id); then `-` once it is proven that the attempt led to
+  -- nothing.
   local function read_attempt(text)
     local at, form, template, more, gone = string.match(text, '^(%d+)(%a)([^!%-]*)!?(%a*)(%-?)$')
     if not at then return nil end
@@ -62,7 +66,8 @@ do
     redis.call('HSET', K.row(id), '@' .. int(n), text)
   end
 
-  -- An attempt that is proven to have led to nothing. Its line goes when the next attempt begins, so that rounds leave nothing behind.
+  -- Marks an attempt that is proven to have led to nothing. Its line goes when the next attempt
+  -- begins, so that rounds do not make the row grow.
   function mark_gone(id, row, n)
     local attempt = row.attempts[n]
     if not attempt or attempt.is_gone then return end
@@ -70,7 +75,8 @@ do
     write_attempt(id, row, n, attempt)
   end
 
-  -- The number of the last attempt that is listed: how many there were when the count itself cannot be read.
+  -- Returns the number of the last attempt that is listed. It stands in for a count that cannot be
+  -- read.
   local function most_of(attempts)
     local most = 0
     for n in pairs(attempts) do most = math.max(most, n) end
@@ -91,7 +97,8 @@ do
     end
   end
 
-  -- What the timeline says of each attempt's intent. Only rows of earlier versions have it nowhere else.
+  -- Returns what the timeline says of each attempt's intent. Only rows of earlier versions have it
+  -- nowhere else.
   local function noted_intents(id)
     local found = {}
     for _, text in ipairs(redis.call('LRANGE', K.timeline(id), 0, -1)) do
@@ -145,7 +152,8 @@ do
     end
   end
 
-  -- Moves what earlier versions kept into the table. `old`: those fields by name, and `sids` and `callbacks`.
+  -- Moves what earlier versions kept in other fields into the table. `old`: those fields by name,
+  -- and `sids` and `callbacks`.
   local function fold(id, row, old)
     local key = K.row(id)
     fold_attempts(id, row, old)
@@ -158,7 +166,7 @@ do
       row.let_go = tonumber(old.let_go)
       redis.call('HSET', key, '@~', old.let_go)
     end
-    -- `delivered` ranks above the failures since then.
+    -- In this version `delivered` ranks above the failures.
     if row.st == 'delivered' and row.sr == '60' then
       row.sr = '65'
       redis.call('HSET', key, 'sr', '65')
@@ -185,8 +193,10 @@ do
     return true
   end
 
-  -- The whole row with its table: `attempts` by number, `sids` by SID, `undo`, `free` (attempts that are no tries), `let_go`.
-  -- `i` and `fm` are those of the last attempt.
+  -- Returns the whole row with its table, nil when there is none: `attempts` by number, `sids` by
+  -- SID, `undo`, `free` (attempts that are not tries) and `let_go`. `i` and `fm` are those of the
+  -- last attempt. For a row of an earlier version it also reads timeline, permits and sid, and
+  -- writes the row.
   function load(id)
     local fields = redis.call('HGETALL', K.row(id))
     local row = { attempts = {}, sids = {}, undo = {}, free = 0, let_go = -1 }
@@ -209,12 +219,14 @@ do
     return row
   end
 
-  -- A message without a proven outcome, so that proof of acceptance ends it. `posting` is not here: its own reply is awaited.
+  -- Stages of a message without a proven outcome, which proof of acceptance ends. `posting` is not
+  -- among them, because its own reply is awaited.
   YIELDS_TO_PROOF = {
     queued = true, waiting = true, retrying = true, claimed = true, unknown = true, unresolved = true,
   }
 
-  -- Back into its lane. Asked to cancel meanwhile: it ends instead.
+  -- Puts a message back into its lane. If a cancel was asked for meanwhile, it ends the message
+  -- instead.
   function requeue(id, row, stage, reason, due, now)
     leave(id, row)
     if row.x then
@@ -226,7 +238,7 @@ do
     to_lane(row.l, id, due, now)
   end
 
-  -- An operator or a reported failure begins another life of a message that had ended.
+  -- Begins another life of a message that had ended, because of an operator or a reported failure.
   function begin_life(id, row)
     local key = K.row(id)
     redis.call('PERSIST', key)

@@ -1,12 +1,17 @@
--- What a reported failure taught is taken back when a later proof of delivery shows that it was mistaken.
--- What it taught of a person carries the attempt's mark (`taught_by`). The rest is written down as it was before and after.
+-- Takes back what a reported failure taught, when a later proof of delivery shows that the failure
+-- was wrong.
+-- What it taught about a person carries the attempt's mark (`taught_by`). For everything else the
+-- row records the values before and after.
 
--- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+-- What other parts use. The rest stays local to the block, because a script may have 200 local
+-- variables at most.
 local apply_undoably, undo_effects
 
 do
-  -- Where an effect writes whose change is written down: p (person), s (sender), a (account), c (content template).
-  -- Not in here: a stop, which counts in whatever order the reports come, and a Page's dead tag, which is reset by hand only.
+  -- Where an effect writes whose change is recorded: p (person), s (sender), a (account), c
+  -- (content template).
+  -- Two effects are missing: a stop, which counts in whatever order the reports come, and a Page's
+  -- dead tag, which only an operator resets.
   local WRITES_TO = { close_window = 'p', pause_sender = 's', pause_account = 'a', template = 'c' }
 
   local function undo_key(kind, who)
@@ -22,7 +27,8 @@ do
     redis.call('HSET', K.row(id), '@-' .. entry, row.undo[entry])
   end
 
-  -- Applies effects of a failure, and keeps for each field that those of `WRITES_TO` changed its value before and after.
+  -- Applies the effects of a failure. For each field that an effect in `WRITES_TO` changes, it
+  -- records the value before and after.
   function apply_undoably(id, row, attempt, effects, who, now, only)
     local kept, others, before = {}, {}, {}
     for _, effect in ipairs(effects) do
@@ -43,7 +49,8 @@ do
     apply_effects(others, who, now, only)
   end
 
-  -- Takes back what one attempt taught of a person: it did arrive. What other attempts taught stays. Returns how much was taken back.
+  -- Takes back what one attempt taught about a person, because its message did arrive. What other
+  -- attempts taught stays. Returns how much was taken back.
   local function undo_taught(digest, id, attempt)
     local key, mark, undone = K.person(digest), int(attempt) .. ':' .. id, 0
     for name, value in pairs(by_name(key)) do
@@ -59,7 +66,8 @@ do
     return undone
   end
 
-  -- Takes back what the failure of an attempt taught, where it still stands as the failure wrote it.
+  -- Takes back what the failure of an attempt taught, wherever the value is still the one that the
+  -- failure wrote.
   function undo_effects(id, row, attempt, who, now)
     local bumped, found = {}, false
     for entry, values in pairs(row.undo) do

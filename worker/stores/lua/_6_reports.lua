@@ -1,18 +1,21 @@
--- What is kept of SIDs that are not, or not yet, a row's, and what their reports teach. Each is bound when it is first heard of.
+-- What a row records of SIDs that are not its own, or not yet, and what the reports on them teach.
+-- Each SID is bound when the first report names it.
 
--- No honest provider gives one message so many SIDs. One that does must not make a row grow: the reports that got furthest stay.
-local MOST_SIDS = 8
+-- No correct provider gives one message so many SIDs. If one does, the row must not grow: the
+-- reports that got furthest stay.
+local MAX_SIDS = 8
 
 local PROVES_TAG = { sent = true, delivered = true, read = true }
 local IS_DELIVERED = { delivered = true, read = true }
 
--- Only what is said about an attempt that relied on the tag is said about the Page.
+-- Only a report on an attempt that relied on the tag says anything about the Page.
 local function relied_on_tag(row, n)
   local attempt = row.attempts[n]
   return attempt ~= nil and attempt.form == 'g'
 end
 
--- An attempt that relied on the tag is not on its way any more. The Page is free when none of the message's attempts is.
+-- Records that an attempt that relied on the tag is no longer on its way. The Page is free once
+-- none of the message's attempts is.
 local function land_attempt(id, row, n)
   row.attempts[n].form = 'f'
   write_attempt(id, row, n, row.attempts[n])
@@ -22,19 +25,20 @@ local function land_attempt(id, row, n)
   land_tag(sender_of(row.l), id)
 end
 
--- When an attempt's intent was written; one whose line is gone is as old as the last.
+-- Returns when an attempt's intent was written. An attempt whose line is gone gets the date of the
+-- last one.
 local function intent_of(row, n)
   local attempt = row.attempts[n]
   return attempt and attempt.at or tonumber(row.i)
 end
 
--- What an attempt was, as far as it matters to what an error of it teaches.
+-- Returns what an attempt was, as far as it matters to what its error teaches.
 local function sent_of(row, n)
   local attempt = row.attempts[n] or {}
   return { marketing = attempt.marketing or false, user_id = attempt.user_id or false }
 end
 
--- Whom a report about an attempt speaks of.
+-- Returns whom a report on an attempt is about.
 local function spoken_of(id, row, n)
   local who, attempt = who_of(row), row.attempts[n]
   who.id, who.attempt, who.sent = id, n, sent_of(row, n)
@@ -44,8 +48,8 @@ local function spoken_of(id, row, n)
   return who
 end
 
--- What a status teaches about person, sender, account, template and Page. `had_failed`: until now its SID was reported as failed.
--- `only`: kinds of effects, nil for all.
+-- Applies what a status teaches about person, sender, account, template and Page. `had_failed`:
+-- until now this SID was reported as failed. `only`: the kinds of effects to apply, nil for all.
 local function learn(id, row, attempt, update, now, only, had_failed)
   local who = spoken_of(id, row, attempt)
   if had_failed and IS_DELIVERED[update.status] then undo_effects(id, row, attempt, who, now) end
@@ -61,7 +65,7 @@ local function learn(id, row, attempt, update, now, only, had_failed)
   end
 end
 
--- The SIDs beside the row's own.
+-- Returns the SIDs other than the row's own.
 local function others_of(row)
   local found = {}
   for sid, line in pairs(row.sids) do
@@ -70,8 +74,9 @@ local function others_of(row)
   return found
 end
 
--- The SID that ends the message should its awaited reply prove nothing: of the attempt in flight if there is one, then not
--- known to have failed, then the furthest. A SID whose failure began another life is none.
+-- Returns the SID that ends the message if the reply that we wait for proves nothing. It prefers a
+-- SID of the attempt in flight, then one that is not known to have failed, then the furthest. A SID
+-- whose failure began another life does not qualify.
 local function proof_of(row)
   local best
   local function is_better(sid, line)
@@ -89,7 +94,7 @@ local function proof_of(row)
   return best
 end
 
--- The furthest of the other SIDs that is not known to have failed; nil when there is none.
+-- Returns the furthest of the other SIDs that are not known to have failed; nil when there is none.
 local function other_standing(row)
   local best
   for sid, line in pairs(others_of(row)) do
@@ -99,8 +104,9 @@ local function other_standing(row)
   return best
 end
 
--- The SID whose line has to go so that one more finds room; nil while there is room. Never that of the proof at hand, nor one
--- whose failure began another life: its echoes must be told from news.
+-- Returns the SID whose line has to go to make room for one more; nil while there is room. While a
+-- reply is awaited, it is never the SID that `proof_of` returns. It is never one whose failure
+-- began another life either, because a repeated report on that SID must be told apart from news.
 local function gives_way(row, sid, rank, attempt)
   local proof = row.s == 'posting' and proof_of(row) or nil
   local is_proof = row.s == 'posting' and attempt == row.n and not (proof and row.sids[proof].n == row.n)
@@ -110,7 +116,7 @@ local function gives_way(row, sid, rank, attempt)
     local is_less = line.rank < lowest or (line.rank == lowest and least ~= sid and name < least)
     if name ~= proof and not line.reopened and is_less then least, lowest = name, line.rank end
   end
-  if number < MOST_SIDS or (is_proof and least == sid) then return nil end
+  if number < MAX_SIDS or (is_proof and least == sid) then return nil end
   return least
 end
 
@@ -119,13 +125,14 @@ local function let_go(id, row, rank)
   redis.call('HSET', K.row(id), '@~', int(row.let_go))
 end
 
--- Takes in a report on a SID that is not, or not yet, the row's: the furthest is kept, and each teaches once.
--- Answers whether it went further than what is kept.
+-- Records a report on a SID that is not the row's, or not yet. Only the furthest report is kept,
+-- and each teaches once. Returns whether it went further than what was kept.
 local function remember(id, row, attempt, update, now)
   local sid, before = update.sid, row.sids[update.sid]
   if before and before.rank >= update.rank then return false end
   local gone = not before and gives_way(row, sid, update.rank, attempt)
-  -- A SID whose reports were let go has perhaps taught this before: then only what may be said twice.
+  -- Reports on this SID may have been dropped before, so its effects may have been applied already.
+  -- Then only effects apply that may be applied twice.
   local is_doubtful = not before and (gone == sid or update.rank <= row.let_go)
   learn(id, row, attempt, update, now, is_doubtful and LASTING or nil, before and before.failure)
   if gone then
@@ -141,12 +148,13 @@ local function remember(id, row, attempt, update, now)
   return true
 end
 
--- The first attempt, and nothing said of it yet: the usual reply.
+-- Whether this is the usual reply: of the first attempt, before any report on it.
 local function is_untold(row)
   return row.s == 'posting' and row.n == 1 and next(row.sids) == nil
 end
 
--- Whether another SID of the message is known. One that failed and was sent again for that is none.
+-- Whether another SID of the message is known. A SID that failed, so that the message was sent
+-- again, does not count.
 local function has_other(row, sid)
   if row.s == 'accepted' then return true end
   for name, line in pairs(row.sids) do
@@ -166,14 +174,15 @@ local function count_copy(id, row, attempt, sid, now)
   note(id, now, 'duplicate', '"n":' .. int(attempt) .. ',"sid":' .. cjson.encode(sid))
 end
 
--- Binds a SID to its attempt, and counts it if it is the message's second. Answers whether it is one, and the report that came
--- before anyone knew whose it was.
+-- Binds a SID to its attempt, and counts it if it is the message's second. Returns whether it is
+-- the second, and the report that came before the SID was known to be this message's.
 local function bind_sid(id, row, attempt, sid, now)
   local before = redis.call('GET', K.sid(sid))
   if is_known(id, row, attempt, sid, before) then return false end
   local is_copy = has_other(row, sid)
   if is_copy then count_copy(id, row, attempt, sid, now) end
-  -- Proven, it is no other attempt's rival any more. The permit of a POST under way stays until its reply is in.
+  -- The attempt is proven, so it no longer rivals other attempts. The permit of a POST that is
+  -- under way stays until its reply is in.
   if row.p and not (row.s == 'posting' and attempt == row.n) then redis.call('ZREM', K.permits(row.p), mark_of(id, attempt)) end
   if before and string.sub(before, 1, 1) ~= '?' then return is_copy end
   redis.call('SET', K.sid(sid), mark_of(id, attempt), 'PX', KEEP_ENDED)

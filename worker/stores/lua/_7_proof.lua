@@ -1,14 +1,18 @@
--- How a message ends as accepted, by a reply or by later proof, how its provider status moves after that, and when it lives again.
+-- How a message ends as accepted, by a reply or by later proof; how its provider status moves after
+-- that; and when it gets another life.
 
--- What other parts use; the rest stays inside, because a script may have 200 local variables at most.
+-- What other parts use. The rest stays local to the block, because a script may have 200 local
+-- variables at most.
 local may_redecide, reopen, accept, hear, hinders_sending, send_again
 
 do
   local REOPEN_WITHIN = DAY
 
-  -- A closed window (63016) allows a message one new decision, and none for what went out as a template, which needs no window.
-  -- Both ways in ask here: the reply to the POST and a report after acceptance.
-  -- A failed primary may have lost the attempt's line. Then only the reply tells what went out (`settled`: its settlement).
+  -- Whether a message may be decided again after a closed window (63016). It may once, unless the
+  -- attempt went out as a template, which needs no window.
+  -- Both the reply to the POST and a report after acceptance ask here.
+  -- A failed primary may have lost the attempt's line. Then only the reply says what went out
+  -- (`settled`: its settlement).
   function may_redecide(row, n, settled)
     if row.rd then return false end
     local attempt = row.attempts[n]
@@ -18,21 +22,24 @@ do
 
   -- Whether a failure that was reported after acceptance begins another life.
   local function may_reopen(id, row, update, now)
-    -- Proof came after cancel was asked for: it did go out, and that must stay the last of it.
+    -- Proof came after a cancel was asked for. The message did go out, and it must not go out
+    -- again.
     if row.x then return false end
     -- The producer wants no second POST, whatever becomes of the first.
     if row.u == 'never' then return false end
-    -- Attempts that were never posted, and those before a replay, are no tries.
+    -- Attempts that were never posted, and those before a replay, do not count as tries.
     if update.tries and tonumber(row.a) - row.free >= update.tries then return false end
     if update.redecides and not may_redecide(row, tonumber(row.a)) then return false end
-    -- A later attempt without a proven outcome may be on its way: another would be a copy. So would it with one that is proven.
+    -- A later attempt without a proven outcome may be on its way, so another attempt would be a
+    -- copy. It would also be a copy if another SID is proven.
     if row.p and redis.call('ZSCORE', K.permits(row.p), mark_of(id, row.n)) then return false end
     if other_standing(row) then return false end
     if now - (instant(row.z) or 0) >= REOPEN_WITHIN or now + update.reopen >= (expiry(row.e) or 0) then return false end
     return redis.call('EXISTS', K.job(id)) == 1
   end
 
-  -- A failed message goes back to its lane as a new attempt; the failed one keeps its SID so that its echoes are known.
+  -- Puts a failed message back into its lane for a new attempt. The row keeps the SID that failed,
+  -- so that repeated reports on it are recognised.
   function reopen(id, row, update, now)
     local key, due = K.row(id), now + update.reopen
     begin_life(id, row)
@@ -54,7 +61,8 @@ do
     note(id, now, 'reopened', '"due":' .. int(due))
   end
 
-  -- Moves the status of an accepted message, forward only. What was kept has taught before. Answers moved, reopened.
+  -- Moves the status of an accepted message, forward only. `was_kept`: the report was kept before
+  -- and has taught already. Returns moved, reopened.
   local function apply_update(id, row, update, now, was_kept)
     if update.rank <= (tonumber(row.sr) or -1) then return false, false end
     local key, had_failed = K.row(id), row.has_failed
@@ -75,13 +83,15 @@ do
     return true, false
   end
 
-  -- What a reply says the status is. A report of lower rank never moves it back; one of the same rank still counts, for its code and effects.
+  -- Records the status that a reply gave. A report of lower rank never moves it back. One of the
+  -- same rank still counts, because of its code and effects.
   local function take_status(id, row, status, rank)
     row.sr = rank and rank - 1 or -1
     redis.call('HSET', K.row(id), 'st', status, 'sr', int(row.sr))
   end
 
-  -- What was reported of a SID before its message was accepted with it, taught. From now on the row's status says it.
+  -- Returns the report on a SID that came before its message was accepted with that SID, after
+  -- applying what it teaches. From now on the row's status replaces it.
   local function early_report(id, row, attempt, sid, early, now)
     local kept = row.sids[sid]
     if kept then drop_sid(id, row, sid) end
@@ -90,7 +100,8 @@ do
     return early
   end
 
-  -- Whether a copy was told, and by what, is kept with the SID that told it.
+  -- Keeps with the SID whether it was counted as a copy, and whether a report or a reply showed
+  -- that.
   local function keep_copy_mark(id, row, attempt, sid, kept, is_new_copy, by_reply)
     local by_report = kept and kept.copied or (is_new_copy and not by_reply) or nil
     local by_own_reply = kept and kept.copied_by_reply or (is_new_copy and by_reply) or nil
@@ -99,8 +110,10 @@ do
     end
   end
 
-  -- Ends a message as accepted. The job stays while a reported failure may still begin another life.
-  -- `rank`: that of `status`, when a reply told it. A report that came before is applied at once, and may begin another life.
+  -- Ends a message as accepted. The job stays while a reported failure may still begin another
+  -- life.
+  -- `rank`: the rank of `status`, when a reply gave it. A report that came earlier is applied at
+  -- once, and may begin another life.
   function accept(id, row, attempt, sid, status, reason, now, rank)
     leave(id, row)
     if row.p then redis.call('ZREM', K.permits(row.p), mark_of(id, attempt)) end
@@ -125,7 +138,8 @@ do
     if kept then apply_update(id, row, kept, now, true) end
   end
 
-  -- A SID that nobody had heard of, while the message cannot end by it: its own reply is awaited, or it ended before.
+  -- Takes in a SID that is new to us while it cannot end the message, because the message's own
+  -- reply is awaited or because the message has ended.
   local function take_in(id, row, attempt, update, now, is_reply)
     local is_copy, early = bind_sid(id, row, attempt, update.sid, now)
     local is_awaited = row.s == 'posting' and attempt == row.n
@@ -140,7 +154,8 @@ do
     end
   end
 
-  -- A SID that was taken for failed turns out to be delivered. Answers whether it ends the message.
+  -- Handles a SID that was taken for failed and turns out to be delivered. Returns whether it ends
+  -- the message.
   local function revive(id, row, attempt, update, reason, now)
     if YIELDS_TO_PROOF[row.s] then
       accept(id, row, attempt, update.sid, 'accepted', reason, now)
@@ -157,10 +172,12 @@ do
     return false
   end
 
-  -- Takes in what is said of a SID of this message: by a report, or (`is_reply`) by a reply that came too late to be settled.
-  -- `update`: sid, status, rank, effects and what a report says beside. Answers how it was taken, whether it moved a status, and
-  -- whether another life began. How: 'known' (the row's own SID), 'accepted' (it ends the message now), 'kept' (it is the proof at
-  -- hand while a reply is awaited) or 'noted'.
+  -- Takes in what is said of a SID of this message, by a report or (`is_reply`) by a reply that
+  -- came too late to be settled.
+  -- `update`: sid, status, rank, effects and what else a report says. Returns how it was taken,
+  -- whether it moved a status, and whether another life began.
+  -- How it was taken: 'known' (the row's own SID), 'accepted' (it ends the message now), 'kept' (it
+  -- is the proof so far, while a reply is awaited) or 'noted'.
   function hear(id, row, attempt, update, reason, now, is_reply)
     local sid = update.sid
     if row.s == 'accepted' and row.sid == sid then
@@ -170,7 +187,8 @@ do
     end
     local is_new = not is_known(id, row, attempt, sid, redis.call('GET', K.sid(sid)))
     if is_new and attempt > row.n then
-      -- The intent was lost with a failed primary; the signed report proves the attempt all the same.
+      -- The intent was lost with a failed primary. The signed report proves the attempt all the
+      -- same.
       redis.call('HSET', K.row(id), 'n', int(attempt))
       row.n = attempt
     end
@@ -178,7 +196,8 @@ do
       accept(id, row, attempt, sid, is_reply and update.status or 'accepted', reason, now, is_reply and update.rank + 1 or nil)
       if is_reply then return 'accepted', false, false end
       if row.s == 'accepted' then return 'accepted', apply_update(id, row, update, now) end
-      -- What was reported before anyone knew whose it was began another life: this report is about a SID that failed.
+      -- A report that came before this SID was bound began another life, so this report is about a
+      -- SID that failed.
       is_new = false
     end
     local before = row.sids[sid]
@@ -189,7 +208,8 @@ do
     return row.s == 'posting' and attempt == row.n and proof_of(row) == sid and 'kept' or 'noted', has_moved, false
   end
 
-  -- What forbids to send a message again that ended otherwise than as accepted, by a person's word: the answer, nil when nothing does.
+  -- Returns what forbids an operator to send an ended message again, nil when nothing does. The
+  -- message ended otherwise than as accepted.
   function hinders_sending(id, row, even_if_sent)
     if row.x then return 'cancelled' end
     if other_standing(row) then return 'sent' end
@@ -197,8 +217,10 @@ do
     if redis.call('EXISTS', K.job(id)) == 0 then return 'no_job' end
   end
 
-  -- A person has a message sent again: another life, decided afresh. Its tries begin again; those before are counted, and free.
-  -- A SID that failed has no copy in what goes out now, as little as one that was sent again for that.
+  -- Sends a message again because an operator asked for it: it begins another life and is decided
+  -- again. Its tries start at zero. The tries before are counted as free.
+  -- A SID that failed does not make what goes out now a copy, just as a SID whose failure began
+  -- another life does not.
   function send_again(id, row, reason, expires, now)
     local key = K.row(id)
     begin_life(id, row)

@@ -1,15 +1,19 @@
--- One person under several digests: each spelling of an address has its own, and only a holder of the address can tell.
--- Records are kept under the canonical digest. A record that another release wrote under another digest moves there when it is
--- touched, and a pointer `to` stays behind for rows that name the old digest. Permits and waiting lists are not moved, because rows
--- name them: the field `sp` lists the digests under which they may be.
--- A text of digests is what `Digests.persons_of` returns: blanks between them, the canonical one first.
+-- One person under several digests. Each spelling of an address has a digest of its own, and only
+-- the scripts and processes that hold the address can tell that they are one person.
+-- Records are kept under the canonical digest. A record that another release wrote under another
+-- digest moves there when a script touches it. A pointer `to` stays behind for the rows that name
+-- the old digest. Permits and waiting lists do not move, because rows name them: the field `sp`
+-- lists the digests that they may be under.
+-- A text of digests is what `PersonDigests.persons_of` returns: digests separated by spaces, the
+-- canonical one first.
 
--- Declared before the block, whose other functions then count only once towards Lua's limit of 200 local variables.
+-- Declared before the block, so that its other functions do not count towards Lua's limit of 200
+-- local variables.
 local first_of, gather, gathered, join, peek, all_of, open_permits
 
 do
   local POINTER_FIELDS = 2
-  local MOST_ALIASES = 32
+  local MAX_ALIASES = 32
   local SCRATCH, COPY = 'scratch', 'copy'
 
   function first_of(names)
@@ -27,14 +31,16 @@ do
     return redis.call('EXISTS', unpack(keys)) > 0
   end
 
-  -- The value that says more: the later instant, the higher count. What is no number stays as it is.
+  -- Returns the value that says more: the later instant, or the higher count. A value that is not a
+  -- number stays as it is.
   local function later_of(mine, theirs)
     if not mine then return theirs end
     local ours, others = string.match(mine, '^%-?%d+'), string.match(theirs, '^%-?%d+')
     return (tonumber(others) or 0) > (tonumber(ours) or 0) and theirs or mine
   end
 
-  -- The marks of the last inbound messages, theirs first: the first ones are dropped when there are too many.
+  -- Returns the marks of the last inbound messages, theirs first, because the first ones are
+  -- dropped when there are too many.
   local function marks_of(mine, theirs)
     local marks, seen = {}, {}
     for mark in string.gmatch(theirs .. (mine or ''), string.rep('%x', MARK)) do
@@ -44,7 +50,7 @@ do
     return table.concat(marks, '', math.max(1, #marks - REMEMBERED + 1))
   end
 
-  -- A revision that is no number counts as one that no decision has seen.
+  -- A revision that is not a number counts as one that no decision has seen.
   local function revision_of(text)
     return instant(text or '0') or tonumber(redis.call('TIME')[1] .. '000')
   end
@@ -52,16 +58,16 @@ do
   -- Fields that are not merged by their value alone.
   local OTHERWISE = { r = true, to = true, sp = true, ['in'] = true }
 
-  -- What a person's hash must hold once another one is merged into it, consent left out.
+  -- Returns what a person's hash must hold once another one is merged into it, consent left out.
   local function merged_fields(mine, theirs, from)
     local merged = {}
     local is_held_longer = theirs.x and not outlasts(mine.x, instant(theirs.x) or math.huge)
     for name, value in pairs(theirs) do
       if string.sub(name, 1, 1) == 'x' then
-        -- A suppression, its end and its reason go together.
+        -- A suppression, its end and its reason belong together.
         if is_held_longer then merged[name] = value end
       elseif string.match(name, '^h:') then
-        -- The first sentence that may mean stop is the evidence.
+        -- The first sentence that may mean stop stays the evidence.
         merged[name] = mine[name] or value
       elseif not OTHERWISE[name] and not string.match(name, '^[cdos]:') then
         merged[name] = later_of(mine[name], value)
@@ -69,7 +75,7 @@ do
     end
     if theirs['in'] then merged['in'] = marks_of(mine['in'], theirs['in']) end
     local aliases = all_of((mine.sp or '') .. ' ' .. (theirs.sp or '') .. ' ' .. from)
-    merged.sp = table.concat(aliases, ' ', 1, math.min(#aliases, MOST_ALIASES))
+    merged.sp = table.concat(aliases, ' ', 1, math.min(#aliases, MAX_ALIASES))
     return merged
   end
 
@@ -79,8 +85,9 @@ do
     return latest
   end
 
-  -- A record whose last word is a withdrawal holds against later grants in the other one: their author did not know of it.
-  -- Not against a later START, which the person said. These two return what to withdraw once more, and as of when.
+  -- If the last word of a record is a withdrawal, it holds against later grants in the other
+  -- record, because their author did not know of it. It does not hold against a later START, which
+  -- came from the person. The next two functions return what to withdraw once more, and as of when.
   local function all_outlasting(name, value, stopped, granted, others)
     local account, scope = string.match(name, '^o:([^|]*)|(.*)$')
     local at = tonumber(value)
@@ -120,7 +127,8 @@ do
     end
   end
 
-  -- Merges one record of a person into another: the strictest consent, the latest inbound, the longest suppression.
+  -- Merges one record of a person into another: the strictest consent, the latest inbound, the
+  -- longest suppression.
   -- The revision becomes higher than both were, so that no decision made before is admitted.
   local function combine(from, into)
     local theirs, mine = by_name(K.person(from)), by_name(K.person(into))
@@ -159,11 +167,13 @@ do
     list_again(from, into)
     combine(from, into)
     forget(from)
-    -- The revision rises here too: what an older worker decided by the old record is then not admitted.
+    -- The revision rises here too, so that what an older worker decided by the old record is not
+    -- admitted.
     redis.call('HSET', key, 'to', into, 'r', int(revision + 1))
   end
 
-  -- The digests whose records are not under `root` yet. An older worker may have written to a pointer since it was left.
+  -- Returns the digests whose records are not under `root` yet. An older worker may have written to
+  -- a digest after it became a pointer.
   local function elsewhere(names, root)
     local found = {}
     for digest in each_other(names) do
@@ -175,8 +185,10 @@ do
     return found
   end
 
-  -- Moves a person's records under one digest and returns the text with that digest first. It may be a pointer that a WaId left.
-  -- For an address with one spelling this costs nothing; while nothing was written under the others, one EXISTS.
+  -- Moves a person's records under one digest and returns the text with that digest first. That
+  -- digest may be a pointer that a WaId left.
+  -- For an address with one spelling this costs nothing. While nothing was written under the other
+  -- digests it costs one EXISTS.
   function gather(names)
     if not has_others(names) then return names end
     local root = resolve(first_of(names))
@@ -189,7 +201,8 @@ do
     return resolve(first_of(gather(names)))
   end
 
-  -- Makes digests that no data connects with a person the person's: what is recorded under them later is found by the pointer.
+  -- Adds to a person digests that no data connects with that person. Later records under these
+  -- digests are found by the pointer.
   function join(person, digests)
     for digest in string.gmatch(digests, '%x+') do
       local there = resolve(digest)
@@ -201,7 +214,8 @@ do
     end
   end
 
-  -- Returns what `look` returns for the whole person, and the digest of the canonical record. Moves nothing.
+  -- Returns what `look` returns for the whole person, and the digest of the canonical record. Moves
+  -- nothing.
   function peek(names, look)
     local root = resolve(first_of(names))
     local others = has_others(names) and elsewhere(names, root) or {}
@@ -217,7 +231,8 @@ do
     return answer, root
   end
 
-  -- Every digest in a text and in `aliases` (the field `sp`, which the caller read along with others), each once.
+  -- Returns every digest in a text and in `aliases` once. `aliases` is the field `sp`, which the
+  -- caller has read together with other fields.
   function all_of(names, aliases)
     local found, seen = {}, {}
     for digest in string.gmatch(names .. ' ' .. (aliases or ''), '%S+') do
@@ -227,7 +242,8 @@ do
     return found
   end
 
-  -- Milliseconds until the last unsettled permit of any of these digests lapses, negative when it has; 0: none is unsettled.
+  -- Returns the milliseconds until the last unsettled permit of any of these digests lapses. It is
+  -- negative when that permit has lapsed, and 0 when every permit is settled.
   function open_permits(digests, now)
     local longest
     for _, digest in ipairs(digests) do

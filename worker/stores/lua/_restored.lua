@@ -1,5 +1,7 @@
--- A message of a restored copy that may have gone out between the copy and the restore. Its mark, field `rs`:
--- `<attempt>|<restored at (ms)>|<p: posted before the copy, q: not>|<stage>|<due (ms)>`. It speaks of that attempt alone.
+-- A message of a restored copy that may have been sent between the copy and the restore. Field `rs`
+-- marks it:
+-- `<attempt>|<restored at (ms)>|<p: posted before the copy, q: not>|<stage>|<due (ms)>`. The mark
+-- is about that attempt alone.
 
 local function restored_mark(id, row)
   local mark = redis.call('HGET', K.row(id), 'rs')
@@ -9,7 +11,8 @@ local function restored_mark(id, row)
   return { at = tonumber(at), is_posted = kind == 'p', stage = stage, due = tonumber(due) }
 end
 
--- Twilio has no such message: back to where the copy had it. Nothing was tried.
+-- Twilio has no such message, so it goes back to where the copy had it. This does not count as a
+-- try.
 local function back_from_copy(id, row, mark, reason, now)
   if row.p then redis.call('ZREM', K.permits(row.p), mark_of(id, row.n)) end
   row.free = one_more(K.row(id), '@0')

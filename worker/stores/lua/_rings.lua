@@ -1,11 +1,12 @@
--- Rings share turns fairly. A ring is a ZSET member -> pass: the member with the lowest pass is
--- served next, equal passes by name, and each turn raises the pass by what it costs. A ring's
--- virtual time is the pass that was served last. A member enters so far behind the virtual time as
--- it is told, or at the pass it left with if that is later, so that neither waiting nor coming back
--- saves up turns.
+-- Rings share turns fairly. A ring is a ZSET member → pass. The member with the lowest pass is
+-- served next, and members with equal passes go by name. Each turn raises the pass by its cost. A
+-- ring's virtual time is the pass that was served last.
+-- A member enters with the virtual time plus `behind`. A member that is still in the ring keeps its
+-- pass, or moves up to the virtual time if that is later. So neither waiting nor coming back saves
+-- up turns.
 
--- Members that are looked at in one call, and messages that move from a list of due times into a
--- ring's queues.
+-- RING_WIDTH: members that one call looks at. STEP: messages that one call moves from a list of due
+-- times into the queues of a ring.
 local RING_WIDTH = 256
 local STEP = 32
 
@@ -26,8 +27,8 @@ local function ring_enter(ring, member, behind)
   end
 end
 
--- The member whose turn it is, nil when there is none. `work_of` returns true for a member with
--- work, false for one that is passed over now, and nil for one without work.
+-- Returns the member whose turn it is, nil when there is none. `work_of` returns true for a member
+-- with work, false for one that this call passes over, and nil for one without work.
 local function ring_next(ring, work_of)
   local time = ring_time(ring)
   local found = redis.call('ZRANGE', ring, 0, RING_WIDTH - 1, 'WITHSCORES')
@@ -53,7 +54,7 @@ local function account_of_sender(sender)
   return redis.call('HGET', K.sender(sender), 'a') or ''
 end
 
--- The names in ARGV from a place on, as a set.
+-- Returns the names in ARGV from a place on, as a set.
 local function names_from(place)
   local names = {}
   for at = place, #ARGV do names[ARGV[at]] = true end

@@ -1,12 +1,15 @@
--- The spellings of an address: the same as `policies.spellings`, from the same data (`OPTIONAL_DIGITS`, generated before this).
--- Only for scripts that read addresses: others get the digests of every spelling as an argument.
+-- The spellings of an address: the same as `policies.spellings`, from the same data
+-- (`OPTIONAL_DIGITS`, which is generated before this text).
+-- Only for scripts that read addresses. The others get the digests of every spelling as an
+-- argument.
 
 local function fits(rule, next_digit, length)
   return next_digit ~= '' and (rule.length == 0 or rule.length == length)
     and string.find(rule.followed_by, next_digit, 1, true)
 end
 
--- The number behind the country code in both forms, the canonical one first; nil when it has one form.
+-- Returns both forms of the number after the country code, the canonical one first; nil when it has
+-- one form.
 local function forms_of(rule, national)
   local head, tail = string.sub(national, 1, rule.position), string.sub(national, rule.position + 1)
   local with, without
@@ -29,7 +32,8 @@ local function rules_of(code)
   return rules
 end
 
--- First three digits of a number → the entries for its country, false when there are none. A batch has few countries.
+-- First three digits of a number → the entries for its country, false when there are none. It is
+-- filled as needed, because a batch has few countries.
 local RULES = setmetatable({}, {
   __index = function(found, start)
     found[start] = false
@@ -44,11 +48,11 @@ local RULES = setmetatable({}, {
   end,
 })
 
--- Every address that names the same person, the canonical one first.
+-- Returns every address that names the same person, the canonical one first.
 local function spellings_of(address)
   local prefix, number = string.match(address, '^([a-z]*:?)%+([1-9]%d+)$')
   if prefix == 'rcs:' then prefix = '' end
-  if not number or #number > LONGEST_NUMBER or (prefix ~= '' and prefix ~= 'whatsapp:') then return { address } end
+  if not number or #number > MAX_NUMBER or (prefix ~= '' and prefix ~= 'whatsapp:') then return { address } end
   local rules = RULES[string.sub(number, 1, 3)]
   if not rules then return { prefix .. '+' .. number } end
   local country = rules.country
@@ -66,12 +70,12 @@ local function spellings_of(address)
   end
   local found = {}
   for _, national in ipairs(nationals) do
-    if #country + #national <= LONGEST_NUMBER then found[#found + 1] = prefix .. '+' .. country .. national end
+    if #country + #national <= MAX_NUMBER then found[#found + 1] = prefix .. '+' .. country .. national end
   end
   return found
 end
 
--- Two hexadecimal digits → the byte; filled as needed, because a batch has many digests.
+-- Two hexadecimal digits → the byte. It is filled as needed, because a batch has many digests.
 local BYTES = setmetatable({}, {
   __index = function(bytes, pair)
     bytes[pair] = string.char(tonumber(pair, 16))
@@ -79,13 +83,15 @@ local BYTES = setmetatable({}, {
   end,
 })
 
--- First 32 hexadecimal digits of HMAC-SHA1; `inner` and `outer` are the key's padded blocks. `Digests` in Python does the same.
+-- Returns the first 32 hexadecimal digits of HMAC-SHA1. `inner` and `outer` are the padded blocks
+-- of the key. `PersonDigests` in Python computes the same.
 local function digest_of(address, inner, outer)
   local inside = string.gsub(redis.sha1hex(inner .. address), '..', BYTES)
   return string.sub(redis.sha1hex(outer .. inside), 1, DIGEST)
 end
 
--- The digests under which records of a person may be kept, with blanks between, the canonical one first.
+-- Returns the digests under which a person's records may be kept, separated by spaces, the
+-- canonical one first.
 local function persons_of(address, inner, outer)
   local digests = spellings_of(address)
   for at, spelling in ipairs(digests) do digests[at] = digest_of(spelling, inner, outer) end

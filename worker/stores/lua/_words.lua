@@ -1,10 +1,12 @@
--- What a person's words do besides a stop or a start of everything: one purpose, and a stop that is suspected.
--- Included by the scripts that hear persons, after the common ones.
+-- What a person's words do besides a stop or a start of everything: they concern one purpose, or
+-- may mean a stop.
+-- The scripts that process inbound messages include this after the common parts.
 
--- How many lines of a ledger are looked at to find what a withdrawal took away.
+-- How many lines of a ledger are searched for what a withdrawal took away.
 local LOOKED_BACK = 512
 
--- Grants or withdraws one purpose by its name. `line`: source and evidence of the ledger line; `expires`: ms, nil for never.
+-- Grants or withdraws one purpose by its name. `line`: source and evidence of the ledger line.
+-- `expires`: ms, nil for never.
 local function say_purpose(person, account, purpose, sender, granted, at, expires, line)
   local said = { at = at, granted = granted, account = account, purpose = purpose, expires_at = expires }
   if sender ~= '*' then said.sender = sender end
@@ -30,8 +32,9 @@ local function is_withdrawn(person, account, purpose)
   return true
 end
 
--- What stood of a purpose when the person withdrew it by a tap or a word: the last grant of each scope, in order of their names.
--- Empty when it was not the person's own word that withdrew it last.
+-- Returns what the person's own withdrawal of a purpose, by a tap or a word, took away: the last
+-- grant of each scope, ordered by scope. It is empty if the last withdrawal was not the person's
+-- own word.
 local function taken_away(person, account, purpose)
   local standing, is_own = {}, false
   for _, text in ipairs(redis.call('LRANGE', K.consents(person), -LOOKED_BACK, -1)) do
@@ -56,7 +59,8 @@ local function taken_away(person, account, purpose)
   return found
 end
 
--- Grants again what the person's own withdrawal of a purpose took away, with the same scopes and ends; nothing else and never more.
+-- Grants again what the person's own withdrawal of a purpose took away, with the same scopes and
+-- ends, and nothing else. Returns whether there was anything to grant.
 local function resume_purpose(person, account, purpose, at, line)
   if not is_withdrawn(person, account, purpose) then return false end
   local given = taken_away(person, account, purpose)
@@ -67,7 +71,8 @@ local function resume_purpose(person, account, purpose, at, line)
   return #given > 0
 end
 
--- Holds marketing to a person until somebody has looked. The first sentence stays the evidence; its text is never stored.
+-- Holds marketing to a person back until an operator has looked. The first sentence stays the
+-- evidence. Its text is never stored.
 local function suspect(person, account, sender, at, sid)
   count('suspected')
   local key, field = K.person(person), 'h:' .. account
@@ -77,7 +82,8 @@ local function suspect(person, account, sender, at, sid)
   bump(key)
 end
 
--- Takes a suspected stop off the list. Answers the MessageSid that stood for it ('': unreadable), nil when there was none.
+-- Takes a suspected stop off the list. Returns the MessageSid of its evidence ('' if unreadable),
+-- nil when there was no suspected stop.
 local function unsuspect(person, account)
   local key, field = K.person(person), 'h:' .. account
   local held = redis.call('HGET', key, field)
@@ -88,14 +94,16 @@ local function unsuspect(person, account)
   return string.match(held, '^%d+|(.-)|') or ''
 end
 
--- Puts what waits for a person at a sender back into its lane, to be decided again. Answers how many.
+-- Puts the messages that wait for a person at a sender back into their lanes, to be decided again.
+-- Returns how many.
 local function release(person, sender, now)
   local key = K.waiting(person, sender)
   local released = 0
   for _, id in ipairs(redis.call('SMEMBERS', key)) do
     local got = redis.call('HMGET', K.row(id), 's', 'l')
     if got[1] == 'waiting' then
-      -- Without the reason of the wait: should it wait again for the same, that is a decision of its own.
+      -- The reason of the wait goes too: if the message waits again for the same reason, that is a
+      -- new decision.
       redis.call('HDEL', K.row(id), 'w', 'r')
       note(id, now, 'released')
       to_lane(got[2], id, now, now)
@@ -106,7 +114,7 @@ local function release(person, sender, now)
   return released
 end
 
--- A message waits under the digest that its own claim knew.
+-- A message waits under the digest that its own claim knew, so each digest is released.
 local function release_all(digests, sender, now)
   local released = 0
   for _, digest in ipairs(digests) do released = released + release(digest, sender, now) end

@@ -1,9 +1,16 @@
--- Writes the intent of an attempt and grants its permit, if what the decision saw is still true.
--- Repeated by the same fence and attempt, it grants the same permit again.
+-- Writes the intent of an attempt and grants its permit, if what the decision saw still holds.
+-- Repeated for the same fence and attempt, it grants the same permit again.
 -- ARGV: permit (ms), keep-out time of an unproven tag (ms), then for each request
---   id, fence, attempt, person (its digests), sender, account, ContentSid, seen person, sender, account, template, tag ('': not looked at),
---   valid until (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), listing, timeline note
--- Answers for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}, {'lost'}.
+--   id, fence, attempt, person (its digests), sender, account, ContentSid, the revisions that the
+--     decision saw of person, sender, account, template and tag ('': not looked at), valid until
+--     (ms), reason, policy version, cap (0: none), relies on tag ('1' or ''), listing, timeline
+--     note.
+-- Returns for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}
+-- or {'lost'}.
+-- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state; when a
+-- person's digests are gathered, consents, suspected_stops and counts; for a row of an earlier
+-- version sid.
+-- Callers: `LedgerStore.admit`, for the pipeline's step before the POST.
 local TAG_LATER = tonumber(ARGV[2])
 local permit = tonumber(ARGV[1])
 local now = clock()
@@ -19,13 +26,15 @@ local function revision(key)
   return redis.call('HGET', key, 'r') or '0'
 end
 
--- The cap is a rule of the decision's, which refuses. Two may have been decided at once: the second is decided again.
+-- Whether the person's cap still has room. Refusing because of the cap is up to the decision, but
+-- two messages may be decided at the same time. Then the second one is decided again.
 local function is_within_cap(ask)
   local cap = tonumber(ask.cap)
   return cap == 0 or redis.call('ZCOUNT', K.sent_to(ask.person), '(' .. int(now - DAY), '+inf') < cap
 end
 
--- Consents and stops are an account's: whoever sends by another than they were read for has seen none that count.
+-- Whether the sender still belongs to the account that the facts were read for. Consents and stops
+-- belong to an account, so the facts of another account contain none that count.
 local function is_of_account(ask)
   return redis.call('HGET', K.sender(ask.sender), 'a') == ask.account
 end
@@ -44,7 +53,8 @@ local function is_current(ask)
     and is_within_cap(ask)
 end
 
--- A reason to come back later that is not about this message, and when; nil when there is none.
+-- Returns a reason to come back later that is not about this message, and when; nil when there is
+-- none.
 local function obstacle(ask)
   local paused = pause_of(K.account(ask.account))
   if paused then return 'account_paused', paused end
@@ -64,7 +74,8 @@ local function grant(ask)
   local more = (said.marketing and 'm' or '') .. (said.user_id and 'u' or '')
   redis.call('HSET', key, 's', 'posting', 'n', ask.attempt, 'p', ask.person, 'r', ask.reason, 'v', ask.policy, 'li', ask.listing,
     '@' .. ask.attempt, int(now) .. form .. ask.template .. (more ~= '' and '!' .. more or ''))
-  -- The line of an attempt that led to nothing goes, so that a day of rounds leaves nothing in the row.
+  -- The line of an attempt that led to nothing is deleted, so that a day of rounds leaves nothing
+  -- in the row.
   local before = '@' .. int(tonumber(ask.attempt) - 1)
   if string.find(redis.call('HGET', key, before) or '', '^%d+%a.*%-$') then redis.call('HDEL', key, before) end
   redis.call('ZADD', K.permits(ask.person), int(math.ceil(now + permit)), attempt)
@@ -97,7 +108,8 @@ local function admit(ask)
   if stage == 'posting' and last == tonumber(ask.attempt) then return { 'permit' } end
   if stage ~= 'claimed' or last + 1 ~= tonumber(ask.attempt) then return { 'lost' } end
   if got[4] then return { 'cancelled' } end
-  -- A row of an earlier version: its last attempt goes into the table before this one is written.
+  -- The row was written by an earlier version: its last attempt goes into the table before this one
+  -- is written.
   if got[5] then load(ask.id) end
   ask.names = gather(ask.person)
   ask.person = first_of(ask.names)

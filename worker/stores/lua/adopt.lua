@@ -1,6 +1,10 @@
--- Takes over jobs of plain arq producers: queues them as enqueue.lua does, whose text is the function `enqueue`, and removes arq's entries.
--- Safe to repeat: a message that is there is a duplicate, and its entry goes.
--- ARGV: for each job id, then the nine arguments of enqueue.lua. Answers its word for each; the entry of a 'conflict' stays.
+-- Takes over jobs of plain arq producers: queues them as `enqueue.lua` does, whose text is the
+-- function `enqueue`, and removes arq's entries.
+-- Safe to repeat: a message that exists is a duplicate, and its entry goes.
+-- ARGV: for each job its id, then the nine arguments of `enqueue.lua`.
+-- Returns for each the word that `enqueue.lua` returns. The entry of a 'conflict' stays.
+-- Keys: those of `enqueue.lua`, and ingress.
+-- Callers: `ArqIngressStore.adopt`, for the dispatcher and the command for a restored store.
 local OWN = 1
 local WIDTH = 9 + OWN
 local asked = { '0' }

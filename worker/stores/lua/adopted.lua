@@ -1,3 +1,6 @@
--- Removes arq's entries of jobs that were taken over, or that have no job. ARGV: for each job id, message id.
+-- Removes arq's entries of jobs that were taken over, or that have no job.
+-- ARGV: for each job its id and its message id. Returns 1.
+-- Keys: ingress, row, job, counts.
+-- Callers: `ArqIngressStore.adopt`, for the dispatcher and the command for a restored store.
 for at = 1, #ARGV, 2 do drop_entry(ARGV[at], ARGV[at + 1]) end
 return 1

@@ -1,6 +1,11 @@
--- An operator lets messages go to a person again: ends the suppression and whatever errors hold back.
+-- Ends the suppression of a person and whatever errors hold back, because an operator allows
+-- messages to the person again.
 -- ARGV: request id, person (its digests).
--- Answers how much ended. What attempts until now teach later counts no more; what the person wished is not touched.
+-- Returns how many of these ended. What an attempt until now teaches later no longer counts. The
+-- person's own wishes stay as they are.
+-- Keys: meta, answered, person; when the digests are gathered, consents, sent_to, suspected_stops,
+-- sender and counts.
+-- Callers: `PeopleStore.allow`, for the operator's commands.
 local now = clock()
 local person = gathered(ARGV[2])
 

@@ -1,18 +1,25 @@
--- Takes up to `limit` due messages over all ready lanes: the lane with the lowest virtual time first, at most QUANTUM at once.
--- A suspect (a message two workers crashed with) leaves its lane for a list of its own, from which each is handed out alone.
--- Repeated with the same request id, it answers the same messages as long as their leases hold.
--- ARGV: worker id, request id, limit, lease (ms), inner and outer block of the person key,
---   suspects ('never', 'first', 'last': only while nothing else is due).
--- Answers: now (ms), next due (ms, -1: none), for each message
---   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked, enqueued, free attempts, facts,
--- 1 when a suspect is due and this worker is to empty its hands for it, else 0,
--- and the ids of messages that were met for the first time in a stage, or with a number, that only a newer version knows.
+-- Takes up to `limit` due messages from all ready lanes. The lane with the lowest virtual time
+-- comes first, with at most QUANTUM messages at once.
+-- A suspect (a message that two workers crashed on) leaves its lane for a separate list. A worker
+-- claims each suspect alone.
+-- Repeated with the same request id, it returns the same messages while their leases last.
+-- ARGV: worker id, request id, limit, lease (ms), inner and outer block of the person key, suspects
+-- ('never'; 'first'; 'last': only while nothing else is due).
+-- Returns: now (ms); next due (ms, -1: none); for each message
+--   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked,
+--     enqueued, free attempts, facts;
+-- 1 when a suspect is due and this worker should drain for it, else 0; and the ids of messages that
+-- were found for the first time in a stage, or with a number, that only a newer version knows.
+-- Keys: meta, row, job, lane, ready, timers, suspects, leases, waiting, fence, last_claim, wake,
+-- counts; for the facts sender, account, template, contents, tag_state, person, sent_to; and, when
+-- a person's digests are gathered, consents and suspected_stops.
+-- Callers: `LedgerStore.claim`, for the claimer of each worker.
 local QUANTUM = 8
 local MOVES = 256
 local RECHECK = 60000
 local LOOKED_AT = 256
 local GO_ON = 50
--- A step back of the clock below this makes nothing wait that long.
+-- A smaller step back of the clock is ignored, because no message waits longer than that.
 local STEP = 1000
 local WEIGHTS = { urgent = 16, normal = 4, bulk = 1 }
 local worker, request, limit, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -54,8 +61,9 @@ local function hand_out(id, row)
   return facts
 end
 
--- Higher than every one before, as microseconds of the server's own clock. A counter would not do: a replica that becomes primary counts
--- the claims it missed once more, and their holders may still be there.
+-- Returns a fence that is higher than every earlier one: microseconds of the server's own clock. A
+-- counter would not do, because a replica that becomes primary would count the claims that it
+-- missed once more while their holders may still be at work.
 local function next_fence()
   local time = redis.call('TIME')
   local number = math.max(tonumber(redis.call('GET', K.fence) or '0') + 1, time[1] * 1000000 + time[2])
@@ -72,7 +80,7 @@ local function take(id, row)
   redis.call('ZADD', K.leases, int(now + lead + lease), id)
 end
 
--- Milliseconds until which neither the sender nor its account may send; 0 when both may.
+-- Returns until when (ms) the sender or its account may not send; 0 when both may.
 local function paused_until(sender)
   local latest = 0
   local account = account_of(sender)
@@ -93,14 +101,16 @@ local function set_lead(ms)
   redis.call('HSET', K.meta, 'lead_ms', int(ms))
 end
 
--- Turns never go back: after the store's clock was set back they go on from where the last claim was.
+-- Turns never go back. After the store's clock was set back, they continue from the time of the
+-- last claim.
 local function keep_pace()
   local last = tonumber(redis.call('HGET', K.meta, 'clock_at') or '0')
   if now + lead < last - STEP then set_lead(last - now) end
   redis.call('HSET', K.meta, 'clock_at', int(now + lead))
 end
 
--- Whether a message that is not due was queued in the future: the store's clock was set back since, before any claim was there to see it.
+-- Whether a message that is not due was queued in the future. Then the store's clock was set back
+-- since, at a time when no claim could notice it.
 local function shows_step(id, due)
   local row = fetch(id)
   local queued = row and instant(row.q)
@@ -109,7 +119,8 @@ local function shows_step(id, due)
   return true
 end
 
--- What a lane is once its due messages were taken: still ready, on a timer, or gone.
+-- Puts a lane where it belongs once its due messages were taken: in `ready`, on a timer, or
+-- nowhere.
 local function settle_lane(lane, vtime)
   local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
   if not first[1] then
@@ -123,15 +134,15 @@ end
 
 local OPEN = { queued = true, waiting = true, retrying = true }
 
--- Stages whose messages are in no lane: one that is there all the same is taken out.
+-- Stages whose messages are in no lane. A message that is in one all the same is removed from it.
 local ELSEWHERE = {
   claimed = true, posting = true, unknown = true, unresolved = true, accepted = true, refused = true, failed = true,
   expired = true, cancelled = true, dead = true,
 }
 
--- Only a newer version knows what a message in any other stage waits for, or with a number that is none to this version: it keeps its
--- place for that version's workers. It is put off,
--- so that those behind it have their turn. It is counted, and answered for the log, the first time only.
+-- Puts off a message in a stage, or with a number, that only a newer version knows. It keeps its
+-- place for the workers of that version, and those behind it get their turn. It is counted, and
+-- returned for the log, only the first time.
 local function put_off(lane, id)
   to_lane(lane, id, now + RECHECK, now)
   if redis.call('HSETNX', K.row(id), 'us', '1') == 0 then return end
@@ -141,7 +152,8 @@ end
 
 local TIMES = { 'n', 'k', '@0', 'fa' }
 
--- Whether this version can read every number that a decision about the message rests on. An absurd instant is a number as well.
+-- Whether this version can read every number that a decision about the message rests on. An absurd
+-- instant is a number as well.
 local function is_readable(row)
   for _, name in ipairs(TIMES) do
     if row[name] and not times(row[name]) then return false end
@@ -167,7 +179,7 @@ local function set_apart(id, row)
   found_suspect = true
 end
 
--- Answers how many were taken from a lane.
+-- Takes due messages from a lane. Returns how many.
 local function serve(lane, room)
   local taken = 0
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', string.format('%.17g', now + lead), 'LIMIT', 0, room)) do
@@ -177,7 +189,8 @@ local function serve(lane, room)
     elseif not is_open(row) then
       put_off(lane, id)
     elseif (tonumber(row.nb or '0') or 0) > now and tonumber(row.e or '0') > now then
-      -- Queued before the clock was set back, or by a producer that knows nothing of that.
+      -- It was queued before the clock was set back, or by a producer that does not know about
+      -- that.
       to_lane(lane, id, tonumber(row.nb), now)
     elseif is_suspect(row) then
       set_apart(id, row)
@@ -189,8 +202,9 @@ local function serve(lane, room)
   return taken
 end
 
--- While a lane is paused nothing is sent from it, but what expires meanwhile still ends: each look goes on where the last
--- one ended, and the next comes at once until the whole lane was looked through. Answers whether it was.
+-- Takes expired messages from a paused lane: nothing is sent from it, but messages that expire
+-- still end. Each call continues where the last one ended, and the next call comes at once until
+-- the whole lane was searched. Returns whether it was.
 local function serve_expired(lane, room)
   local place = look_at(lane)
   local from = tonumber(redis.call('HGET', K.meta, place) or '0')
@@ -249,7 +263,8 @@ local function pick()
   end
 end
 
--- The one that waits longest. One that ended is dropped; one whose sender is paused goes back to its lane, unless it expired.
+-- Takes the suspect that has waited longest. A suspect that ended is dropped. One whose sender is
+-- paused goes back to its lane, unless it expired.
 local function pick_suspect()
   for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, LOOKED_AT - 1)) do
     local row = fetch(id)
@@ -265,7 +280,8 @@ local function pick_suspect()
   end
 end
 
--- Whether this worker is called to empty its hands: one at a time, until a lease has passed.
+-- Whether this worker should drain for a suspect. Only one worker at a time is called, until a
+-- lease has passed.
 local function is_called()
   if redis.call('ZCARD', K.suspects) == 0 then return 0 end
   local got = redis.call('HMGET', K.meta, 'called', 'called_until')
@@ -277,18 +293,20 @@ end
 
 local function next_due()
   if redis.call('ZCARD', K.ready) > 0 then
-    -- More is due than was asked for: let another claimer have it.
+    -- More is due than this worker asked for, so wake another claimer.
     wake()
     return int(now)
   end
   redis.call('DEL', K.wake)
-  -- Somebody may have empty hands: woken once for each, and again by whoever took one of several.
+  -- A drained worker may be waiting. Each suspect wakes one worker, and the worker that takes one
+  -- of several wakes the next.
   if (found_suspect or suspects ~= 'never') and redis.call('ZCARD', K.suspects) > 0 then wake() end
   local first = redis.call('ZRANGE', K.timers, 0, 0, 'WITHSCORES')
   return first[2] and int(math.max(0, tonumber(first[2]) - lead)) or '-1'
 end
 
--- Restored from a copy: what it holds may be with Twilio already, and is looked up first.
+-- The store was restored from a copy. What it holds may already be with Twilio, so we look there
+-- before anything is claimed.
 if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {} } end
 local before = redis.call('GET', K.last_claim(worker))
 local last = before and decoded(before)

@@ -1,13 +1,19 @@
--- Appends to a person's consent ledger and unites its projection with the entry. Safe to repeat: the line carries its request id.
--- ARGV: person (its digests), request id, at (ms or ''), granted ('1' or '0'), account, purpose ('*': all), sender ('*': every), expires (ms or ''), line (JSON object without `at` and `request`),
--- after stop ('1': a grant may outrank an earlier withdrawal).
--- Answers 'recorded'; or 'opted_out', and nothing is written.
+-- Appends to a person's consent ledger and unites its projection with the entry. Safe to repeat:
+-- the line carries its request id.
+-- ARGV: person (its digests), request id, at (ms or ''), granted ('1' or '0'), account, purpose
+-- ('*': all), sender ('*': every), expires (ms or ''), line (JSON object without `at` and
+-- `request`), after stop ('1': a grant may outrank an earlier withdrawal).
+-- Returns 'recorded', or 'opted_out' if it wrote nothing.
+-- Keys: meta, person, consents, sender; when the digests are gathered, sent_to, suspected_stops and
+-- counts.
+-- Callers: `PeopleStore.record_consent`, for the operator's commands.
 local RECENT = 8
 local now = clock()
 local person, request = gathered(ARGV[1]), ARGV[2]
 local granted, account, purpose, sender, expires = ARGV[4] == '1', ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local said_at = tonumber(ARGV[3])
--- Nobody speaks in the future: a date ahead of this clock is that of a clock that runs ahead, or of this one before it was set back.
+-- No person speaks in the future. A later date comes from a clock that runs ahead, or from this
+-- clock before it was set back.
 local at = said_at and math.floor(math.min(said_at, now)) or heard_now(person, account, granted, now)
 for _, line in ipairs(redis.call('LRANGE', K.consents(person), -RECENT, -1)) do
   local before = decoded(line)
@@ -16,7 +22,7 @@ end
 
 local key = K.person(person)
 
--- The latest grant of a `c:` field that has not lapsed; -1 when there is none.
+-- Returns the date of the latest grant of a `c:` field that has not lapsed; -1 when there is none.
 local function latest_valid(value)
   local latest = -1
   for _, grant in ipairs(read_grants(value)) do
@@ -25,7 +31,8 @@ local function latest_valid(value)
   return latest
 end
 
--- The latest withdrawals that this grant would outrank: of everything, and of its purpose. Those that a START undid are past.
+-- Returns the dates of the latest withdrawals that this grant would outrank: of everything, and of
+-- its purpose. Withdrawals that a START undid do not count.
 local function outranked(fields)
   local of_all, of_purpose = -1, -1
   local service = stop_scope(sender)
@@ -43,7 +50,8 @@ local function outranked(fields)
   return of_all, of_purpose
 end
 
--- Whether this grant would bring back what a withdrawal in force forbids. One that an earlier grant undid is past.
+-- Whether this grant would bring back what a withdrawal in force forbids. A withdrawal that an
+-- earlier grant undid does not count.
 local function outranks_withdrawal()
   local fields = by_name(key)
   local of_all, of_purpose = outranked(fields)

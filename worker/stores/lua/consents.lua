@@ -1,4 +1,7 @@
--- The lines of a person's consent ledger, under whichever digest they are. ARGV: person (its digests).
+-- Returns the lines of a person's consent ledger, under whichever digest they are kept.
+-- ARGV: person (its digests).
+-- Keys: person, consents. Reads only.
+-- Callers: `PeopleStore.consents`, for the operator's commands.
 local lines = {}
 local root = resolve(first_of(ARGV[1]))
 for _, digest in ipairs(all_of(root .. ' ' .. ARGV[1])) do

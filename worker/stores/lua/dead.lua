@@ -1,10 +1,18 @@
--- What a person decides about dead letters, and about messages that were refused, failed or expired.
--- ARGV: request id, 'replay' | 'drop' (dead letters) | 'retry' | 'may_retry' (writes nothing), '1' to send also what may have
--- gone out, then for each message its id and, where it is sent again, when it expires (ms).
--- Repeated under the same request id it answers the same and changes nothing. Another order finds what this one left.
--- Answers for each 'replayed', 'dropped', 'retried', 'may_go' (for 'retried'), 'not_dead', 'not_ended' (it did not end so), 'unknown_id',
--- 'no_job' (nothing to send), 'cancelled' (its producer wants it no more), 'sent' (an attempt is proven and not known to have failed),
--- 'perhaps_sent' (an attempt may have reached the person, and the operator did not say that this does not matter).
+-- Applies what an operator decides about dead letters, and about messages that were refused, failed
+-- or expired.
+-- ARGV: request id; 'replay' | 'drop' (dead letters) | 'retry' | 'may_retry' (writes nothing); '1'
+-- to send also what may already have been sent; then for each message its id and, if it is to be
+-- sent again, when it expires (ms).
+-- Repeated under the same request id, it returns the same and changes nothing. A different decision
+-- finds the messages as this one left them.
+-- Returns for each: 'replayed', 'dropped', 'retried', 'may_go' (instead of 'retried'), 'not_dead',
+-- 'not_ended' (it did not end in one of those ways), 'unknown_id', 'no_job' (there is nothing to
+-- send), 'cancelled' (its producer no longer wants it), 'sent' (an attempt is proven and not known
+-- to have failed), 'perhaps_sent' (an attempt may have reached the person, and the operator did not
+-- accept that).
+-- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, ready, timers, wake, permits,
+-- counts.
+-- Callers: `RecordStore.replay`, `retry`, `may_retry` and `drop`, for the operator's commands.
 local MAX = 32
 local now = clock()
 

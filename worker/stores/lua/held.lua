@@ -1,5 +1,9 @@
--- What errors would change and an operator decides about. ARGV: request id, 'apply' or 'discard', sender, how many at most.
--- Answers how many were taken, and how many are left. Applied, each is dated by its attempt: what the person did since outranks it.
+-- Applies or discards held effects, as an operator decides.
+-- ARGV: request id, 'apply' or 'discard', sender, how many at most.
+-- Returns how many were taken, and how many are left. An effect is applied under the date of its
+-- attempt, so what the person has done since outranks it.
+-- Keys: meta, answered, held, person, consents, sender, account, template, tag_state, counts.
+-- Callers: `HeldStore.decide`, for the operator's commands.
 local now = clock()
 local action, sender, limit = ARGV[2], ARGV[3], tonumber(ARGV[4])
 

@@ -1,12 +1,18 @@
--- A person wrote: moves the window, ends what errors taught of them, applies the keyword, releases what waited. Once for each MessageSid.
--- ARGV: request id, then a JSON object for each: sid, sender, account, person (its digests), proven, keyword, at (ms).
--- Answers for each: first (1 or 0), the keyword where it changed something, released, person,
--- ms until the last unsettled permit lapses (0: none).
+-- Records inbound messages: moves the window, ends what errors taught about the person, applies the
+-- keyword, and releases what waited. It does so once for each MessageSid.
+-- ARGV: request id, then a JSON object for each: sid, sender, account, person (its digests),
+-- proven, keyword, at (ms).
+-- Returns for each: first (1 or 0), the keyword if it changed something, released, person, and ms
+-- until the last unsettled permit lapses (0: none).
+-- Keys: meta, inbound_seen, person, consents, sent_to, suspected_stops, permits, waiting, row,
+-- timeline, lane, ready, timers, wake, sender, counts.
+-- Callers: `PeopleStore.apply_inbound`, for the gateway.
 local SEEN_FOR = 48 * 3600 * 1000
 local now = clock()
 local request = ARGV[1]
 
--- The last messages of a person are remembered for good, so that a very late repetition opens no window.
+-- The marks of a person's last messages are kept without a term, so that a very late repetition
+-- opens no window.
 local function remember(key, sid, marks)
   local mark = string.sub(redis.sha1hex(sid), 1, MARK)
   for at = 1, #marks, MARK do
@@ -17,14 +23,15 @@ local function remember(key, sid, marks)
 end
 
 local function move_window(key, sender, at)
-  -- A date that cannot be read is no date.
+  -- A date that cannot be read counts as none.
   if (tonumber(redis.call('HGET', key, 'w:' .. sender) or '') or -1) < at then
     redis.call('HSET', key, 'w:' .. sender, int(at))
   end
   bump(key)
 end
 
--- What each keyword does: person, account, sender, the instant it was said or nil, line of the ledger. Answers whether anything changed.
+-- What each keyword does. Arguments: person, account, sender, the instant at which it was said or
+-- nil, and the line of the ledger. Each returns whether anything changed.
 local WORDS = {
   stop = function(person, account, sender, said_at, line)
     line.at, line.granted, line.account = said_at or heard_now(person, account, false, now), false, account
@@ -68,8 +75,9 @@ local function apply_keyword(inbound, at)
   return apply_word(inbound.person, inbound.account, inbound.sender, said_at, line) and inbound.keyword or ''
 end
 
--- The digest of the person's records; the marks of what it wrote last; every digest that it has.
--- `proven`: digests that are the person's because WhatsApp says so (WaId), or nil.
+-- Returns the digest of the person's records, the marks of the last messages from the person, and
+-- every digest that the person has.
+-- `proven`: digests that belong to the person because WhatsApp says so (WaId), or nil.
 local function identify(names, proven)
   names = gather(names)
   local person = first_of(names)
@@ -89,7 +97,8 @@ local function apply(inbound)
   local seen = redis.call('GET', K.inbound_seen(inbound.sid))
   local asked, opted, released = string.match(seen or '', '^(.-)|(.-)|(%d+)$')
   if asked then
-    -- The same call again after a lost reply is still the first; whoever repeats a STOP waits for open permits too.
+    -- The same call, repeated after a lost reply, still counts as the first. A repeated STOP waits
+    -- for open permits too.
     return { asked == request and 1 or 0, opted, tonumber(released), person, open_permits(digests, now) }
   end
   if not remember(key, inbound.sid, marks) then return { 0, '', 0, person, open_permits(digests, now) } end

@@ -1,13 +1,15 @@
--- Takes accepted messages of one account, each in its turn, without a final status; none is handed
--- out again before the given time. One that was never asked for goes before all that were. The
--- older a message, the longer until it is asked for again.
+-- Takes accepted messages of one account that have no final status, as accounts take turns. It
+-- returns none of them again before the given time. A message that was never asked for goes before
+-- all others. The older a message is, the longer it waits until it is asked for again.
 -- ARGV: limit, quiet for (ms), again after (ms), give up after (ms since acceptance), 1 to take
--- although more is due that is not in its queue yet, accounts to pass over.
--- Answers 1 when the same call would find more at once, then id, attempt, sid, sender for each.
+-- messages although more are due that are not in their queue yet, accounts to pass over.
+-- Returns 1 when the same call would find more at once, then id, attempt, sid, sender for each.
+-- Keys: meta, undelivered, fetch, fetches, rings, row, sender, counts.
+-- Callers: `UnknownStore.missing`, for the worker that looks at Twilio's list.
 local SLOWER = 5
--- A queue that is lost, or that an older worker does not know, is made again after this.
+-- A queue that was lost, or that an older worker does not know, is built again after this (ms).
 local MADE_AGAIN = 3600000
--- Behind everything that was never asked for; instants are less than this.
+-- Puts a message behind all that were never asked for: every instant is smaller.
 local BEHIND = 1e13
 local limit, quiet = tonumber(ARGV[1]), tonumber(ARGV[2])
 local again, give_up = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -15,7 +17,8 @@ local is_last_step = ARGV[5] == '1'
 local passed_over = names_from(6)
 local now = clock()
 
--- Whether a status may still come; what is too old, or gone, is counted.
+-- Whether a status may still come. A message that is too old, or gone, leaves the list and is
+-- counted.
 local function is_waiting(id, row)
   if row and row.s == 'accepted' and now - (instant(row.z) or 0) < give_up then return true end
   local was_listed = redis.call('ZREM', K.undelivered, id) == 1

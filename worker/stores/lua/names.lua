@@ -1,5 +1,9 @@
--- Remembers by which name an account and a sender are known, for good: what people said is kept under these names.
--- ARGV: pairs of a field of K.names and what it should say. Answers for each what the store says; nothing is written when one differs.
+-- Records the names of an account and a sender, without a term, because what persons said is kept
+-- under these names.
+-- ARGV: pairs of a field of `K.names` and its value.
+-- Returns for each the value in the store. Nothing is written when any value differs.
+-- Keys: names.
+-- Callers: `NameStore.remember`, when a worker or a gateway starts.
 local says = {}
 local differs = false
 for at = 1, #ARGV, 2 do

@@ -1,2 +1,4 @@
--- The store's clock, ms.
+-- Returns the store's clock (ms).
+-- Keys: meta. Reads only.
+-- Callers: `Store.now`, `RecordStore`, `ArqIngressStore`.
 return int(clock())

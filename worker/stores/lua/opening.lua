@@ -1,5 +1,8 @@
--- Checks that a worker and a store belong together, and writes what a new store lacks. ARGV: schema, profile, fingerprint of the person key.
--- Answers what the store says: schema, profile, fingerprint.
+-- Checks that a process and a store belong together, and writes what a new store lacks.
+-- ARGV: schema, profile, fingerprint of the person key.
+-- Returns the values in the store: schema, profile, fingerprint.
+-- Keys: meta.
+-- Callers: `Store.connect`.
 redis.call('HSETNX', K.meta, 'schema', ARGV[1])
 redis.call('HSETNX', K.meta, 'profile', ARGV[2])
 redis.call('HSETNX', K.meta, 'person_key', ARGV[3])

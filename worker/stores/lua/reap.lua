@@ -1,12 +1,16 @@
 -- Moves on messages whose lease ran out.
 -- ARGV: request id, limit, when to look for evidence of a lost attempt (ms from now), lease (ms).
--- Answers for each: id, stage, attempt.
-local LEAST_GRACE = 5000
+-- Returns for each: id, stage, attempt.
+-- Keys: meta, answered, leases, row, unknown, lane, ready, timers, wake, timeline, permits, counts;
+-- and, when the message ends or proof ends it, those of `settle.lua`, except sent_to.
+-- Callers: `LedgerStore.reap`, for the dispatcher of each worker.
+local MIN_GRACE = 5000
 local GRACES = 5
 local FARTHEST = 600000
 local now = clock()
 
--- Whatever a worker held when it crashed may have been the cause. Twice so, it is a suspect.
+-- Any message that a worker held when it crashed may have been the cause. After two crashes the
+-- message is a suspect.
 local function blame(id, row)
   row.k = one_more(K.row(id), 'k')
   return row.k
@@ -16,7 +20,8 @@ local function is_poison(crashes)
   return crashes >= CRASHES_IN_COMPANY + CRASHES_ALONE
 end
 
--- No intent was written, so nothing was sent: back to the lane, unless it is poison.
+-- No intent was written, so nothing was sent. The message goes back to its lane, unless it is
+-- poison.
 local function claimed(id, row)
   local crashes = blame(id, row)
   note(id, now, 'lease_lost', '"crashes":' .. crashes)
@@ -36,7 +41,8 @@ local function posting(id, row)
   leave(id, row)
   local crashes = blame(id, row)
   redis.call('HSET', K.row(id), 's', 'unknown', 'r', 'outcome_crash')
-  -- It kills whoever posts it: unless evidence ends it, it is a dead letter instead of being sent again.
+  -- Every worker that posts it crashes. Unless evidence ends it, it becomes a dead letter and is
+  -- not sent again.
   if is_poison(crashes) then redis.call('HSET', K.row(id), 'po', '1') end
   redis.call('ZADD', K.unknown, int(now + lead + tonumber(ARGV[3])), id)
   count('unknown')
@@ -44,10 +50,14 @@ local function posting(id, row)
   row.s = 'unknown'
 end
 
--- Whoever works asks, and renews, every third of a lease. When nobody asked for two thirds, the store was away and leases ran out
--- unrenewed: whoever still holds messages gets one lease, five seconds at the least, to record what it knows. Otherwise each outage would
--- make unknowns, and after a few of them dead letters. So does each further gap, as a store may come back more than once; but after five in
--- a row there is a turn, so that a fleet too slow to ask in time still moves on. By the real clock: moving the sandbox's is no outage.
+-- Whether the workers that hold messages come before reaping.
+-- Every worker reaps, and renews its leases, every third of a lease. If no worker has reaped for
+-- two thirds of a lease, Redis was down and leases expired unrenewed. So we wait one more lease,
+-- and at least five seconds, to let their holders record what they know. Otherwise each outage
+-- would make messages unknown, and a few outages would make them dead letters.
+-- Redis may come back more than once, so each further gap gets the same grace. After five in a row
+-- we reap once, so that a fleet that is too slow to reap in time still moves on. This uses the real
+-- clock, because moving the sandbox's clock is not an outage.
 local function holders_come_first()
   local time = redis.call('TIME')
   local at, lease = time[1] * 1000 + time[2] / 1000, tonumber(ARGV[4])
@@ -55,7 +65,7 @@ local function holders_come_first()
   local last, from, grace, graces = tonumber(got[1] or ''), tonumber(got[2] or '0'), tonumber(got[3] or '0'), tonumber(got[4] or '0')
   redis.call('HSET', K.meta, 'reap_at', int(at))
   if last and at - last > lease * 0.65 and graces < GRACES then
-    grace = math.max(lease, LEAST_GRACE)
+    grace = math.max(lease, MIN_GRACE)
     from = at + grace
     redis.call('HSET', K.meta, 'reap_from', int(from), 'reap_grace', int(grace), 'reap_graces', int(graces + 1))
   end
@@ -64,7 +74,8 @@ local function holders_come_first()
   return false
 end
 
--- A lease further ahead than any worker's lasts was written before the store's clock was set back: it would last for as long as that.
+-- Shortens leases that end further ahead than any worker's lease can. They were written before the
+-- store's clock was set back, and would last that much longer.
 local function shorten_leases_ahead()
   local lease = tonumber(ARGV[4])
   local ahead = redis.call('ZRANGEBYSCORE', K.leases, '(' .. int(now + lead + FARTHEST), '+inf', 'LIMIT', 0, tonumber(ARGV[2]))

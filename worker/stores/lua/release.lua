@@ -1,7 +1,13 @@
--- Gives untouched claims back: no try and no crash is counted, and they keep their place
--- (a new message is due a millisecond before its enqueue). Safe to repeat.
--- The fence gets a mark of its own: a settlement that arrives later is late, and what it proves is kept.
--- ARGV: (id, fence). Answers for each the stage it came to, '' when it was not held like this. Who was asked to cancel ends.
+-- Returns untouched claims to their lanes. This counts neither as a try nor as a crash, and the
+-- messages keep their place (a new message is due a millisecond before its enqueue). Safe to
+-- repeat.
+-- The fence gets a mark. A settlement that arrives afterwards is late, and what it proves is kept.
+-- ARGV: (id, fence).
+-- Returns for each the stage that it came to, '' when this fence did not hold it. A message that
+-- was asked to be cancelled ends.
+-- Keys: meta, row, leases, lane, ready, timers, wake, waiting; for a message that ends timeline,
+-- job, unreadable, permits, counts.
+-- Callers: `LedgerStore.release`, for the claimer.
 local now = clock()
 local answers = {}
 for at = 1, #ARGV, 2 do

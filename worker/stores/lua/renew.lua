@@ -1,4 +1,8 @@
--- Renews leases. ARGV: lease (ms), then (id, fence). Answers the ids that are no longer the caller's.
+-- Renews leases.
+-- ARGV: lease (ms), then (id, fence).
+-- Returns the ids that the caller no longer holds.
+-- Keys: meta, row, leases.
+-- Callers: `LedgerStore.renew`, for the claimer.
 local now = clock()
 local lost = {}
 for at = 2, #ARGV, 2 do

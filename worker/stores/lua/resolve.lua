@@ -1,7 +1,11 @@
--- Acts on unknown attempts by their messages' rules.
+-- Acts on unknown attempts by the rules of their messages.
 -- ARGV: request id, then for each a JSON object and the rest of its timeline note. The object:
 --   id, n, kind again|end|unknown|unresolved, stage, reason, code, due, delay, look.
--- Answers for each the stage it came to, '' when the attempt is no longer unknown. Who was asked to cancel ends, instead of going out again.
+-- Returns for each the stage that it came to, '' when the attempt is no longer unknown. A message
+-- that was asked to be cancelled ends instead of being sent again.
+-- Keys: meta, answered, row, timeline, job, unknown, unresolved, lane, ready, timers, wake,
+-- waiting, permits, dead, unreadable, tag_state, counts.
+-- Callers: `UnknownStore.resolve`, for the unknown search and for the operator's commands.
 local now = clock()
 
 local KINDS = {
@@ -14,7 +18,8 @@ local KINDS = {
       back_from_copy(id, row, mark, r.reason, now)
       return
     end
-    -- Only a proven list or a person says that the attempt is not on its way. Sent again without that, the Page stays taken until it lapses.
+    -- Only a proven list or an operator can say that the attempt is not on its way. If the message
+    -- is sent again without that, the Page stays taken until its term ends.
     local is_absent = r.reason == 'evidence_person' or (r.reason == 'resent_by_rule' and row.u == 'resend_if_absent')
     if is_absent and relied_on_tag(row, row.n) then land_attempt(id, row, row.n) end
     redis.call('HDEL', K.row(id), 'lo')
@@ -31,7 +36,7 @@ local KINDS = {
     redis.call('ZADD', K.unknown, int(now + lead + r.look), id)
     redis.call('HSET', K.row(id), 's', 'unknown', 'r', r.reason)
     row.s = 'unknown'
-    -- Every look would fill the timeline: only a changed reason is worth a line.
+    -- A line for every look would fill the timeline, so only a changed reason gets one.
     if row.r ~= r.reason then note(id, now, 'unknown', rest) end
   end,
   unresolved = function(id, row, r, rest)

@@ -1,7 +1,11 @@
--- Marks a store as restored from a copy, reads the mark, or ends it. While it is marked nothing is claimed.
--- ARGV: begin | read | end; for `begin` the instant of the copy (ms), '' for the last life sign in it.
--- Answers the instant of the copy and when the store was marked (ms; '' when it is not), the last life sign ('' for none),
--- and how many processes are alive.
+-- Marks a store as restored from a copy, reads the mark, or ends it. While the store is marked, no
+-- message is claimed.
+-- ARGV: begin | read | end; for `begin` the instant of the copy (ms), '' for the last life sign in
+-- it.
+-- Returns the instant of the copy and when the store was marked (ms; '' when it is not marked), the
+-- last life sign ('' for none), and how many processes are alive.
+-- Keys: meta, process, processes, wake.
+-- Callers: `RestoredStore.read`, `begin` and `end`.
 local now = clock()
 
 local function living()

@@ -1,5 +1,7 @@
--- Makes messages due again that were taken to be looked at and were not. Safe to repeat.
--- ARGV: 'unknown' or 'undelivered', message ids.
+-- Makes messages due again that a worker took to look for and did not look for. Safe to repeat.
+-- ARGV: 'unknown' or 'undelivered', message ids. Returns OK.
+-- Keys: meta, row, unknown, undelivered.
+-- Callers: `UnknownStore.give_back` and `still_missing`.
 local now = clock()
 for at = 2, #ARGV do
   local id = ARGV[at]

@@ -1,7 +1,11 @@
--- The other unproven attempts to a person: what Twilio's list shows may be theirs.
--- ARGV: person, the message that asks, since (ms), most. Answers id, attempt, intent (ms), payload, form for each;
--- nil when more than `most` are unproven: each of a crowd asks, and all of them would be read for each.
--- No intent lies behind the instant its attempt is listed with, so that those before `since` may be passed over.
+-- Returns the other unproven attempts to a person. What Twilio's list shows may be their messages.
+-- ARGV: person, the message that asks, since (ms), most.
+-- Returns for each: id, attempt, intent (ms), payload, form. Returns nil when more than `most` are
+-- unproven: every attempt of such a crowd asks, and each would read all the others.
+-- An attempt is never listed with an instant before its intent, so those listed before `since` can
+-- be left out.
+-- Keys: meta, person, permits, row, job.
+-- Callers: `UnknownStore.rivals`, for the unknown search.
 local most = tonumber(ARGV[4])
 local person = resolve(ARGV[1])
 local entries = {}

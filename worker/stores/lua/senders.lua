@@ -1,8 +1,12 @@
--- Tells the store what names stand for: account and messaging service of each sender, ContentSid of each template in each language.
--- Also when each was last known to a living worker: names are never removed, so that alone tells which are still configured somewhere.
--- ARGV: how many senders, '1' to overwrite ('': only what is missing is written), (sender, account, service or '') for each,
---   then ('<template>|<language or nothing>', ContentSid).
--- Answers how many senders changed.
+-- Records what names stand for: account and messaging service of each sender, and ContentSid of
+-- each template in each language.
+-- It also records when a living worker last knew each of them. Names are never removed, so only
+-- that date shows which are still configured.
+-- ARGV: how many senders, '1' to overwrite ('': only what is missing is written), (sender, account,
+-- service or '') for each, then ('<template>|<language or nothing>', ContentSid).
+-- Returns how many senders changed.
+-- Keys: meta, sender, contents, template.
+-- Callers: `Store.register_senders`.
 local STAMP_EVERY = 60000
 local now = clock()
 local overwrites = ARGV[2] == '1'
@@ -23,7 +27,7 @@ for at = 3, last, 3 do
     bump(key)
     changed = changed + 1
   end
-  -- Whoever knows the sender by another account cannot send for the one that is registered.
+  -- A worker that knows the sender by another account cannot send for the registered account.
   if may_write or before[1] == account then stamp(key) end
 end
 for at = last + 1, #ARGV, 2 do

@@ -1,13 +1,21 @@
--- Records how attempts went and applies what they taught. Repeated by the same fence, it answers the same and changes nothing.
+-- Records how attempts went and applies what they taught. Repeated under the same fence, it returns
+-- the same and changes nothing.
 -- ARGV: for each settlement a JSON object and the rest of its timeline note. The object:
---   id, fence (text), n, posted, kind accepted|end|again|unknown, sid, status, rank, stage, reason, code, due, delay, on_inbound,
---   redecided, look, person, sender, account, template, effects
--- Answers for each: applied (1 or 0), stage ('' when there is no such message), 1 when it proved a copy, else 0.
+--   id, fence (text), n, posted, kind accepted|end|again|unknown, sid, status, rank, stage, reason,
+--     code, due, delay, on_inbound, redecided, look, person, sender, account, template, effects.
+-- Returns for each: applied (1 or 0), stage ('' when there is no such message), and 1 when it
+-- proved a copy, else 0.
+-- Keys: meta, row, timeline, job, sid, leases, lane, ready, timers, wake, suspects, waiting,
+-- unknown, unresolved, undelivered, dead, unreadable, permits, sent_to, counts; for the effects
+-- person, consents, sender, account, template, tag_state, errors_of, held.
+-- Callers: `LedgerStore.settle`, for the pipeline's last step.
 local LOOK_AFTER = 15000
 local now = clock()
 
--- The permit is used up. What Twilio did not take does not count towards the person's cap, what was never posted is no try.
--- An unproven attempt stays listed, as closed: what Twilio shows for this person may be its message.
+-- Closes a permit that is used up. A message that Twilio did not take does not count towards the
+-- person's cap, and an attempt that was never posted does not count as a try.
+-- An unproven attempt stays listed, as settled, because a message that Twilio's list shows for this
+-- person may be its message.
 local function close_permit(id, row, settlement)
   local attempt = row.n .. ':' .. id
   if settlement.kind == 'unknown' then
@@ -28,7 +36,8 @@ local KINDS = {
   end,
   ['end'] = function(id, row, s, rest)
     if row.x and not s.posted then
-      -- Nothing went out under this claim: who cancelled it was told that it ends so.
+      -- Nothing went out under this claim, and the caller of the cancel was told that the message
+      -- ends as cancelled.
       end_message(id, row, 'cancelled', 'cancelled', nil, now)
       return
     end
@@ -42,10 +51,12 @@ local KINDS = {
     end
     if s.redecided then redis.call('HSET', K.row(id), 'rd', '1') end
     if s.code then redis.call('HSET', K.row(id), 'c', int(s.code)) end
-    -- Put off untried for the same reason time and again, it would fill the timeline.
+    -- A message that is put off untried for the same reason again and again would fill the
+    -- timeline.
     if s.n > 0 then note_round(id, now, s.stage, rest) elseif row.r ~= s.reason then note(id, now, s.stage, rest) end
     if s.on_inbound and row.pr and row.pr ~= (redis.call('HGET', K.person(resolve(s.person)), 'r') or '0') then
-      -- The person wrote while we decided to wait for it: decide again at once.
+      -- The person wrote while the worker decided to wait for that, so the message is decided again
+      -- at once.
       due = now
     end
     requeue(id, row, s.stage, s.reason, due, now)
@@ -69,7 +80,7 @@ local function apply(id, row, s, rest)
   redis.call('HSET', K.row(id), 'f', '-' .. s.fence)
   if row.k then redis.call('HDEL', K.row(id), 'k', 'po') end
   if s.n > row.n then
-    -- The intent was lost with a failed primary, the message was not.
+    -- The intent was lost with a failed primary. The message was not.
     row.n = s.n
     redis.call('HSET', K.row(id), 'n', int(s.n), 'p', s.person)
     redis.call('HDEL', K.row(id), 'li')
@@ -97,7 +108,8 @@ local function apply(id, row, s, rest)
   if was_resolved and s.kind ~= 'accepted' then count('resolved:evidence_late_reply') end
 end
 
--- Whoever holds the message; or, after its lease was reaped, the holder of the very attempt that is now unknown.
+-- Whether a settlement may be applied. It may if it comes from the worker that holds the message,
+-- or, after the lease was reaped, from the worker whose attempt is now unknown.
 local function may_apply(row, s)
   if row.f == s.fence then return row.s == 'claimed' or (row.s == 'posting' and (s.n == 0 or s.n == row.n)) end
   return (row.s == 'unknown' or row.s == 'unresolved') and s.n > 0 and s.n == row.n and s.kind ~= 'unknown'
@@ -111,10 +123,12 @@ local function has_sid(row, attempt)
   return false
 end
 
--- A late settlement never reschedules the message. Its SID is kept as evidence for its own attempt, and what it says about the person or
--- the Page (a stop, a closed window, an address that takes nothing, a dead tag) is applied, dated to that attempt: left out, each would be
--- learnt by one more POST that may not be. A pause or a template's state is not applied: it may be over, may have been ended by hand since,
--- and would hold back the messages of others; the next POST reports it again.
+-- A late settlement never reschedules the message. We keep its SID as evidence for its own attempt.
+-- We also apply what it says about the person or the Page (a stop, a closed window, an address that
+-- takes nothing, a dead tag), dated to that attempt. If we did not, we would learn each of these
+-- only from one more POST, which may be forbidden.
+-- Pauses and template states are not applied. They may be over, an operator may have ended them
+-- since, and they would hold back other messages. The next POST reports them again.
 local function late(id, row, s)
   if s.kind == 'accepted' then
     hear(id, row, s.n, { sid = s.sid, status = s.status, rank = s.rank - 1, effects = {} }, 'evidence_late_reply', now, true)
@@ -125,12 +139,13 @@ local function late(id, row, s)
   }
   if #s.effects > 0 then who.intent = intent_of(row, s.n) end
   apply_effects(s.effects, who, now, LASTING)
-  -- Proven not processed: the Page need not wait for it.
+  -- It is proven that Twilio did not process the attempt, so the Page need not wait for it.
   if who.tg and (s.kind == 'again' or s.kind == 'end') and not has_sid(row, s.n) then land_attempt(id, row, s.n) end
 end
 
--- Whether a reply's SID was another attempt's before: then it is the answer to that one's POST, come once more. What only a list
--- showed is a guess, and no more than that against a reply.
+-- Whether the SID of a reply belonged to another attempt before. Then the reply is the one to that
+-- attempt's POST, received once more. A SID that only a list showed is a guess, and a reply
+-- outweighs a guess.
 local function is_anothers(id, s)
   local bound = redis.call('GET', K.sid(s.sid))
   if not bound or string.sub(bound, 1, 1) == '?' or bound == mark_of(id, s.n) then return false end
@@ -138,13 +153,14 @@ local function is_anothers(id, s)
   return not (owner and owner.sid == s.sid and owner.r == 'evidence_list')
 end
 
--- Such a reply says nothing of this attempt, whose outcome is looked for.
+-- Such a reply says nothing about this attempt, so the worker looks for its outcome.
 local function doubted(s)
   s.kind, s.reason, s.look, s.sid = 'unknown', 'outcome_unreadable', LOOK_AFTER, nil
   return '"n":' .. int(s.n) .. ',"reason":"outcome_unreadable","text":"the reply has the SID of another attempt"'
 end
 
--- Whether this very settlement proved a copy is kept with its SID, for a call that is repeated.
+-- Whether this settlement proved a copy is kept with its SID, so that a repeated call returns the
+-- same.
 local function answer(applied, row, s)
   local line = s.kind == 'accepted' and row.sids[s.sid]
   return { applied, row.s, line and line.copied_by_reply and 1 or 0 }

@@ -1,5 +1,8 @@
--- What was said of senders, accounts, templates (by ContentSid) and tags; writes nothing. ARGV: kind and name of each, kinds as in switches.lua.
--- Answers revision, state, until and reason of each.
+-- Returns revision, state, until and reason of senders, accounts, templates (by ContentSid) and
+-- tags. Reads only.
+-- ARGV: kind and name of each. The kinds are those of `switches.lua`.
+-- Keys: meta, sender, account, template, tag_state.
+-- Callers: `PauseStore.states`.
 local now = clock()
 local answers = {}
 for at = 1, #ARGV, 2 do

@@ -1,15 +1,20 @@
--- Applies status callbacks: binds SIDs to the attempts they name, moves statuses forward only. Duplicates change nothing.
--- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n, life, effects, reopen, tries, redecides, evidence.
--- Answers for each: known, moved, resolved, reopened (1 or 0), message id ('' when unknown), and the message id and attempt
--- that a list had wrongly been taken to show under this SID ('' and 0: none), whether the SID is a second copy, and whether it ended
--- the message (1 or 0).
+-- Applies status callbacks and rows of Twilio's list: binds SIDs to the attempts that they name,
+-- and moves statuses forward only. Duplicates change nothing.
+-- ARGV: request id, then a JSON object for each: sid, status, rank, final, failure, code, id, n,
+-- life, effects, reopen, tries, redecides, evidence.
+-- Returns for each: known, moved, resolved, reopened (1 or 0); message id ('' when unknown); the
+-- message id and attempt that a list had wrongly been taken to show under this SID ('' and 0:
+-- none); whether the SID is a second copy, and whether it ended the message (1 or 0).
+-- Keys: the same as `settle.lua`, except sent_to; and answered.
+-- Callers: `StatusStore.apply`, for the gateway and for the worker's looks at Twilio's list.
 local STOPS = { opt_out = true, withdraw = true }
 local now = clock()
 
--- How many stops one SID's reports may leave with it. They are told apart by kind and evidence, and there are few kinds.
-local MOST_STOPS = 4
+-- How many stops the reports on one SID may leave with it. They are told apart by kind and
+-- evidence, and there are few kinds.
+local MAX_STOPS = 4
 
--- Adds to a report the stops of another one of the same SID. Returns whether it had not all of them.
+-- Adds to a report the stops of another report on the same SID. Returns whether any was missing.
 local function take_stops(report, other)
   local has, number, added = {}, 0, false
   local function name_of(effect) return effect.t .. '|' .. tostring(effect.sender_only) .. '|' .. tostring(effect.evidence) end
@@ -17,7 +22,7 @@ local function take_stops(report, other)
     if STOPS[effect.t] then has[name_of(effect)], number = true, number + 1 end
   end
   for _, effect in ipairs(other.effects or {}) do
-    if STOPS[effect.t] and not has[name_of(effect)] and number < MOST_STOPS then
+    if STOPS[effect.t] and not has[name_of(effect)] and number < MAX_STOPS then
       report.effects[#report.effects + 1] = effect
       number, added = number + 1, true
     end
@@ -25,8 +30,9 @@ local function take_stops(report, other)
   return added
 end
 
--- No row is known for this SID yet: the furthest status waits for the reply that names it, and so does every stop, because the order
--- of two reports must make no difference to consent.
+-- Keeps a report on a SID that no row is known for yet. The furthest status waits for the reply
+-- that names the SID, and so does every stop, because the order of two reports must not matter to
+-- consent.
 local function keep(sid, before, update, text)
   local kept = before and decoded(string.sub(before, 2))
   if kept and kept.rank >= update.rank then
@@ -38,22 +44,26 @@ local function keep(sid, before, update, text)
   return { 0, 1, 0, 0, '', '', 0, 0, 0 }
 end
 
--- An id may be used again once its row is gone: a callback that names an earlier life is about a message nobody has any more.
--- No row is gone sooner than KEEP_ENDED after its enqueue. One written anew within that time, as a failed primary took the first
--- along, is the same message. The half leaves room for clocks.
+-- Whether a report is about this life of an id. An id may be used again once its row is gone, and
+-- then a callback that names the earlier life is about a message that no longer exists.
+-- A row stays for at least KEEP_ENDED after its enqueue. If it was written again within that time,
+-- because a failed primary lost the first, it is the same message. Half of that time leaves room
+-- for clocks that differ.
 local function is_of_this_life(row, update)
   return not update.life or not row.q or tonumber(row.q) - update.life < KEEP_ENDED / 2
 end
 
--- Whether the query names a message that is there.
+-- Whether the query of the callback names a message that exists.
 local function is_named(update)
   local row = update.id and update.evidence == 'evidence_callback' and load(update.id)
   return row and is_of_this_life(row, update)
 end
 
--- The query of a callback is signed with the URL that its own POST carried; a list only showed a row that looked right.
--- The message that was taken for this one is unknown again; or, if another of its attempts is proven, accepted with that one's SID.
--- Answers the stage, nil when nothing was taken back.
+-- Takes back that a list showed this SID for a message, when a callback names another message. The
+-- query of a callback is signed together with the URL that its own POST carried, but a list only
+-- showed a row that looked right.
+-- The message that lost the SID becomes unknown again. If another attempt of it is proven, it
+-- becomes accepted with that attempt's SID. Returns the stage, nil when nothing was taken back.
 local function unbind(id, attempt, sid)
   local row = load(id)
   if not row or row.s ~= 'accepted' or row.sid ~= sid or row.r ~= 'evidence_list' then return nil end
@@ -106,15 +116,18 @@ local function apply(update, text)
   local was = row.s
   attempt = attempt or row.n
   local how, moved, reopened = hear(id, row, attempt, update, update.evidence, now)
-  -- Of a copy, or of a message that ended, it is kept and taught, but moves no status that is shown.
+  -- A report on a copy, or on a message that ended, is kept and teaches, but it moves no status
+  -- that is shown.
   if how == 'noted' then moved = false end
-  -- A failure that comes behind `delivered` moves nothing, but a stop is a stop. Dated by its attempt, it counts once.
+  -- A failure that comes after `delivered` moves nothing, but a stop in it still counts. It is
+  -- dated by its attempt, so it counts once.
   if not moved and #update.effects > 0 then apply_effects(update.effects, spoken_of(id, row, attempt), now, STOPS) end
   local resolved = how == 'accepted' and (was == 'unknown' or was == 'unresolved')
   return { 1, flag(moved), flag(resolved), flag(reopened), id, wronged, wronged_attempt, flag(row.is_copied), flag(how == 'accepted') }
 end
 
--- A gateway asks again for seconds at most, and there may be a thousand callbacks each of them.
+-- A gateway repeats a call for seconds at most, and there may be a thousand callbacks in each
+-- second.
 return once(ARGV[1], 60000, function()
   local answers = {}
   for at = 2, #ARGV do

@@ -1,5 +1,10 @@
--- Decides suspected stops. ARGV: request id, decision ('marketing' or 'all': withdrawn; 'dismiss'), how many senders, their names,
--- then a person and an account for each. Answers for each: how many messages were released, -1 when none was suspected.
+-- Decides suspected stops.
+-- ARGV: request id, decision ('marketing' or 'all': withdrawn; 'dismiss'), how many senders, their
+-- names, then a person and an account for each.
+-- Returns for each how many messages were released, -1 when no stop was suspected.
+-- Keys: meta, answered, person, consents, suspected_stops, sender, waiting, row, timeline, lane,
+-- ready, timers, wake, counts.
+-- Callers: `PeopleStore.decide_suspected`, for the operator's commands.
 local now = clock()
 local request, decision, senders = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

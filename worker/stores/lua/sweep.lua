@@ -1,9 +1,14 @@
--- Moves messages of a restored copy that may have gone out since to stage `unknown`, at most 32 a call.
--- ARGV: where (unknown, leases, suspects, or a lane), from which place on, inner and outer block of the person key,
---   then sender and listing of each sender.
--- Answers the next place, or -1 at the end of the list, and how many were moved.
+-- Moves messages of a restored copy that may have been sent since to stage `unknown`, at most 32 in
+-- a call.
+-- ARGV: where (unknown, leases, suspects, or a lane), from which place on, inner and outer block of
+-- the person key, then sender and listing of each sender.
+-- Returns the next place, or -1 at the end of the list, and how many were moved.
+-- Keys: meta, row, timeline, job, lane, leases, suspects, waiting, unknown, permits, counts; when a
+-- person's digests are gathered, person, consents, sent_to, suspected_stops and sender; when proof
+-- ends a message, those of `reap.lua`.
+-- Callers: `RestoredStore.sweep`.
 local MOST = 32
--- The form of an attempt that nobody recorded.
+-- The form of an attempt that was never recorded.
 local UNTOLD = 'x'
 local now = clock()
 local from = tonumber(ARGV[2])
@@ -28,7 +33,8 @@ local function look_for(id, row, reason)
   row.s = 'unknown'
 end
 
--- Under way in the copy. Its intent is known; it may have been sent again since.
+-- The message was under way in the copy. Its intent is known, and it may have been sent again
+-- since.
 local function posted(id, row)
   write_mark(id, row, 'p', 'retrying', now)
   if row.s == 'unknown' then
@@ -44,14 +50,16 @@ local function posted(id, row)
   look_for(id, row, 'outcome_restored')
 end
 
--- What waits for the person to write is decided at once, and may wait again: the person may have written in the gap.
+-- A message that waits for the person to write is decided at once, and it may wait again. The
+-- person may have written in the gap.
 local function place_of(id, row)
   local score = redis.call('ZSCORE', K.lane(row.l), id)
   if not score or row.w then return 'queued', now end
   return row.s, math.max(0, tonumber(score) - lead)
 end
 
--- Not posted in the copy: the next attempt may have been, and its number is not used again.
+-- The message was not posted in the copy. Its next attempt may have been posted since, so that
+-- number is not used again.
 local function waiting(id, row)
   local stage, due = place_of(id, row)
   if row.s == 'claimed' then stage = 'queued' end
@@ -74,7 +82,8 @@ end
 
 local WAITING = { queued = true, waiting = true, retrying = true, claimed = true }
 
--- Answers whether the message was moved; what came after the restore, or was marked before, is not.
+-- Returns whether the message was moved. A message that came after the restore, or was marked
+-- before, is not.
 local function sweep(id)
   local row = load(id)
   if not row or tonumber(row.q) > restored_at then return false end

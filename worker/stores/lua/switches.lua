@@ -1,6 +1,11 @@
--- What a person switches by hand. ARGV: 'pause' | 'resume' | 'reset', 'sender' | 'account' | 'template' | 'tag_state', name,
--- and for 'pause' its length (ms) and reason. Answers 1, or 0 when nothing changed.
--- A lane held back by a pause is looked at again at once; a lane still paused costs one look.
+-- Applies what an operator switches.
+-- ARGV: 'pause' | 'resume' | 'reset', 'sender' | 'account' | 'template' | 'tag_state', name, and
+-- for 'pause' its length (ms) and reason.
+-- Returns 1, or 0 when nothing changed.
+-- After a pause ends, the lanes that it held back are looked at again at once. A lane that is still
+-- paused costs one look.
+-- Keys: meta, sender, account, template, tag_state, timers, lane, ready, wake.
+-- Callers: `PauseStore.pause`, `resume` and `reset`, for the operator's commands.
 local now = clock()
 local action, kind, name = ARGV[1], ARGV[2], ARGV[3]
 local key = K[kind](name)

@@ -1,19 +1,22 @@
--- Takes the unknown attempts whose search for evidence is due and most urgent: by purpose, then by
--- what expires next, each account in its turn. None is handed out again before the given time. All
--- in one answer are of one urgency and account. `K.unknown` tells when a search is due; what is due
--- moves into the queue of its urgency and account first, in steps.
+-- Takes the unknown attempts that are most urgent among those whose search for evidence is due.
+-- They are ordered by purpose, then by what expires next, and accounts take turns. It returns none
+-- of them again before the given time. All attempts in one reply are of one urgency and account.
+-- `K.unknown` says when a search is due. What is due first moves, in steps, into the queue of its
+-- urgency and account.
 -- ARGV: limit, again after (ms), accounts to pass over.
--- Answers now, 1 when the same call would find more at once, then id, attempt, intent, on_unknown,
--- expires, payload, looks before, reason, person, form, listing, poison (1 or 0), how many of its
--- attempts are in doubt, ContentSid ('' for none), account, restored at (ms, '' for not),
--- 0 when it was not posted before the copy, for each.
+-- Returns now, 1 when the same call would find more at once, then for each: id, attempt, intent,
+-- on_unknown, expires, payload, looks before, reason, person, form, listing, poison (1 or 0), how
+-- many of its attempts are in doubt, ContentSid ('' for none), account, restored at (ms, '' for
+-- not), and 0 when it was not posted before the copy.
+-- Keys: meta, unknown, search, searches, searching, rings, row, job, sender, permits.
+-- Callers: `UnknownStore.due`, for the unknown search.
 local URGENCIES = {
   authentication = '1', reply = '2', account_update = '3', utility = '4', marketing = '5',
 }
 local FIRST, LAST = '1', '5'
--- What a turn costs: of 17 turns login codes get 16 while marketing waits, too.
+-- What a turn costs. While marketing waits too, login codes get 16 of 17 turns.
 local COSTS = { ['1'] = 1 / 16, ['2'] = 1 / 4, ['3'] = 1 / 4, ['4'] = 1 / 4, ['5'] = 1 }
--- A queue that is lost, or that an older worker does not know, is made again after this.
+-- A queue that was lost, or that an older worker does not know, is built again after this (ms).
 local MADE_AGAIN = 600000
 local limit, again = tonumber(ARGV[1]), tonumber(ARGV[2])
 local passed_over = names_from(3)
@@ -44,7 +47,7 @@ local function enter_due()
   return #due == STEP
 end
 
--- The urgency and account whose turn it is.
+-- Returns the urgency and the account whose turn it is.
 local function next_search()
   local account
   local urgency = ring_next(K.searches, function(each)
@@ -80,7 +83,8 @@ local function hand_out(id, row, account)
   }
 end
 
--- A message leaves `K.unknown` with its stage, and its queue when its turn comes.
+-- A message leaves `K.unknown` when it leaves the stage, but it leaves its queue only when its turn
+-- comes.
 local function take(urgency, account)
   local taken = {}
   for _, id in ipairs(redis.call('ZRANGE', K.search(urgency, account), 0, limit - 1)) do
@@ -95,7 +99,7 @@ local function take(urgency, account)
   return taken
 end
 
--- First all that is due, so that what is most urgent is among it.
+-- Everything that is due moves first, so that the most urgent is among it.
 if enter_due() then return { int(now), 1, {} } end
 local urgency, account = next_search()
 if not urgency then return { int(now), 0, {} } end

@@ -1,6 +1,9 @@
--- Keeps a job nobody could read as a dead letter, bytes whole. Safe to repeat.
+-- Records a job that no worker could read as a dead letter, with all its bytes. Safe to repeat.
 -- ARGV: request id, message id, bytes, digest of the bytes, rest of the timeline note.
--- Answers 'kept', 'known' when the same bytes were kept before, or 'taken' when the id is another message's.
+-- Returns 'kept', 'known' when the same bytes were kept before, or 'taken' when the id belongs to
+-- another message.
+-- Keys: meta, answered, row, unreadable, timeline, dead, job, counts.
+-- Callers: `ArqIngressStore.adopt`, for the dispatcher and the command for a restored store.
 local now = clock()
 local id, digest = ARGV[2], ARGV[4]
 

@@ -1,0 +1,133 @@
+"""Counts what one accepted message passes: files, functions, and moves from one file to another.
+
+    .venv/bin/python -m bench.message_path [--list]
+
+One process sends a message with `Producer` and takes it with a worker, against the bundled mock
+API. Only the project's own Python counts, from the call of `send` until the outcome is recorded.
+Left out is what runs whether or not there is a message: leases, reaping, adoption and the periodic
+work.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import types
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from bench.__main__ import mock_api
+from bench.rows.ours import KEY, make_settings, prepare
+from bench.rows.raw_loop import FORM
+from sendwindow.contract import Freeform, SendMessage
+from sendwindow.producer import Producer
+from sendwindow.vocabulary import Purpose
+from worker.runtime.embedded_store import start
+from worker.services import WorkerService
+from worker.stores.store import Store
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACKAGES: Final = tuple(f"{ROOT / name}{os.sep}" for name in ("sendwindow", "policies", "worker"))
+BACKGROUND: Final = frozenset({"renew", "reap", "adopt", "periodic", "register", "watch"})
+
+
+class MessagePath:
+    """Records each move from one file to another. Set `record` as the profile function."""
+
+    def __init__(self) -> None:
+        self.files: Counter[str] = Counter()
+        self.functions: Counter[str] = Counter()
+        self.moves = 0
+        self._at: str | None = None
+        self.is_on = False
+
+    def record(self, frame: types.FrameType, event: str, _arg: object) -> None:
+        """Count one event of the interpreter. Only calls of the project's own functions count."""
+        if not self.is_on or event != "call":
+            return
+        name = frame.f_code.co_filename
+        if not name.startswith(PACKAGES) or frame.f_code.co_name == "<module>":
+            return
+        with contextlib.suppress(RuntimeError):
+            task = asyncio.current_task()
+            if task is not None and task.get_name() in BACKGROUND:
+                return
+        file = str(Path(name).relative_to(ROOT))
+        self.files[file] += 1
+        self.functions[f"{file}:{frame.f_code.co_qualname}"] += 1
+        self.moves += file != self._at
+        self._at = file
+
+
+async def walk(store_url: str, base_url: str) -> MessagePath:
+    """Send one message, and run a worker until it is recorded as accepted."""
+    path = MessagePath()
+    settings = make_settings(store_url, base_url)
+    await prepare(store_url, 0)
+    service = WorkerService(settings)
+    watch = await _connect(settings.store.url or "")
+    running = asyncio.create_task(service.run(), name="service")
+    while service.problem is not None:  # noqa: ASYNC110 -- the service has no event for it
+        await asyncio.sleep(0.01)
+    sys.setprofile(path.record)
+    async with Producer(store_url) as producer:
+        message = SendMessage(
+            to="whatsapp:+14155500000",
+            sender="shop",
+            purpose=Purpose.UTILITY,
+            freeform=Freeform(body=FORM["Body"]),
+        )
+        path.is_on = True
+        await producer.send(message)
+        asyncio.current_task().set_name("watch")  # type: ignore[union-attr]  # this runs in a task
+        while not await _is_accepted(watch):  # noqa: ASYNC110 -- no event tells of it
+            await asyncio.sleep(0.01)
+        path.is_on = False
+    sys.setprofile(None)
+    await watch.close()
+    await service.stop()
+    await running
+    return path
+
+
+async def _is_accepted(watch: Store) -> bool:
+    return bool((await watch.records.counts()).get("end:accepted:window_open"))
+
+
+async def _connect(url: str) -> Store:
+    return await Store.connect(
+        url,
+        partition="p0",
+        person_key=KEY.encode(),
+        durability="none",
+        worker_id="watch",
+        lease=timedelta(seconds=15),
+        profile="sandbox",
+    )
+
+
+def main() -> None:
+    """Print the counts. With --list, also print the files in the order of their first call."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--list", action="store_true", help="list the files and their functions")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, mock_api() as base_url:
+        store = start(Path(folder), environ=os.environ)
+        try:
+            with tempfile.TemporaryFile("w") as log, contextlib.redirect_stderr(log):
+                path = asyncio.run(walk(store.url, base_url))
+        finally:
+            store.stop()
+    print(f"{len(path.files)} files, {len(path.functions)} functions, {path.moves} moves")
+    if arguments.list:
+        for file in path.files:
+            names = [name.split(":")[1] for name in path.functions if name.startswith(f"{file}:")]
+            print(f"  {file}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""Builds the producers' requests to the store and parses its answers.
+
+Holds everything that both producers share and that does no I/O.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from redis.exceptions import ResponseError
+
+from sendwindow import codec
+from sendwindow.contract import FARTHEST_START, MAX_LIFETIME, SendMessage
+from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
+from sendwindow.keys import Keys, knows_layout
+from sendwindow.limits import WHATSAPP_TEMPLATE_UNITS, utf16_units
+from sendwindow.media import lost_body_complaint, type_complaint
+from sendwindow.results import CancelAnswer, MessageStatus, Receipt
+from sendwindow.retry_deadline import FULL, PRESSURE_LIMIT
+from sendwindow.scripts import Argument, load_script
+from sendwindow.timestamps import from_ms, now_ms, to_ms
+from sendwindow.validators import LANGUAGE
+from sendwindow.vocabulary import Channel, Stage
+from sendwindow.wire import shown
+
+ENQUEUE: Final = load_script("enqueue")
+CANCEL: Final = load_script("cancel", flags=["allow-oom"])
+
+BATCH_BYTES: Final = 1024 * 1024
+"""A batch is closed when its jobs reach this size in bytes, so that a script call stays short."""
+
+STATUS_FIELDS: Final = ("s", "r", "c", "st", "sid", "n", "q", "e", "z")
+_MS: Final = timedelta(milliseconds=1)
+_CODE: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message that is ready to be queued, and the exact job that is written for it."""
+
+    message: SendMessage
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The store's answer for one entry. `word` is new, duplicate, conflict or full."""
+
+    word: str
+    enqueued_ms: int
+
+
+Message = SendMessage | Mapping[str, Any]
+"""What producers accept: a message, or a dictionary of its fields."""
+Messages = TypeVar("Messages")
+
+
+def prepare(message: Message) -> Entry:
+    """Return a message with its job, after the checks that apply only to a new message.
+
+    The times of the message are checked against this machine's clock. Raises InvalidMessage.
+    """
+    if not isinstance(message, SendMessage):
+        message = SendMessage.model_validate(message)
+    if faults := [*_template_faults(message), *_media_faults(message)]:
+        raise InvalidMessage(faults)
+    now = now_ms()
+    check_times(message, to_ms(message.not_before) if message.not_before else now, now)
+    return Entry(message, codec.encode_job(message, now))
+
+
+def one_id(message_id: str) -> str:
+    """Return `message_id` unchanged.
+
+    Raises TypeError unless it is a str: the store would just report an unknown id.
+    """
+    if not isinstance(message_id, str):
+        raise TypeError(
+            f"message_id is a text, not {type(message_id).__name__}; "
+            "a receipt has it as `message_id`"
+        )
+    return message_id
+
+
+def many(messages: Messages) -> Messages:
+    """Return the messages for `send_many` unchanged.
+
+    Raises TypeError for a single message: iterating over it would yield several invalid ones.
+    """
+    if isinstance(messages, SendMessage | Mapping | str | bytes):
+        raise TypeError(
+            "send_many takes several messages, as a list for instance; give one alone to send"
+        )
+    return messages
+
+
+def check_times(message: SendMessage, start: int, now: int) -> None:
+    """Check that a message does not start or expire too far ahead.
+
+    `start` and `now` are milliseconds since 1970. Raises InvalidMessage.
+    """
+    start = max(now, start)
+    if start > now + FARTHEST_START // _MS:
+        raise InvalidMessage(
+            [Fault("not_before", "is more than 35 days ahead", "give an earlier time")]
+        )
+    if message.expires_at and to_ms(message.expires_at) > start + MAX_LIFETIME // _MS:
+        raise InvalidMessage(
+            [
+                Fault(
+                    "expires_at",
+                    "is more than 7 days ahead",
+                    "give an earlier time, or a not_before",
+                )
+            ]
+        )
+
+
+def _media_faults(message: SendMessage) -> Iterator[Fault]:
+    """Yield the faults of a message's media that are certain.
+
+    As with `_template_faults`, the contract itself still accepts such a message.
+    """
+    freeform, channel = message.freeform, message.address.channel
+    if freeform is None:
+        return
+    if complaint := lost_body_complaint(channel, freeform.body, freeform.media_url):
+        yield Fault("freeform.body", *complaint)
+    if complaint := type_complaint(channel, freeform.media_url):
+        yield Fault("freeform.media_url", *complaint)
+
+
+def _template_faults(message: SendMessage) -> Iterator[Fault]:
+    """Yield the faults with which no template can be sent.
+
+    The contract itself still accepts such a message, because older jobs on a queue may have them.
+    """
+    template = message.template
+    if template is None:
+        return
+    if template.language is not None and not LANGUAGE.fullmatch(template.language):
+        yield Fault(
+            "template.language", "is not written as WhatsApp does", "use one such as en or pt_BR"
+        )
+    if message.address.channel is not Channel.WHATSAPP:
+        return
+    for key, value in template.variables.items():
+        if (units := utf16_units(value)) > WHATSAPP_TEMPLATE_UNITS:
+            problem = (
+                f"has {units} UTF-16 units, "
+                f"and a WhatsApp template holds {WHATSAPP_TEMPLATE_UNITS} in all (63021)"
+            )
+            yield Fault(f"template.variables.{shown(key)}", problem, "shorten it")
+
+
+def lane_of(message: SendMessage) -> str:
+    """Return the name of a message's lane, which consists of sender, priority and campaign."""
+    return f"{message.sender}|{message.priority}|{message.campaign or ''}"
+
+
+def row_arguments(message: SendMessage, job: bytes) -> list[Argument]:
+    """Return the nine arguments that enqueue.lua takes for one message."""
+    return [
+        message.message_id,
+        job,
+        codec.content_digest(message),
+        lane_of(message),
+        to_ms(message.not_before) if message.not_before else "",
+        to_ms(message.expires_at) if message.expires_at else "",
+        message.lifetime // _MS,
+        message.unknown_rule,
+        message.group or "",
+    ]
+
+
+def enqueue_arguments(entries: Sequence[Entry]) -> list[Argument]:
+    """Return all arguments of enqueue.lua for a batch."""
+    arguments: list[Argument] = [PRESSURE_LIMIT]
+    for entry in entries:
+        arguments += row_arguments(entry.message, entry.job)
+    return arguments
+
+
+def read_answers(reply: Sequence[Any]) -> list[Answer]:
+    """Parse the reply of enqueue.lua."""
+    return [Answer(word.decode(), int(enqueued_ms)) for word, enqueued_ms in reply]
+
+
+def doubtful(entries: Sequence[Entry], answers: Sequence[Answer]) -> list[int]:
+    """Return the positions of duplicates that an earlier try of this same call may have queued.
+
+    This happens when the reply to that try was lost.
+    """
+    return [
+        at
+        for at, (_, answer) in enumerate(zip(entries, answers, strict=True))
+        if answer.word == "duplicate"
+    ]
+
+
+def recognise(
+    entries: Sequence[Entry],
+    answers: Sequence[Answer],
+    positions: Sequence[int],
+    jobs: Sequence[bytes | None],
+) -> list[Answer]:
+    """Return the answers, with each duplicate that this call itself queued marked as new.
+
+    This call queued it if the stored job is byte for byte the job that this call wrote. If the
+    message has ended since, its job is gone and the answer remains a duplicate.
+    """
+    known = list(answers)
+    for at, job in zip(positions, jobs, strict=True):
+        if job == entries[at].job:
+            known[at] = replace(known[at], word="new")
+    return known
+
+
+def to_receipt(entry: Entry, answer: Answer) -> Receipt:
+    """Return the receipt of a new or duplicate message. Raises IdConflict and QueueFull."""
+    if answer.word == "conflict":
+        raise IdConflict(entry.message.message_id)
+    if answer.word == "full":
+        raise QueueFull(FULL)
+    return Receipt(
+        entry.message.message_id, answer.word == "duplicate", from_ms(answer.enqueued_ms)
+    )
+
+
+def status_commands(keys: Keys, message_id: str) -> tuple[tuple[Argument, ...], ...]:
+    """Return the commands that read a message's status.
+
+    Send them together and pass their answers to `read_status`.
+    """
+    return ("HGET", keys.meta, "schema"), ("HMGET", keys.row(one_id(message_id)), *STATUS_FIELDS)
+
+
+def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None:
+    """Parse the answers to `status_commands`. Return None if the message has no row.
+
+    Raises ResponseError if the store has another layout.
+    """
+    schema, values = answers
+    if not knows_layout(schema):
+        raise ResponseError("SCHEMA the layout is another one")
+    row = {name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value}
+    if "s" not in row:
+        return None
+    return MessageStatus(
+        message_id=message_id,
+        stage=Stage(row["s"]),
+        reason=row.get("r"),
+        error_code=int(row["c"]) if _CODE.fullmatch(row.get("c", "")) else None,
+        status=row.get("st"),
+        message_sid=row.get("sid"),
+        attempts=int(row["n"]),
+        enqueued_at=from_ms(float(row["q"])),
+        expires_at=from_ms(float(row["e"])),
+        ended_at=from_ms(float(row["z"])) if "z" in row else None,
+    )
+
+
+def read_cancel(reply: Sequence[bytes]) -> CancelAnswer:
+    """Parse the reply of cancel.lua for one id."""
+    [word] = reply
+    return CancelAnswer(word.decode())

@@ -1,1 +1,0 @@
-"""The way of one message: claim, decide, admit, POST, settle; and the search for what an unproven POST became."""

@@ -1,0 +1,192 @@
+"""One run of a message through the pipeline: what it requests and records in Redis. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from policies.decision import Decision, FreeformContent, Send, TemplateContent
+from sendwindow.contract import SendMessage
+from sendwindow.vocabulary import Category, Channel, Reason
+from worker.pipeline.in_flight import InFlightMessage
+from worker.pipeline.outcomes import AttemptEnd, Outcome
+from worker.ports.admissions import AdmitRequest, Permit
+from worker.ports.settlements import SettleEnd, Settlement
+from worker.ports.stored_facts import StoredFacts
+from worker.settings.settings import SenderSettings
+from worker.twilio.requests import MIN_VALIDITY, Route
+
+_KNOWN_FOR: Final = timedelta(minutes=30)
+_MIN_HANDOVER: Final = timedelta(seconds=15)
+_MAX_HANDOVER: Final = timedelta(seconds=60)
+_NOT_HERE: Final = (Reason.UNKNOWN_TEMPLATE, Reason.TEMPLATE_LANGUAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claimed message, its decoded job, and the facts that the decision is based on.
+
+    `sender`: None when the settings have no such sender. `now`: the store's clock when the facts
+    were read.
+    """
+
+    in_flight: InFlightMessage
+    message: SendMessage
+    sender: SenderSettings | None
+    facts: StoredFacts
+    now: datetime
+
+    @property
+    def account(self) -> str:
+        """The sender's account, empty without a sender."""
+        return self.sender.account if self.sender is not None else ""
+
+    @property
+    def is_unregistered(self) -> bool:
+        """Whether Redis has lost the account of this sender.
+
+        The facts are then about no account.
+        """
+        return self.sender is not None and not self.facts.registered
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether a process with other settings registered the sender with another account."""
+        return self.sender is not None and self.facts.registered not in ("", self.account)
+
+    @property
+    def is_sender_elsewhere(self) -> bool:
+        """Whether some process has the sender with the account that the facts are about.
+
+        The process is alive, or was until recently.
+        """
+        return self._is_recent(self.facts.sender_known_at)
+
+    @property
+    def is_to_user_id(self) -> bool:
+        """Whether the message goes to a WhatsApp user id instead of a phone number."""
+        address = self.message.address
+        return address.channel is Channel.WHATSAPP and not address.is_phone
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the message had expired when the facts were read."""
+        return self.now >= self.in_flight.claimed.expires_at
+
+    def admit_request(self, send: Send, person_cap: int, listing: str) -> AdmitRequest:
+        """Return the request for a permit for the next attempt, with the revisions it relies on."""
+        claimed, content = self.in_flight.claimed, send.content
+        return AdmitRequest(
+            message_id=claimed.message_id,
+            fence=claimed.fence,
+            attempt=claimed.attempts + 1,
+            person_digest=self.facts.person_digest,
+            sender=self.message.sender,
+            account=self.account,
+            template=_content_sid(send),
+            seen=send.seen,
+            valid_until=send.valid_until,
+            reason=send.reason,
+            trace=send.trace,
+            person_cap=person_cap,
+            relies_on_tag=isinstance(content, FreeformContent) and content.relies_on_tag,
+            listing=listing,
+            is_marketing=isinstance(content, TemplateContent)
+            and content.category is Category.MARKETING,
+            to_user_id=self.is_to_user_id,
+            other_digests=self.facts.other_digests,
+        )
+
+    def configured_elsewhere(self, decision: Decision) -> Reason | None:
+        """Return what the settings of this worker lack while those of other workers have it.
+
+        None when nothing is missing, or when no living worker has the sender or template either.
+        """
+        if decision.reason is Reason.UNKNOWN_SENDER:
+            return decision.reason if self.is_sender_elsewhere else None
+        said = [one.detail for one in decision.trace.verdicts if one.rule == "template"]
+        missing = next((reason for reason in _NOT_HERE if reason.value in said), None)
+        return missing if self._is_recent(self.facts.template_known_at) else None
+
+    def handover_delay(self, missing: Reason) -> timedelta:
+        """Return how long to leave the message to other workers.
+
+        The delay grows with the time since a worker that has the missing name was last seen.
+        """
+        facts = self.facts
+        known_at = facts.template_known_at if missing in _NOT_HERE else facts.sender_known_at
+        return min(max(self.now - (known_at or self.now), _MIN_HANDOVER), _MAX_HANDOVER)
+
+    def _is_recent(self, known_at: datetime | None) -> bool:
+        return known_at is not None and self.now < known_at + _KNOWN_FOR
+
+    def start_by(self, send: Send, permit: Permit, monotonic: float) -> float:
+        """Return the latest instant at which the POST may start, in monotonic seconds.
+
+        It lies within the permit and the decision. Twilio's queue keeps a message for at least one
+        second, so it also leaves the queue enough time to end before the message expires.
+        """
+        now = self.in_flight.now(monotonic)
+        queue_end = send.trace.decided_at + send.validity_period
+        left = min(send.valid_until - now, queue_end - now - MIN_VALIDITY)
+        return min(permit.lapses_at, monotonic + left.total_seconds())
+
+    def route(self, sender: SenderSettings, attempt: int) -> Route:
+        """Return the sender and the recipient of an attempt, with what identifies the attempt."""
+        return Route(
+            account=sender.account,
+            from_address=sender.address,
+            to=self.message.to,
+            messaging_service_sid=sender.messaging_service_sid,
+            message_id=self.message.message_id,
+            attempt=attempt,
+            enqueued_at=self.in_flight.claimed.enqueued_at,
+        )
+
+    def ended(self, send: Send, now: datetime) -> AttemptEnd:
+        """Return what `Outcomes.conclude` needs to know about the attempt."""
+        claimed = self.in_flight.claimed
+        return AttemptEnd(
+            send=send,
+            attempt=claimed.attempts + 1,
+            tries=claimed.tries + 1,
+            now=now,
+            expires_at=claimed.expires_at,
+            channel=self.message.address.channel,
+            to_user_id=self.is_to_user_id,
+        )
+
+    def settlement(self, outcome: Outcome, attempt: int, decision: Decision | None) -> Settlement:
+        """Return the settlement to record. `attempt` is 0 when there was no permit."""
+        return Settlement(
+            message_id=self.in_flight.claimed.message_id,
+            fence=self.in_flight.claimed.fence,
+            attempt=attempt,
+            result=outcome.result,
+            person_digest=self.facts.person_digest,
+            sender=self.message.sender,
+            account=self.account,
+            template=_content_sid(decision),
+            effects=outcome.effects,
+            trace=decision.trace if decision is not None else None,
+            posted=outcome.posted,
+        )
+
+
+def unreadable_settlement(in_flight: InFlightMessage, end: SettleEnd) -> Settlement:
+    """Return the settlement of a job that could not be decoded. Its sender is unknown."""
+    claimed = in_flight.claimed
+    return Settlement(
+        message_id=claimed.message_id,
+        fence=claimed.fence,
+        attempt=0,
+        result=end,
+        person_digest=claimed.facts.person_digest,
+        sender="",
+        account="",
+    )
+
+
+def _content_sid(decision: Decision | None) -> str | None:
+    if isinstance(decision, Send) and isinstance(decision.content, TemplateContent):
+        return decision.content.content_sid
+    return None

@@ -1,0 +1,313 @@
+"""The path of one message through a worker: read, decide, admit, post, settle.
+
+`Pipeline._steps` is that path. Each step returns what the next one needs, or a `Conclusion` when no
+further step follows. `Pipeline.process` records the conclusion.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol, assert_never
+
+from policies.decide import decide
+from policies.decision import Decision, Refuse, Send, Wait
+from policies.error_catalogue import ErrorEntry
+from policies.ruleset import Ruleset
+from sendwindow.codec import decode_job
+from sendwindow.errors import UnreadableJob
+from sendwindow.vocabulary import Reason, Stage
+from worker.pipeline.attempt import Attempt, unreadable_settlement
+from worker.pipeline.decision_inputs import join_facts, read_draft
+from worker.pipeline.in_flight import InFlightMessage
+from worker.pipeline.outcomes import Outcome, Outcomes
+from worker.pipeline.recorder import Recorder
+from worker.pipeline.slots import Slots
+from worker.pipeline.store_retry import StoreRetry
+from worker.pipeline.unknown.matching import listing_of
+from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
+from worker.ports.posts import CreateMessage, Reply
+from worker.ports.settlements import SettleAgain, Settled, SettleEnd, Settlement
+from worker.runtime.batcher import Batcher
+from worker.settings.settings import Settings
+from worker.twilio.replies import PERMIT_LAPSED
+from worker.twilio.requests import build
+
+MAX_DECISIONS: Final = 5
+"""How often a worker decides a message because its facts keep changing, before it requeues it."""
+
+PAUSE_RECHECK: Final = timedelta(minutes=5)
+"""A message that waits for a paused sender or account is decided again after this time at the
+latest, so that `resume` takes effect."""
+
+_PAUSES: Final = frozenset({Reason.SENDER_PAUSED, Reason.ACCOUNT_PAUSED})
+_CHANGED_AGAIN_MS: Final = 100
+_REGISTERED_AGAIN_MS: Final = 1000
+
+
+class Poster(Protocol):
+    """The part of the Twilio client that the pipeline needs."""
+
+    async def create(self, message: CreateMessage, *, start_by: float | None = None) -> Reply:
+        """POST one message, unless it cannot start by `start_by` (monotonic seconds).
+
+        Never raises because of the network.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How an attempt ended, with what the recorder reports about it.
+
+    `entry`: the catalogue's entry for Twilio's error code. `post_seconds`: how long the POST took.
+    """
+
+    settlement: Settlement
+    decision: Decision | None = None
+    entry: ErrorEntry | None = None
+    post_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The steps of one message, and what they need. `monotonic`: the clock of permits, seconds."""
+
+    settings: Settings
+    rules: Ruleset
+    outcomes: Outcomes
+    twilio: Poster
+    admissions: Batcher[AdmitRequest, Admission]
+    settlements: Batcher[Settlement, Settled]
+    slots: Slots
+    store_retry: StoreRetry
+    recorder: Recorder
+    monotonic: Callable[[], float]
+
+    async def process(self, in_flight: InFlightMessage) -> bool:
+        """Take a claimed message through its steps and record how the attempt ended.
+
+        Return False when nothing was done, because the slots were closed or the journal cannot be
+        written. The caller then releases the message.
+        """
+        if not await self.slots.acquire():
+            return False
+        try:
+            end = None if self.recorder.cannot_write else await self._steps(in_flight)
+            match end:
+                case Conclusion():
+                    await self._settle(in_flight, end)
+                case Lost():
+                    self._note_lost(in_flight)
+                case None:
+                    return False
+                case _:
+                    assert_never(end)
+            return True
+        finally:
+            self.slots.release()
+
+    async def _steps(self, in_flight: InFlightMessage) -> Conclusion | Lost | None:
+        attempt = self._read(in_flight)
+        if isinstance(attempt, Conclusion):
+            return attempt
+        for _ in range(MAX_DECISIONS):
+            decided = self._decide(attempt)
+            if self.recorder.cannot_write:
+                return None
+            if isinstance(decided, Conclusion):
+                return decided
+            admitted = await self._admit(attempt, decided)
+            match admitted:
+                case Conclusion() | Lost():
+                    return admitted
+                case Permit():
+                    reply, seconds = await self._post(attempt, decided, admitted)
+                    return self._conclude(attempt, decided, admitted, reply, seconds)
+                case Stale():
+                    attempt = replace(attempt, facts=admitted.facts, now=admitted.now)
+                case _:
+                    assert_never(admitted)
+        return self._requeued(attempt, Reason.FACTS_CHANGED, delay_ms=_CHANGED_AGAIN_MS)
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def _read(self, in_flight: InFlightMessage) -> Attempt | Conclusion:
+        """Decode the job and look up its sender in the settings."""
+        claimed = in_flight.claimed
+        try:
+            message = decode_job(claimed.payload or b"", claimed.message_id)
+        except UnreadableJob:
+            return self._unreadable(in_flight)
+        sender = self.settings.senders.get(message.sender)
+        now = in_flight.now(self.monotonic())
+        attempt = Attempt(in_flight, message, sender, claimed.facts, now)
+        return self._cancelled(attempt, None) if claimed.cancel_asked else attempt
+
+    def _decide(self, attempt: Attempt) -> Send | Conclusion:
+        """Decide what may be sent now, on the facts that came with the claim."""
+        if attempt.is_unregistered and not attempt.is_expired:
+            # Consent belongs to an account, so no consent was read. Every worker registers its
+            # names again within seconds.
+            return self._requeued(attempt, Reason.FACTS_CHANGED, delay_ms=_REGISTERED_AGAIN_MS)
+        if attempt.is_moved and attempt.is_sender_elsewhere and not attempt.is_expired:
+            # The facts belong to the account that Redis has for this sender. Only workers that know
+            # the sender by that account may send on them.
+            return self._left_to_others(attempt, Reason.FACTS_CHANGED)
+        facts = join_facts(attempt.message, attempt.facts, self.settings)
+        if attempt.is_moved:
+            # The account that we know has no such sender.
+            facts = replace(facts, sender=None)
+        draft = read_draft(attempt.message, attempt.in_flight.claimed.expires_at)
+        decision = decide(draft, facts, self.rules.policy, attempt.now)
+        self.recorder.decided(attempt.message.message_id, decision)
+        if isinstance(decision, Send):
+            return decision
+        missing = attempt.configured_elsewhere(decision)
+        if missing is not None:
+            return self._left_to_others(attempt, missing)
+        return self._not_sent(attempt, decision)
+
+    async def _admit(self, attempt: Attempt, send: Send) -> Permit | Stale | Lost | Conclusion:
+        """Request a permit until Redis replies.
+
+        It is safe to repeat the request, because the same claim gets the same attempt. But if a
+        repeated request returns a permit, the first request may have granted it and its reply was
+        lost. A STOP may have waited until that permit lapsed. The permit therefore counts as
+        lapsed, and the message goes back to its lane.
+        """
+        if attempt.in_flight.is_lost:
+            return Lost()
+        sender = self.settings.senders[attempt.message.sender]
+        listing = listing_of(self.settings.accounts[sender.account].account_sid, sender.address)
+        request = attempt.admit_request(send, self.rules.policy.person_cap, listing)
+        calls = 0
+
+        async def ask() -> Admission:
+            nonlocal calls
+            calls += 1
+            return await self.admissions.submit(request)
+
+        admission = await self.store_retry.keep_trying(
+            "admit", ask, unless=lambda: attempt.in_flight.is_lost
+        )
+        match admission:
+            case Permit():
+                return replace(admission, lapses_at=-math.inf) if calls > 1 else admission
+            case Stale():
+                return admission
+            case Later():
+                return self._later(attempt, send, admission)
+            case Cancelled():
+                return self._cancelled(attempt, send)
+            case Lost() | None:
+                return Lost()
+            case _:
+                assert_never(admission)
+
+    async def _post(self, attempt: Attempt, send: Send, permit: Permit) -> tuple[Reply, float]:
+        """POST while the permit is valid and its intent is journalled. Returns reply, seconds."""
+        in_flight = attempt.in_flight
+        self.recorder.permitted(permit)
+        route = attempt.route(self.settings.senders[attempt.message.sender], permit.attempt)
+        started = self.monotonic()
+        start_by = attempt.start_by(send, permit, started)
+        reply: Reply = PERMIT_LAPSED
+        if started < start_by and not in_flight.is_lost and not self.recorder.cannot_write:
+            url = self.settings.gateway.public_url
+            form = build(send, route, url, starts_at=in_flight.now(start_by))
+            reply = await self.twilio.create(form, start_by=start_by)
+        seconds = self.monotonic() - started
+        waited = (in_flight.now(started) - in_flight.claimed.enqueued_at).total_seconds()
+        self.recorder.replied(permit, reply, seconds=seconds, since_enqueued=waited)
+        return reply, seconds
+
+    def _conclude(
+        self, attempt: Attempt, send: Send, permit: Permit, reply: Reply, seconds: float
+    ) -> Conclusion:
+        """Return the conclusion of an attempt, whatever the reply was."""
+        ended = attempt.ended(send, attempt.in_flight.now(self.monotonic()))
+        outcome = self.outcomes.conclude(reply, ended)
+        settlement = attempt.settlement(outcome, permit.attempt, send)
+        return Conclusion(settlement, send, outcome.entry, seconds)
+
+    async def _settle(self, in_flight: InFlightMessage, end: Conclusion) -> None:
+        """Record the conclusion. While Redis is away, keep it here and try forever."""
+        in_flight.is_recording = True
+        settled = await self.store_retry.keep_trying(
+            "settle", lambda: self.settlements.submit(end.settlement)
+        )
+        if settled is not None:
+            self.recorder.settled(
+                end.settlement,
+                settled,
+                decision=end.decision,
+                entry=end.entry,
+                seconds=end.post_seconds,
+            )
+
+    # -- one function per outcome without a POST -------------------------------------------------
+
+    def _not_sent(self, attempt: Attempt, decision: Refuse | Wait) -> Conclusion:
+        match decision:
+            case Refuse():
+                return self._refused(attempt, decision)
+            case Wait():
+                return self._waiting(attempt, decision)
+            case _:
+                assert_never(decision)
+
+    def _refused(self, attempt: Attempt, refuse: Refuse) -> Conclusion:
+        stage = Stage.EXPIRED if refuse.reason is Reason.EXPIRED else Stage.REFUSED
+        return _concluded(attempt, SettleEnd(stage, refuse.reason), refuse)
+
+    def _waiting(self, attempt: Attempt, wait: Wait) -> Conclusion:
+        due_at = _recheck_at(wait.reason, wait.until, attempt)
+        again = SettleAgain(Stage.WAITING, wait.reason, due_at=due_at, on_inbound=wait.on_inbound)
+        return _concluded(attempt, again, wait)
+
+    def _later(self, attempt: Attempt, send: Send, later: Later) -> Conclusion:
+        due_at = _recheck_at(later.reason, later.until, attempt)
+        return _concluded(attempt, SettleAgain(Stage.WAITING, later.reason, due_at=due_at), send)
+
+    def _cancelled(self, attempt: Attempt, decision: Decision | None) -> Conclusion:
+        return _concluded(attempt, SettleEnd(Stage.CANCELLED, Reason.CANCELLED), decision)
+
+    def _unreadable(self, in_flight: InFlightMessage) -> Conclusion:
+        sentence = "Nobody could read this job; its bytes are kept."
+        end = SettleEnd(Stage.DEAD, Reason.UNREADABLE, sentence=sentence)
+        return Conclusion(unreadable_settlement(in_flight, end))
+
+    def _requeued(self, attempt: Attempt, reason: Reason, *, delay_ms: int) -> Conclusion:
+        return _concluded(attempt, SettleAgain(Stage.QUEUED, reason, delay_ms=delay_ms), None)
+
+    def _left_to_others(self, attempt: Attempt, missing: Reason) -> Conclusion:
+        """Leave the message to a worker with other settings.
+
+        During a deployment, workers with old and new settings claim from one lane.
+        """
+        self.recorder.configured_elsewhere(attempt.message, missing)
+        until = attempt.now + attempt.handover_delay(missing)
+        due_at = min(until, attempt.in_flight.claimed.expires_at)
+        return _concluded(attempt, SettleAgain(Stage.QUEUED, missing, due_at=due_at), None)
+
+    def _note_lost(self, in_flight: InFlightMessage) -> None:
+        """Report a lost lease. Another worker has the message and records what becomes of it."""
+        if not in_flight.is_lost:
+            self.recorder.lost(in_flight.claimed.message_id)
+
+
+def _concluded(
+    attempt: Attempt, result: SettleEnd | SettleAgain, decision: Decision | None
+) -> Conclusion:
+    outcome = Outcome(result, posted=False)
+    return Conclusion(attempt.settlement(outcome, 0, decision), decision)
+
+
+def _recheck_at(reason: Reason, until: datetime, attempt: Attempt) -> datetime:
+    """Return when to decide again: when the wait is over, or when the message expires.
+
+    A pause may end early, so a message that waits for one is decided again every few minutes.
+    """
+    latest = min(until, attempt.in_flight.claimed.expires_at)
+    return min(latest, attempt.now + PAUSE_RECHECK) if reason in _PAUSES else latest

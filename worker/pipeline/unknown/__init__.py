@@ -1,0 +1,1 @@
+"""Looks for evidence of attempts whose outcome is not proven, and applies the message's rule."""

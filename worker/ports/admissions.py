@@ -1,0 +1,87 @@
+"""Requests for a permit to POST, and their results."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from policies.decision import SeenRevisions, Trace
+from sendwindow.vocabulary import Reason
+from worker.ports.stored_facts import StoredFacts
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitRequest:
+    """A request for a permit to POST.
+
+    `template`: the ContentSid that would be sent. `person_cap`: 0 means no cap. `relies_on_tag`:
+    the POST relies on an unproven ACCOUNT_UPDATE tag. `listing`: names the list at Twilio that will
+    show the message. `other_digests`: as in `StoredFacts`.
+
+    `is_marketing`: the POST sends a marketing template. `to_user_id`: it goes to a WhatsApp user
+    id. Redis stores both with the attempt, because some errors mean something else in these cases.
+    """
+
+    message_id: str
+    fence: int
+    attempt: int
+    person_digest: str
+    sender: str
+    account: str
+    template: str | None
+    seen: SeenRevisions
+    valid_until: datetime
+    reason: Reason
+    trace: Trace
+    person_cap: int = 0
+    relies_on_tag: bool = False
+    listing: str = ""
+    is_marketing: bool = False
+    to_user_id: bool = False
+    other_digests: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The permission to start one POST. Its intent is recorded.
+
+    The POST may start until `lapses_at` (seconds, the worker's monotonic clock).
+    """
+
+    message_id: str
+    fence: int
+    attempt: int
+    lapses_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A fact has changed since the worker read it, or `valid_until` has passed.
+
+    The worker decides again with these facts.
+    """
+
+    facts: StoredFacts
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The message may not go out now, for a reason outside the message.
+
+    The worker returns it to its lane until that instant.
+    """
+
+    reason: Reason
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Cancellation was requested before admission. The worker ends the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """This worker no longer has the lease, or its fence is too old. It leaves the message alone."""
+
+
+Admission = Permit | Stale | Later | Cancelled | Lost

@@ -1,0 +1,1 @@
+"""What every part of the service runs on: clocks, cancellation, batching, the embedded store."""

@@ -1,0 +1,74 @@
+"""Group commit: items that arrive during one call go out together in the next call."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+LIMIT: Final = 32
+"""The most items in one call, so that a script never blocks the store for long."""
+
+
+class Batcher(Generic[Item, Answer]):
+    """Combines single submissions into calls of up to `limit` items, in order.
+
+    Only one call runs at a time. The first item goes out at the end of the loop turn in which it
+    was submitted, together with every other item of that turn. When a call raises, every caller
+    whose item was in it gets the error. Cancelling a caller does not withdraw its item.
+    """
+
+    def __init__(
+        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, limit: int = LIMIT
+    ) -> None:
+        self._call = call
+        self._limit = limit
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._running: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Answer:
+        """Submit one item, and return its result. Raises whatever the call raised."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        # A task that is cancelled before its first step never runs its `finally`, so `_running`
+        # may still hold it.
+        if self._running is None or self._running.done():
+            # A task starts in the next loop turn, so the first call gets every item of this turn.
+            self._running = asyncio.create_task(self._run(), name="batcher")
+        return await future
+
+    async def drained(self) -> None:
+        """Wait until every item that was submitted has its result."""
+        while self._running is not None and not self._running.done():
+            await asyncio.wait({self._running})
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                count = min(self._limit, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(count)]
+                await self._answer(batch)
+        finally:
+            self._running = None
+
+    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._call([item for item, _ in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(
+                    f"{len(answers)} answers for {len(batch)} items; the store must answer each one"
+                )
+        except Exception as error:  # noqa: BLE001 -- each caller decides what the error means
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

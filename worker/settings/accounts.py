@@ -1,0 +1,21 @@
+"""How to log in to a Twilio account, and how to verify what it sends."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Credentials and base URL of a Twilio account.
+
+    `username` is the Account SID or the SID of an API key.
+
+    `proxy` is the URL of the proxy for the account's requests, with credentials if it needs them.
+    """
+
+    name: str
+    account_sid: str
+    username: str
+    password: str = field(repr=False)
+    base_url: str = "https://api.twilio.com"
+    webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
+    proxy: str | None = field(default=None, repr=False)

@@ -1,0 +1,147 @@
+"""Runs the worker's scripts against one partition.
+
+Holds the connection, and knows nothing about what is stored.
+"""
+
+import asyncio
+import json
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from importlib import resources
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from sendwindow.keys import Keys
+from sendwindow.scripts import Argument, Script, load_script
+from sendwindow.store_faults import is_passing
+from worker.persons import SPELLINGS
+from worker.runtime import clock
+from worker.stores.spellings_lua import spellings_lua
+
+Answer = TypeVar("Answer")
+
+_PAUSE_SECONDS: Final = 0.1
+_UNANSWERED: Final = 256
+"""How many calls that raised keep their request ids. A call that raised before those gets a new id
+when it is repeated, as if another process made it.
+"""
+_FOLDER: Final = resources.files("worker.stores") / "lua"
+_PARTS: Final = (
+    *("1_rows", "2_facts", "3_consent", "3_effects"),
+    *("4_table", "5_undo", "6_reports", "7_proof", "9_persons"),
+)
+_COMMON: Final = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in _PARTS)
+_SPELLINGS: Final = spellings_lua(SPELLINGS) + (_FOLDER / "_spellings.lua").read_text("utf-8")
+
+_encode: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False
+).encode
+
+
+def worker_script(name: str, *more: str, reads_addresses: bool = False) -> Script:
+    """Load one of the worker's scripts, after the shared parts and the parts in `more`.
+
+    All of them may write to a full store, so that it drains. `reads_addresses`: the script finds
+    the address in a message and computes its digests itself.
+    """
+    prelude = _COMMON + (_SPELLINGS if reads_addresses else "")
+    prelude += "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
+    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=prelude)
+
+
+def adopt_script() -> Script:
+    """Load the script that takes over arq's jobs.
+
+    Like a producer's own script, it writes nothing to a full store.
+    """
+    enqueue = (resources.files("sendwindow") / "lua" / "enqueue.lua").read_text("utf-8")
+    queueing = f"local function enqueue(ARGV)\n{enqueue}\nend\n"
+    return load_script("adopt", package="worker.stores", prelude=_COMMON + queueing)
+
+
+def new_request() -> str:
+    """Return a new id for a call.
+
+    Repetitions of the call keep it, so that a script recognises them.
+    """
+    return secrets.token_hex(8)
+
+
+def compact(fields: Mapping[str, object]) -> str:
+    """Return a JSON object without spaces and without the members that are None."""
+    return _encode({name: value for name, value in fields.items() if value is not None})
+
+
+def rest_of_note(fields: Mapping[str, object]) -> str:
+    """Return the members of a timeline note that follow those the script writes itself."""
+    return compact(fields)[1:-1]
+
+
+class ScriptRunner:
+    """Runs scripts on one partition of one store.
+
+    `replicas`: how many must acknowledge a durable call (0: none). `budget`: how long a call that
+    lost its connection is repeated. redis-py itself repeats a call that failed under way, but not
+    one whose connection broke while it was opened.
+    """
+
+    __slots__ = ("_budget", "_replicas", "_unanswered", "keys", "redis")
+
+    def __init__(
+        self, redis: Redis, keys: Keys, replicas: int = 0, budget: timedelta = timedelta()
+    ) -> None:
+        self.redis = redis
+        self.keys = keys
+        self._replicas = replicas
+        self._budget = budget.total_seconds()
+        self._unanswered: dict[tuple[Argument, ...], str] = {}
+
+    async def patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Call `ask` again while the store is down or busy and the budget lasts.
+
+        Use it only for calls that may be repeated.
+        """
+        ends_at = clock.monotonic() + self._budget
+        while True:
+            try:
+                return await ask()
+            except (RedisError, OSError) as error:
+                if not is_passing(error) or clock.monotonic() >= ends_at:
+                    raise
+            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
+
+    async def run(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script. Raises redis-py's errors."""
+        return await self.patiently(lambda: script(self.redis, self.keys.meta, args))
+
+    async def run_durably(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script and wait for the configured number of replicas.
+
+        Raises NotDurable besides redis-py's errors.
+        """
+        return await self.patiently(
+            lambda: script(self.redis, self.keys.meta, args, replicas=self._replicas)
+        )
+
+    async def run_once(self, script: Script, args: Sequence[Argument]) -> Any:
+        """Run a script that keeps its reply under a request id, durably.
+
+        Raises what `run_durably` raises.
+
+        A call that raised may have taken effect, and only its reply would say what it did. If the
+        caller repeats it with the same arguments, it goes out under the same id and gets that
+        reply.
+        """
+        call = (script.name, *args)
+        request = self._unanswered.pop(call, None) or new_request()
+        try:
+            return await self.run_durably(script, [request, *args])
+        except BaseException:
+            self._unanswered[call] = request
+            if len(self._unanswered) > _UNANSWERED:
+                del self._unanswered[next(iter(self._unanswered))]
+            raise

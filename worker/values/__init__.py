@@ -1,1 +1,0 @@
-"""The value a message is at each hop. Frozen; closed unions matched with `assert_never`."""
