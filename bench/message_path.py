@@ -16,12 +16,11 @@ import sys
 import tempfile
 import types
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from bench.__main__ import mock_api
-from bench.rows.ours import KEY, make_settings, prepare
+from bench.rows.ours import connect, make_settings, prepare
 from bench.rows.raw_loop import FORM
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
@@ -69,7 +68,7 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     settings = make_settings(store_url, base_url)
     await prepare(store_url, 0)
     service = WorkerService(settings)
-    watch = await _connect(settings.store.url or "")
+    watch = await connect(settings)
     running = asyncio.create_task(service.run(), name="service")
     while service.problem is not None:  # noqa: ASYNC110 -- the service has no event for it
         await asyncio.sleep(0.01)
@@ -83,9 +82,7 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
         )
         path.is_on = True
         await producer.send(message)
-        asyncio.current_task().set_name("watch")  # type: ignore[union-attr]  # this runs in a task
-        while not await _is_accepted(watch):  # noqa: ASYNC110 -- no event tells of it
-            await asyncio.sleep(0.01)
+        await asyncio.create_task(_until_accepted(watch), name="watch")
         path.is_on = False
     sys.setprofile(None)
     await watch.close()
@@ -94,20 +91,9 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     return path
 
 
-async def _is_accepted(watch: Store) -> bool:
-    return bool((await watch.records.counts()).get("end:accepted:window_open"))
-
-
-async def _connect(url: str) -> Store:
-    return await Store.connect(
-        url,
-        partition="p0",
-        person_key=KEY.encode(),
-        durability="none",
-        worker_id="watch",
-        lease=timedelta(seconds=15),
-        profile="sandbox",
-    )
+async def _until_accepted(watch: Store) -> None:
+    while not (await watch.records.counts()).get("end:accepted:window_open"):  # noqa: ASYNC110 -- no event tells of it
+        await asyncio.sleep(0.01)
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ async def work(settings: Settings, messages: int) -> dict[str, float]:
     """Run a worker in this process until every message has its end."""
     service = WorkerService(settings)
     running = asyncio.create_task(service.run())
-    watch = await _connect(settings)
+    watch = await connect(settings)
     cpu, wall = time.process_time(), time.perf_counter()
     while (await watch.records.counts()).get("end:accepted:window_open", 0) < messages:
         if running.done():
@@ -102,7 +102,8 @@ async def work(settings: Settings, messages: int) -> dict[str, float]:
     return spent
 
 
-async def _connect(settings: Settings) -> Store:
+async def connect(settings: Settings) -> Store:
+    """Open the store of these settings, to watch what the worker records in it."""
     return await Store.connect(
         settings.store.url or "",
         partition="p0",
