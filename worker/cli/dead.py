@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from sendwindow.contract import MAX_LIFETIME
 from sendwindow.timestamps import from_ms
-from sendwindow.vocabulary import Reason
+from worker.cli.end_filter import NAMES, EndFilter, add_end_filter, lane_parts
 from worker.cli.exit_codes import CommandError, Exit
-from worker.cli.input_parsing import check_choice, read_instant
+from worker.cli.input_parsing import check_choice
 from worker.cli.journal_option import add_journal, open_journal
 from worker.cli.life_orders import REPLAY, prospects, send_again
 from worker.cli.output import Output, counted, progress
@@ -68,13 +68,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
                 "--all", action="store_true", help="every dead letter that the filters let through"
             )
             add_journal(one)
-        one.add_argument("--reason", help="only those that died of this reason")
-        one.add_argument("--sender", help="only those of this sender")
-        one.add_argument("--campaign", help="only those of this campaign")
-        one.add_argument(
-            "--since", help="only those that died at or after this time (2026-11-21T10:00:00+00:00)"
-        )
-        one.add_argument("--until", help="only those that died before this time")
+        add_end_filter(one, "died")
         if word == "replay":
             one.add_argument(
                 "--hours",
@@ -112,12 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
         Output(arguments.json),
     )
     if arguments.word in {"replay", "drop"}:
-        check_choice(arguments, ("reason", "sender", "campaign", "since", "until"), "dead letters")
-    reason = getattr(arguments, "reason", None)
-    if reason is not None and reason not in tuple(Reason):
-        raise CommandError(
-            "There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE
-        )
+        check_choice(arguments, NAMES, "dead letters")
+    if arguments.word != "show":
+        arguments.end_filter = EndFilter.of(arguments)
     return asyncio.run(_run(settings, arguments, output))
 
 
@@ -227,30 +218,24 @@ _WHY: Final = {
 
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> "AsyncIterator[Record]":
-    since, until = read_instant(arguments.since), read_instant(arguments.until)
     async for record in store.records.listed("dead"):
-        line = _line(record)
         died_at = from_ms(int(record.row.get("z", "0")))
-        if all(
-            (
-                arguments.reason in (None, line["reason"]),
-                arguments.sender in (None, line["sender"]),
-                arguments.campaign in (None, line["campaign"]),
-                since is None or died_at >= since,
-                until is None or died_at < until,
-            )
-        ):
+        if arguments.end_filter.lets_through(record.row.get("r"), _lane(record), died_at):
             yield record
 
 
+def _lane(record: "Record") -> str:
+    return record.row.get("l", "||")
+
+
 def _line(record: "Record") -> dict[str, object]:
-    sender, _, rest = record.row.get("l", "||").partition("|")
+    sender, campaign = lane_parts(_lane(record))
     texts = [event["text"] for event in record.timeline if event.get("text")]
     return {
         "since": from_ms(int(record.row.get("z", "0"))),
         "message_id": record.message_id,
         "reason": record.row.get("r"),
         "sender": sender,
-        "campaign": rest.partition("|")[2],
+        "campaign": campaign,
         "error": texts[-1] if texts else "",
     }

@@ -10,10 +10,10 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sendwindow.vocabulary import Reason
 from worker.cli.dead import hours, lasting
-from worker.cli.exit_codes import CommandError, Exit
-from worker.cli.input_parsing import check_choice, read_instant
+from worker.cli.end_filter import NAMES, EndFilter, add_end_filter
+from worker.cli.exit_codes import Exit
+from worker.cli.input_parsing import check_choice
 from worker.cli.journal_option import add_journal, open_journal
 from worker.cli.life_orders import RETRY, Outlook, outlook, prospects, send_again
 from worker.cli.output import Output, counted, progress
@@ -54,16 +54,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--all", action="store_true", help="every such message that the filters let through"
     )
     parser.add_argument("--stage", choices=RETRY.stages, help="only those that ended like this")
-    parser.add_argument("--reason", help="only those that ended for this reason")
     parser.add_argument(
         "--code", type=int, help="only those that ended with this error code of Twilio's"
     )
-    parser.add_argument("--sender", help="only those of this sender")
-    parser.add_argument("--campaign", help="only those of this campaign")
-    parser.add_argument(
-        "--since", help="only those that ended at or after this time (2026-11-21T10:00:00+00:00)"
-    )
-    parser.add_argument("--until", help="only those that ended before this time")
+    add_end_filter(parser, "ended")
     parser.add_argument(
         "--hours",
         type=hours,
@@ -95,13 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         read_settings(arguments.config, with_credentials=False),
         Output(arguments.json),
     )
-    check_choice(
-        arguments, ("stage", "reason", "code", "sender", "campaign", "since", "until"), "messages"
-    )
-    if arguments.reason is not None and arguments.reason not in tuple(Reason):
-        raise CommandError(
-            "There is no such reason.", "docs/reasons.md lists them all.", Exit.USAGE
-        )
+    check_choice(arguments, ("stage", "code", *NAMES), "messages")
+    arguments.end_filter = EndFilter.of(arguments)
     return asyncio.run(_run(settings, arguments, output))
 
 
@@ -130,22 +119,13 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> list["Ended"]:
     """Return the messages that match the filters, the oldest end first."""
-    since, until = read_instant(arguments.since), read_instant(arguments.until)
     stages = (arguments.stage,) if arguments.stage else RETRY.stages
-    found = []
-    async for one in store.records.ended(stages):
-        sender, _, rest = one.lane.partition("|")
-        if all(
-            (
-                arguments.reason in (None, one.reason),
-                arguments.code in (None, one.code),
-                arguments.sender in (None, sender),
-                arguments.campaign in (None, rest.partition("|")[2]),
-                since is None or one.ended_at >= since,
-                until is None or one.ended_at < until,
-            )
-        ):
-            found.append(one)
+    ended, code = arguments.end_filter, arguments.code
+    found = [
+        one
+        async for one in store.records.ended(stages)
+        if code in (None, one.code) and ended.lets_through(one.reason, one.lane, one.ended_at)
+    ]
     return sorted(found, key=lambda one: (one.ended_at, one.message_id))
 
 
