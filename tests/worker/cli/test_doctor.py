@@ -17,16 +17,6 @@ from tests.support.stores_world import DEAD, opened
 from worker.cli.exit_codes import Exit
 
 
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
-
-
 def findings(command: CommandLine, *arguments: str) -> dict[str, str]:
     """Return the findings by mark and subject."""
     answer = command("doctor", "--json", *arguments)

@@ -13,23 +13,13 @@ from sendwindow.sync import Producer
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import CommandLine, command_line
+from tests.support.cli_world import CommandLine
 from tests.support.stores_world import DEAD, opened
 from worker.cli.exit_codes import Exit
 from worker.ports.settlements import SettleEnd
 from worker.ports.unknowns import Resolution
 
 SID = "SM" + "a" * 32
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def die(store: StoreUnderTest, **messages: str) -> None:

@@ -8,20 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import GOOD, CommandLine, command_line
+from tests.support.cli_world import GOOD, CommandLine
 from tests.support.stores_world import ANNA, opened
 from worker.cli.exit_codes import Exit
 from worker.ports.people import ConsentEntry
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def jsonl(path: Path, *lines: object) -> str:

@@ -8,23 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StoreUnderTest
-from tests.support.cli_world import CommandLine, command_line
+from tests.support.cli_world import CommandLine
 from tests.support.stores_world import ANNA, BERT
 from worker.cli.exit_codes import Exit
 from worker.runtime.clock import wall_now
 
 AT = "2026-03-01T09:30:00+00:00"
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, text: str | bytes) -> None:

@@ -20,7 +20,7 @@ from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
 from tests.depth import examples
-from tests.support.cli_world import CommandLine, command_line
+from tests.support.cli_world import CommandLine
 from tests.support.stores_world import DEAD, REFUSED, UNKNOWN, accepted, opened
 from tests.worker.stores.test_garbage_rows import GARBAGE, NUMBERS
 from verify.judge import verify
@@ -32,16 +32,6 @@ from worker.telemetry.journal import Journal
 FAILED = SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED, code=63013)
 EXPIRED = SettleEnd(Stage.EXPIRED, Reason.EXPIRED)
 ENDS = {"refused": REFUSED, "failed": FAILED, "expired": EXPIRED, "dead": DEAD}
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def end(store: StoreUnderTest, **messages: str) -> None:

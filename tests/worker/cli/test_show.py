@@ -11,7 +11,7 @@ import pytest
 from sendwindow.keys import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.vocabulary import OnUnknown
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import CommandLine, command_line
+from tests.support.cli_world import CommandLine
 from tests.support.stores_world import DEAD, FAR, LATER, opened
 from worker.cli.show import FIELDS, INTERNAL, as_object, named_row
 from worker.ports.records import Record
@@ -90,16 +90,6 @@ OBJECT = {
     "perhaps_sent": True,
     "due_at": "2025-11-21T10:00:04+00:00",
 }
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def play(store: StoreUnderTest, *, dies: bool = False) -> None:

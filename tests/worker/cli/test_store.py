@@ -1,24 +1,11 @@
 """`store restored`: what it prints first, what it refuses, and what its mark does meanwhile."""
 
 import asyncio
-from pathlib import Path
-
-import pytest
 
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import CommandLine, command_line
+from tests.support.cli_world import CommandLine
 from tests.support.stores_world import PAST, opened
 from worker.cli.exit_codes import Exit
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 async def queued(store: StoreUnderTest, *, alive: bool = False, marked: bool = False) -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import Answer, CommandLine, command_line
+from tests.support.cli_world import Answer, CommandLine
 from tests.support.stores_world import ANNA, BERT, opened
 from worker.cli.exit_codes import Exit
 from worker.pipeline.suspected_stop_alert import AGAIN_SECONDS, SuspectedStopAlert
@@ -20,16 +20,6 @@ from worker.telemetry.metrics import Metrics
 from worker.telemetry.stored_metrics import Snapshot, StoredMetrics
 
 SID = "SM" + "7" * 32
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 def writes(store: StoreUnderTest, address: str = ANNA, sid: str = SID, **later: float) -> None:

@@ -15,20 +15,10 @@ from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from sendwindow.results import NotQueued, Receipt, SendSummary
 from tests.conftest import StoreUnderTest
-from tests.support.cli_world import GOOD, CommandLine, command_line
+from tests.support.cli_world import GOOD, CommandLine
 from tests.support.stores_world import ANNA, opened
 from worker.cli.exit_codes import Exit
 from worker.cli.send import MessageLines
-
-
-@pytest.fixture
-def command(
-    store: StoreUnderTest,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> CommandLine:
-    return command_line(store, tmp_path, capsys, monkeypatch)
 
 
 @pytest.fixture
