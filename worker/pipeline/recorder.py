@@ -251,17 +251,6 @@ def code_of(result: Result) -> int | None:
             return None
 
 
-def stage_of(result: Result) -> Stage:
-    """Return the stage that a result leads to."""
-    match result:
-        case SettleAgain() | SettleEnd():
-            return result.stage
-        case SettleUnknown():
-            return Stage.UNKNOWN
-        case SettleAccepted():
-            return Stage.ACCEPTED
-
-
 def _form(decision: Decision) -> str:
     if not isinstance(decision, Send):
         return "none"

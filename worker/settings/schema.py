@@ -102,11 +102,6 @@ class StoreSettings:
         shape="none or wait:N with N from 1 to 9",
     )
 
-    @property
-    def wait_replicas(self) -> int:
-        """How many replicas must have a write before it counts. 0 with durability `none`."""
-        return 0 if self.durability == "none" else int(self.durability.removeprefix("wait:"))
-
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:

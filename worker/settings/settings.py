@@ -99,10 +99,6 @@ class Settings:
     dispatch: DispatchSettings = field(default_factory=DispatchSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
-    def account_of(self, account_sid: str) -> Account | None:
-        """Return the account with this SID, or None. Only a known account may call back."""
-        return next((one for one in self.accounts.values() if one.account_sid == account_sid), None)
-
     def sender_at(self, account: str, address: str) -> SenderSettings | None:
         """Return the sender of an account that has this address, or None."""
         for sender in self.senders.values():
@@ -114,17 +110,6 @@ class Settings:
     def store_place(self) -> str:
         """Host and port of the store, or its socket, and the setting that names it. No password."""
         return place_of(self.store.url, self.store_url_from)
-
-    @property
-    def policy_overrides(self) -> Mapping[str, object]:
-        """Overrides of the policy data, by the names that `policies.policy.parse_policy` takes."""
-        given: dict[str, object] = {
-            "messenger_account_update": self.policy.messenger_account_update,
-            "margin_seconds": self.policy.margin_seconds,
-            "allow_recipients": self.guards.allow_recipients,
-            "per_person_per_day": self.guards.per_person_per_day or None,
-        }
-        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def extra_words(self) -> Mapping[str, tuple[str, ...]]:
