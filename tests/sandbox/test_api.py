@@ -69,7 +69,7 @@ class Desk:
             told: dict[str, Any] = await answer.json()
             return told
 
-    async def wrote(self, person: str, sender: str, ago_ms: int = 0) -> None:
+    async def wrote(self, person: str, sender: str, ago_ms: int = 60_000) -> None:
         await self.tell("people", {"from": person, "to": sender, "wrote_ago_ms": ago_ms})
 
     async def fault(self, action: str, **more: Any) -> None:

@@ -95,7 +95,7 @@ async def scene(tmp_path: Path | None = None, **account: Any) -> AsyncIterator[S
     try:
         async with running(config) as (url, state), aiohttp.ClientSession() as session:
             await session.post(
-                f"{url}/sandbox/people", json={"from": ANN, "to": SHOP, "wrote_ago_ms": 0}
+                f"{url}/sandbox/people", json={"from": ANN, "to": SHOP, "wrote_ago_ms": 60_000}
             )
             yield Scene(url, state, gateway, session)
     finally:
