@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sendwindow.contract import SendMessage
-from sendwindow.errors import IdConflict, InvalidMessage, QueueFull
-from sendwindow.protocol import BATCH_BYTES, Answer, Entry, Message, prepare, to_receipt
+from sendwindow.errors import QueueFull
+from sendwindow.message_errors import IdConflict, InvalidMessage
+from sendwindow.protocol import BATCH_BYTES, EnqueueResult, Entry, Message, prepare
 from sendwindow.results import NotQueued, SendSummary
 
 LARGEST_BATCH: Final = 1000
@@ -45,21 +46,21 @@ class Batch:
         self._next += 1
         return len(self.entries) + len(self._invalid) >= self._batch or self._bytes >= BATCH_BYTES
 
-    def settle(self, answers: Sequence[Answer]) -> None:
-        """Add the store's answers for this batch to the summary and start the next batch.
+    def settle(self, results: Sequence[EnqueueResult]) -> None:
+        """Add the results of this batch to the summary and start the next batch.
 
         Raises QueueFull if the store was full for any message. The summary then already includes
         the other messages of the batch.
         """
         full: QueueFull | None = None
         self.summary.rejected += self._invalid
-        for position, entry, answer in zip(self._positions, self.entries, answers, strict=True):
-            try:
-                self.summary.receipts.append(to_receipt(entry, answer))
-            except IdConflict as error:
-                self.summary.rejected.append(NotQueued(position, error.message_id, error))
-            except QueueFull as error:
-                full = error
+        for position, result in zip(self._positions, results, strict=True):
+            if isinstance(result, IdConflict):
+                self.summary.rejected.append(NotQueued(position, result.message_id, result))
+            elif isinstance(result, QueueFull):
+                full = result
+            else:
+                self.summary.receipts.append(result)
         self.entries, self._positions, self._invalid, self._bytes = [], [], [], 0
         if full:
             raise full

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from sendwindow.contract import SendMessage
-from sendwindow.errors import Fault, InvalidMessage, UnreadableJob
+from sendwindow.message_errors import Fault, InvalidMessage, UnreadableJob
 
 FUNCTION: Final = "send_message"
 JOB_BYTES: Final = 64 * 1024

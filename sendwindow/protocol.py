@@ -13,12 +13,13 @@ from redis.exceptions import ResponseError
 
 from sendwindow import codec
 from sendwindow.contract import FARTHEST_START, MAX_LIFETIME, SendMessage
-from sendwindow.errors import Fault, IdConflict, InvalidMessage, QueueFull
+from sendwindow.errors import QueueFull
 from sendwindow.keys import Keys, knows_layout
 from sendwindow.limits import WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.media import lost_body_complaint, type_complaint
+from sendwindow.message_errors import Fault, IdConflict, InvalidMessage
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt
-from sendwindow.retry_deadline import FULL, PRESSURE_LIMIT
+from sendwindow.retry_deadline import FULL
 from sendwindow.scripts import Argument, load_script
 from sendwindow.timestamps import from_ms, now_ms, to_ms
 from sendwindow.validators import LANGUAGE
@@ -38,19 +39,18 @@ _CODE: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message that is ready to be queued, and the exact job that is written for it."""
+    """A message that is ready to be queued, and the exact arguments that enqueue.lua takes for it.
+
+    `job` is one of them: what the store keeps of the message.
+    """
 
     message: SendMessage
     job: bytes
+    arguments: Sequence[Argument]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The store's answer for one entry. `word` is new, duplicate, conflict or full."""
-
-    word: str
-    enqueued_ms: int
-
+EnqueueResult = Receipt | IdConflict | QueueFull
+"""What the store did with one entry."""
 
 Message = SendMessage | Mapping[str, Any]
 """What producers accept: a message, or a dictionary of its fields."""
@@ -68,7 +68,8 @@ def prepare(message: Message) -> Entry:
         raise InvalidMessage(faults)
     now = now_ms()
     check_times(message, to_ms(message.not_before) if message.not_before else now, now)
-    return Entry(message, codec.encode_job(message, now))
+    job = codec.encode_job(message, now)
+    return Entry(message, job, row_arguments(message, job))
 
 
 def one_id(message_id: str) -> str:
@@ -175,58 +176,53 @@ def row_arguments(message: SendMessage, job: bytes) -> list[Argument]:
     ]
 
 
-def enqueue_arguments(entries: Sequence[Entry]) -> list[Argument]:
-    """Return all arguments of enqueue.lua for a batch."""
-    arguments: list[Argument] = [PRESSURE_LIMIT]
-    for entry in entries:
-        arguments += row_arguments(entry.message, entry.job)
-    return arguments
+def read_enqueue(entries: Sequence[Entry], reply: Sequence[Any]) -> list[EnqueueResult]:
+    """Parse the reply of enqueue.lua for these entries."""
+    return [_result(entry, *answer) for entry, answer in zip(entries, reply, strict=True)]
 
 
-def read_answers(reply: Sequence[Any]) -> list[Answer]:
-    """Parse the reply of enqueue.lua."""
-    return [Answer(word.decode(), int(enqueued_ms)) for word, enqueued_ms in reply]
+def _result(entry: Entry, word: bytes, enqueued_ms: bytes | int) -> EnqueueResult:
+    message_id = entry.message.message_id
+    if word == b"conflict":
+        return IdConflict(message_id)
+    if word == b"full":
+        return QueueFull(FULL)
+    return Receipt(message_id, word == b"duplicate", from_ms(int(enqueued_ms)))
 
 
-def doubtful(entries: Sequence[Entry], answers: Sequence[Answer]) -> list[int]:
-    """Return the positions of duplicates that an earlier try of this same call may have queued.
+def duplicates(results: Sequence[EnqueueResult]) -> dict[int, Receipt]:
+    """Return the receipts of duplicates by position.
 
-    This happens when the reply to that try was lost.
+    If the reply to an earlier try of this same call was lost, that try may have queued them.
     """
-    return [
-        at
-        for at, (_, answer) in enumerate(zip(entries, answers, strict=True))
-        if answer.word == "duplicate"
-    ]
+    return {
+        at: result
+        for at, result in enumerate(results)
+        if isinstance(result, Receipt) and result.duplicate
+    }
+
+
+def job_keys(keys: Keys, found: Mapping[int, Receipt]) -> list[str]:
+    """Return the keys of the jobs that tell who queued these duplicates."""
+    return [keys.job(receipt.message_id) for receipt in found.values()]
 
 
 def recognise(
     entries: Sequence[Entry],
-    answers: Sequence[Answer],
-    positions: Sequence[int],
+    results: Sequence[EnqueueResult],
+    found: Mapping[int, Receipt],
     jobs: Sequence[bytes | None],
-) -> list[Answer]:
-    """Return the answers, with each duplicate that this call itself queued marked as new.
+) -> list[EnqueueResult]:
+    """Return the results, with each duplicate that this call itself queued marked as new.
 
     This call queued it if the stored job is byte for byte the job that this call wrote. If the
-    message has ended since, its job is gone and the answer remains a duplicate.
+    message has ended since, its job is gone and the result remains a duplicate.
     """
-    known = list(answers)
-    for at, job in zip(positions, jobs, strict=True):
+    known = list(results)
+    for (at, receipt), job in zip(found.items(), jobs, strict=True):
         if job == entries[at].job:
-            known[at] = replace(known[at], word="new")
+            known[at] = replace(receipt, duplicate=False)
     return known
-
-
-def to_receipt(entry: Entry, answer: Answer) -> Receipt:
-    """Return the receipt of a new or duplicate message. Raises IdConflict and QueueFull."""
-    if answer.word == "conflict":
-        raise IdConflict(entry.message.message_id)
-    if answer.word == "full":
-        raise QueueFull(FULL)
-    return Receipt(
-        entry.message.message_id, answer.word == "duplicate", from_ms(answer.enqueued_ms)
-    )
 
 
 def status_commands(keys: Keys, message_id: str) -> tuple[tuple[Argument, ...], ...]:

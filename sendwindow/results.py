@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sendwindow.errors import IdConflict, InvalidMessage
+from sendwindow.message_errors import IdConflict, InvalidMessage
 from sendwindow.vocabulary import DISPATCH_ENDS, Stage
 
 

@@ -1,23 +1,27 @@
 """The producer for backends without asyncio, such as Django, Flask and Celery.
 
-It has the same methods as its twin in `producer.py`.
+`./run fmt` writes this file from its twin `producer.py`: edit only that one.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from sendwindow import protocol
 from sendwindow.batch import Batch, Progress
 from sendwindow.connect import checked_partition, connect_sync, disconnect_sync, replicas_asked
-from sendwindow.errors import FULL_AFTER_SILENCE, QueueFull, StoreUnavailable
+from sendwindow.contract import SendMessage
+from sendwindow.errors import QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
-from sendwindow.protocol import Answer, Entry, Message
+from sendwindow.protocol import EnqueueResult, Entry, Message
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
-from sendwindow.retry_deadline import STORE_ERRORS, RetryDeadline
-from sendwindow.scripts import WAIT_MS, Argument, execute, execute_together_sync
+from sendwindow.retry_deadline import PRESSURE_LIMIT, STORE_ERRORS, RetryDeadline
+from sendwindow.scripts import WAIT_MS, execute, execute_together_sync
 from sendwindow.store_faults import place_of
+
+_Result = TypeVar("_Result")
 
 
 class Producer:
@@ -35,6 +39,7 @@ class Producer:
         self, url: str, partition: str = "p0", *, durability: str = "none", timeout: float = 5.0
     ) -> None:
         self._keys = Keys(checked_partition(partition))
+        self._meta = self._keys.meta
         self._replicas = replicas_asked(durability)
         self._timeout = timeout
         # We retry here rather than inside redis-py, so that we know when a call is a repeat.
@@ -50,9 +55,10 @@ class Producer:
         duplicate. Raises InvalidMessage, IdConflict and QueueFull, after which the message is not
         queued. Raises StoreUnavailable, after which it may be queued: send the same object again.
         """
-        entry = protocol.prepare(message)
-        [answer] = self._enqueue([entry])
-        return protocol.to_receipt(entry, answer)
+        [result] = self._enqueue([protocol.prepare(message)])
+        if isinstance(result, Receipt):
+            return result
+        raise result
 
     def send_many(
         self,
@@ -81,15 +87,11 @@ class Producer:
         StoreUnavailable.
         """
         commands = protocol.status_commands(self._keys, message_id)
-        deadline = RetryDeadline(self._timeout, self._place)
-        while True:
-            try:
-                return protocol.read_status(
-                    message_id, execute_together_sync(self._store, commands)
-                )
-            except STORE_ERRORS as error:
-                failure = error
-            time.sleep(deadline.after(failure))
+
+        def ask(_failures: int) -> MessageStatus | None:
+            return protocol.read_status(message_id, execute_together_sync(self._store, commands))
+
+        return self._until_answered(ask)
 
     def cancel(self, message_id: str) -> CancelAnswer:
         """Cancel a message that has not been sent, and return what became of it.
@@ -97,16 +99,13 @@ class Producer:
         Raises StoreUnavailable. It is safe to repeat the call.
         """
         asked = [protocol.one_id(message_id)]
-        deadline = RetryDeadline(self._timeout, self._place)
-        while True:
-            try:
-                reply = protocol.CANCEL.run_sync(
-                    self._store, self._keys.meta, asked, replicas=self._replicas
-                )
-                return protocol.read_cancel(reply)
-            except STORE_ERRORS as error:
-                failure = error
-            time.sleep(deadline.after(failure))
+
+        def ask(_failures: int) -> CancelAnswer:
+            return protocol.read_cancel(
+                protocol.CANCEL.run_sync(self._store, self._meta, asked, replicas=self._replicas)
+            )
+
+        return self._until_answered(ask)
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -130,35 +129,34 @@ class Producer:
             error.summary = bulk.summary
             raise
 
-    def _enqueue(self, entries: Sequence[Entry]) -> list[Answer]:
-        arguments = protocol.enqueue_arguments(entries)
-        deadline = RetryDeadline(self._timeout, self._place)
+    def _enqueue(self, entries: Sequence[Entry]) -> list[EnqueueResult]:
+        arguments = [PRESSURE_LIMIT, *chain.from_iterable(entry.arguments for entry in entries)]
+
+        def ask(failures: int) -> list[EnqueueResult]:
+            reply = protocol.ENQUEUE.run_sync(
+                self._store, self._meta, arguments, replicas=self._replicas
+            )
+            results = protocol.read_enqueue(entries, reply)
+            # Only a repeat can meet what this call itself queued.
+            if not (failures and (found := protocol.duplicates(results))):
+                return results
+            jobs = execute(self._store, "MGET", *protocol.job_keys(self._keys, found))
+            return protocol.recognise(entries, results, found, jobs)
+
+        return self._until_answered(ask, [entry.message for entry in entries])
+
+    def _until_answered(
+        self, ask: Callable[[int], _Result], messages: Sequence[SendMessage] = ()
+    ) -> _Result:
+        """Repeat a call to the store until it is answered or its time is over.
+
+        This is the only place where a producer repeats a call. `ask` gets the number of tries that
+        failed, so that it knows whether it is a repeat.
+        """
+        deadline = RetryDeadline(self._timeout, self._place, messages)
         while True:
             try:
-                return self._enqueue_once(entries, arguments, repeated=deadline.failures > 0)
+                return ask(deadline.failures)
             except STORE_ERRORS as error:
                 failure = error
-            unproven = tuple(entry.message for entry in entries)
-            try:
-                pause = deadline.after(failure)
-            except StoreUnavailable as error:
-                error.unproven = unproven
-                raise
-            except QueueFull as error:
-                if deadline.failures == 1:
-                    raise
-                raise StoreUnavailable(FULL_AFTER_SILENCE, unproven=unproven) from error
-            time.sleep(pause)
-
-    def _enqueue_once(
-        self, entries: Sequence[Entry], arguments: list[Argument], *, repeated: bool
-    ) -> list[Answer]:
-        reply = protocol.ENQUEUE.run_sync(
-            self._store, self._keys.meta, arguments, replicas=self._replicas
-        )
-        answers = protocol.read_answers(reply)
-        positions = protocol.doubtful(entries, answers) if repeated else []
-        if not positions:
-            return answers
-        keys = [self._keys.job(entries[at].message.message_id) for at in positions]
-        return protocol.recognise(entries, answers, positions, execute(self._store, "MGET", *keys))
+            time.sleep(deadline.after(failure))

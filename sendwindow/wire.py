@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sendwindow.addresses import looks_like_address
-from sendwindow.errors import Fault, InvalidMessage
+from sendwindow.message_errors import Fault, InvalidMessage
 
 _Result = TypeVar("_Result")
 _REFUSED: Final = "refused"

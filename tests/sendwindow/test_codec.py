@@ -20,8 +20,8 @@ from sendwindow.codec import (
     encode_job,
 )
 from sendwindow.contract import SendMessage
-from sendwindow.errors import UNREADABLE, InvalidMessage, UnreadableJob
 from sendwindow.limits import body_complaint, variable_complaints
+from sendwindow.message_errors import UNREADABLE, InvalidMessage, UnreadableJob
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, WhenClosed
 from tests.sendwindow.rig import a_message
 
