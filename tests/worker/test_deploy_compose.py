@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings.settings import SettingsError, parse_settings
+from worker.settings.reader import SettingsError
+from worker.settings.settings import parse_settings
 
 REFERENCE = re.compile(r"env:([A-Z_]+)")
 

@@ -18,7 +18,8 @@ from worker.cli.output import Output, add_json, instant
 if TYPE_CHECKING:
     from policies.ruleset import Ruleset
     from worker.ports.stored_facts import StoredFacts
-    from worker.settings.settings import SenderSettings, Settings
+    from worker.settings.schema import SenderSettings
+    from worker.settings.settings import Settings
     from worker.telemetry.journal import Journal
 
 _WORDS: Final = ("show", "allow", "held")

@@ -13,7 +13,8 @@ from worker.cli.output import Output, add_json, counted, instant
 
 if TYPE_CHECKING:
     from worker.settings.accounts import Account
-    from worker.settings.settings import DispatchSettings, Settings
+    from worker.settings.schema import DispatchSettings
+    from worker.settings.settings import Settings
     from worker.stores.store import Store
 
 CLOCK_SKEW: Final = timedelta(seconds=2)

@@ -179,7 +179,7 @@ def _known(error: Exception) -> tuple[str, Exit] | None:
     from sendwindow.errors import BadStoreUrl, StoreUnavailable
     from sendwindow.store_faults import fault_of
     from worker.runtime.embedded_store import EmbeddedStoreError
-    from worker.settings.settings import SettingsError
+    from worker.settings.reader import SettingsError
     from worker.stores.store import StoreRefused, StoreTroubleError
 
     if isinstance(error, SettingsError | PolicyDataError | BadStoreUrl | StoreRefused):

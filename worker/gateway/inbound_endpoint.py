@@ -21,7 +21,7 @@ from worker.gateway.request import SignedRequest
 from worker.gateway.stop_barrier import MAX_SECONDS, wait_for_permits
 from worker.ports.people import Inbound, InboundApplied
 from worker.runtime.clock import wall_now
-from worker.settings.settings import SenderSettings
+from worker.settings.schema import SenderSettings
 
 INBOUND_PATH: Final = "/twilio/inbound"
 

@@ -12,7 +12,7 @@ from worker.pipeline.outcomes import AttemptEnd, Outcome
 from worker.ports.admissions import AdmitRequest, Permit
 from worker.ports.settlements import SettleEnd, Settlement
 from worker.ports.stored_facts import StoredFacts
-from worker.settings.settings import SenderSettings
+from worker.settings.schema import SenderSettings
 from worker.twilio.requests import MIN_VALIDITY, Route
 
 _KNOWN_FOR: Final = timedelta(minutes=30)

@@ -21,7 +21,8 @@ from sendwindow.contract import SendMessage
 from sendwindow.contract import Template as Wish
 from sendwindow.media import media_kind
 from worker.ports.stored_facts import StoredFacts, StoredState
-from worker.settings.settings import Settings, TemplateLanguage, TemplateSettings
+from worker.settings.schema import TemplateLanguage, TemplateSettings
+from worker.settings.settings import Settings
 
 _NOT_IN_SIGHT: Final = datetime(9999, 1, 1, tzinfo=UTC)
 

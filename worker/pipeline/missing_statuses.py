@@ -16,7 +16,8 @@ from worker.pipeline.unknown.apply import ReportedStatus, apply_reported
 from worker.pipeline.unknown.message_lists import MessageReader
 from worker.ports.statuses import MissingStatus, Statuses
 from worker.ports.unknowns import Unknowns
-from worker.settings.settings import SenderSettings, Settings
+from worker.settings.schema import SenderSettings
+from worker.settings.settings import Settings
 from worker.twilio.client import ReadFailed
 from worker.twilio.messages import MessageRow
 

@@ -42,32 +42,12 @@ from worker.settings.schema import (
     SenderSettings,
     SettingRule,
     StoreSettings,
-    TemplateLanguage,
     TemplateSettings,
     WordSettings,
     WrittenAccount,
     WrittenSender,
     WrittenTemplate,
 )
-
-__all__ = [
-    "DispatchSettings",
-    "GatewaySettings",
-    "GuardSettings",
-    "LogSettings",
-    "PolicySettings",
-    "SenderSettings",
-    "Settings",
-    "SettingsError",
-    "SettingsFault",
-    "StoreSettings",
-    "TemplateLanguage",
-    "TemplateSettings",
-    "WordSettings",
-    "load_settings",
-    "parse_settings",
-    "settings_table",
-]
 
 DEFAULT_FILE: Final = "sendwindow.toml"
 STORE_VARIABLE: Final = "REDIS_URL"

@@ -12,7 +12,8 @@ from sendwindow.vocabulary import Category, Channel, Purpose
 from tests.support.pipeline_world import ANNA, settings_for
 from worker.pipeline.decision_inputs import join_facts, read_draft
 from worker.ports.stored_facts import StoredFacts, StoredState
-from worker.settings.settings import Settings, TemplateLanguage
+from worker.settings.schema import TemplateLanguage
+from worker.settings.settings import Settings
 
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EN: Final = "HX" + "0" * 32

@@ -35,7 +35,8 @@ from worker.ports.effects import Effect, OptOut, SetTag, SuppressAddress
 from worker.ports.people import Inbound
 from worker.ports.settlements import SettleAgain, Settlement
 from worker.ports.statuses import StatusUpdate
-from worker.settings.settings import Settings, TemplateLanguage
+from worker.settings.schema import TemplateLanguage
+from worker.settings.settings import Settings
 from worker.twilio.requests import PARAMETERS
 from worker.wiring import register
 

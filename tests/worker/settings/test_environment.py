@@ -10,7 +10,8 @@ import pytest
 
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
-from worker.settings.settings import SettingsError, load_settings, parse_settings
+from worker.settings.reader import SettingsError
+from worker.settings.settings import load_settings, parse_settings
 
 NAME = re.compile(r"\bSENDWINDOW_[A-Z][A-Z_]*[A-Z]\b")
 UNKNOWN = "there is no such setting"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from worker.settings.settings import Settings, SettingsError, parse_settings
+from worker.settings.reader import SettingsError
+from worker.settings.settings import Settings, parse_settings
 
 SID = "AC" + "1" * 32
 PROXY = "http://user:secret@proxy.example:3128"

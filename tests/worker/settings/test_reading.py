@@ -13,14 +13,9 @@ from policies.policy import FILES, AccountUpdate, parse_policy
 from sendwindow.errors import InvalidMessage
 from sendwindow.protocol import prepare
 from sendwindow.vocabulary import Category, Channel
+from worker.settings.reader import SettingsError
 from worker.settings.schema import FLAT_SECTIONS, NAMED_SECTIONS
-from worker.settings.settings import (
-    Settings,
-    SettingsError,
-    load_settings,
-    parse_settings,
-    settings_table,
-)
+from worker.settings.settings import Settings, load_settings, parse_settings, settings_table
 from worker.wiring import load_rules
 
 POLICY_DATA = Path(__file__).resolve().parents[3] / "policies" / "data"

@@ -15,7 +15,8 @@ from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
 from worker.settings.reader import UNREAD, SettingsError
-from worker.settings.settings import GuardSettings, Settings, parse_settings
+from worker.settings.schema import GuardSettings
+from worker.settings.settings import Settings, parse_settings
 from worker.wiring import read_settings, settings_digests
 
 MINIMAL = """

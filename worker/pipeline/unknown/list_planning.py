@@ -15,7 +15,7 @@ from worker.pipeline.unknown.matching import DOUBT
 from worker.pipeline.unknown.message_lists import MAX_PAGES, MessageLists
 from worker.pipeline.unknown.search_case import SearchCase
 from worker.ports.unknowns import UnknownAttempt
-from worker.settings.settings import SenderSettings
+from worker.settings.schema import SenderSettings
 from worker.twilio.client import ReadFailed
 
 _MAX_FAILURES: Final = 3

@@ -19,7 +19,7 @@ from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.list_cache import CachedList, keep, unite
 from worker.pipeline.unknown.matching import Owner, shows_as_given, vouching_for
 from worker.ports.unknowns import UnknownAttempt, Unknowns
-from worker.settings.settings import SenderSettings
+from worker.settings.schema import SenderSettings
 from worker.twilio.messages import Listing, MessageRow
 
 MAX_PAGES: Final = 5

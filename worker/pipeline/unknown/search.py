@@ -46,7 +46,8 @@ from worker.ports.unknowns import (
     Unknowns,
     Verdict,
 )
-from worker.settings.settings import SenderSettings, Settings
+from worker.settings.schema import SenderSettings
+from worker.settings.settings import Settings
 from worker.twilio.messages import MessageRow
 
 BATCH: Final = 32

@@ -8,7 +8,8 @@ from sendwindow.errors import UnreadableJob
 from worker.pipeline.decision_inputs import template_text
 from worker.pipeline.unknown.matching import ExpectedMessage, listing_of
 from worker.ports.unknowns import RivalAttempt, UnknownAttempt
-from worker.settings.settings import SenderSettings, Settings
+from worker.settings.schema import SenderSettings
+from worker.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
