@@ -319,7 +319,12 @@ class Keys:
         return self._key("processes")
 
     def process(self, process_id: str) -> str:
-        """STRING with a TTL of 30 s: JSON with a process's role and the digests of its settings."""
+        """STRING with a TTL of 30 s: JSON object of one process.
+
+        `role`, `settings`: the digest of each section. `release`, `layouts`: first and last layout
+        that it can read and write; both absent before 0.1.0. `messages`, `posts`: what a worker
+        holds. `waits`: 1 while it does no work, because a process of another release is alive.
+        """
         return self._key(f"process:{process_id}")
 
     @property

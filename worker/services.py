@@ -5,10 +5,10 @@ Builds each part once, starts it, and stops the parts in reverse order.
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -26,8 +26,11 @@ from worker.gateway.server import RunningGateway, serve
 from worker.pipeline.dispatcher import Dispatcher
 from worker.pipeline.recorder import Observers
 from worker.pipeline.store_retry import LAST_SECONDS
+from worker.ports.processes import Holdings
+from worker.registration import Registration, first_of
 from worker.runtime.cancellation import end_tasks
 from worker.runtime.clock import wall_now
+from worker.runtime.release import own_release
 from worker.settings.settings import Settings
 from worker.stores.store import Store, StoreRefused
 from worker.telemetry.journal import PatientJournal
@@ -35,6 +38,8 @@ from worker.telemetry.logs import configure_logs, get_log
 from worker.telemetry.metrics import Metrics, WorkerMetrics
 from worker.twilio.client import TwilioClient
 from worker.wiring import connect_store, load_rules, read_settings, register, settings_digests
+
+Answer = TypeVar("Answer")
 
 RETRY_SECONDS: Final = 0.5
 """How often a process that starts without its store tries again."""
@@ -49,6 +54,9 @@ REGISTER_SECONDS: Final = 5.0
 
 A worker then also registers its names again, which restores the names that a failover lost.
 """
+
+WAITING_SECONDS: Final = 1.0
+"""How often a process that waits for another release reports, so that it begins soon."""
 
 
 def prepare(path: str | None, role: str) -> Settings:
@@ -79,6 +87,7 @@ class WorkerService:
         self._journal = PatientJournal(journal, f"worker-{os.getpid()}")
         self._stopping = asyncio.Event()
         self._dispatcher: Dispatcher | None = None
+        self._registration: Registration | None = None
         self._is_restoring = False
 
     def _note_mark(self, is_restoring: bool) -> None:  # noqa: FBT001 -- a callback with one argument
@@ -86,11 +95,16 @@ class WorkerService:
             get_log().error("store_restored", remedy=_RESTORING)
         self._is_restoring = is_restoring
 
+    def _holds(self) -> Holdings:
+        return Holdings(0, 0) if self._dispatcher is None else self._dispatcher.holds
+
     @property
     def problem(self) -> str | None:
         """Why this worker takes no messages now. None when it takes them."""
         if self._stopping.is_set():
             return "draining"
+        if self._registration is not None and (waits := self._registration.problem) is not None:
+            return waits
         if self._dispatcher is None or not (self._dispatcher.ready or self._dispatcher.failing):
             return "the store has not answered yet"
         if (error := self._journal.problem) is not None:
@@ -120,40 +134,61 @@ class WorkerService:
 
     async def _work(self, metrics: WorkerMetrics, log: FilteringBoundLogger) -> None:
         settings, rules = self._settings, load_rules(self._settings)
-        store = await _connect_patiently(settings, "worker", log, self._stopping)
+        store = await _patiently(lambda: _open_store(settings, "worker"), settings, self._stopping)
         if store is None:
             return
+        registration = self._registration = Registration(
+            store.processes, "worker", settings_digests(settings), own_release(), self._holds
+        )
         try:
-            async with _twilio_of(settings) as twilio:
+            async with (
+                _registered(store, settings, registration, self._stopping, self._note_mark),
+                _twilio_of(settings) as twilio,
+            ):
                 observers = Observers(self._journal, metrics, log)
-                self._dispatcher = Dispatcher(
-                    settings,
-                    rules,
-                    store,
-                    twilio,
-                    store_url=settings.store.url or "",
-                    observers=observers,
-                )
-                _say_started("worker", settings, rules, store, log)
-                keeping = asyncio.create_task(
-                    _keep_registered(store, settings, "worker", self._note_mark), name="register"
-                )
-                try:
-                    if not self._stopping.is_set():
-                        await self._dispatcher.run()
-                finally:
-                    await _forget(store, keeping)
+                while await _admitted(store, settings, registration, self._stopping):
+                    if self._dispatcher is None:
+                        _say_started("worker", settings, rules, store, log)
+                    self._dispatcher = Dispatcher(
+                        settings,
+                        rules,
+                        store,
+                        twilio,
+                        store_url=settings.store.url or "",
+                        observers=observers,
+                    )
+                    await self._dispatch(self._dispatcher, registration)
+                    registration.stopped_working()
         finally:
             await store.close()
+
+    async def _dispatch(self, dispatcher: Dispatcher, registration: Registration) -> None:
+        """Run the dispatcher until this worker is stopped or must make way for another release."""
+        running = asyncio.create_task(dispatcher.run(), name="dispatcher")
+        making_way = asyncio.create_task(registration.has_to_stop.wait(), name="make way")
+        try:
+            await asyncio.wait({running, making_way}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await dispatcher.stop()
+            await running
+        finally:
+            await end_tasks([making_way, running])
 
     async def stop(self) -> None:
         """Stop claiming. `run` finishes what is under way within the grace period.
 
         A second call ends it at once.
         """
+        is_first = not self._stopping.is_set()
         _say_stopping("worker", self._stopping)
-        if self._dispatcher is not None:
-            await self._dispatcher.stop()
+        if self._dispatcher is None or (is_first and self._makes_way):
+            return
+        await self._dispatcher.stop()
+
+    @property
+    def _makes_way(self) -> bool:
+        """Whether the dispatcher is being stopped already. A second stop would cut it short."""
+        return self._registration is not None and self._registration.has_to_stop.is_set()
 
 
 class GatewayService:
@@ -166,11 +201,16 @@ class GatewayService:
         self._settings = settings
         self._journal = PatientJournal(journal, f"gateway-{os.getpid()}")
         self._stopping = asyncio.Event()
+        self._registration: Registration | None = None
+
+    @property
+    def _why_closed(self) -> str | None:
+        return None if self._registration is None else self._registration.problem
 
     async def run(self) -> None:
         """Listen until stopped. Raises StoreRefused, PolicyDataError and CannotListenError."""
         settings, log, rules = self._settings, get_log(), load_rules(self._settings)
-        late, store = DeferredStore(), None
+        late, store = DeferredStore(why_closed=lambda: self._why_closed), None
         self._journal.write("started")
         try:
             app = make_app(settings, late, rules, journal=self._journal, metrics=Metrics(), log=log)
@@ -178,17 +218,14 @@ class GatewayService:
                 app, settings.gateway.host, settings.gateway.port, "gateway.port"
             )
             try:
-                store = await _connect_patiently(settings, "gateway", log, self._stopping)
+                store = await _patiently(
+                    lambda: _open_store(settings, "gateway"), settings, self._stopping
+                )
+                if store is not None:
+                    await self._serve(store, late, app[MISSED], running, rules)
             except Exception:
                 await running.stop()
                 raise
-            if store is not None:
-                # The gateway accepts Twilio's requests from now on. Load balancers send some only
-                # once the gateway has looked for the inbound messages that it missed.
-                app[MISSED].expect()
-                late.open(store)
-                _say_started("gateway", settings, rules, store, log)
-                await self._serve(store, app[MISSED])
             await running.stop()
         finally:
             if store is not None:
@@ -197,18 +234,41 @@ class GatewayService:
             if store is not None or self._stopping.is_set():
                 log.info("stopped", role="gateway")
 
-    async def _serve(self, store: Store, missed: MissedInbound) -> None:
-        """Serve until stopped, and fetch what persons wrote while no gateway listened."""
-        keeping = asyncio.create_task(
-            _keep_registered(store, self._settings, "gateway"), name="register"
+    async def _serve(
+        self,
+        store: Store,
+        late: DeferredStore,
+        missed: MissedInbound,
+        running: RunningGateway,
+        rules: Ruleset,
+    ) -> None:
+        """Serve until stopped, except while another release is in the way."""
+        settings, has_started = self._settings, False
+        registration = self._registration = Registration(
+            store.processes, "gateway", settings_digests(settings), own_release()
         )
-        async with _twilio_of(self._settings) as twilio:
-            fetching = asyncio.create_task(missed.run(twilio, store.listening), name="missed")
-            try:
-                await self._stopping.wait()
-            finally:
-                await end_tasks([fetching])
-                await _forget(store, keeping)
+        async with _registered(store, settings, registration, self._stopping):
+            async with _twilio_of(settings) as twilio:
+                while await _admitted(store, settings, registration, self._stopping):
+                    # The gateway accepts Twilio's requests from now on. Load balancers send some
+                    # only once it has looked for the inbound messages that it missed.
+                    missed.expect(registration.waited_since)
+                    late.open(store)
+                    if not has_started:
+                        _say_started("gateway", settings, rules, store, get_log())
+                        has_started = True
+                    fetching = asyncio.create_task(
+                        missed.run(twilio, store.listening), name="missed"
+                    )
+                    try:
+                        await first_of(registration.has_to_stop, self._stopping)
+                    finally:
+                        await end_tasks([fetching])
+                    if not self._stopping.is_set():
+                        late.close()
+                        registration.stopped_working()
+            # The requests under way still write, so the entry stays until they are answered.
+            await running.stop()
 
     async def stop(self) -> None:
         """Accept no new request. `run` waits until those under way are stored and answered."""
@@ -246,40 +306,77 @@ def _say_stopping(role: str, stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-async def _open_for_service(settings: Settings, role: str) -> Store:
-    """Open the store and register what the names in messages stand for. Claims look the names up.
-
-    Only a worker replaces what a name stands for, because it sends accordingly. A gateway may have
-    older settings.
-    """
+async def _open_store(settings: Settings, role: str) -> Store:
     await _probe(settings.store.url or "")
-    store = await connect_store(settings, role)
+    return await connect_store(settings, role)
+
+
+@asynccontextmanager
+async def _registered(
+    store: Store,
+    settings: Settings,
+    registration: Registration,
+    stopping: asyncio.Event,
+    noted: Callable[[bool], None] = lambda _: None,
+) -> AsyncIterator[None]:
+    """Report to the store, until the block ends, that this process is alive.
+
+    `noted` is called each time with whether the store is marked as restored from a copy.
+    """
+
+    async def report() -> bool:
+        await registration.report()
+        noted(registration.answer is not None and registration.answer.is_restoring)
+        return True
+
+    await _patiently(report, settings, stopping)
+    keeping = asyncio.create_task(
+        _keep_registered(store, settings, registration, report), name="register"
+    )
     try:
-        await register(store, settings, overwrite=role == "worker")
-    except BaseException:
-        await store.close()
-        raise
-    return store
+        yield
+    finally:
+        await _forget(store, keeping)
+
+
+async def _admitted(
+    store: Store, settings: Settings, registration: Registration, stopping: asyncio.Event
+) -> bool:
+    """Wait until this process may work, and register what the names in messages stand for.
+
+    Claims look the names up. Only a worker replaces what a name stands for, because it sends
+    accordingly. A gateway may have older settings. Returns False when the process is stopped first.
+    Raises StoreRefused.
+    """
+    if not await registration.admitted(stopping):
+        return False
+
+    async def register_names() -> bool:
+        await register(store, settings, overwrite=registration.role == "worker")
+        return True
+
+    await _patiently(register_names, settings, stopping)
+    return not stopping.is_set()
 
 
 async def _keep_registered(
-    store: Store, settings: Settings, role: str, noted: Callable[[bool], None] = lambda _: None
+    store: Store,
+    settings: Settings,
+    registration: Registration,
+    report: Callable[[], Coroutine[Any, Any, bool]],
 ) -> None:
-    """Report to the store, while this process lives, that it is alive and has these settings.
+    """Report again and again.
 
-    A worker also registers its names again, which restores those that the store lost. `noted` is
-    called each time with whether the store is marked as restored from a copy.
+    A worker also registers its names again, which restores those that the store lost.
     """
-    digests = settings_digests(settings)
     while True:
+        waits = registration.problem is not None
+        await asyncio.sleep(WAITING_SECONDS if waits else REGISTER_SECONDS)
         # The dispatcher reports that the store or a replica is away. After a failover lost a name,
         # another process may have registered it for something else.
         with suppress(RedisError, OSError, NotDurable, StoreRefused):
-            is_restoring = await store.processes.note(role, digests)
-            noted(is_restoring)
-        await asyncio.sleep(REGISTER_SECONDS)
-        if role == "worker":
-            with suppress(RedisError, OSError, NotDurable, StoreRefused):
+            await report()
+            if registration.role == "worker" and registration.problem is None:
                 await register(store, settings, overwrite=False)
 
 
@@ -304,10 +401,10 @@ async def _probe(url: str) -> None:
         await disconnect(connection)
 
 
-async def _connect_patiently(
-    settings: Settings, role: str, log: FilteringBoundLogger, stopping: asyncio.Event
-) -> Store | None:
-    """Open the store, and retry until it answers. Returns None when the process is stopped first.
+async def _patiently(
+    ask: Callable[[], Coroutine[Any, Any, Answer]], settings: Settings, stopping: asyncio.Event
+) -> Answer | None:
+    """Ask the store until it answers. Returns None when the process is stopped first.
 
     Raises StoreRefused.
     """
@@ -315,20 +412,18 @@ async def _connect_patiently(
     told = False
     try:
         while not stopping.is_set():
-            opening = asyncio.create_task(
-                _open_for_service(settings, role), name="opening the store"
-            )
-            await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                opening.cancel()
+            asking = asyncio.create_task(ask(), name="asking the store")
+            await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                asking.cancel()
                 return None
             try:
-                return opening.result()
+                return asking.result()
             except (RedisError, OSError, NotDurable) as error:
                 # The error's text may hold the URL and its password, so only the kind is logged.
                 if not told:
                     fault = fault_of(error)
-                    log.warning(
+                    get_log().warning(
                         "store_unreachable",
                         error=type(error).__name__,
                         word=fault.word,

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -277,6 +277,15 @@ class World:
         self.redis: Any = store._calls.redis
         self._offset = timedelta()
         self._inbounds = 0
+
+    @property
+    def stored_settings(self) -> Settings:
+        """The settings with the world's store, for a service that opens it itself."""
+        place, kept = self.place, self.settings.store
+        store = replace(
+            kept, url=place.url, partition=place.partition, person_key=PERSON_KEY.decode()
+        )
+        return replace(self.settings, store=store)
 
     def dispatcher(self, *, ledger: Any = None, times: Times = _TIMES) -> Dispatcher:
         """Build a worker; `ledger` stands between it and the store's ledger."""

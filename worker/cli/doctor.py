@@ -199,6 +199,13 @@ async def _processes(settings: "Settings", store: "Store") -> list[Finding]:
         counted(count, role) for role, count in sorted(Counter(one.role for one in living).items())
     )
     other = await other_settings(settings, store)
+    if waiting := [one.process_id for one in living if one.is_waiting]:
+        sentence = (
+            f"{', '.join(sorted(waiting))} {'waits' if len(waiting) == 1 else 'wait'} for "
+            "processes of a release that cannot work at the same time: `processes` shows the "
+            "releases, and the old processes have to be stopped"
+        )
+        return [Finding(Mark.FAILED, "processes", sentence)]
     if other is not None:
         return [Finding(Mark.WARNING, "processes", other)]
     return [

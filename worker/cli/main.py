@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "store",
         "a store restored from a copy: look up what may have gone out since, before workers start",
     ),
+    "processes": ("processes", "the workers and gateways that are alive, with their releases"),
     "doctor": ("doctor", "check settings, store, clocks and policy dates"),
     "sandbox": (
         "sandbox",
@@ -56,7 +57,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 _PROGRAM: Final = "python -m worker"
-_PROJECT: Final = Path(__file__).resolve().parents[2] / "pyproject.toml"
 _EVERYWHERE: Final = (
     "--config FILE, in any place: the settings file (default: SENDWINDOW_CONFIG, else "
     "sendwindow.toml)."
@@ -70,9 +70,9 @@ class _Version(argparse.Action):
         super().__init__(**options, nargs=0, help="show the version and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> NoReturn:
-        import tomllib
+        from worker.runtime.release import own_release
 
-        print(f"sendwindow {tomllib.loads(_PROJECT.read_text('utf-8'))['project']['version']}")
+        print(f"sendwindow {own_release()}")
         parser.exit()
 
 

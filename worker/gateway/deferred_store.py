@@ -4,6 +4,7 @@ A health probe then finds a process that is alive but not ready.
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 
 from worker.gateway.context import GatewayContext, GatewayStore
 from worker.gateway.endpoint_kind import Endpoint, endpoint_of
-from worker.gateway.health import StoreNotOpenError
+from worker.gateway.health import NOT_ANSWERED, StoreNotOpenError
 from worker.gateway.inbound_endpoint import InboundEndpoint
 from worker.gateway.inbound_form import InboundForm
 from worker.gateway.request import SignedRequest
@@ -33,11 +34,17 @@ _CARRIES: Final = {Endpoint.STATUS: "status callbacks", Endpoint.INBOUND: "incom
 class DeferredStore:
     """A store that the gateway receives once it is open.
 
-    Until then each of its properties raises StoreNotOpenError.
+    Until then each of its properties raises StoreNotOpenError. `why_closed` returns the reason, or
+    None while the store has not answered yet.
     """
 
-    def __init__(self, store: GatewayStore | None = None) -> None:
+    def __init__(
+        self,
+        store: GatewayStore | None = None,
+        why_closed: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._store = store
+        self._why_closed = why_closed
         self._opened = asyncio.Event()
         if store is not None:
             self._opened.set()
@@ -47,13 +54,18 @@ class DeferredStore:
         self._store = store
         self._opened.set()
 
+    def close(self) -> None:
+        """Take the store away again. Requests that need it get 503 from now on."""
+        self._store = None
+        self._opened.clear()
+
     async def opened(self) -> None:
         """Wait until the store is open. Raises StoreNotOpenError after `MAX_SECONDS`."""
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 await self._opened.wait()
         except TimeoutError as error:
-            raise StoreNotOpenError from error
+            raise self._closed() from error
 
     @property
     def people(self) -> People:
@@ -72,8 +84,11 @@ class DeferredStore:
 
     def _there(self) -> GatewayStore:
         if self._store is None:
-            raise StoreNotOpenError
+            raise self._closed()
         return self._store
+
+    def _closed(self) -> StoreNotOpenError:
+        return StoreNotOpenError(self._why_closed() or NOT_ANSWERED)
 
 
 class Endpoints:

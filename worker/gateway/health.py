@@ -22,8 +22,11 @@ MAX_SECONDS: Final = 2.0
 """A probe of the store that takes longer counts as failed."""
 
 
+NOT_ANSWERED: Final = "the store has not answered yet"
+
+
 class StoreNotOpenError(ConnectionError):
-    """The store has not answered since this process started."""
+    """The gateway may not use the store, or not yet. The text says why."""
 
 
 class StoreHealth:
@@ -41,7 +44,7 @@ class StoreHealth:
         self._looked_at = float("-inf")
         self._totals: Snapshot | None = None
         self._counted_at = float("-inf")
-        self.problem: str | None = "the store has not answered yet"
+        self.problem: str | None = NOT_ANSWERED
 
     async def look(self) -> bool:
         """Return whether the store can be used.
@@ -83,8 +86,8 @@ class StoreHealth:
         try:
             async with asyncio.timeout(MAX_SECONDS):
                 await self._records().probe()
-        except StoreNotOpenError:
-            return "the store has not answered yet"
+        except StoreNotOpenError as error:
+            return str(error)
         except Exception as error:  # noqa: BLE001  # any error means that the store cannot be used
             return fault_of(error).sentence(self._place)
         return None

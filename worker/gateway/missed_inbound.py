@@ -85,6 +85,7 @@ class MissedInbound:
         self._apply = apply
         self._accounts = list(parts.settings.accounts)
         self._unlooked: set[str] = set()
+        self._turned_away_since: datetime | None = None
 
     @property
     def problem(self) -> str | None:
@@ -93,13 +94,19 @@ class MissedInbound:
             return None
         return "what persons wrote while no gateway listened is being fetched"
 
-    def expect(self) -> None:
-        """Record that the first fetch is still to come. Readiness waits for it."""
+    def expect(self, turned_away_since: datetime | None = None) -> None:
+        """Record that the first fetch is still to come. Readiness waits for it.
+
+        `turned_away_since`: since when this gateway has returned 503 although it could reach the
+        store. Another gateway may have moved the mark in the meantime, so the first fetch also
+        covers that time.
+        """
         self._unlooked = set(self._accounts)
+        self._turned_away_since = turned_away_since
 
     async def run(self, lists: InboundLists, listening: InboundCoverage) -> None:
         """Fetch missed messages and record that this gateway listens, until cancelled."""
-        self.expect()
+        self._unlooked = set(self._accounts)
         keepers = [
             asyncio.create_task(self._keep(account, lists, listening), name=f"missed:{account}")
             for account in self._accounts
@@ -114,6 +121,8 @@ class MissedInbound:
         while True:
             try:
                 now, before = await listening.heard_until(account)
+                if not has_looked and self._turned_away_since is not None:
+                    before = min(before or now, self._turned_away_since)
                 if before is not None and (not has_looked or now - before > SILENCE):
                     await self.fetch(account, before, now, lists)
                 await listening.hear(account)

@@ -15,6 +15,7 @@ from worker.pipeline.store_retry import LAST_SECONDS, StoreRetry
 from worker.pipeline.suspect_isolation import SuspectIsolation
 from worker.ports.claims import ClaimBatch, Suspects
 from worker.ports.ledger import Ledger
+from worker.ports.processes import Holdings
 from worker.runtime import clock
 from worker.runtime.batcher import Batcher
 from worker.runtime.cancellation import end_tasks
@@ -131,6 +132,11 @@ class Claimer:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await end_tasks(waiting)
+
+    @property
+    def holds(self) -> Holdings:
+        """The messages under this worker's lease, and its open POSTs."""
+        return Holdings(messages=len(self._in_flight), posts=self._slots.used)
 
     # -- running the pipeline --------------------------------------------------------------------
 

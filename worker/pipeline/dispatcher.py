@@ -27,6 +27,7 @@ from worker.pipeline.unknown.search import BATCH as SEARCH_BATCH
 from worker.pipeline.unknown.search import UnknownSearch
 from worker.ports.held_effects import HeldEffectsPort
 from worker.ports.ledger import Ledger
+from worker.ports.processes import Holdings
 from worker.ports.records import Records
 from worker.ports.statuses import Statuses
 from worker.ports.unknowns import Unknowns
@@ -190,6 +191,11 @@ class Dispatcher:
     def ready(self) -> bool:
         """Whether this worker takes messages: it has claimed, does not stop, and nothing fails."""
         return self._claimer.has_claimed and not self._stopping.is_set() and not self.failing
+
+    @property
+    def holds(self) -> Holdings:
+        """What this worker holds now."""
+        return self._claimer.holds
 
     @property
     def problem(self) -> str | None:

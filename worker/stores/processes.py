@@ -1,44 +1,79 @@
-"""Which processes are alive at this store, and with which settings.
+"""The registry of the workers and gateways that are alive at this store.
 
-Each process records this every few seconds.
+Each process reports every few seconds: its release, the layouts that this release can read and
+write, its settings, and what it holds.
 """
 
 import json
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.ports.processes import LivingProcess
+from sendwindow.timestamps import from_ms
+from worker.ports.processes import (
+    LAYOUTS,
+    Holdings,
+    LayoutRange,
+    LivingProcess,
+    ProcessReport,
+    RegistryAnswer,
+)
 from worker.stores.script_runner import ScriptRunner, compact, worker_script
 
 _PROCESS: Final = worker_script("process")
 
 ALIVE_FOR: Final = timedelta(seconds=30)
-"""How long after its last record a process counts as alive: several times the interval between two
-records.
+"""How long after its last report a process counts as alive: several times the interval between two
+reports.
 """
 
 _ALIVE_MS: Final = ALIVE_FOR // timedelta(milliseconds=1)
 
 
 class ProcessStore:
-    """Records and lists the processes of one partition."""
+    """Records and lists the processes of one partition. `layouts`: those of this release."""
 
-    def __init__(self, calls: ScriptRunner, process_id: str) -> None:
+    def __init__(
+        self, calls: ScriptRunner, process_id: str, layouts: LayoutRange = LAYOUTS
+    ) -> None:
         self._calls = calls
         self._process_id = process_id
+        self._layouts = layouts
 
-    async def note(self, role: str, settings: Mapping[str, str]) -> bool:
-        """Record that this process is alive.
+    async def report(self, report: ProcessReport) -> RegistryAnswer:
+        """Record that this process is alive, and return whether it may work.
 
-        `settings`: a digest of each section. Raises redis-py's errors.
-
-        Returns whether the store is marked as restored from a copy, so that no message is claimed.
+        If the answer names no process in the way, this process is recorded as working. Raises
+        redis-py's errors.
         """
-        answer: int = await self._calls.run(
-            _PROCESS, [self._process_id, _ALIVE_MS, compact({"role": role, "settings": settings})]
+        first, last = self._layouts.first, self._layouts.last
+        fields: dict[str, object] = {
+            "role": report.role,
+            "settings": report.settings,
+            "release": report.release,
+            "layouts": [first, last],
+        }
+        if report.holds is not None:
+            fields |= {"messages": report.holds.messages, "posts": report.holds.posts}
+        now, mark, *others = await self._calls.run(
+            _PROCESS,
+            [
+                self._process_id,
+                _ALIVE_MS,
+                first,
+                last,
+                "1" if report.is_working else "",
+                compact(fields),
+                compact(fields | {"waits": 1}),
+            ],
         )
-        return answer == 1
+        return RegistryAnswer(
+            at=from_ms(int(now)),
+            is_restoring=mark == 1,
+            in_the_way=tuple(
+                _process(process_id.decode(), value)
+                for process_id, value in zip(others[::2], others[1::2], strict=True)
+            ),
+        )
 
     async def forget(self) -> None:
         """Record that this process ends. Raises redis-py's errors."""
@@ -48,7 +83,10 @@ class ProcessStore:
         await pipeline.execute()
 
     async def living(self) -> list[LivingProcess]:
-        """Return the processes that recorded within `ALIVE_FOR` that they live, in no order."""
+        """Return the processes that reported within `ALIVE_FOR`, in no order.
+
+        Raises redis-py's errors.
+        """
         keys, redis = self._calls.keys, self._calls.redis
         ids = [each.decode() for each in await redis.zrange(keys.processes, 0, -1)]
         if not ids:
@@ -62,5 +100,32 @@ class ProcessStore:
 
 
 def _process(process_id: str, value: bytes) -> LivingProcess:
-    said = json.loads(value)
-    return LivingProcess(process_id, str(said.get("role", "")), dict(said.get("settings", {})))
+    """Return an entry of any release. A field that is missing or unreadable is not known."""
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = None
+    entry: dict[str, Any] = found if isinstance(found, dict) else {}
+    settings = entry.get("settings")
+    return LivingProcess(
+        process_id,
+        str(entry.get("role", "")),
+        dict(settings) if isinstance(settings, dict) else {},
+        release=None if entry.get("release") is None else str(entry["release"]),
+        layouts=_layouts(entry.get("layouts")),
+        holds=_holdings(entry.get("messages"), entry.get("posts")),
+        is_waiting=entry.get("waits") == 1,
+    )
+
+
+def _layouts(found: object) -> LayoutRange | None:
+    match found:
+        case [int(first), int(last), *_]:
+            return LayoutRange(first, last)
+    return None
+
+
+def _holdings(messages: object, posts: object) -> Holdings | None:
+    if isinstance(messages, int) and isinstance(posts, int):
+        return Holdings(messages, posts)
+    return None

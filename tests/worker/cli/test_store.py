@@ -4,6 +4,7 @@ import asyncio
 
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import CommandLine
+from tests.support.processes_world import report_of
 from tests.support.stores_world import PAST, opened
 from worker.cli.exit_codes import Exit
 
@@ -12,7 +13,7 @@ async def queued(store: StoreUnderTest, *, alive: bool = False, marked: bool = F
     async with opened(store) as world:
         await world.enqueue()
         if alive:
-            await world.store.processes.note("worker", {})
+            await world.store.processes.report(report_of())
         if marked:
             await world.store.restored.begin(PAST)
 

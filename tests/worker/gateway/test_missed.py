@@ -266,6 +266,18 @@ async def test_a_gateway_is_not_ready_before_it_looked(store: Place) -> None:
         assert (await scene.twilio.inbound("hello"))[0] == 200
 
 
+async def test_what_a_waiting_gateway_turned_away_is_fetched(store: Place) -> None:
+    """What was turned away while this gateway had to wait is fetched, although a gateway of
+    another release moved the mark in the meantime.
+    """
+    async with listed() as lists, gateway_at(store) as scene:
+        now = await heard(scene, timedelta())
+        lists.wrote("STOP", now - timedelta(minutes=8))
+        scene.gateway._app[MISSED].expect(turned_away_since=now - timedelta(minutes=10))
+        async with started(scene, lists):
+            assert [one.granted for one in (await person(scene)).consents] == [False]
+
+
 async def test_a_gap_of_days_is_fetched_as_far_as_repetitions_are_known(store: Place) -> None:
     """A long gap is fetched only as far back as repetitions are recognized; the log names the rest.
 

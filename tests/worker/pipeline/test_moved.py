@@ -19,7 +19,7 @@ from tests.support.pipeline_world import (
     accepting,
     dispatching,
 )
-from tests.support.stores_world import PERSON_KEY, Place
+from tests.support.stores_world import Place
 from worker import services
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.services import GatewayService, WorkerService
@@ -233,15 +233,6 @@ async def test_a_lost_registration_decides_nothing(store: Place, tmp_path: Path)
         await world.run_until(Stage.ACCEPTED)
 
 
-def _stored(world: World) -> Settings:
-    """Return the settings with the world's store."""
-    place, old = world.place, world.settings
-    kept = replace(
-        old.store, url=place.url, partition=place.partition, person_key=PERSON_KEY.decode()
-    )
-    return replace(old, store=kept)
-
-
 async def test_a_worker_registers_again_what_the_store_lost(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,7 +247,7 @@ async def test_a_worker_registers_again_what_the_store_lost(
     async with dispatching(store, tmp_path / "j", answer) as world, asyncio.timeout(HANG_SECONDS):
         await world.consents()
         await world.writes()
-        service = WorkerService(_stored(world))
+        service = WorkerService(world.stored_settings)
         running = asyncio.create_task(service.run())
         try:
             await world.enqueue()
@@ -281,7 +272,7 @@ async def test_a_gateway_of_older_settings_moves_no_sender(
     async with dispatching(store, tmp_path / "j") as world, asyncio.timeout(HANG_SECONDS):
         await world.store.register_senders({"shop": "second"})
         await world.redis.delete(world.store.keys.sender("page"))
-        settings = _stored(world)
+        settings = world.stored_settings
         service = GatewayService(replace(settings, gateway=replace(settings.gateway, port=0)))
         running = asyncio.create_task(service.run())
         try:

@@ -23,6 +23,7 @@ from tests.support.pipeline_world import (
     rejecting,
     sid,
 )
+from tests.support.processes_world import report_of
 from tests.support.stores_world import Place
 from worker.pipeline.unknown.matching import listing_of
 
@@ -227,7 +228,7 @@ async def test_a_living_process_forbids_the_mark(store: Place, tmp_path: Path) -
     examined.
     """
     async with dispatching(store, tmp_path / "j", showing) as world:
-        assert await world.store.processes.note("worker", {}) is False
+        assert not (await world.store.processes.report(report_of())).is_restoring
         mark_ = await world.store.restored.begin(await world.store.now())
         assert (mark_.copied_at, mark_.living) == (None, 1)
         assert mark_.alive_at is not None
@@ -239,11 +240,11 @@ async def test_a_quiet_weekend_is_not_taken_for_a_restore(store: Place, tmp_path
     Only an operator's command marks it as a copy.
     """
     async with dispatching(store, tmp_path / "j", showing) as world:
-        await world.store.processes.note("worker", {})
+        await world.store.processes.report(report_of())
         await queue(world, 1)
         await world.later(days=3)
         await world.writes(person(1))
-        assert await world.store.processes.note("worker", {}) is False
+        assert not (await world.store.processes.report(report_of())).is_restoring
         await queue(world, 2)
         await world.run_until(Stage.ACCEPTED)
         assert len(world.twilio.posts) >= 1

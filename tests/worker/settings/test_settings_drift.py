@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import command_line
 from tests.support.pipeline_world import settings_for
+from tests.support.processes_world import report_of
 from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
@@ -41,7 +42,7 @@ async def test_a_process_is_listed_until_it_ends(store: StoreUnderTest) -> None:
     """
     async with opened(store) as world:
         assert await world.store.processes.living() == []
-        await world.store.processes.note("worker", {"senders": "one"})
+        await world.store.processes.report(report_of(settings={"senders": "one"}))
         (living,) = await world.store.processes.living()
         assert (living.role, living.differs_in({"senders": "one"})) == ("worker", [])
         assert living.differs_in({"senders": "two"}) == ["senders"]
@@ -89,7 +90,7 @@ def test_doctor_and_explain_say_that_a_restart_is_needed(
 
     async def note(digests: dict[str, str]) -> None:
         async with opened(store) as world:
-            await world.store.processes.note("worker", digests)
+            await world.store.processes.report(report_of(settings=digests))
 
     asyncio.run(note(settings_digests(settings)))
     assert told(command("doctor", "--json").out) == ["ok: 1 worker, with these settings"]
