@@ -24,6 +24,11 @@ def channel_of(address: str) -> Channel:
     return "messenger" if address.startswith("messenger:") else "sms"
 
 
+def is_user_id(address: str) -> bool:
+    """Return whether an address is a WhatsApp user id (BSUID) and not a phone number."""
+    return address.startswith("whatsapp:") and not address.startswith("whatsapp:+")
+
+
 def is_recipient(address: str) -> bool:
     """Return whether the address is valid in `To`."""
     pattern = {"whatsapp": _WHATSAPP, "messenger": _MESSENGER, "sms": _PHONE}[channel_of(address)]

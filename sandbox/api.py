@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -77,7 +78,8 @@ async def _answer_post(request: web.Request, sandbox: Sandbox, taken: Taken) -> 
     answer = await _fault_answer(request, drawn, taken_in=held is not None)
     if answer is None and taken.error is not None:
         sandbox.told_sync(taken)
-        answer = error_response(taken.error, drawn.answer)
+        is_decimal = drawn.has(Action.DECIMAL_CODE)
+        answer = error_response(replace(taken.error, is_decimal=is_decimal), drawn.answer)
     if answer is None:
         answer = _json(created, 201)
     if not isinstance(answer, _Cut):

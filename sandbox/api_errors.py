@@ -62,16 +62,17 @@ SENTENCES: Final[dict[int, tuple[int, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """One refusal in Twilio's words."""
+    """One refusal in Twilio's words. `is_decimal`: its code is written as `21610.0`."""
 
     code: int
     http: int
     message: str
+    is_decimal: bool = False
 
     def body(self) -> dict[str, object]:
         """Build the JSON object of the answer."""
         return {
-            "code": self.code,
+            "code": float(self.code) if self.is_decimal else self.code,
             "message": self.message,
             "more_info": f"https://www.twilio.com/docs/errors/{self.code}",
             "status": self.http,

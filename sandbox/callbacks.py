@@ -169,8 +169,9 @@ class Callbacks:
         timeouts = (overrides.connect, overrides.read)
         # From here on the gateway may act on it, even before its answer arrives here.
         held.heard = step.status
+        form = status_form(held, step, self._outbox)
         http, failure = await self._outbox.post(
-            held.account, url, status_form(held, step, self._outbox), timeouts
+            held.account, url, form, timeouts, held.callback_method
         )
         run.attempt += 1
         pause = self.retry_ms * 2 ** (run.attempt - 1)
@@ -226,7 +227,7 @@ def status_form(held: StoredMessage, step: Step, outbox: GatewayClient) -> list[
     if held.service is not None:
         form.append(("MessagingServiceSid", held.service))
     if step.code is not None:
-        form.append(("ErrorCode", str(step.code)))
+        form.append(("ErrorCode", str(held.written_code(step.code))))
     if channel == "sms":
         if step.status in {"delivered", "undelivered"}:
             form.append(("RawDlrDoneDate", outbox.dlr_date()))

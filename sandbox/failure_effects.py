@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from sandbox.address_rules import is_user_id
 from sandbox.simulated_people import SimulatedPerson, Told
 
 GRACE_MS: Final = 5_000
@@ -66,7 +67,7 @@ def note_failure(person: SimulatedPerson, failure: Failure, now_ms: int, now_t: 
     elif failure.code in _BLOCKED:
         what = "marketing" if failure.category == "MARKETING" else "all"
         _add(person, Told(what, failure.account, None, now_ms, now_t, ends_by_inbound=True))
-    elif failure.code in UNUSABLE and not (failure.code == 21211 and _is_user_id(failure.to)):
+    elif failure.code in UNUSABLE and not (failure.code == 21211 and is_user_id(failure.to)):
         person.unusable.setdefault(failure.to, now_ms)
 
 
@@ -91,7 +92,3 @@ def _add(person: SimulatedPerson, told: Told) -> None:
         for one in person.told
     ):
         person.told.append(told)
-
-
-def _is_user_id(address: str) -> bool:
-    return address.startswith("whatsapp:") and not address.startswith("whatsapp:+")

@@ -46,6 +46,9 @@ class Action(StrEnum):
     CALLBACK_FIRST = "callback_first"  # the first callback is posted before the POST is answered
     # Delays callbacks by `delay_ms`. Lists and fetches show the status at once.
     CALLBACK_DELAYED = "callback_delayed"
+    CALLBACK_BY_GET = "callback_by_get"  # callbacks come by GET, with their form in the query
+    # Error codes are written as `21610.0`, as some JSON libraries write a whole number.
+    DECIMAL_CODE = "decimal_code"
 
 
 MODIFIERS: Final = frozenset(
@@ -57,6 +60,8 @@ MODIFIERS: Final = frozenset(
         Action.CALLBACK_REORDERED,
         Action.CALLBACK_FIRST,
         Action.CALLBACK_DELAYED,
+        Action.CALLBACK_BY_GET,
+        Action.DECIMAL_CODE,
     }
 )
 """Actions that combine with each other and with one answer. Of all other actions only the first

@@ -19,8 +19,9 @@ class StoredMessage:
     `message_id` and `attempt` come from its StatusCallback. Times are in milliseconds.
 
     `category`: that of the template the message was sent as. `channel_words`: how the channel
-    describes its failure. `heard`: the status that its sender was last told, or is being told.
-    `media_urls`: SID → URL of the media that are not deleted.
+    describes its failure. `is_code_decimal`: its error code is written as `21610.0`.
+    `callback_method`: POST or GET. `heard`: the status that its sender was last told, or is being
+    told. `media_urls`: SID → URL of the media that are not deleted.
     """
 
     number: int
@@ -43,10 +44,16 @@ class StoredMessage:
     error_code: int | None = None
     category: str | None = None
     channel_words: str = ""
+    is_code_decimal: bool = False
+    callback_method: str = "POST"
     heard: str | None = None
     sent_ms: int | None = None
     updated_ms: int = 0
     media_urls: dict[str, str] = field(default_factory=dict)
+
+    def written_code(self, code: int | None) -> int | float | None:
+        """Return an error code as this message's callbacks and lists write it."""
+        return float(code) if code is not None and self.is_code_decimal else code
 
     def resource(self) -> dict[str, object]:
         """Build Twilio's JSON of the message.
@@ -62,7 +69,7 @@ class StoredMessage:
             "date_sent": rfc2822(self.sent_ms) if self.sent_ms is not None else None,
             "date_updated": rfc2822(self.updated_ms or self.created_ms),
             "direction": self.direction,
-            "error_code": self.error_code,
+            "error_code": self.written_code(self.error_code),
             "error_message": None,
             "from": self.sender,
             "messaging_service_sid": self.service,

@@ -30,7 +30,8 @@ class Say(BaseModel):
     `user_id`: the WhatsApp user id (BSUID) that comes with a phone. `extra`: further parameters.
     `payload`: the message is a tap on a button with this payload, whose label is `body`. `method`
     and `door`: how Twilio is configured to deliver it, and whether to the right URL or to the one
-    for statuses. `means`: what an unclear sentence means, which only the test knows.
+    for statuses. `rcs`: a person with an SMS address writes by RCS. `means`: what an unclear
+    sentence means, which only the test knows.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -45,6 +46,7 @@ class Say(BaseModel):
     payload: str | None = None
     method: Literal["POST", "GET"] = "POST"
     door: Literal["inbound", "status"] = "inbound"
+    rcs: bool = False
     means: Literal["suspected", "stop"] | None = None
     extra: dict[str, str] = Field(default_factory=dict)
 
@@ -167,6 +169,8 @@ def inbound_form(account: str, words: Say, sid: str, sandbox: Sandbox) -> list[t
             f"{side}{what}": "" for side in ("From", "To") for what in ("City", "State", "Zip")
         }
         form |= {"FromCountry": "US", "ToCountry": "US"}
+    if words.rcs:
+        form |= {"From": f"rcs:{words.from_}", "To": f"rcs:{words.to}"}
     if words.payload is not None:
         form |= {"ButtonText": words.body, "ButtonPayload": words.payload, "ButtonType": "REPLY"}
     return list((form | words.extra).items())
@@ -193,6 +197,8 @@ def _check_person(words: Say) -> None:
             f"nobody can write to that {channel} sender from there: give `from` as "
             f"{_FORMS[channel]}"
         )
+    if words.rcs and channel != "sms":
+        raise ValueError("only a person with an SMS address writes by RCS: leave `rcs` out")
 
 
 def _keep(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: str, now: int) -> None:

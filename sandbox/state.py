@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sandbox.address_rules import channel_of, person_label
+from sandbox.address_rules import channel_of, is_user_id, person_label
 from sandbox.api_errors import ApiError, api_error
 from sandbox.callbacks import ARRIVED, Callbacks
 from sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
@@ -177,6 +177,8 @@ class Sandbox:
             tag=TAG if ruling.form == "tag" else None,
             category=taken.category,
             channel_words=(taken.drawn.answer.channel_status or "") if taken.drawn.answer else "",
+            is_code_decimal=taken.drawn.has(Action.DECIMAL_CODE),
+            callback_method="GET" if taken.drawn.has(Action.CALLBACK_BY_GET) else "POST",
         )
         self.messages.add(held)
         if held.tag is not None:
@@ -226,6 +228,7 @@ class Sandbox:
                 attempt=taken.attempt,
                 at=self.outbox.now_ms(),
                 person=self.label(to) if to else None,
+                user_id=is_user_id(to),
                 account=taken.account.sid if taken.account else None,
                 channel=channel_of(to),
                 sender=form.one("From") or form.one("MessagingServiceSid"),

@@ -875,7 +875,7 @@ async def test_a_wrong_order_is_refused_with_the_field_named(
         (
             "say",
             {"form": ANN, "to": SHOP},
-            "use from, to, body, times, lost, sid, user_id, payload, method, door, means, extra",
+            "lost, sid, user_id, payload, method, door, rcs, means, extra",
         ),
         ("settings", {"latency": 1}, "latency: is not known; use account_update, "),
     ],

@@ -262,6 +262,37 @@ async def test_faults_combine(tmp_path: Path) -> None:
     assert lines(tmp_path, "post")[0]["fault"] == "accept_reset,callback_doubled"
 
 
+@pytest.mark.asyncio
+async def test_a_callback_may_come_by_get() -> None:
+    """A callback by GET carries its form in the signed query, after the query of its own URL."""
+    async with scene() as s:
+        await s.fault("callback_by_get", times=1)
+        await s.send()
+        await s.drained()
+        (path, form, headers), *_ = s.gateway.came
+    query = dict(parse_qsl(path.partition("?")[2], keep_blank_values=True))
+    assert (query["m"], query["MessageStatus"], form) == ("order:1", "sent", {})
+    assert headers["X-Twilio-Signature"] == sign("secret", PUBLIC + path, ())
+
+
+@pytest.mark.asyncio
+async def test_an_error_code_may_be_written_with_a_decimal_point() -> None:
+    """The fault changes how an answer, a callback and a list write the code, not the code."""
+    async with scene() as s:
+        await s.fault("decimal_code", times=2)
+        await s.fault("reject", code=21610, times=1)
+        await s.fault("fail", code=63024, times=1)
+        answer = await s.send()
+        created = await s.send()
+        await s.drained()
+        form = s.gateway.came[-1][1]
+        listed = s.state.messages.by_sid(created["sid"])
+        assert listed is not None
+        assert (repr(answer["code"]), form["ErrorCode"]) == ("21610.0", "63024.0")
+        assert (repr(listed.resource()["error_code"]), listed.error_code) == ("63024.0", 63024)
+        assert s.state.counts["code:21610"] == 1
+
+
 # -- retries ---------------------------------------------------------------------------------------
 
 
@@ -392,6 +423,22 @@ async def test_a_tap_means_its_payload(
     assert (told["stop"], told["start"]) == (means == "stop", means == "start")
     (line,) = lines(tmp_path, "said")
     assert line["means"] == means
+
+
+@pytest.mark.asyncio
+async def test_a_phone_writes_by_rcs_as_the_person_of_its_text_messages(tmp_path: Path) -> None:
+    """By RCS only the two addresses are written differently; the person and the stop are those of
+    SMS.
+    """
+    phone, text = "+14155550111", "+14155550100"
+    async with scene(tmp_path) as s:
+        await say(s.url, phone, text, "STOP", rcs=True)
+        ((_, form, _),) = s.gateway.came
+        await s.send(To=phone, From=text)
+        with pytest.raises(ValueError, match="only a person with an SMS address writes by RCS"):
+            await say(s.url, ANN, SHOP, "STOP", rcs=True)
+    assert (form["From"], form["To"]) == (f"rcs:{phone}", f"rcs:{text}")
+    assert [line["violation"] for line in lines(tmp_path, "post")] == ["opted_out"]
 
 
 @pytest.mark.asyncio

@@ -256,6 +256,16 @@ async def test_a_callback_may_call_an_address_unusable_too(tmp_path: Path) -> No
     assert [line["violation"] for line in lines(tmp_path, "post")] == [None, "told_unusable"]
 
 
+async def test_a_post_says_whether_it_goes_to_a_user_id(tmp_path: Path) -> None:
+    """A POST's line shows whether it goes to a user id, for which some errors mean another
+    thing.
+    """
+    async with desk(tmp_path) as d:
+        for to in ("whatsapp:GB.8f3a2c7d1e", "whatsapp:+14155550111", "+14155550111"):
+            await d.send(To=to)
+        assert [post["user_id"] for post in d.posts()] == [True, False, False]
+
+
 async def test_a_post_says_whether_the_window_is_open_on_every_channel(tmp_path: Path) -> None:
     """A POST's line shows whether the window is open, on SMS too, where a reply relies on it."""
     async with desk(tmp_path) as d:
