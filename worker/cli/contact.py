@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--yes", action="store_true", help="held apply, held discard: do it; without, only say what"
     )
-    add_journal(parser, "allow: who was allowed again")
+    add_journal(parser, "allow, held: what was decided")
     add_json(parser)
     parser.set_defaults(command_function=run)
 
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             wish = HeldEffectsOrder(
                 rest[0] if rest else "list", arguments.sender, is_meant=arguments.yes
             )
-            return asyncio.run(decide_held(settings, wish, output))
+            with open_journal(arguments.journal) as journal:
+                return asyncio.run(decide_held(settings, wish, output, journal))
         case ["allow", address]:
             with open_journal(arguments.journal) as journal:
                 return asyncio.run(_allow(settings, address, output, journal))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from worker.settings.settings import Settings
     from worker.stores.held_effects import HeldEffects
     from worker.stores.store import Store
+    from worker.telemetry.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class HeldEffectsOrder:
     is_meant: bool
 
 
-async def decide_held(settings: "Settings", wish: HeldEffectsOrder, output: Output) -> int:
+async def decide_held(
+    settings: "Settings", wish: HeldEffectsOrder, output: Output, journal: "Journal"
+) -> int:
     """Print the held effects of each sender, and apply or discard them if that is meant."""
     from worker.wiring import open_store
 
@@ -50,7 +53,7 @@ async def decide_held(settings: "Settings", wish: HeldEffectsOrder, output: Outp
         if not wish.is_meant:
             output.say(f"nothing was changed: repeat with --yes to {wish.action} these")
             return Exit.DONE
-        done = await _decide(store, wish.action, found)
+        done = await _decide(store, wish.action, found, journal)
     word = "applied" if wish.action == "apply" else "discarded"
     if output.as_json:
         output.object({word: done})
@@ -58,9 +61,13 @@ async def decide_held(settings: "Settings", wish: HeldEffectsOrder, output: Outp
     return Exit.DONE
 
 
-async def _decide(store: "Store", action: str, found: "list[HeldEffects]") -> int:
+async def _decide(
+    store: "Store", action: str, found: "list[HeldEffects]", journal: "Journal"
+) -> int:
     done = 0
     for held in found:
+        # Written before, because a worker may at once refuse a message for what is applied.
+        journal.write("held_effects", sender=held.sender, decision=action, effects=held.waiting)
         # Decide no more than was shown, so that an operator sees newer effects before deciding on
         # them.
         done += await store.held.decide(

@@ -363,6 +363,23 @@ def test_who_was_allowed_is_journalled(command: CommandLine, tmp_path: Path) -> 
     assert number(0) not in journal.read_text()
 
 
+def test_a_decision_about_held_effects_is_journalled_before_it_takes_effect(
+    command: CommandLine, store: StoreUnderTest, tmp_path: Path
+) -> None:
+    """`contact held apply` journals sender, decision and number; a dry run writes nothing."""
+    fail(store, 5, SUPPRESSED)
+    journal = tmp_path / "held.jsonl"
+    for meant in ((), ("--yes",)):
+        command("contact", "held", "apply", *meant, "--journal", str(journal))
+    [line] = [json.loads(text) for text in journal.read_text().splitlines()]
+    assert (line["e"], line["sender"], line["decision"], line["effects"]) == (
+        "held_effects",
+        SENDER,
+        "apply",
+        3,
+    )
+
+
 @pytest.mark.parametrize(
     "line",
     [
