@@ -9,10 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from verify.error_jumps import ErrorJumps
 from verify.history import Book, History
 from verify.journal_reader import Line
 from verify.judge_context import GRACE_MS, Breach, JudgeContext
 from verify.taught import HOLDING, was_allowed
+from verify.told_stops import may_be_held
 
 _FITTING: Final = {
     "reply": "UTILITY",
@@ -46,7 +48,7 @@ WITNESSES: Final = {
 
 def announced(case: JudgeContext) -> Iterator[Breach]:
     """Find POSTs that break P1: no consent, the wrong category, too early, or held back."""
-    consents = _consents(case.book)
+    consents, jumps = _consents(case.book), ErrorJumps(case.book)
     for post in case.book.posts:
         history = case.book.histories.get(post.get("id") or "")
         if history is None or post.get("form") is None:
@@ -57,7 +59,7 @@ def announced(case: JudgeContext) -> Iterator[Breach]:
         yield from _category(case, post, said)
         yield from _consent(case, post, said, consents, history)
         yield from _too_early(case, post, said)
-        yield from _held_back(case, post, said)
+        yield from _held_back(case, post, said, jumps)
 
 
 def _category(case: JudgeContext, post: Line, said: Line) -> Iterator[Breach]:
@@ -82,7 +84,7 @@ def _too_early(case: JudgeContext, post: Line, said: Line) -> Iterator[Breach]:
         )
 
 
-def _held_back(case: JudgeContext, post: Line, said: Line) -> Iterator[Breach]:
+def _held_back(case: JudgeContext, post: Line, said: Line, jumps: ErrorJumps) -> Iterator[Breach]:
     """Find POSTs of messages that an error told the sender to hold back.
 
     An error holds back either marketing, or everything except replies while the window is open.
@@ -97,7 +99,9 @@ def _held_back(case: JudgeContext, post: Line, said: Line) -> Iterator[Breach]:
         post["held"] == "marketing" and said["purpose"] == "marketing"
     )
     # An operator cannot lift what the person asked the provider for.
-    is_lifted = not post.get("held_wish") and was_allowed(case.book, post, HOLDING)
+    is_lifted = not post.get("held_wish") and (
+        was_allowed(case.book, post, HOLDING) or may_be_held(case.book, jumps, post, HOLDING)
+    )
     if is_about and not is_lifted and not _granted_since(case.book, post, said):
         yield Breach(
             "held_back",
@@ -146,6 +150,20 @@ def _consents(book: Book) -> dict[tuple[object, object], list[Line]]:
     return found
 
 
+def _is_grant(line: Line) -> bool:
+    """Return whether a line gives consent, or is a START."""
+    return line["e"] == "inbound" or line.get("granted") is True
+
+
+def _may_withdraw(line: Line) -> bool:
+    """Return whether a line may withdraw anything, because a newer release wrote it.
+
+    It withdraws a purpose that verify does not know, or is neither a grant nor a withdrawal.
+    """
+    is_known = line.get("purpose") is None or line["purpose"] in _FITTING
+    return not _is_grant(line) and (line.get("granted") is not False or not is_known)
+
+
 def _is_withdrawal(line: Line) -> bool:
     """Return whether a line withdraws consent.
 
@@ -190,7 +208,7 @@ def _consent(
     known = [
         line
         for line in consents.get((said.get("account"), said["person"]), ())
-        if line["t"] < (bound_at if line.get("granted") is False else post["t"])
+        if line["t"] < (post["t"] if _is_grant(line) else bound_at)
         and line.get("sender") in {None, said.get("sender")}
     ]
     problem = _problem(known, str(said["purpose"]), post)
@@ -207,13 +225,16 @@ def _problem(known: list[Line], purpose: str, post: Line) -> str | None:
 
     A grant that names the purpose undoes every withdrawal. A grant for everything undoes a
     withdrawal of everything, but not for a purpose that must be named. A grant that has lapsed
-    undoes nothing, so that the withdrawal before it still applies.
+    undoes nothing, so that the withdrawal before it still applies. Nothing undoes what a newer
+    release wrote and verify cannot read.
     """
-    granted = expired = no_more = not_this = False
+    granted = expired = no_more = not_this = unknown = False
     for line in known:
         names = line.get("purpose") == purpose
         if line["e"] == "inbound":
             no_more = no_more and line.get("opted") != "start"
+        elif _may_withdraw(line):
+            unknown = True
         elif _is_withdrawal(line):
             no_more, not_this = no_more or line.get("purpose") is None, not_this or names
         elif not _covers(line, purpose):
@@ -224,6 +245,8 @@ def _problem(known: list[Line], purpose: str, post: Line) -> str | None:
             granted, no_more, not_this = True, False, not_this and not names
     if no_more or not_this:
         return "consent_withdrawn"
+    if unknown:
+        return "unknown_withdrawal"
     implied = purpose == "reply" and post["form"] == "freeform" and post.get("window") is not False
     if granted or implied:
         return None

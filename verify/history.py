@@ -58,8 +58,9 @@ class Book:
     `decisions`: operators' decisions on suspected stops. `allowed`: persons to whom an operator
     allowed messages again after errors. `consents`: grants, withdrawals and STARTs of persons.
     `callbacks`: SID → the gateway's lines. `told`: SID → the sandbox's callbacks with the gateway's
-    answers. `missing`: how many lines the processes say they could not write. `held`: messages that
-    the store still holds, if it was asked.
+    answers. `turned_away`: SID → what a person wrote and the gateway refused for good. `applied`:
+    operators' decisions to apply effects that were held. `missing`: how many lines the processes
+    say they could not write. `held`: messages that the store still holds, if it was asked.
     """
 
     histories: dict[str, History] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Book:
     posts: list[Line] = field(default_factory=list)
     said: dict[str, Line] = field(default_factory=dict)
     said_acked: dict[str, float] = field(default_factory=dict)
+    turned_away: dict[str, Line] = field(default_factory=dict)
     inbound: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     callbacks: dict[str, list[Line]] = field(default_factory=lambda: defaultdict(list))
@@ -75,6 +77,7 @@ class Book:
     heard: dict[str, Line] = field(default_factory=dict)
     decisions: list[Line] = field(default_factory=list)
     allowed: list[Line] = field(default_factory=list)
+    applied: list[Line] = field(default_factory=list)
     killed: list[Line] = field(default_factory=list)
     missing: int = 0
     held: set[str] = field(default_factory=set)
@@ -154,6 +157,10 @@ def _file(book: Book, event: str, line: Line) -> None:
             book.said.setdefault(sid, line)
         case "said_acked" if is_2xx(line.get("http")):
             book.said_acked.setdefault(sid, line["t"])
+        case "said_acked" if is_refusal(line.get("http")):
+            book.turned_away.setdefault(sid, line)
+        case "held_effects" if line.get("decision") == "apply":
+            book.applied.append(line)
         case "inbound":
             _file_inbound(book, sid, line)
         case "killed":
@@ -169,6 +176,14 @@ def _file_inbound(book: Book, sid: str, line: Line) -> None:
         book.ignored.add(sid)
     if line.get("opted") == "start":
         book.consents.append(line)
+
+
+def is_refusal(http: object) -> bool:
+    """Return whether an HTTP status refuses a request for good.
+
+    408 and 429 ask the caller to come again.
+    """
+    return isinstance(http, int) and 400 <= http < 500 and http not in {408, 429}
 
 
 def is_2xx(http: object) -> bool:

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from verify.announced import announced, asked_again
+from verify.error_jumps import ErrorJumps
 from verify.history import Book, History
 from verify.journal_reader import Line
 from verify.judge_context import GRACE_MS, Breach, JudgeContext
 from verify.marketing_holds import marketing_held
 from verify.taught import UNUSABLE, was_allowed
+from verify.told_stops import may_be_held, told_opted_out
 
 POLICY: Final = frozenset(
     {
@@ -50,11 +52,13 @@ def policy(case: JudgeContext) -> Iterator[Breach]:
     They break a rule of the provider, follow an answered STOP or an expiry, or lack a decision to
     send.
     """
-    stops = _stops(case.book)
+    stops, jumps = _stops(case.book), ErrorJumps(case.book)
     confirmed: set[tuple[object, float]] = set()
     for post in case.book.posts:
         flags = _flags(post) & POLICY
-        if "told_unusable" in flags and was_allowed(case.book, post, UNUSABLE):
+        if "told_unusable" in flags and (
+            was_allowed(case.book, post, UNUSABLE) or may_be_held(case.book, jumps, post, UNUSABLE)
+        ):
             flags.remove("told_unusable")
         stopped_at = _stopped_at(stops, post)
         if stopped_at is not None or "opted_out" in flags:
@@ -67,6 +71,7 @@ def policy(case: JudgeContext) -> Iterator[Breach]:
             )
     yield from announced(case)
     yield from marketing_held(case)
+    yield from told_opted_out(case, jumps)
     for history in case.book.histories.values():
         yield from _after_expiry(case, history)
         yield from _closed_again(history)

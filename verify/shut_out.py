@@ -3,16 +3,23 @@
 It reads the worker's `decided`, the producer's `accepted` with purpose and person, and what the
 sandbox saw of that person: POSTs that failed, which of them arrived after all, and what the person
 wrote. Where one of these is missing, it reports nothing.
+
+It also finds refusals for errors that say nothing about the person: 21211 for a user id, and errors
+of a sender that came in such numbers that they wait for an operator.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
+from verify.error_jumps import ErrorJumps
 from verify.history import Book, is_2xx
 from verify.journal_reader import Line
 from verify.judge_context import Breach, JudgeContext
 from verify.taught import BLOCKED, UNUSABLE
+
+_NO_PHONE: Final = 21211
+"""For a user id this code says that the sender is not set up to send to user ids."""
 
 _TAUGHT_BY: Final = {"address_suppressed": UNUSABLE, "provider_block": BLOCKED}
 """Reason of a refusal → the codes that cause it.
@@ -56,6 +63,8 @@ class _ExclusionProgress:
                 if line.get("person"):
                     self._labels[line["person"]] = label
         self._told = book.told
+        self._jumps = ErrorJumps(book)
+        self._applied_t = min((line["t"] for line in book.applied), default=float("inf"))
         self._wrote: dict[str, list[float]] = defaultdict(list)
         for sid, said in book.said.items():
             if sid in book.said_acked:
@@ -81,6 +90,9 @@ class _ExclusionProgress:
             for post in self._failed[label]
             if post.get("code") in _TAUGHT_BY[refusal["reason"]]
         ]
+        if errors and all(map(_is_about_sender, errors)):
+            return "the error was about a sender that is not set up for user ids"
+        errors = [post for post in errors if not _is_about_sender(post)]
         mistaken = [post for post in errors if self._arrived(post, refusal)]
         if errors and len(mistaken) == len(errors):
             return "every message that failed so had arrived after all"
@@ -89,8 +101,14 @@ class _ExclusionProgress:
         ]
         if errors and not since:
             return "the person wrote after the error"
+        if errors and refusal["t"] < self._applied_t and all(map(self._jumps.is_beyond, since)):
+            return "the error was one of too many, and no operator had applied what it taught"
         if refusal["reason"] == "provider_block" and said.get("purpose") != "marketing":
             marketing = [post for post in since if post.get("category") == "MARKETING"]
             if since and len(marketing) == len(since):
                 return "the error was about marketing"
         return None
+
+
+def _is_about_sender(post: Line) -> bool:
+    return post.get("code") == _NO_PHONE and bool(post.get("user_id"))

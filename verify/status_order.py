@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from verify.history import is_2xx
+from verify.history import Book, is_2xx, is_refusal
 from verify.journal_reader import Line
 from verify.judge_context import Breach, JudgeContext
 from verify.marketing_holds import taps
@@ -23,7 +23,10 @@ RANKS: Final = {
 
 
 def forward(case: JudgeContext) -> Iterator[Breach]:
-    """Find what breaks P4: a status that moved back, or an answered request that was not stored."""
+    """Find what breaks P4.
+
+    A status moved back, an answered request was not stored, or a signed request was refused.
+    """
     book = case.book
     for sid, lines in book.callbacks.items():
         for earlier, later in _backward(lines, book.told.get(sid, [])):
@@ -48,7 +51,25 @@ def forward(case: JudgeContext) -> Iterator[Breach]:
         case.counts["inbounds_ignored"] += sid in book.ignored
         if sid not in book.inbound:
             yield Breach("inbound_not_stored", sid, "an inbound was answered with 2xx, not stored")
+    yield from _turned_away(book)
     yield from taps(book)
+
+
+def _turned_away(book: Book) -> Iterator[Breach]:
+    """Find signed requests that the gateway refused for good, so that the provider gives them up.
+
+    What the sandbox sends is signed and complete, by whichever method and under whichever address.
+    """
+    for sid, line in book.turned_away.items():
+        if sid not in book.said_acked:
+            yield Breach("turned_away", sid, f"an inbound was answered with {line['http']}")
+    for sid, told in book.told.items():
+        last = {line.get("status"): line for line in told}
+        stored = {line.get("status") for line in told if is_2xx(line.get("http"))}
+        for status, line in last.items():
+            if status not in stored and is_refusal(line.get("http")):
+                detail = f"callback {status} was answered with {line['http']}"
+                yield Breach("turned_away", line.get("id") or sid, detail)
 
 
 def _backward(lines: list[Line], told: list[Line]) -> Iterator[tuple[Line, Line]]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from verify.history import Book
+from verify.history import Book, is_2xx
 from verify.journal_reader import Line
 
 UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
@@ -11,9 +11,34 @@ UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
 BLOCKED: Final = frozenset({63014, 63033})
 """Codes that say the person blocked the sender."""
 
+OPTED_OUT: Final = 21610
+"""The code that says the person opted out at the provider."""
+
 _CAPPED: Final = 63049
 HOLDING: Final = BLOCKED | {_CAPPED}
 """Codes after which something is held back."""
+
+
+def learned_t(book: Book, post: Line) -> float | None:
+    """Return when the service had surely recorded how this POST failed, or None if it is unknown.
+
+    An answer that the worker received was recorded when the attempt was settled, and a callback
+    when it got a 2xx.
+    """
+    if post.get("fails") is not None:
+        lines = [
+            line
+            for line in book.told.get(post.get("sid") or "", ())
+            if line.get("status") == post["fails"] and is_2xx(line.get("http"))
+        ]
+    else:
+        history = book.histories.get(post.get("id") or "")
+        found = history.of("replied", "settled") if history else []
+        mine = [line for line in found if line.get("attempt") == post.get("attempt")]
+        answers = {line.get("http") for line in mine if line["e"] == "replied"} - {None}
+        is_heard = post.get("http") in answers
+        lines = [line for line in mine if is_heard and line["e"] == "settled"]
+    return min((line["t"] for line in lines), default=None)
 
 
 def was_allowed(book: Book, post: Line, codes: frozenset[int]) -> bool:

@@ -31,6 +31,9 @@ REVOKED = {"granted": False, "purpose": None}
 NO_UTILITY = {"granted": False, "purpose": "utility"}
 MARKETING = {"granted": True, "purpose": "marketing"}
 START = {"opted": "start"}
+SURVEYS, NO_SURVEYS, UNREAD = (
+    {"granted": granted, "purpose": "survey"} for granted in (True, False, "asked")
+)
 
 
 @pytest.fixture
@@ -108,6 +111,12 @@ def sent(run: Run, purpose: str = "utility", *, form: str = "template", **more: 
         ([MARKETING, REVOKED, GRANTED], "marketing", "consent_withdrawn"),
         ([MARKETING, REVOKED, GRANTED, MARKETING], "marketing", None),
         ([MARKETING, REVOKED, START], "marketing", None),
+        ([GRANTED, NO_SURVEYS], "utility", "unknown_withdrawal"),
+        ([NO_SURVEYS, GRANTED, UTILITY], "utility", "unknown_withdrawal"),
+        ([GRANTED, UNREAD], "utility", "unknown_withdrawal"),
+        ([GRANTED, NO_SURVEYS, START], "reply", "unknown_withdrawal"),
+        ([SURVEYS], "utility", "no_consent"),
+        ([GRANTED, SURVEYS], "utility", None),
         ([GRANTED, NO_UTILITY, UTILITY | {"expires": DAY}], "utility", None),
         ([GRANTED, NO_UTILITY, UTILITY | {"expires": DAY - 5_001}], "utility", "consent_withdrawn"),
         ([GRANTED, REVOKED, GRANTED | {"expires": DAY - 5_001}], "utility", "consent_withdrawn"),

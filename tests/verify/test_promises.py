@@ -922,21 +922,44 @@ def test_an_answered_callback_nobody_stored_breaks_p4(run: Run) -> None:
     assert rules(run.judge(), "P4") == {"not_stored"}
 
 
-@pytest.mark.parametrize("http", [None, 500, 403])
+UNDELIVERED = {"sid": "SM1", "status": "undelivered", "id": "m1", "attempt": 1, "ms": 1.0}
+
+
+@pytest.mark.parametrize("http", [None, 500, 503, 408, 429])
 def test_a_callback_without_a_2xx_need_not_be_stored(run: Run, http: int | None) -> None:
     """A callback without a 2xx need not be stored, because Twilio repeats it."""
     run.message("m1", "SM1")
-    run.add(
-        "sandbox",
-        "callback_sent",
-        sid="SM1",
-        status="undelivered",
-        id="m1",
-        attempt=1,
-        http=http,
-        ms=1.0,
-    )
+    run.add("sandbox", "callback_sent", **UNDELIVERED, http=http)
     assert run.judge().ok
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_broken"), [((405,), True), ((403, 405), True), ((403, 204), False)]
+)
+def test_a_callback_that_the_gateway_refuses_for_good_breaks_p4(
+    run: Run, answers: tuple[int, ...], is_broken: bool
+) -> None:
+    """A signed callback that is refused until Twilio gives up is lost, by whichever method."""
+    run.message("m1", "SM1")
+    run.add("gateway", "callback", **UNDELIVERED)
+    for http in answers:
+        run.add("sandbox", "callback_sent", **UNDELIVERED, http=http)
+    assert ("turned_away" in rules(run.judge(), "P4")) is is_broken
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_broken"),
+    [((405,), True), ((405, 200), False), ((503,), False), ((None,), False)],
+)
+def test_an_inbound_that_the_gateway_refuses_for_good_breaks_p4(
+    run: Run, answers: tuple[int | None, ...], is_broken: bool
+) -> None:
+    """A signed inbound that no delivery of which got a 2xx, but one a refusal, is a lost STOP."""
+    run.message("m1", "SM1")
+    run.add("gateway", "inbound", sid="SMin")
+    for http in answers:
+        run.add("sandbox", "said_acked", sid="SMin", http=http)
+    assert ("turned_away" in rules(run.judge(), "P4")) is is_broken
 
 
 def test_an_answered_inbound_nobody_stored_breaks_p4(run: Run) -> None:
