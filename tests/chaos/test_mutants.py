@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.mutants import MUTANTS, Mutant
+from tests.chaos.mutants_acts import REPEATS
 from tests.chaos.mutants_made import split_by_spelling
-from tests.chaos.mutants_scenario import REPEATS, Outcome, play
+from tests.chaos.mutants_scenario import Outcome, play
 from tests.support.stores_world import Place
 
 SEED = 1
