@@ -32,7 +32,9 @@ from tests.chaos.mutants_made import (
     with_more,
     with_other,
 )
+from tests.chaos.mutants_once_lost import ROWS as RARE_ROWS
 from tests.chaos.mutants_policy import ROWS
+from tests.chaos.mutants_scenario import Scenario, life, rare
 from worker.gateway.status_endpoint import StatusEndpoint
 from worker.pipeline.unknown.text_comparison import Likeness
 from worker.ports.posts import NotSent
@@ -42,7 +44,7 @@ from worker.ports.posts import NotSent
 class Mutant:
     """A broken service.
 
-    `breaks` says what is wrong; `promise` and `rule` are what `verify` must find.
+    `breaks` says what is wrong; `promise` and `rule` are what `verify` must find after `scenario`.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Mutant:
     promise: str
     rule: str
     make: Make
+    scenario: Scenario = life
 
 
 def _table(promise: str, *rows: tuple[str, str, str, Make]) -> tuple[Mutant, ...]:
@@ -256,4 +259,9 @@ REQUESTS: Final = _table(
     ),
 )
 
-MUTANTS: Final = (*P1, *P2, *P3, *P4, *REQUESTS)
+RARE: Final = tuple(
+    Mutant(name, breaks, promise, rule, make, rare)
+    for promise, name, breaks, rule, make in RARE_ROWS
+)
+
+MUTANTS: Final = (*P1, *P2, *P3, *P4, *REQUESTS, *RARE)

@@ -13,9 +13,16 @@ from sendwindow.vocabulary import Purpose, WhenClosed
 from tests.support.stores_world import Place
 from worker.settings.settings import Settings, parse_settings
 
-SHOP, TEXT = "whatsapp:+14155550100", "+14155550100"
+SHOP, TEXT, FAIR = "whatsapp:+14155550100", "+14155550100", "+14155550101"
 PAGE, BOARD, STALL = (f"messenger:100000000{number}" for number in (1, 2, 3))
-SENDERS: Final = {"shop": SHOP, "text": TEXT, "page": PAGE, "board": BOARD, "stall": STALL}
+SENDERS: Final = {
+    "shop": SHOP,
+    "text": TEXT,
+    "fair": FAIR,
+    "page": PAGE,
+    "board": BOARD,
+    "stall": STALL,
+}
 ACCOUNT_SID, TOKEN = "AC" + "d" * 32, "a token of the mutants"
 ORDER, CODE, OFFER, BANNED, TAP = ("HX" + digit * 32 for digit in "12345")
 PUBLIC_URL = "https://hooks.example.com"
@@ -35,14 +42,27 @@ NO_OFFERS: Final = {"body": "Stop promotions", "payload": "STOP"}
 OFFERS: Final = {"body": "Resume promotions", "payload": "START"}
 UNCLEAR: Final = {"body": "please leave me alone", "means": "suspected"}
 
+Consents = Literal[
+    "yes",
+    "no",
+    "withdrawn",
+    "lapsed",
+    "relapsed",
+    "tied",
+    "regranted",
+    "newer-grant",
+    "newer-withdrawal",
+    "newer-word",
+]
+"""Whether consent was given, and what became of it. A newer release wrote what `newer-` names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of message and of person. `end`: its expected end.
 
-    `wrote`: `before` is 25 h ago, `today` 20 h. `then`: what the person writes next. `consents`:
-    whether consent was given, and what became of it. `says`: the content of the message.
-    `expires_in` counts from the wall clock, a day behind the store's.
+    `wrote`: `before` is 25 h ago, `today` 20 h. `then`: what the person writes next. `says`: the
+    content of the message. `expires_in` counts from the wall clock, a day behind the store's.
     """
 
     name: str
@@ -50,7 +70,7 @@ class Kind:
     sender: str = "shop"
     wrote: Literal["never", "before", "today", "now"] = "never"
     then: tuple[str | Mapping[str, Any], ...] = ()
-    consents: Literal["yes", "no", "withdrawn", "lapsed", "relapsed", "tied", "regranted"] = "yes"
+    consents: Consents = "yes"
     purpose: Purpose = Purpose.UTILITY
     says: Mapping[str, Any] = field(default_factory=lambda: BOTH)
     expires_in: timedelta | None = None

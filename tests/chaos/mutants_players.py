@@ -9,11 +9,15 @@ from sandbox.faults import Action, FaultRule, Match
 from sandbox.message_store import StoredMessage, new_sid
 from sandbox.simulated_person import Say, say
 from sendwindow.contract import SendMessage
+from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_cast import ACCOUNT_SID, SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
 from worker.cli.journal_option import write_accepted, write_consent
 from worker.ports.people import ConsentEntry
+
+NEWER_PURPOSE, NEWER_WORD = "survey", "q"
+"""A purpose of consent and a kind of statement that this release does not know."""
 
 NUMBERS = {"us": "+14155{}0", "br": "+5511995{}1"}
 OTHER_SPELLING = ("whatsapp:+55119", "whatsapp:+5511")
@@ -48,6 +52,7 @@ class Players:
             self._addresses[name] = {
                 "shop": f"whatsapp:{NUMBERS[kind].format(number) if kind in NUMBERS else shown}",
                 "text": f"+491715{number}1",
+                "fair": f"+491715{number}2",
             }.get(sender, f"messenger:20000{number}")
         return self._addresses[name]
 
@@ -72,10 +77,26 @@ class Players:
                 ]
             case "regranted":
                 said += [self._entry(False), self._entry(True)]
+            case "newer-grant":
+                said = [self._entry(True, NEWER_PURPOSE)]
+            case "newer-withdrawal":
+                said += [self._entry(False, NEWER_PURPOSE)]
             case _:
                 pass
         for entry in said:
             await self._say(name, kind.sender, entry)
+        if kind.consents == "newer-word":
+            await self._store_newer_word(self._address(name, kind.sender))
+
+    async def _store_newer_word(self, address: str) -> None:
+        """Store a statement about replies that is neither a grant nor a withdrawal."""
+        digest = self._rig.store.people.digest(address)
+        await self._rig.store_field(
+            f"{NEWER_WORD}:main|reply|*", digest, f"{to_ms(datetime.now(UTC))}"
+        )
+        self._rig.journal.write(
+            "consent", person=digest, account="main", purpose="reply", granted=NEWER_WORD
+        )
 
     def _entry(self, granted: bool, purpose: str | None = None, **more: Any) -> ConsentEntry:
         return ConsentEntry(granted, "main", purpose, None, "mutants", **more)

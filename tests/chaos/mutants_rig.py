@@ -189,6 +189,10 @@ class Rig:
         for _ in self._duties:
             await self._redis.lpush(self._keys.wake, "1")
 
+    async def store_field(self, name: str, digest: str, value: str) -> None:
+        """Write a field of a person's record, as another release may."""
+        await self._redis.hset(self._keys.person(digest), name, value)
+
     # -- watching ------------------------------------------------------------------------------
 
     def seen(self, event: str, **fields: object) -> bool:
@@ -287,7 +291,7 @@ class Rig:
         monkeypatch.setattr(worker.pipeline.dispatcher, "TokenBucket", generous)
         monkeypatch.setattr(worker.pipeline.periodic, "run_cron_jobs", self._wait_for_ticks)
         monkeypatch.setattr(worker.services, "serve", self._serve)
-        monkeypatch.setattr(worker.services, "load_rules", _rules_read_once)
+        monkeypatch.setattr(worker.services, "load_rules", rules_read_once)
 
     def _hold_before(
         self,
@@ -359,7 +363,7 @@ def _ids(things: Any) -> list[str]:
 _rules: list[Ruleset] = []
 
 
-def _rules_read_once(settings: Settings) -> Ruleset:
+def rules_read_once(settings: Settings) -> Ruleset:
     """Read the policy data once for all runs of a process, because it takes a third of a
     service's start.
     """

@@ -1,6 +1,6 @@
-"""A short life of the whole service.
+"""Two scenarios: a short life of the whole service, and what is rare.
 
-It has every form, channel, stop and fault, two kills and a frozen worker. The same seed makes
+The life has every form, channel, stop and fault, two kills and a frozen worker. The same seed makes
 the same people, messages and faults. The expected end of each message is written next to it, so
 that a scenario that no longer plays something is noticed before it judges a mutant.
 """
@@ -16,6 +16,7 @@ from tests.chaos.mutants_crashes import Crashes
 from tests.chaos.mutants_day import Day
 from tests.chaos.mutants_errors import Errors
 from tests.chaos.mutants_players import Players
+from tests.chaos.mutants_rare import Rare
 from tests.chaos.mutants_rig import Rig, Runaway, rigged
 from tests.chaos.mutants_stops import Stops
 from tests.chaos.mutants_unknowns import Unknowns
@@ -63,6 +64,21 @@ def life(rig: Rig, players: Players) -> Sequence[Act]:
         errors.called_failed,
         unknowns.come_to_rest,
         unknowns.letter_cancelled,
+    )
+
+
+def rare(rig: Rig, players: Players) -> Sequence[Act]:
+    """Return the acts about what is rare."""
+    acts = Rare(rig, players)
+    return (
+        acts.open,
+        acts.decimal_codes,
+        acts.consent_of_a_newer_release,
+        acts.user_id_refused,
+        acts.marketing_stopped_in_the_channel,
+        acts.too_many_errors,
+        acts.by_get,
+        acts.by_rcs,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.mutants import MUTANTS, Mutant
 from tests.chaos.mutants_acts import REPEATS
 from tests.chaos.mutants_made import split_by_spelling
-from tests.chaos.mutants_scenario import Outcome, play
+from tests.chaos.mutants_scenario import Outcome, play, rare
 from tests.support.stores_world import Place
 
 SEED = 1
@@ -88,13 +88,25 @@ async def test_the_service_as_it_is_keeps_every_promise(
 
 
 @pytest.mark.asyncio
+async def test_the_service_as_it_is_keeps_every_promise_in_what_is_rare(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unchanged service reads every rare form, and believes errors only up to the limit."""
+    outcome = await play(store, tmp_path / "run", monkeypatch, SEED, rare)
+    assert_kept(outcome)
+    counts = outcome.report.counts
+    assert set(counts.faults) == {"reject", "fail", "decimal_code", "callback_by_get"}
+    assert set(counts.ends) == {"accepted", "refused", "failed"}
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("mutant", first_of_each_rule())
 async def test_each_mutant_turns_its_promise_red(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Mutant
 ) -> None:
     """With one rule removed and the same seed, `verify` names that rule."""
     mutant.make(monkeypatch)
-    outcome = await play(store, tmp_path / "run", monkeypatch, SEED)
+    outcome = await play(store, tmp_path / "run", monkeypatch, SEED, mutant.scenario)
     assert (mutant.promise, mutant.rule) in red(outcome)
     assert not outcome.report.ok
 
