@@ -18,18 +18,28 @@ Laws, each proved by a test in tests/policies:
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from policies.blocks import check_blocks
-from policies.content import check_consent, choose_content
-from policies.decision import Decision
-from policies.evaluation import Evaluation
+from policies.content import check_freeform, check_template, check_window, choose_content
+from policies.decision import (
+    Decision,
+    Refuse,
+    SeenRevisions,
+    Send,
+    TemplateContent,
+    Trace,
+    Verdict,
+    Wait,
+)
+from policies.evaluation import Choice, Delay, Evaluation, Refusal, Ruling, verdict
 from policies.facts import Draft, Facts
 from policies.guards import (
     check_addresses,
     check_allow_list,
+    check_blocks,
     check_channel,
+    check_consent,
     check_expiry,
     check_not_before,
     check_opt_out,
@@ -43,7 +53,7 @@ from policies.guards import (
 from policies.policy import Policy
 from sendwindow.vocabulary import Reason
 
-Rule = Callable[[Evaluation], Decision | None]
+Rule = Callable[[Evaluation], Ruling]
 
 RULES: Final[tuple[Rule, ...]] = (
     check_expiry,
@@ -60,12 +70,18 @@ RULES: Final[tuple[Rule, ...]] = (
     check_person_cap,
     check_consent,
     check_suspected_stop,
+    check_window,
+    check_freeform,
+    check_template,
     choose_content,
 )
 """Every rule, in the order of evaluation.
 
-The first rule that returns a decision decides. Later rules rely on what earlier ones established.
+The first rule that does not let the message go on decides. Later rules rely on what earlier ones
+established.
 """
+
+_SECOND: Final = timedelta(seconds=1)
 
 
 def decide(draft: Draft, facts: Facts, policy: Policy, now: datetime) -> Decision:
@@ -75,8 +91,67 @@ def decide(draft: Draft, facts: Facts, policy: Policy, now: datetime) -> Decisio
     from the store's clock for this attempt. Raises nothing.
     """
     case = Evaluation(draft, facts, policy, now)
+    verdicts: list[Verdict] = []
     for rule in RULES:
-        decision = rule(case)
-        if decision is not None:
-            return decision
-    return case.refuse("deny_by_default", Reason.UNKNOWN_CHANNEL)
+        ruling = rule(case)
+        if isinstance(ruling, Verdict):
+            verdicts.append(ruling)
+        elif ruling is not None:
+            return _decision(case, verdicts, ruling)
+    return _decision(case, verdicts, Refusal("deny_by_default", Reason.UNKNOWN_CHANNEL))
+
+
+def _decision(
+    case: Evaluation, verdicts: list[Verdict], ruling: Refusal | Delay | Choice
+) -> Decision:
+    """Return the decision that the last ruling makes, with its trace."""
+    rule, reason = ruling.rule, ruling.reason
+    if isinstance(ruling, Choice):
+        return _send(case, ruling, _trace(case, verdicts, verdict(rule, "choose", reason.value)))
+    if isinstance(ruling, Delay):
+        until = min(ruling.until, case.draft.expires_at)
+        trace = _trace(case, verdicts, verdict(rule, "wait", reason.value))
+        return Wait(reason, until, ruling.on_inbound, trace)
+    last = verdict(rule, "deny", ruling.detail or reason.value)
+    return Refuse(reason, _trace(case, verdicts, last))
+
+
+def _trace(case: Evaluation, verdicts: list[Verdict], last: Verdict) -> Trace:
+    return Trace(case.policy.version, case.now, (*verdicts, last))
+
+
+def _send(case: Evaluation, choice: Choice, trace: Trace) -> Send:
+    """Return the `Send`, valid no longer than everything on which it relies."""
+    last = case.draft.expires_at
+    for ends_at in (choice.ends_at, case.permission.until, case.answer_by):
+        if ends_at is not None and ends_at < last:
+            last = ends_at
+    start_by = choice.start_by
+    template = case.facts.template if isinstance(choice.content, TemplateContent) else None
+    seen = SeenRevisions(
+        person=case.person.revision,
+        sender=case.sender.revision,
+        account=case.sender.account_revision,
+        template=None if template is None else template.revision,
+        tag=choice.tag,
+    )
+    return Send(
+        reason=choice.reason,
+        content=choice.content,
+        seen=seen,
+        valid_until=last if start_by is None else min(last, start_by),
+        validity_period=validity_period(case.policy, last, case.now),
+        trace=trace,
+    )
+
+
+def validity_period(policy: Policy, ends_at: datetime, now: datetime) -> timedelta:
+    """Return the `ValidityPeriod` with which Twilio drops the message from its queue at `ends_at`.
+
+    It is in whole seconds and at most 36,000 s. It is at least 1 s, which is the shortest that
+    Twilio accepts, even if less time is left.
+
+    Source: Twilio, "Messages resource" (read 2026-11-20).
+    """
+    whole = (ends_at - now) // _SECOND
+    return min(policy.validity, timedelta(seconds=max(1, whole)))

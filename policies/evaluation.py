@@ -1,128 +1,98 @@
-"""The evaluation of one message: its inputs, the verdicts so far, and the three ways to end."""
+"""The evaluation of one message: its inputs, what the rules establish, and what a rule returns.
 
+Values only. A rule returns its ruling, and `decide` collects the rulings in order.
+"""
+
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from typing import Final, NamedTuple
 
-from policies.consent import Permission, earliest
-from policies.decision import (
-    Content,
-    Refuse,
-    SeenRevisions,
-    Send,
-    TemplateContent,
-    Trace,
-    Verdict,
-    Wait,
-)
-from policies.expiry import validity_period
-from policies.facts import Draft, Facts, PersonFact, SenderFact
+from policies.consent import Permission
+from policies.decision import Content, TemplateContent, Verdict
+from policies.facts import Draft, Facts, FreeformDraft, PersonFact, SenderFact
 from policies.policy import Policy
 from policies.window import Window
 from sendwindow.vocabulary import Reason
 
 
-@cache
-def _verdict(rule: str, word: str, detail: str) -> Verdict:
-    """Return a verdict, creating each one only once.
-
-    Rules and details come from a small closed set, and every decision has about a dozen verdicts.
-    """
-    return Verdict(rule, word, detail)
-
-
+@dataclass(slots=True, eq=False)
 class Evaluation:
-    """Collects the verdicts of one decision in order.
+    """The inputs of one decision, and what its rules have established so far.
 
-    `sender`, `person`, `permission`, `window`: set by the rules that establish them. `answer_by`:
-    until when a reply may pass a block; None if no block concerns it. `is_implied`: the consent
-    follows from the open window. `is_confirmation`: the message is the one confirmation of a stop,
-    which may pass the opt-out.
+    `sender`, `person`, `permission`, `window`, `freeform`, `template`: set by the rules that
+    establish them. `freeform`: None if the channel would not deliver all of it. `template`: the
+    content, or the reason against it. `answer_by`: until when a reply may pass a block; None if no
+    block concerns it. `is_implied`: the consent follows from the open window. `is_confirmation`:
+    the message is the one confirmation of a stop, which may pass the opt-out.
     """
 
-    __slots__ = (
-        "answer_by",
-        "draft",
-        "facts",
-        "is_confirmation",
-        "is_implied",
-        "now",
-        "permission",
-        "person",
-        "policy",
-        "sender",
-        "verdicts",
-        "window",
+    draft: Draft
+    facts: Facts
+    policy: Policy
+    now: datetime
+    sender: SenderFact = field(init=False)
+    person: PersonFact = field(init=False)
+    permission: Permission = field(init=False)
+    window: Window = field(init=False)
+    freeform: FreeformDraft | None = None
+    template: TemplateContent | Reason = Reason.NO_TEMPLATE
+    answer_by: datetime | None = None
+    is_implied: bool = False
+    is_confirmation: bool = False
+
+
+class Refusal(NamedTuple):
+    """The ruling that refuses the message. The verdict's detail is `detail`, or else the reason."""
+
+    rule: str
+    reason: Reason
+    detail: str = ""
+
+
+class Delay(NamedTuple):
+    """The ruling that lets the message wait until `until`, and never longer than its expiry."""
+
+    rule: str
+    reason: Reason
+    until: datetime
+    on_inbound: bool = False
+
+
+class Choice(NamedTuple):
+    """The ruling that sends `content`.
+
+    `ends_at`: when the content is no longer permitted. `start_by`: from when on the rules would
+    prefer another form, so the POST must start before that. `tag`: the revision of the tag on which
+    the content relies.
+    """
+
+    rule: str
+    reason: Reason
+    content: Content
+    ends_at: datetime | None = None
+    start_by: datetime | None = None
+    tag: int | None = None
+
+
+Ruling = Verdict | Refusal | Delay | Choice | None
+"""What a rule returns.
+
+A `Verdict` permits the message or does not apply to it, and the next rule is evaluated. None is the
+same without an entry in the trace. Any other ruling is the last.
+"""
+
+PASSES: Final = {
+    rule: Verdict(rule, "pass")
+    for rule in (
+        *("expiry", "sender", "addresses", "allow_list", "person", "opt_out", "not_before"),
+        *("pauses", "suppression", "blocks", "person_cap", "suspected_stop"),
     )
+}
+"""The verdict of each rule that permits a message and has nothing to add."""
 
-    sender: SenderFact
-    person: PersonFact
-    permission: Permission
-    window: Window
+SKIPS: Final = {rule: Verdict(rule, "skip") for rule in ("allow_list", "not_before", "person_cap")}
+"""The verdict of each rule that the policy or the message does not use."""
 
-    def __init__(self, draft: Draft, facts: Facts, policy: Policy, now: datetime) -> None:
-        self.draft = draft
-        self.facts = facts
-        self.policy = policy
-        self.now = now
-        self.answer_by: datetime | None = None
-        self.is_implied = False
-        self.is_confirmation = False
-        self.verdicts: list[Verdict] = []
-
-    def passes(self, rule: str, detail: str = "") -> None:
-        """Record that a rule permits the message."""
-        self.verdicts.append(_verdict(rule, "pass", detail))
-
-    def skips(self, rule: str, detail: str = "") -> None:
-        """Record that a rule does not apply to this message."""
-        self.verdicts.append(_verdict(rule, "skip", detail))
-
-    def refuse(self, rule: str, reason: Reason, detail: str = "") -> Refuse:
-        """Record the verdict and return a refusal."""
-        self.verdicts.append(_verdict(rule, "deny", detail or reason.value))
-        return Refuse(reason, self._trace())
-
-    def wait(self, rule: str, reason: Reason, until: datetime, *, on_inbound: bool = False) -> Wait:
-        """Record the verdict and return a wait, which never lasts longer than expiry."""
-        self.verdicts.append(_verdict(rule, "wait", reason.value))
-        return Wait(reason, min(until, self.draft.expires_at), on_inbound, self._trace())
-
-    def send(
-        self,
-        rule: str,
-        reason: Reason,
-        content: Content,
-        *,
-        ends_at: datetime | None = None,
-        start_by: datetime | None = None,
-        tag: int | None = None,
-    ) -> Send:
-        """Record the verdict and return a `Send`.
-
-        `ends_at`: when the content is no longer permitted. `start_by`: from when on the rules would
-        prefer another form, so the POST must start before that.
-        """
-        self.verdicts.append(_verdict(rule, "choose", reason.value))
-        last = (
-            earliest(self.draft.expires_at, ends_at, self.permission.until, self.answer_by)
-            or self.draft.expires_at
-        )
-        template = self.facts.template if isinstance(content, TemplateContent) else None
-        seen = SeenRevisions(
-            person=self.person.revision,
-            sender=self.sender.revision,
-            account=self.sender.account_revision,
-            template=None if template is None else template.revision,
-            tag=tag,
-        )
-        return Send(
-            reason=reason,
-            content=content,
-            seen=seen,
-            valid_until=earliest(last, start_by) or last,
-            validity_period=validity_period(self.policy, last, self.now),
-            trace=self._trace(),
-        )
-
-    def _trace(self) -> Trace:
-        return Trace(self.policy.version, self.now, tuple(self.verdicts))
+verdict: Final = cache(Verdict)
+"""Returns a verdict with a detail, created only once: details come from a small closed set."""

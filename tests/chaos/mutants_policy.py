@@ -5,8 +5,8 @@ how.
 from typing import Final
 
 import policies.decide
-from policies.blocks import _is_in_force
 from policies.consent import Permission, Standing
+from policies.guards import _is_in_force
 from tests.chaos.mutants_made import (
     ADMIT,
     CLAIM,
@@ -224,7 +224,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "marketing goes on after 63049",
         "held_back",
         sets(
-            "policies.blocks._is_in_force",
+            "policies.guards._is_in_force",
             lambda block, case: block.until_inbound and _is_in_force(block, case),
         ),
     ),

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from policies.expiry import validity_period
+from policies.decide import validity_period
 from tests.policies.given import DAY, HOUR, NOW, POLICY, SECOND, TICK
 
 
