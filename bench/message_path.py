@@ -6,11 +6,16 @@ One process sends a message with `Producer` and takes it with a worker, against 
 API. Only the project's own Python counts, from the call of `send` until the outcome is recorded.
 Left out is what runs whether or not there is a message: leases, reaping, adoption and the periodic
 work.
+
+A move is a call of a function in another file than the call before it. When a waiting coroutine
+goes on, every coroutine that waits for it goes on too. A reader does not follow these steps, and
+their number depends on how the replies arrive, so they are counted apart, as resumptions.
 """
 
 import argparse
 import asyncio
 import contextlib
+import inspect
 import os
 import sys
 import tempfile
@@ -41,23 +46,31 @@ class MessagePath:
         self.files: Counter[str] = Counter()
         self.functions: Counter[str] = Counter()
         self.moves = 0
+        self.resumptions = 0
         self._at: str | None = None
+        self._begun: set[types.FrameType] = set()
         self.is_on = False
 
     def record(self, frame: types.FrameType, event: str, _arg: object) -> None:
         """Count one event of the interpreter. Only calls of the project's own functions count."""
-        if not self.is_on or event != "call":
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(PACKAGES):
             return
-        name = frame.f_code.co_filename
-        if not name.startswith(PACKAGES) or frame.f_code.co_name == "<module>":
+        is_resumed = frame in self._begun
+        if code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR):
+            self._begun.add(frame)
+        if not self.is_on or code.co_name == "<module>":
             return
         with contextlib.suppress(RuntimeError):
             task = asyncio.current_task()
             if task is not None and task.get_name() in BACKGROUND:
                 return
-        file = str(Path(name).relative_to(ROOT))
+        if is_resumed:
+            self.resumptions += 1
+            return
+        file = str(Path(code.co_filename).relative_to(ROOT))
         self.files[file] += 1
-        self.functions[f"{file}:{frame.f_code.co_qualname}"] += 1
+        self.functions[f"{file}:{code.co_qualname}"] += 1
         self.moves += file != self._at
         self._at = file
 
@@ -69,10 +82,10 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     await prepare(store_url, 0)
     service = WorkerService(settings)
     watch = await connect(settings)
+    sys.setprofile(path.record)
     running = asyncio.create_task(service.run(), name="service")
     while service.problem is not None:  # noqa: ASYNC110 -- the service has no event for it
         await asyncio.sleep(0.01)
-    sys.setprofile(path.record)
     async with Producer(store_url) as producer:
         message = SendMessage(
             to="whatsapp:+14155500000",
@@ -108,7 +121,10 @@ def main() -> None:
                 path = asyncio.run(walk(store.url, base_url))
         finally:
             store.stop()
-    print(f"{len(path.files)} files, {len(path.functions)} functions, {path.moves} moves")
+    print(
+        f"{len(path.files)} files, {len(path.functions)} functions, {path.moves} moves "
+        f"({path.resumptions} resumptions)"
+    )
     if arguments.list:
         for file in path.files:
             names = [name.split(":")[1] for name in path.functions if name.startswith(f"{file}:")]

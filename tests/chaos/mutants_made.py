@@ -24,8 +24,8 @@ from policies.templates import pick_template
 from policies.window import Window
 from sendwindow.scripts import Script
 from sendwindow.vocabulary import OnUnknown
-from worker.pipeline.attempt import Attempt
-from worker.pipeline.pipeline import Conclusion, Pipeline
+from worker.pipeline.attempt import Attempt, Conclusion
+from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.recorder import Recorder
 from worker.pipeline.unknown.matching import examine
 from worker.ports.admissions import Admission, AdmitRequest, Permit

@@ -19,10 +19,9 @@ from sendwindow.vocabulary import Purpose, Reason, Stage
 from tests.support.shipped import rules
 from tests.support.stores_world import PERSON_KEY, Place
 from worker.pipeline.dispatcher import Dispatcher, Times
-from worker.pipeline.health import Health
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.recorder import Observers
-from worker.pipeline.store_retry import StoreRetry
+from worker.pipeline.store_retry import Health, StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.message_lists import MessageLists
 from worker.pipeline.unknown.search import UnknownSearch

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from policies.decision import Decision, FreeformContent, Send, TemplateContent
+from policies.error_catalogue import ErrorEntry
+from policies.facts import Draft
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Category, Channel, Reason
-from worker.pipeline.in_flight import InFlightMessage
 from worker.pipeline.outcomes import AttemptEnd, Outcome
 from worker.ports.admissions import AdmitRequest, Permit
-from worker.ports.settlements import SettleEnd, Settlement
+from worker.ports.claims import ClaimedMessage
+from worker.ports.settlements import SettleAgain, SettleEnd, Settlement
 from worker.ports.stored_facts import StoredFacts
 from worker.settings.schema import SenderSettings
 from worker.twilio.requests import MIN_VALIDITY, Route
@@ -21,16 +23,53 @@ _MAX_HANDOVER: Final = timedelta(seconds=60)
 _NOT_HERE: Final = (Reason.UNKNOWN_TEMPLATE, Reason.TEMPLATE_LANGUAGE)
 
 
+@dataclass(slots=True, eq=False)
+class InFlightMessage:
+    """A claimed message, from its claim until its outcome is recorded.
+
+    `store_now`: the store's clock at `read_at`. `read_at`: monotonic seconds of this process.
+    `is_lost`: another worker has the lease now, so this worker starts nothing more for the message.
+    `is_recording`: the outcome is on its way to Redis, which ends the lease.
+    """
+
+    claimed: ClaimedMessage
+    store_now: datetime
+    read_at: float
+    is_lost: bool = False
+    is_recording: bool = False
+
+    def now(self, monotonic: float) -> datetime:
+        """Return the store's clock at an instant of this process's monotonic clock.
+
+        Never earlier than `store_now`.
+        """
+        return self.store_now + timedelta(seconds=max(0.0, monotonic - self.read_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How an attempt ended, with what the recorder reports about it.
+
+    `entry`: the catalogue's entry for Twilio's error code. `post_seconds`: how long the POST took.
+    """
+
+    settlement: Settlement
+    decision: Decision | None = None
+    entry: ErrorEntry | None = None
+    post_seconds: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A claimed message, its decoded job, and the facts that the decision is based on.
 
-    `sender`: None when the settings have no such sender. `now`: the store's clock when the facts
-    were read.
+    `draft`: what the message asks for. `sender`: None when the settings have no such sender. `now`:
+    the store's clock when the facts were read.
     """
 
     in_flight: InFlightMessage
     message: SendMessage
+    draft: Draft
     sender: SenderSettings | None
     facts: StoredFacts
     now: datetime
@@ -64,8 +103,7 @@ class Attempt:
     @property
     def is_to_user_id(self) -> bool:
         """Whether the message goes to a WhatsApp user id instead of a phone number."""
-        address = self.message.address
-        return address.channel is Channel.WHATSAPP and not address.is_phone
+        return self.draft.channel is Channel.WHATSAPP and not self.draft.to_is_phone
 
     @property
     def is_expired(self) -> bool:
@@ -151,9 +189,14 @@ class Attempt:
             tries=claimed.tries + 1,
             now=now,
             expires_at=claimed.expires_at,
-            channel=self.message.address.channel,
+            channel=self.draft.channel,
             to_user_id=self.is_to_user_id,
         )
+
+    def concluded(self, result: SettleEnd | SettleAgain, decision: Decision | None) -> Conclusion:
+        """Return the conclusion of an attempt without a POST."""
+        outcome = Outcome(result, posted=False)
+        return Conclusion(self.settlement(outcome, 0, decision), decision)
 
     def settlement(self, outcome: Outcome, attempt: int, decision: Decision | None) -> Settlement:
         """Return the settlement to record. `attempt` is 0 when there was no permit."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from worker.pipeline.in_flight import InFlightMessage
+from worker.pipeline.attempt import InFlightMessage
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.recorder import Observers, Recorder
 from worker.pipeline.slots import Slots
@@ -94,7 +94,8 @@ class Claimer:
         if not self._in_flight:
             suspects = self._isolation.suspects_to_claim(clock.monotonic())
         claim = partial(self._ledger.claim, limit, suspects)
-        return await self._store_retry.keep_trying("claim", claim, unless=self._stopping.is_set)
+        tried = await self._store_retry.keep_trying("claim", claim, unless=self._stopping.is_set)
+        return None if tried is None else tried.answer
 
     async def _release_unheard_claim(self) -> None:
         """Release the messages of a claim whose reply was lost.
@@ -109,8 +110,7 @@ class Claimer:
     @property
     def _room(self) -> int:
         """How many more messages to claim: none next to a suspect, none while draining for one."""
-        has_suspect = any(one.claimed.is_suspect for one in self._in_flight)
-        if self._in_flight and (self._isolation.is_on or has_suspect):
+        if self._in_flight and (self._isolation.is_on or self._isolation.has_claimed_suspect):
             return 0
         room = self._max_in_flight - len(self._in_flight)
         return room if room >= self._min_room else 0
@@ -141,10 +141,6 @@ class Claimer:
     # -- running the pipeline --------------------------------------------------------------------
 
     def _start(self, batch: ClaimBatch, read_at: float) -> None:
-        if batch.claimed:
-            self._recorder.claimed(batch.claimed)
-        for message_id in batch.in_unknown_stage:
-            self._recorder.unknown_stage(message_id)
         for claimed in batch.claimed:
             in_flight = InFlightMessage(claimed, batch.now, read_at)
             self._in_flight.add(in_flight)
@@ -152,7 +148,7 @@ class Claimer:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self._isolation.observe(batch, read_at)
-        self._metrics.in_flight(self._slots.used, len(self._in_flight))
+        self._recorder.claimed(batch, open_posts=self._slots.used, held=len(self._in_flight))
 
     async def _process(self, in_flight: InFlightMessage) -> None:
         """Run the pipeline for one message. A failure does not stop the others or lose it."""

@@ -32,18 +32,19 @@ def read_draft(message: SendMessage, expires_at: datetime) -> Draft:
 
     `expires_at` comes from the ledger, which applies the default of the purpose.
     """
+    freeform, template = message.freeform, message.template
+    asked = _freeform(freeform.body or "", freeform.media_url) if freeform else None
     try:
         address = parse_address(message.to)
     except AddressError:
         address = None
-    freeform, template = message.freeform, message.template
     return Draft(
         message_id=message.message_id,
         channel=address.channel if address else None,
         to=message.to,
         to_is_phone=address.is_phone if address else False,
         purpose=message.purpose,
-        freeform=_freeform(freeform.body or "", freeform.media_url) if freeform else None,
+        freeform=asked,
         template=TemplateRef(template.name, template.language, template.variables)
         if template
         else None,

@@ -11,7 +11,6 @@ from policies.ruleset import Ruleset
 from sendwindow.keys import Keys
 from worker.pipeline import missing_statuses
 from worker.pipeline.claimer import Claimer
-from worker.pipeline.health import Health
 from worker.pipeline.held_effects_alert import HeldEffectsAlert
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.outcomes import Outcomes
@@ -19,9 +18,10 @@ from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.pipeline import Pipeline, Poster
 from worker.pipeline.recorder import Observers, Recorder
 from worker.pipeline.slots import Slots
-from worker.pipeline.store_retry import LAST_SECONDS, StoreRetry
+from worker.pipeline.store_retry import LAST_SECONDS, Health, StoreRetry
 from worker.pipeline.suspected_stop_alert import SuspectedStopAlert
 from worker.pipeline.token_bucket import TokenBucket
+from worker.pipeline.unknown.matching import listing_of
 from worker.pipeline.unknown.message_lists import MessageLists, MessageReader
 from worker.pipeline.unknown.search import BATCH as SEARCH_BATCH
 from worker.pipeline.unknown.search import UnknownSearch
@@ -135,9 +135,10 @@ class Dispatcher:
     def _make_claimer(
         self, rules: Ruleset, twilio: Twilio, observers: Observers, chance: Callable[[], float]
     ) -> Claimer:
-        slots = Slots(self._settings.dispatch.slots)
+        settings = self._settings
+        slots = Slots(settings.dispatch.slots)
         pipeline = Pipeline(
-            settings=self._settings,
+            settings=settings,
             rules=rules,
             outcomes=Outcomes(rules, chance),
             twilio=twilio,
@@ -147,12 +148,17 @@ class Dispatcher:
             store_retry=self._store_retry,
             recorder=self._recorder,
             monotonic=clock.monotonic,
+            listings={
+                sender.name: listing_of(account.account_sid, sender.address)
+                for sender in settings.senders.values()
+                if (account := settings.accounts.get(sender.account)) is not None
+            },
         )
         return Claimer(
             self._store.ledger,
             pipeline,
             slots,
-            capacity=self._settings.dispatch.slots,
+            capacity=settings.dispatch.slots,
             store_retry=self._store_retry,
             recorder=self._recorder,
             observers=observers,

@@ -5,26 +5,24 @@ further step follows. `Pipeline.process` records the conclusion.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol, assert_never
 
 from policies.decide import decide
 from policies.decision import Decision, Refuse, Send, Wait
-from policies.error_catalogue import ErrorEntry
 from policies.ruleset import Ruleset
 from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import Reason, Stage
-from worker.pipeline.attempt import Attempt, unreadable_settlement
+from worker.pipeline.attempt import Attempt, Conclusion, InFlightMessage, unreadable_settlement
 from worker.pipeline.decision_inputs import join_facts, read_draft
-from worker.pipeline.in_flight import InFlightMessage
-from worker.pipeline.outcomes import Outcome, Outcomes
+from worker.pipeline.outcomes import Outcomes
 from worker.pipeline.recorder import Recorder
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import StoreRetry
-from worker.pipeline.unknown.matching import listing_of
 from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
 from worker.ports.posts import CreateMessage, Reply
 from worker.ports.settlements import SettleAgain, Settled, SettleEnd, Settlement
@@ -57,21 +55,12 @@ class Poster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
-    """How an attempt ended, with what the recorder reports about it.
-
-    `entry`: the catalogue's entry for Twilio's error code. `post_seconds`: how long the POST took.
-    """
-
-    settlement: Settlement
-    decision: Decision | None = None
-    entry: ErrorEntry | None = None
-    post_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The steps of one message, and what they need. `monotonic`: the clock of permits, seconds."""
+    """The steps of one message, and what they need.
+
+    `monotonic`: the clock of permits, seconds. `listings`: for each sender, the name of the list in
+    which Twilio shows its messages.
+    """
 
     settings: Settings
     rules: Ruleset
@@ -83,6 +72,7 @@ class Pipeline:
     store_retry: StoreRetry
     recorder: Recorder
     monotonic: Callable[[], float]
+    listings: Mapping[str, str]
 
     async def process(self, in_flight: InFlightMessage) -> bool:
         """Take a claimed message through its steps and record how the attempt ended.
@@ -139,9 +129,10 @@ class Pipeline:
             message = decode_job(claimed.payload or b"", claimed.message_id)
         except UnreadableJob:
             return self._unreadable(in_flight)
+        draft = read_draft(message, claimed.expires_at)
         sender = self.settings.senders.get(message.sender)
         now = in_flight.now(self.monotonic())
-        attempt = Attempt(in_flight, message, sender, claimed.facts, now)
+        attempt = Attempt(in_flight, message, draft, sender, claimed.facts, now)
         return self._cancelled(attempt, None) if claimed.cancel_asked else attempt
 
     def _decide(self, attempt: Attempt) -> Send | Conclusion:
@@ -150,16 +141,16 @@ class Pipeline:
             # Consent belongs to an account, so no consent was read. Every worker registers its
             # names again within seconds.
             return self._requeued(attempt, Reason.FACTS_CHANGED, delay_ms=_REGISTERED_AGAIN_MS)
-        if attempt.is_moved and attempt.is_sender_elsewhere and not attempt.is_expired:
+        is_moved = attempt.is_moved
+        if is_moved and attempt.is_sender_elsewhere and not attempt.is_expired:
             # The facts belong to the account that Redis has for this sender. Only workers that know
             # the sender by that account may send on them.
             return self._left_to_others(attempt, Reason.FACTS_CHANGED)
         facts = join_facts(attempt.message, attempt.facts, self.settings)
-        if attempt.is_moved:
+        if is_moved:
             # The account that we know has no such sender.
             facts = replace(facts, sender=None)
-        draft = read_draft(attempt.message, attempt.in_flight.claimed.expires_at)
-        decision = decide(draft, facts, self.rules.policy, attempt.now)
+        decision = decide(attempt.draft, facts, self.rules.policy, attempt.now)
         self.recorder.decided(attempt.message.message_id, decision)
         if isinstance(decision, Send):
             return decision
@@ -178,47 +169,42 @@ class Pipeline:
         """
         if attempt.in_flight.is_lost:
             return Lost()
-        sender = self.settings.senders[attempt.message.sender]
-        listing = listing_of(self.settings.accounts[sender.account].account_sid, sender.address)
+        listing = self.listings[attempt.message.sender]
         request = attempt.admit_request(send, self.rules.policy.person_cap, listing)
-        calls = 0
-
-        async def ask() -> Admission:
-            nonlocal calls
-            calls += 1
-            return await self.admissions.submit(request)
-
-        admission = await self.store_retry.keep_trying(
-            "admit", ask, unless=lambda: attempt.in_flight.is_lost
+        tried = await self.store_retry.keep_trying(
+            "admit",
+            partial(self.admissions.submit, request),
+            unless=lambda: attempt.in_flight.is_lost,
         )
-        match admission:
-            case Permit():
-                return replace(admission, lapses_at=-math.inf) if calls > 1 else admission
-            case Stale():
-                return admission
-            case Later():
-                return self._later(attempt, send, admission)
+        if tried is None:
+            return Lost()
+        match tried.answer:
+            case Permit() as permit:
+                return replace(permit, lapses_at=-math.inf) if tried.failures else permit
+            case Stale() | Lost():
+                return tried.answer
+            case Later() as later:
+                return self._later(attempt, send, later)
             case Cancelled():
                 return self._cancelled(attempt, send)
-            case Lost() | None:
-                return Lost()
             case _:
-                assert_never(admission)
+                assert_never(tried.answer)
 
     async def _post(self, attempt: Attempt, send: Send, permit: Permit) -> tuple[Reply, float]:
         """POST while the permit is valid and its intent is journalled. Returns reply, seconds."""
         in_flight = attempt.in_flight
         self.recorder.permitted(permit)
+        may_post = not self.recorder.cannot_write and not in_flight.is_lost
         route = attempt.route(self.settings.senders[attempt.message.sender], permit.attempt)
         started = self.monotonic()
         start_by = attempt.start_by(send, permit, started)
+        waited = (in_flight.now(started) - in_flight.claimed.enqueued_at).total_seconds()
         reply: Reply = PERMIT_LAPSED
-        if started < start_by and not in_flight.is_lost and not self.recorder.cannot_write:
+        if may_post and started < start_by:
             url = self.settings.gateway.public_url
             form = build(send, route, url, starts_at=in_flight.now(start_by))
             reply = await self.twilio.create(form, start_by=start_by)
         seconds = self.monotonic() - started
-        waited = (in_flight.now(started) - in_flight.claimed.enqueued_at).total_seconds()
         self.recorder.replied(permit, reply, seconds=seconds, since_enqueued=waited)
         return reply, seconds
 
@@ -234,13 +220,13 @@ class Pipeline:
     async def _settle(self, in_flight: InFlightMessage, end: Conclusion) -> None:
         """Record the conclusion. While Redis is away, keep it here and try forever."""
         in_flight.is_recording = True
-        settled = await self.store_retry.keep_trying(
-            "settle", lambda: self.settlements.submit(end.settlement)
+        tried = await self.store_retry.keep_trying(
+            "settle", partial(self.settlements.submit, end.settlement)
         )
-        if settled is not None:
+        if tried is not None:
             self.recorder.settled(
                 end.settlement,
-                settled,
+                tried.answer,
                 decision=end.decision,
                 entry=end.entry,
                 seconds=end.post_seconds,
@@ -259,19 +245,19 @@ class Pipeline:
 
     def _refused(self, attempt: Attempt, refuse: Refuse) -> Conclusion:
         stage = Stage.EXPIRED if refuse.reason is Reason.EXPIRED else Stage.REFUSED
-        return _concluded(attempt, SettleEnd(stage, refuse.reason), refuse)
+        return attempt.concluded(SettleEnd(stage, refuse.reason), refuse)
 
     def _waiting(self, attempt: Attempt, wait: Wait) -> Conclusion:
         due_at = _recheck_at(wait.reason, wait.until, attempt)
         again = SettleAgain(Stage.WAITING, wait.reason, due_at=due_at, on_inbound=wait.on_inbound)
-        return _concluded(attempt, again, wait)
+        return attempt.concluded(again, wait)
 
     def _later(self, attempt: Attempt, send: Send, later: Later) -> Conclusion:
         due_at = _recheck_at(later.reason, later.until, attempt)
-        return _concluded(attempt, SettleAgain(Stage.WAITING, later.reason, due_at=due_at), send)
+        return attempt.concluded(SettleAgain(Stage.WAITING, later.reason, due_at=due_at), send)
 
     def _cancelled(self, attempt: Attempt, decision: Decision | None) -> Conclusion:
-        return _concluded(attempt, SettleEnd(Stage.CANCELLED, Reason.CANCELLED), decision)
+        return attempt.concluded(SettleEnd(Stage.CANCELLED, Reason.CANCELLED), decision)
 
     def _unreadable(self, in_flight: InFlightMessage) -> Conclusion:
         sentence = "Nobody could read this job; its bytes are kept."
@@ -279,7 +265,7 @@ class Pipeline:
         return Conclusion(unreadable_settlement(in_flight, end))
 
     def _requeued(self, attempt: Attempt, reason: Reason, *, delay_ms: int) -> Conclusion:
-        return _concluded(attempt, SettleAgain(Stage.QUEUED, reason, delay_ms=delay_ms), None)
+        return attempt.concluded(SettleAgain(Stage.QUEUED, reason, delay_ms=delay_ms), None)
 
     def _left_to_others(self, attempt: Attempt, missing: Reason) -> Conclusion:
         """Leave the message to a worker with other settings.
@@ -289,19 +275,12 @@ class Pipeline:
         self.recorder.configured_elsewhere(attempt.message, missing)
         until = attempt.now + attempt.handover_delay(missing)
         due_at = min(until, attempt.in_flight.claimed.expires_at)
-        return _concluded(attempt, SettleAgain(Stage.QUEUED, missing, due_at=due_at), None)
+        return attempt.concluded(SettleAgain(Stage.QUEUED, missing, due_at=due_at), None)
 
     def _note_lost(self, in_flight: InFlightMessage) -> None:
         """Report a lost lease. Another worker has the message and records what becomes of it."""
         if not in_flight.is_lost:
             self.recorder.lost(in_flight.claimed.message_id)
-
-
-def _concluded(
-    attempt: Attempt, result: SettleEnd | SettleAgain, decision: Decision | None
-) -> Conclusion:
-    outcome = Outcome(result, posted=False)
-    return Conclusion(attempt.settlement(outcome, 0, decision), decision)
 
 
 def _recheck_at(reason: Reason, until: datetime, attempt: Attempt) -> datetime:

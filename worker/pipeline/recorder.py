@@ -14,7 +14,7 @@ from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Reason, Stage
 from worker.ports.admissions import Permit
 from worker.ports.arq_ingress import Unreadable
-from worker.ports.claims import ClaimedMessage, Reaped
+from worker.ports.claims import ClaimBatch, Reaped
 from worker.ports.pipeline_metrics import PipelineMetrics
 from worker.ports.posts import Accepted, NotSent, Rejected, Reply, Unproven
 from worker.ports.settlements import (
@@ -67,12 +67,19 @@ class Recorder:
         """Write the lines that the journal lacks. Raises OSError if that still fails."""
         self._journal.catch_up()
 
-    def claimed(self, messages: tuple[ClaimedMessage, ...]) -> None:
-        """Record a claim."""
-        self._metrics.claimed(len(messages))
+    def claimed(self, batch: ClaimBatch, *, open_posts: int, held: int) -> None:
+        """Record a claim.
+
+        `open_posts`: how many POSTs this worker has open. `held`: how many messages are in flight.
+        """
+        if batch.claimed:
+            self._metrics.claimed(len(batch.claimed))
+        self._metrics.in_flight(open_posts, held)
         if self._journal.is_on:
-            for message in messages:
+            for message in batch.claimed:
                 self._journal.write("claimed", id=message.message_id, fence=message.fence)
+        for message_id in batch.in_unknown_stage:
+            self._unknown_stage(message_id)
 
     def decided(self, message_id: str, decision: Decision) -> None:
         """Record a decision."""
@@ -90,9 +97,10 @@ class Recorder:
 
     def permitted(self, permit: Permit) -> None:
         """Record that the intent of an attempt is written."""
-        self._journal.write(
-            "intent", id=permit.message_id, attempt=permit.attempt, fence=permit.fence
-        )
+        if self._journal.is_on:
+            self._journal.write(
+                "intent", id=permit.message_id, attempt=permit.attempt, fence=permit.fence
+            )
 
     def replied(
         self, permit: Permit, reply: Reply, *, seconds: float, since_enqueued: float
@@ -220,7 +228,7 @@ class Recorder:
                 reason=missing.value,
             )
 
-    def unknown_stage(self, message_id: str) -> None:
+    def _unknown_stage(self, message_id: str) -> None:
         """Log that a message is left to workers of a newer version.
 
         The store reports each such message once.

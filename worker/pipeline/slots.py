@@ -5,25 +5,23 @@ from collections import deque
 
 
 class Slots:
-    """A fixed number of slots, first come, first served. After `close` no waiter gets one."""
+    """A fixed number of slots, first come, first served. After `close` no waiter gets one.
+
+    `used`: how many slots are taken.
+    """
 
     def __init__(self, number: int) -> None:
+        self.used = 0
         self._number = number
-        self._free = number
         self._queue: deque[asyncio.Future[bool]] = deque()
         self._closed = False
-
-    @property
-    def used(self) -> int:
-        """How many slots are taken."""
-        return self._number - self._free
 
     async def acquire(self) -> bool:
         """Wait for a slot. Return False when the slots are closed and this caller got none."""
         if self._closed:
             return False
-        if self._free > 0:
-            self._free -= 1
+        if self.used < self._number:
+            self.used += 1
             return True
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queue.append(future)
@@ -41,7 +39,7 @@ class Slots:
             if not future.done():
                 future.set_result(True)
                 return
-        self._free += 1
+        self.used -= 1
 
     def close(self) -> None:
         """Close the slots: all waiters and all later callers get none."""

@@ -1,10 +1,18 @@
-"""Repeats calls to Redis until they succeed. No failure of Redis ends a worker."""
+"""Repeats calls to Redis until they succeed, and records which parts of a worker fail now.
+
+No failure of Redis ends a worker.
+"""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
-from worker.pipeline.health import Health
+from structlog.typing import FilteringBoundLogger
+
+from sendwindow.store_faults import fault_of
+from worker.ports.pipeline_metrics import PipelineMetrics
 
 Answer = TypeVar("Answer")
 
@@ -14,6 +22,69 @@ LAST_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _MAX_PAUSE_SECONDS: Final = 1.0
 """Short, so that sending resumes within two seconds of Redis's return."""
+
+
+class Health:
+    """Records which parts fail. Logs a part's first failure and its recovery, not each try."""
+
+    def __init__(
+        self, log: FilteringBoundLogger, metrics: PipelineMetrics, place: str = "the store"
+    ) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._place = place
+        self._failing: dict[str, str] = {}
+
+    @property
+    def failing(self) -> frozenset[str]:
+        return frozenset(self._failing)
+
+    @property
+    def problem(self) -> str | None:
+        """One sentence about the part that failed first, because the others mostly follow from it.
+
+        None while nothing fails.
+        """
+        part = next(iter(self._failing), None)
+        return None if part is None else f"{self._failing[part]} (part {part})"
+
+    def failed(self, part: str, error: Exception) -> None:
+        """Record that a part failed.
+
+        The log gets the sentence of the fault table, because the text of an error may hold a URL
+        with secrets.
+        """
+        self._metrics.failing(part)
+        if part not in self._failing:
+            fault = fault_of(error)
+            self._failing[part] = fault.sentence(self._place)
+            code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+            self._log.warning(
+                "failing",
+                part=part,
+                error=type(error).__name__,
+                code=code,
+                word=fault.word,
+                why=self._failing[part],
+            )
+
+    def works(self, part: str) -> None:
+        """Record that a part works."""
+        if part in self._failing:
+            del self._failing[part]
+            self._log.info("recovered", part=part)
+
+    def given_up(self, part: str) -> None:
+        """Forget a part that the worker gave up, because no later call could show that it works."""
+        self._failing.pop(part, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(Generic[Answer]):
+    """What a call returned in the end. `failures`: how many calls before it raised an error."""
+
+    answer: Answer
+    failures: int
 
 
 class StoreRetry:
@@ -28,32 +99,27 @@ class StoreRetry:
         part: str,
         call: Callable[[], Awaitable[Answer]],
         unless: Callable[[], bool] = lambda: False,
-    ) -> Answer | None:
+    ) -> Tried[Answer] | None:
         """Repeat a call until it succeeds, forever if need be.
 
         Return None when `unless` is true after a failure.
         """
+        failures = 0
         try:
-            return await self._keep_trying(part, call, unless)
+            while True:
+                try:
+                    answer = await call()
+                except Exception as error:  # noqa: BLE001 -- whatever is wrong with Redis, a result must not be lost
+                    self.health.failed(part, error)
+                    failures += 1
+                    if unless():
+                        return None
+                    await self.pause(failures)
+                else:
+                    self.health.works(part)
+                    return Tried(answer, failures)
         finally:
             self.health.given_up(part)
-
-    async def _keep_trying(
-        self, part: str, call: Callable[[], Awaitable[Answer]], unless: Callable[[], bool]
-    ) -> Answer | None:
-        failures = 0
-        while True:
-            try:
-                answer = await call()
-            except Exception as error:  # noqa: BLE001 -- whatever is wrong with Redis, a result must not be lost
-                self.health.failed(part, error)
-                failures += 1
-                if unless():
-                    return None
-                await self.pause(failures)
-            else:
-                self.health.works(part)
-                return answer
 
     async def pause(self, failures: int) -> None:
         """Wait before the next try, longer after each failure in a row."""

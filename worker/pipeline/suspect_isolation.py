@@ -20,19 +20,20 @@ The wait doubles each time the worker gave up. The longest wait exceeds the time
 
 
 class SuspectIsolation:
-    """The isolation of one worker, driven by its claims. Instants in monotonic seconds."""
+    """The isolation of one worker, driven by its claims. Instants in monotonic seconds.
+
+    `is_on`: the worker must not claim before it has drained. `has_claimed_suspect`: its last claim
+    returned a suspect.
+    """
 
     def __init__(self) -> None:
+        self.is_on = False
+        self.has_claimed_suspect = False
         self._began: float | None = None
         self._has_taken = False
         self._is_drained = False
         self._wait = MIN_WAIT_SECONDS
         self._rests_until = -math.inf
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the worker must not claim before it has drained."""
-        return self._began is not None
 
     def seconds_left(self, now: float) -> float | None:
         """Return how many more seconds to wait until the worker is drained.
@@ -65,11 +66,12 @@ class SuspectIsolation:
 
         While the isolation is on, the worker that made the claim was drained.
         """
+        self.has_claimed_suspect = has_suspect = batch.has_suspect
         if self._began is None:
-            if (batch.is_called or batch.has_suspect) and now >= self._rests_until:
-                self._began, self._has_taken = now, batch.has_suspect
-                self._is_drained = batch.has_suspect
-        elif batch.has_suspect:
+            if (batch.is_called or has_suspect) and now >= self._rests_until:
+                self.is_on, self._began = True, now
+                self._has_taken = self._is_drained = has_suspect
+        elif has_suspect:
             self._has_taken = True
         else:
             self._end(now)
@@ -78,4 +80,4 @@ class SuspectIsolation:
         """End the isolation, and leave the other messages as much time as it took."""
         if self._began is not None:
             self._rests_until = now + (now - self._began)
-        self._began = None
+        self.is_on, self._began = False, None

@@ -51,14 +51,22 @@ class Journal:
     Each line is one write() to a file opened with O_APPEND. So several processes may share a file,
     and a written line survives when the process is killed. Raises OSError when the file cannot be
     opened, JournalError when it cannot be written.
+
+    `is_on`: lines are written, now or later. `problem`: why lines cannot be written now. Always
+    None here, because this class raises instead.
     """
 
-    __slots__ = ("_clock", "_fd", "_who")
+    __slots__ = ("_clock", "_fd", "_who", "is_on", "problem")
+
+    is_on: bool
+    problem: OSError | None
 
     def __init__(self, path: Path | None, who: str, clock: Callable[[], float] = _wall_ms) -> None:
         self._who = who
         self._clock = clock
         self._fd = None if path is None else _open(path)
+        self.is_on = path is not None
+        self.problem = None
 
     def write(self, event: str, **fields: object) -> None:
         """Append one line. Fields are JSON values; persons appear as labels, never as addresses.
@@ -76,11 +84,6 @@ class Journal:
         if self._fd is not None:
             _append(self._fd, line)
 
-    @property
-    def problem(self) -> OSError | None:
-        """Why lines cannot be written now. Always None here, because this class raises instead."""
-        return None
-
     def catch_up(self) -> None:
         """Write the lines that could not be written before. Raises OSError if that fails again."""
 
@@ -88,13 +91,9 @@ class Journal:
         """Return the timestamp that a line written now would have."""
         return self._clock()
 
-    @property
-    def is_on(self) -> bool:
-        """Whether lines are written at all."""
-        return self._fd is not None
-
     def close(self) -> None:
         """Close the file; later writes do nothing."""
+        self.is_on = False
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -108,26 +107,16 @@ class PatientJournal(Journal):
     must check `problem`.
     """
 
-    __slots__ = ("_kept", "_missing", "_path", "_problem")
+    __slots__ = ("_kept", "_missing", "_path")
 
     def __init__(self, path: Path | None, who: str, clock: Callable[[], float] = _wall_ms) -> None:
         super().__init__(None, who, clock)
+        self.is_on = path is not None
         self._path = path
         self._kept: deque[bytes] = deque()
         self._missing = 0
-        self._problem: OSError | None = None
         with suppress(OSError):
             self.catch_up()
-
-    @property
-    def is_on(self) -> bool:
-        """Whether lines are written at all, now or later."""
-        return self._path is not None
-
-    @property
-    def problem(self) -> OSError | None:
-        """Why lines cannot be written now, or None."""
-        return self._problem
 
     @property
     def unwritten(self) -> int:
@@ -141,7 +130,7 @@ class PatientJournal(Journal):
         try:
             if self._fd is None:
                 self._fd = _open(self._path)
-            if self._problem is not None:
+            if self.problem is not None:
                 _end_torn_line(self._fd)
             while self._kept:
                 _append(self._fd, self._kept[0])
@@ -151,9 +140,9 @@ class PatientJournal(Journal):
                 _append(self._fd, _encode(gap).encode() + b"\n")
                 self._missing = 0
         except OSError as error:
-            self._problem = error
+            self.problem = error
             raise
-        self._problem = None
+        self.problem = None
 
     def close(self) -> None:
         """Try once more to write the waiting lines, and close the file. Later writes do nothing."""

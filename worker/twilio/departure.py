@@ -9,6 +9,7 @@ import select
 from asyncio import Transport
 from collections.abc import Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
@@ -33,21 +34,19 @@ DEPARTURE: Final[ContextVar["Departure | None"]] = ContextVar("departure", defau
 """The POST for which the running task requests a connection."""
 
 
+@dataclass(slots=True, eq=False)
 class Departure:
     """One POST on its way to Twilio.
 
     `start_by` is in monotonic seconds. From then on no first byte leaves. None means no limit.
     """
 
-    __slots__ = ("_is_over", "_start_by", "has_left", "is_connecting", "is_gated", "refusal")
-
-    def __init__(self, start_by: float | None) -> None:
-        self._start_by = start_by
-        self._is_over = False
-        self.is_connecting = False
-        self.is_gated = False
-        self.has_left = False
-        self.refusal: NotSent | None = None
+    start_by: float | None
+    is_connecting: bool = False
+    is_gated: bool = False
+    has_left: bool = False
+    refusal: NotSent | None = None
+    _is_over: bool = False
 
     def leave(self, protocol: ResponseHandler, transport: Transport) -> None:
         """Permit the next write. Raises DepartureRefused when the first byte must not leave."""
@@ -55,7 +54,7 @@ class Departure:
             raise DepartureRefused
         if self.has_left:
             return
-        if self._start_by is not None and monotonic() >= self._start_by:
+        if self.start_by is not None and monotonic() >= self.start_by:
             self.refusal = PERMIT_LAPSED
         elif protocol.should_close or has_hung_up(transport):
             self.refusal = HUNG_UP

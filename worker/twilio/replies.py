@@ -52,7 +52,8 @@ def read_answer(
     if 200 <= status < 300:
         message_sid = document.get("sid") if document else None
         if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
-            if _is_somebody_else(to, document.get("to")):
+            shown = document.get("to")
+            if shown != to and _is_somebody_else(to, shown):
                 return _unproven(
                     Reason.OUTCOME_UNREADABLE,
                     f"HTTP {status} for another address",

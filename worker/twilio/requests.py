@@ -69,14 +69,14 @@ def build(
     `From` is sent on every channel, also next to a messaging service. WhatsApp and Messenger
     windows belong to one sender, and the search for an unproven attempt filters by `To` and `From`.
     """
+    late = max(starts_at - send.trace.decided_at, timedelta(0)) if starts_at else timedelta(0)
+    validity = _validity_seconds(send.validity_period - late)
     form = [("To", route.to), ("From", route.from_address)]
     if route.messaging_service_sid:
         form.append(("MessagingServiceSid", route.messaging_service_sid))
     form.extend(_content(send.content))
     callback = status_callback(public_url, route.message_id, route.attempt, route.enqueued_at)
-    form.append(("StatusCallback", callback))
-    late = max(starts_at - send.trace.decided_at, timedelta(0)) if starts_at else timedelta(0)
-    form.append(("ValidityPeriod", str(_validity_seconds(send.validity_period - late))))
+    form.extend((("StatusCallback", callback), ("ValidityPeriod", str(validity))))
     return CreateMessage(account=route.account, form=tuple(form))
 
 

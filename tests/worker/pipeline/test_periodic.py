@@ -12,10 +12,9 @@ import structlog
 from sendwindow.keys import Keys
 from tests.support.pipeline_world import HANG_SECONDS, Watch
 from tests.support.stores_world import Place
-from worker.pipeline.health import Health
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.recorder import Observers
-from worker.pipeline.store_retry import StoreRetry
+from worker.pipeline.store_retry import Health, StoreRetry
 from worker.runtime import clock
 from worker.runtime.cancellation import end_tasks
 from worker.telemetry.journal import Journal

@@ -1,6 +1,7 @@
 """What the recorder writes about a settlement that the store could not apply."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from structlog.testing import LogCapture
 
 from sendwindow.vocabulary import Reason, Stage
 from worker.pipeline.recorder import Observers, Recorder
+from worker.ports.claims import ClaimBatch
 from worker.ports.pipeline_metrics import NoMetrics
 from worker.ports.settlements import Result, SettleAccepted, Settled, SettleEnd, Settlement
 from worker.telemetry.journal import Journal
@@ -124,7 +126,9 @@ def test_a_message_left_to_a_newer_version_is_one_warning_with_the_remedy(tmp_pa
     log = structlog.wrap_logger(
         None, processors=[capture], wrapper_class=structlog.make_filtering_bound_logger(0)
     )
-    Recorder(Observers(journal, NoMetrics(), log)).unknown_stage("m1")
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    batch = ClaimBatch((), now, None, in_unknown_stage=("m1",))
+    Recorder(Observers(journal, NoMetrics(), log)).claimed(batch, open_posts=0, held=0)
     journal.close()
     remedy = "run workers of the version that wrote it"
     assert capture.entries == [

@@ -8,8 +8,8 @@ import pytest
 from policies.decision import FreeformContent, SeenRevisions, Send, Trace
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.vocabulary import Purpose, Reason
-from worker.pipeline.attempt import Attempt
-from worker.pipeline.in_flight import InFlightMessage
+from worker.pipeline.attempt import Attempt, InFlightMessage
+from worker.pipeline.decision_inputs import read_draft
 from worker.ports.admissions import Permit
 from worker.ports.claims import ClaimedMessage
 from worker.ports.stored_facts import StoredFacts
@@ -37,7 +37,8 @@ def _run(*, window_left: timedelta, validity: timedelta) -> tuple[Attempt, Send]
     held = InFlightMessage(
         cast("ClaimedMessage", None), decided_at + timedelta(seconds=1), read_at=100.0
     )
-    return Attempt(held, message, None, cast("StoredFacts", None), decided_at), send
+    draft = read_draft(message, decided_at)
+    return Attempt(held, message, draft, None, cast("StoredFacts", None), decided_at), send
 
 
 @pytest.mark.parametrize(

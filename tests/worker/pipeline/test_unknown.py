@@ -33,9 +33,8 @@ from tests.support.pipeline_world import (
     sid,
 )
 from tests.support.stores_world import Place
-from worker.pipeline.health import Health
 from worker.pipeline.periodic import PeriodicWork
-from worker.pipeline.store_retry import StoreRetry
+from worker.pipeline.store_retry import Health, StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.search import BATCH
 from worker.ports.statuses import StatusUpdate

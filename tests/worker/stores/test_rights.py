@@ -19,10 +19,9 @@ from tests.conftest import StoreUnderTest
 from tests.support.pipeline_world import HANG_SECONDS, Watch, dispatching
 from tests.support.stores_world import opened
 from worker.gateway.health import StoreHealth
-from worker.pipeline.health import Health
 from worker.pipeline.periodic import MAX_FAILURES, PeriodicWork
 from worker.pipeline.recorder import Observers
-from worker.pipeline.store_retry import StoreRetry
+from worker.pipeline.store_retry import Health, StoreRetry
 from worker.runtime.cancellation import end_tasks
 from worker.stores.store import StoreRefused
 from worker.telemetry.journal import Journal

@@ -225,9 +225,10 @@ class UnknownSearch:
                 errors += 1
                 raise
 
-        return await self.store_retry.keep_trying(
+        tried = await self.store_retry.keep_trying(
             "search", ask, unless=lambda: errors >= _MAX_ERRORS
         )
+        return None if tried is None else tried.answer
 
     def _note(
         self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None
