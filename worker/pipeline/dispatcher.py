@@ -10,8 +10,8 @@ from typing import Protocol
 from policies.ruleset import Ruleset
 from sendwindow.keys import Keys
 from worker.pipeline import missing_statuses
+from worker.pipeline.alerts import HeldEffectsAlert, SuspectedStopAlert
 from worker.pipeline.claimer import Claimer
-from worker.pipeline.held_effects_alert import HeldEffectsAlert
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.outcomes import Outcomes
 from worker.pipeline.periodic import PeriodicWork
@@ -19,13 +19,12 @@ from worker.pipeline.pipeline import Pipeline, Poster
 from worker.pipeline.recorder import Observers, Recorder
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import LAST_SECONDS, Health, StoreRetry
-from worker.pipeline.suspected_stop_alert import SuspectedStopAlert
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.matching import listing_of
 from worker.pipeline.unknown.message_lists import MessageLists, MessageReader
 from worker.pipeline.unknown.search import BATCH as SEARCH_BATCH
 from worker.pipeline.unknown.search import UnknownSearch
-from worker.ports.held_effects import HeldEffectsPort
+from worker.ports.effects import HeldEffectsPort
 from worker.ports.ledger import Ledger
 from worker.ports.processes import Holdings
 from worker.ports.records import Records

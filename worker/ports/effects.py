@@ -1,6 +1,11 @@
-"""What a reply or a status teaches about a person, sender, account, template or tag."""
+"""What a reply or a status teaches about a person, sender, account, template or tag.
 
+Some effects about persons are held until an operator decides.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from policies.facts import Holds
 from policies.policy import ErrorGuard
@@ -114,3 +119,14 @@ Effect = (
     | SetTag
     | SuppressAddress
 )
+
+
+class HeldEffectsPort(Protocol):
+    """Counts the effects about persons that are held until an operator decides.
+
+    `Store.held` implements it.
+    """
+
+    async def waiting(self, senders: Sequence[str]) -> Mapping[str, int]:
+        """Return how many effects are held for each sender. Senders without any are left out."""
+        ...

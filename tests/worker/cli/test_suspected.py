@@ -13,7 +13,7 @@ from tests.conftest import StoreUnderTest
 from tests.support.cli_world import Answer, CommandLine
 from tests.support.stores_world import ANNA, BERT, opened
 from worker.cli.exit_codes import Exit
-from worker.pipeline.suspected_stop_alert import AGAIN_SECONDS, SuspectedStopAlert
+from worker.pipeline.alerts import AGAIN_SECONDS, SuspectedStopAlert
 from worker.ports.people import Inbound
 from worker.runtime import clock
 from worker.telemetry.metrics import Metrics

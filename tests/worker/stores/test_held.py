@@ -22,7 +22,7 @@ from tests.support.cli_world import CommandLine, command_line
 from tests.support.shipped import rules
 from tests.support.stores_world import ACCOUNT, ANNA, SENDER, Place, World, accepted, opened
 from worker.cli.exit_codes import Exit
-from worker.pipeline.held_effects_alert import HeldEffectsAlert
+from worker.pipeline.alerts import HeldEffectsAlert
 from worker.ports.effects import Effect, HoldBack, SuppressAddress
 from worker.ports.settlements import SettleEnd
 from worker.telemetry.journal import Journal

@@ -1,13 +1,15 @@
-"""Logs an error when a suspected stop has waited too long for an operator.
+"""Logs errors about what waits for an operator: held effects, and suspected stops that wait long.
 
-A suspected stop never ends by itself.
+Neither ends by itself.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.ports.effects import HeldEffectsPort
 from worker.runtime import clock
 
 MAX_WAIT: Final = timedelta(days=1)
@@ -43,4 +45,35 @@ class SuspectedStopAlert:
                 remedy="decide it: `consent suspected` lists what may mean stop; "
                 "marketing to them is held",
             )
+        return 0
+
+
+class HeldEffectsAlert:
+    """Checks the held effects of each sender, and logs those that grew since its last check.
+
+    Effects are held when there were too many errors about persons to believe them.
+    """
+
+    def __init__(
+        self, held: HeldEffectsPort, senders: Sequence[str], log: FilteringBoundLogger
+    ) -> None:
+        self._held = held
+        self._senders = senders
+        self._log = log
+        self._told: Mapping[str, int] = {}
+
+    async def turn(self) -> int:
+        """Check once. Raises what the store raises."""
+        waiting = await self._held.waiting(self._senders)
+        for sender, many in waiting.items():
+            if many > self._told.get(sender, 0):
+                self._log.error(
+                    "effects_held",
+                    sender=sender,
+                    waiting=many,
+                    remedy="so many attempts failed with errors about persons that what they "
+                    "teach is kept aside; "
+                    "find the cause, then apply or discard it with `contact held`",
+                )
+        self._told = waiting
         return 0
