@@ -53,7 +53,7 @@ def read_answer(
         message_sid = document.get("sid") if document else None
         if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
             shown = document.get("to")
-            if shown != to and _is_somebody_else(to, shown):
+            if isinstance(shown, str) and shown != to and _is_somebody_else(to, shown):
                 return _unproven(
                     Reason.OUTCOME_UNREADABLE,
                     f"HTTP {status} for another address",
@@ -155,14 +155,14 @@ def _unproven(reason: Reason, detail: str, status: int, code: int | None, body: 
     return Unproven(reason, detail, status, code, excerpt(body))
 
 
-def _is_somebody_else(asked: str, shown: object) -> bool:
+def _is_somebody_else(asked: str, shown: str) -> bool:
     """Return whether a response is certainly about another recipient than the requested one.
 
     Twilio may write a phone number with another prefix or trunk digit than we did, but the last
     digits are the same.
     """
     try:
-        ours, theirs = parse_address(asked), parse_address(shown if isinstance(shown, str) else "")
+        ours, theirs = parse_address(asked), parse_address(shown)
     except AddressError:
         return False
     if ours.is_phone and theirs.is_phone:
