@@ -27,9 +27,7 @@ from typing import Final
 from bench.__main__ import mock_api
 from bench.rows.ours import connect, make_settings, prepare
 from bench.rows.raw_loop import FORM
-from sendwindow.contract import Freeform, SendMessage
-from sendwindow.producer import Producer
-from sendwindow.vocabulary import Purpose
+from sendwindow import Freeform, Producer, Purpose, SendMessage
 from worker.runtime.embedded_store import start
 from worker.services import WorkerService
 from worker.stores.store import Store

@@ -80,7 +80,7 @@ class OtherLoop(SendwindowError):
     def __str__(self) -> str:
         return (
             "this Producer belongs to another event loop or process, where it was used first; "
-            "make one in each loop and after each fork, or use sendwindow.sync.Producer, "
+            "make one in each loop and after each fork, or use sendwindow.SyncProducer, "
             "which works in all of them"
         )
 

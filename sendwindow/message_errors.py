@@ -43,10 +43,10 @@ class InvalidMessage(SendwindowError, ValueError):
 
 UNREADABLE: Final = {
     "pickled": (
-        "it is pickled, and a pickled job is never opened; give arq sendwindow.codec.arq_serializer"
+        "it is pickled, and a pickled job is never opened; give arq sendwindow.arq_serializer"
     ),
     "too_large": "it is larger than 64 KiB; shorten variables or metadata",
-    "not_json": "it is not JSON in UTF-8; give arq sendwindow.codec.arq_serializer",
+    "not_json": "it is not JSON in UTF-8; give arq sendwindow.arq_serializer",
     "not_a_job": (
         "it lacks the shape of an arq job (f, a, k, t, et); "
         "write it with Sendwindow's producer or with arq"

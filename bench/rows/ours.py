@@ -18,9 +18,7 @@ from pathlib import Path
 import uvloop
 
 from bench.rows.raw_loop import AT_A_TIME, FORM
-from sendwindow.contract import Freeform, SendMessage
-from sendwindow.producer import Producer
-from sendwindow.vocabulary import Purpose
+from sendwindow import Freeform, Producer, Purpose, SendMessage
 from worker.ports.people import ConsentEntry, Inbound
 from worker.services import WorkerService
 from worker.settings.settings import Settings, parse_settings

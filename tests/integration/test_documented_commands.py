@@ -124,6 +124,21 @@ class Reader:
             f"{printed}\n{answer.stdout}{answer.stderr}{self.house.logs()}"
         )
 
+    def run_program(self, source: str) -> str:
+        """Run a program that a page prints, and return what it prints. It must succeed."""
+        answer = subprocess.run(
+            [sys.executable, "-"],
+            cwd=self.house.folder,
+            env=self.house.environ | {"PYTHONPATH": str(ROOT)},
+            input=source,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout.strip()
+
     def leave_running(self, words: list[str]) -> None:
         """Start a service once and wait until it is up. `run` and `serve` are parts of `up`."""
         if words[0] in self.services or words[0] in {"run", "serve"}:
@@ -217,31 +232,39 @@ def newcomer() -> Iterator[Reader]:
             made.stop()
 
 
-def test_what_the_readme_prints_ends_in_accepted(newcomer: Reader) -> None:
-    """Commands and code of "Use it", as printed and in order, send both messages to Twilio."""
-    folder = newcomer.house.folder
-    written = []
+def test_what_the_pages_print_ends_in_accepted(newcomer: Reader) -> None:
+    """Commands and programs of "Use it", then the program for plain arq, end in messages that
+    Twilio accepted. All run as printed and in order.
+    """
     [section] = _USE_IT.findall((ROOT / "README.md").read_text())
-    for kind, text in _STEP.findall(section):
+    newcomer.house.url = f"unix://{newcomer.house.folder}/.data/store/s.sock"
+    queued = iter(("order-7-sent", None, "hours-1"))
+    for kind, text in _STEP.findall(section + (ROOT / "docs/arq.md").read_text()):
         if kind == "sh":
             for command in commands_in(text):
                 newcomer.type(command)
-            continue
-        answer = subprocess.run(
-            [sys.executable, "-"],
-            cwd=folder,
-            env=newcomer.house.environ | {"PYTHONPATH": str(ROOT)},
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert answer.returncode == 0, answer.stderr
-        written.append("order-7-sent" if "order-7-sent" in answer.stdout else answer.stdout.strip())
-        newcomer.house.url = f"unix://{folder}/.data/store/s.sock"
-        assert newcomer.house.ends(written[-1]).stage is Stage.ACCEPTED
-    assert len(written) == 2
+        else:
+            printed = newcomer.run_program(text)
+            # The second program prints the id that the message got.
+            assert newcomer.house.ends(next(queued) or printed).stage is Stage.ACCEPTED
+    assert list(queued) == []
+
+
+def test_every_piece_of_python_on_a_page_is_run() -> None:
+    """No page has Python that the test above does not run. The first piece of the README is part
+    of its program.
+    """
+    pieces = {
+        path.relative_to(ROOT).as_posix(): found
+        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+        if (found := [text for kind, text in _STEP.findall(path.read_text()) if kind == "python"])
+    }
+    assert {page: len(found) for page, found in pieces.items()} == {
+        "README.md": 3,
+        "docs/arq.md": 1,
+    }
+    first, program, _ = ("".join(piece.split()).replace(",)", ")") for piece in pieces["README.md"])
+    assert first in program
 
 
 def test_links_lead_somewhere() -> None:
