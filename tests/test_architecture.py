@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-OWN = {"sendwindow", "policies", "worker", "sandbox", "verify"}
+OWN = {"sendwindow", "policies", "worker", "sandbox", "verify", "docgen"}
 
 LOAD_ALL = """
 import importlib, json, pkgutil, sys
@@ -142,6 +142,7 @@ def project_of(root: Path) -> tuple[list[str], dict[str, list[str]]]:
         ("worker", "worker"),
         ("sandbox", "worker"),
         ("verify", "worker"),
+        ("docgen", "worker"),
     ],
     ids=str,
 )

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
+from docgen.states import TRANSITIONS
 from policies.status import RANKS
 from sendwindow.vocabulary import Stage
 from tests.support.house import HANG_SECONDS
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
-from worker.cli.states import TRANSITIONS
 from worker.telemetry.logs import REMOVED
 
 KNOWN = {(before, after) for before, after, _ in TRANSITIONS}

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from docgen.log_events import collect_events
 from sendwindow.vocabulary import Stage
 from tests.chaos.processes import ROOT, Process
 from tests.support.house import House
 from worker.cli.exit_codes import Exit
-from worker.cli.log_events import collect_events
 
 PAGES = (
     "README.md",

@@ -51,7 +51,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "the whole service on one machine, against the sandbox, compared with what is expected",
     ),
     "verify": ("verify", "prove or refute the promises from journals"),
-    "docs": ("docs", "write the generated parts of docs/; --check: fail when they are stale"),
 }
 """Each command: its module in worker/cli/, and its purpose."""
 

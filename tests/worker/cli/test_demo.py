@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.scenarios import CHANNELS, GUARDS
+from docgen.scenarios import CHANNELS, GUARDS
 from sendwindow.contract import SendMessage
 from sendwindow.errors import InvalidMessage
 from worker.cli.demo.compare import deviations, forms_posted, summary

@@ -150,7 +150,17 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_fault() -> None:
 
 def variables_of_the_project(root: Path) -> set[str]:
     """Return every SENDWINDOW_ name in the project's programs, files and pages."""
-    folders = ("worker", "sendwindow", "policies", "deploy", "bench", "docs", "examples", ".ci")
+    folders = (
+        "worker",
+        "sendwindow",
+        "policies",
+        "deploy",
+        "bench",
+        "docgen",
+        "docs",
+        "examples",
+        ".ci",
+    )
     files = [path for folder in folders for path in (root / folder).rglob("*")] + [
         root / "run",
         root / "README.md",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli.log_events import (
+from docgen.log_events import (
     LOGGERS,
     PACKAGES,
     UnclearEventError,

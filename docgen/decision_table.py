@@ -6,10 +6,10 @@
 from dataclasses import replace
 from typing import assert_never
 
+from docgen.scenarios import CHANNELS, GUARDS
 from policies.decision import Decision, Refuse, Send, TemplateContent, Wait
 from policies.policy import AccountUpdate, Policy
 from policies.reasons import GROUPS
-from policies.scenarios import CHANNELS, GUARDS
 from sendwindow.vocabulary import Reason
 
 

@@ -1,4 +1,4 @@
-"""`docs`: the generated parts of docs/ say what the code does."""
+"""`./run docs`: the generated parts of docs/ say what the code does."""
 
 import re
 import shutil
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docgen.__main__ import FILES, generated, main
+from docgen.parts import PARTS, DocsError
+from docgen.states import TRANSITIONS
 from sendwindow.vocabulary import DISPATCH_ENDS, Stage
-from worker.cli.docs import FILES, PARTS, generated
-from worker.cli.exit_codes import CommandError, Exit
-from worker.cli.main import main
-from worker.cli.states import TRANSITIONS
 
 
 @pytest.fixture
@@ -23,10 +22,10 @@ def checkout(root: Path, tmp_path: Path) -> Path:
 
 def test_what_is_checked_in_is_fresh(root: Path) -> None:
     """The pages hold exactly what the code generates."""
-    assert main(["docs", "--check", "--root", str(root)]) == Exit.DONE
+    assert main(["--check", "--root", str(root)]) == 0
 
 
-def test_a_stale_part_fails_the_check_and_is_mended(
+def test_a_stale_part_fails_the_check_and_is_written_again(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--check` names the stale file and writes nothing; without it the part is written again."""
@@ -34,10 +33,10 @@ def test_a_stale_part_fails_the_check_and_is_mended(
     fresh = page.read_text()
     stale = fresh.replace("| `store.partition` |", "| `store.department` |")
     page.write_text(stale)
-    assert main(["docs", "--check", "--root", str(checkout)]) == Exit.FAILED
+    assert main(["--check", "--root", str(checkout)]) == 1
     assert "docs/settings.md" in capsys.readouterr().out
     assert page.read_text() == stale
-    assert main(["docs", "--root", str(checkout)]) == Exit.DONE
+    assert main(["--root", str(checkout)]) == 0
     assert page.read_text() == fresh
 
 
@@ -45,8 +44,20 @@ def test_every_part_is_used_and_every_marker_is_known(root: Path) -> None:
     """Every generated table is used by a page, and an unknown marker is an error."""
     texts = "".join((root / name).read_text() for name in FILES)
     assert all(f"<!-- generated: {name} -->" in texts for name in PARTS)
-    with pytest.raises(CommandError, match="Nobody generates"):
+    with pytest.raises(DocsError, match="no generated part named weather"):
         generated("<!-- generated: weather -->\n<!-- end -->\n")
+
+
+def test_a_part_that_cannot_be_generated_fails_with_its_remedy(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A section about an event that no code writes fails, and the error says what to remove."""
+    page = checkout / "docs/events.md"
+    page.write_text(page.read_text() + "\n<!-- generated: event moon_phase -->\n<!-- end -->\n")
+    assert main(["--root", str(checkout)]) == 1
+    assert capsys.readouterr().err == (
+        "error: No code writes the log event moon_phase. Remove its section from docs/events.md.\n"
+    )
 
 
 def test_architecture_stays_short(root: Path) -> None:
