@@ -364,9 +364,9 @@ class World:
     def journaled(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
 
-    def search(self, budget: TokenBucket | None = None) -> UnknownSearch:
-        budget = budget or TokenBucket(1000, 1000, lambda: 0.0)
-        lists = MessageLists(self.store.unknowns, self.client, budget, self.observers.log)
+    def search(self, bucket: TokenBucket | None = None) -> UnknownSearch:
+        bucket = bucket or TokenBucket(1000, 1000, lambda: 0.0)
+        lists = MessageLists(self.store.unknowns, self.client, bucket, self.observers.log)
         store_retry = StoreRetry(Health(self.observers.log, self.watch), lambda: self.chance)
         return UnknownSearch(
             self.settings,
@@ -378,14 +378,14 @@ class World:
             self.observers,
         )
 
-    def reconciler(self, budget: TokenBucket | None = None) -> MissingStatusFetcher:
+    def reconciler(self, bucket: TokenBucket | None = None) -> MissingStatusFetcher:
         return MissingStatusFetcher(
             self.settings,
             self.rules,
             self.store.unknowns,
             self.store.statuses,
             self.client,
-            budget or TokenBucket(1000, 1000, lambda: 0.0),
+            bucket or TokenBucket(1000, 1000, lambda: 0.0),
             self.observers,
             FetchSchedule(),
         )

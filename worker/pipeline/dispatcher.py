@@ -98,7 +98,7 @@ class Times:
     suspected: int = 60
     requests_per_second: float = 10.0
     requests_at_once: int = 60
-    patterns: FetchSchedule = FetchSchedule()
+    schedule: FetchSchedule = FetchSchedule()
 
 
 class Dispatcher:
@@ -181,7 +181,7 @@ class Dispatcher:
             twilio,
             fetch_bucket,
             observers,
-            times.patterns,
+            times.schedule,
         )
         suspected_stops = SuspectedStopAlert(store.records, observers.log)
         held_effects = HeldEffectsAlert(store.held, list(settings.senders), observers.log)

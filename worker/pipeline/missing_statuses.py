@@ -53,20 +53,20 @@ class MissingStatusFetcher:
     unknowns: Unknowns
     statuses: Statuses
     twilio: MessageReader
-    budget: TokenBucket
+    bucket: TokenBucket
     observers: Observers
-    patterns: FetchSchedule
+    schedule: FetchSchedule
 
     async def turn(self) -> int:
         """Fetch the statuses that are due, as far as the token buckets allow. Returns how many.
 
         Raises what the store raises.
         """
-        quiet, again = _ms(self.patterns.quiet_for), _ms(self.patterns.again_after)
+        quiet, again = _ms(self.schedule.quiet_for), _ms(self.schedule.again_after)
         failing: set[str] = set()
         fetched = 0
         while fetched < MAX_FETCHED:
-            left = {name: self.budget.of(name).left for name in self.settings.accounts}
+            left = {name: self.bucket.of(name).left for name in self.settings.accounts}
             passed_over = failing | {name for name, requests in left.items() if requests < 1}
             limit = min(
                 [BATCH, *(requests for name, requests in left.items() if name not in passed_over)]
@@ -105,7 +105,7 @@ class MissingStatusFetcher:
         sender = self.settings.senders.get(message.sender)
         if sender is None or sender.account not in self.settings.accounts:
             return "unknown_sender"
-        self.budget.of(sender.account).spend(1)
+        self.bucket.of(sender.account).spend(1)
         try:
             row = await self.twilio.fetch(sender.account, message.message_sid)
         except ReadFailed as failure:

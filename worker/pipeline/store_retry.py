@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from sendwindow.store_faults import fault_of
 from worker.ports.pipeline_metrics import PipelineMetrics
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 LAST_SECONDS: Final = 1.0
 """How long a stopping worker waits for each of Redis's last replies; Redis may be down."""
@@ -80,10 +80,10 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried(Generic[Answer]):
+class Tried(Generic[Value]):
     """What a call returned in the end. `failures`: how many calls before it raised an error."""
 
-    answer: Answer
+    answer: Value
     failures: int
 
 
@@ -97,9 +97,9 @@ class StoreRetry:
     async def keep_trying(
         self,
         part: str,
-        call: Callable[[], Awaitable[Answer]],
+        call: Callable[[], Awaitable[Value]],
         unless: Callable[[], bool] = lambda: False,
-    ) -> Tried[Answer] | None:
+    ) -> Tried[Value] | None:
         """Repeat a call until it succeeds, forever if need be.
 
         Return None when `unless` is true after a failure.

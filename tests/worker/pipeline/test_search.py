@@ -284,6 +284,6 @@ async def test_searches_and_fetches_have_budgets_of_their_own(store: Place, tmp_
     async with dispatching(store, tmp_path / "j") as world:
         duties = world.dispatcher()._periodic_work._jobs
         assert {duty.name: duty.every for duty in duties}["fetch"] == 5
-    budget = TokenBucket(0.0, 2, lambda: 0.0)
-    budget.of("main").spend(2)
-    assert (budget.of("main").left, budget.of("second").left, budget.left) == (0, 2, 2)
+    bucket = TokenBucket(0.0, 2, lambda: 0.0)
+    bucket.of("main").spend(2)
+    assert (bucket.of("main").left, bucket.of("second").left, bucket.left) == (0, 2, 2)

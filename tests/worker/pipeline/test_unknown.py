@@ -447,7 +447,7 @@ async def test_an_empty_budget_leaves_the_attempt_for_later(store: Place, tmp_pa
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world, on_unknown=OnUnknown.RESEND_IF_ABSENT)
         await world.later(minutes=11)
-        assert await world.search(budget=TokenBucket(0.0, 2, lambda: 0.0)).turn() == 0
+        assert await world.search(bucket=TokenBucket(0.0, 2, lambda: 0.0)).turn() == 0
         assert (world.twilio.reads, await world.stage()) == (0, "unknown")
 
 
@@ -769,10 +769,10 @@ async def test_fetching_keeps_to_its_budget(store: Place, tmp_path: Path) -> Non
 async def test_a_budget_refills_with_time_and_remembers_debt() -> None:
     """Spending more than was left delays the next requests."""
     now = 0.0
-    budget = TokenBucket(2.0, 10, lambda: now)
-    budget.spend(12)
-    assert budget.left == 0
+    bucket = TokenBucket(2.0, 10, lambda: now)
+    bucket.spend(12)
+    assert bucket.left == 0
     now = 1.5
-    assert budget.left == 1
+    assert bucket.left == 1
     now = 100.0
-    assert budget.left == 10
+    assert bucket.left == 10

@@ -94,7 +94,7 @@ class ListPlanner:
         cost = pages + self._cost(cases[0].attempt)
         return (
             PlannedRead(cases[0], since, pages)
-            if cost <= self.lists.budget.of(sender.account).left
+            if cost <= self.lists.bucket.of(sender.account).left
             else None
         )
 

@@ -70,7 +70,7 @@ class MessageLists:
 
     unknowns: Unknowns
     twilio: MessageReader
-    budget: TokenBucket
+    bucket: TokenBucket
     log: FilteringBoundLogger
     _trusted: dict[str, _Trust] = field(default_factory=dict)
     _kept: dict[tuple[str, str | None], CachedList] = field(default_factory=dict)
@@ -172,15 +172,15 @@ class MessageLists:
     async def _read(
         self, sender: SenderSettings, to: str | None, since: datetime, pages: int
     ) -> Listing | None:
-        budget = self.budget.of(sender.account)
-        left = min(pages, budget.left)
+        bucket = self.bucket.of(sender.account)
+        left = min(pages, bucket.left)
         if left < 1:
             return None
-        budget.spend(1)
+        bucket.spend(1)
         listing = await self.twilio.list_messages(
             sender.account, to=to, from_address=sender.address, since=since, max_requests=left
         )
-        budget.spend(listing.requests - 1)
+        bucket.spend(listing.requests - 1)
         return listing
 
     def _keep(self, sender: SenderSettings, to: str | None, kept: CachedList) -> CachedList:

@@ -15,7 +15,7 @@ from sendwindow.contract import SendMessage
 from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.pipeline.recorder import Observers
-from worker.pipeline.store_retry import Answer, StoreRetry
+from worker.pipeline.store_retry import StoreRetry, Value
 from worker.pipeline.unknown.apply import ReportedStatus, apply_reported
 from worker.pipeline.unknown.list_cache import CachedList
 from worker.pipeline.unknown.list_planning import ListPlanner, SearchTurn
@@ -112,9 +112,9 @@ class UnknownSearch:
                 if reading is None:
                     left.append(case.attempt.message_id)
                     continue
-                has_read, before = True, self.lists.budget.of(case.sender.account).left
+                has_read, before = True, self.lists.bucket.of(case.sender.account).left
                 kept = await readings.read(case.sender, reading, turn)
-                requests = before - self.lists.budget.of(case.sender.account).left
+                requests = before - self.lists.bucket.of(case.sender.account).left
             await self._look(case, kept, max(0, requests))
         if not has_read and left:
             turn.passed_over.add(attempts[0].account)
@@ -206,7 +206,7 @@ class UnknownSearch:
                 attempt, Reason.CANCELLED if is_cancelled else verdict.reason, stage, sid=None
             )
 
-    async def _keep_trying(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
+    async def _keep_trying(self, call: Callable[[], Awaitable[Value]]) -> Value | None:
         """Repeat a call until the store answers.
 
         If the store did what the call asks, it does not hand out the attempt in a later turn, and
@@ -215,7 +215,7 @@ class UnknownSearch:
         """
         errors = 0
 
-        async def ask() -> Answer:
+        async def ask() -> Value:
             nonlocal errors
             try:
                 return await call()
