@@ -284,7 +284,7 @@ def _whatsapp() -> tuple[Scenario, ...]:
         Scenario(
             "given",
             "open",
-            "a text with a file that is no image",
+            "a text with a file that is not an image",
             _draft(channel, freeform=_FILM),
             is_open,
         ),

@@ -4,9 +4,11 @@
 
     .venv/bin/python docs/words.py
 
-It reads comments, docstrings and pages, not names or string values that the code sends or stores.
+It reads comments, docstrings, pages, and texts of three or more words in the code, such as errors.
+It does not read names, nor the texts of tests.
 """
 
+import ast
 import re
 import subprocess
 import sys
@@ -29,6 +31,19 @@ PLAIN: Final = {
 }
 """A pattern, and what to write instead."""
 
+TRANSLATED: Final = {
+    r"(?<!there )(?:is|was) no(?= \w)(?! (?:longer|more|less|reason|use|need|room|way)\b)": (
+        "is not a …"
+    ),
+    r"afresh": "again",
+    r"come again": "try again later",
+    r"has not the": "does not have the",
+    r"of one's own": "of your own",
+    r"let (?:it|them|him|her) go|had let \w+ go": "release, drop",
+    r"is the same as of": "is the same as that of",
+}
+"""Phrases that read as translated, and what to write instead. Tests may use them."""
+
 STARTS: Final = ("Tell", "Say", "Give", "Note", "Answer", "Let", "Keep")
 """Words that no docstring of a function begins with: Return, Compute, Record, Parse or Raise says
 what happens."""
@@ -47,8 +62,9 @@ SKIPPED: Final = (
 _SENTENCES: Final = re.compile(
     r'"""(?P<doc>.*?)"""|#(?P<comment>[^\n]*)|--(?P<lua>[^\n]*)', re.DOTALL
 )
-_WORDS: Final = re.compile(rf"\b(?:{'|'.join(PLAIN)})\b", re.IGNORECASE)
 _START: Final = re.compile(rf"^\s*(?:{'|'.join(STARTS)})\b")
+_MIN_WORDS: Final = 3
+"""A text in the code with fewer words may be a name or a value."""
 
 
 def main() -> int:
@@ -66,31 +82,40 @@ def main() -> int:
 
 def findings(name: str, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield line, word and remedy for each word that should not stand there."""
-    for start, prose, is_docstring in prose_of(name, text):
-        for match in _WORDS.finditer(prose):
-            remedy = next(
-                say
-                for pattern, say in PLAIN.items()
-                if re.fullmatch(pattern, match[0], re.IGNORECASE)
-            )
-            yield text.count("\n", 0, start + match.start()) + 1, match[0], remedy
-        if is_docstring and not name.startswith("tests/") and (match := _START.match(prose)):
-            yield (
-                text.count("\n", 0, start) + 1,
-                match[0].strip(),
-                "begin with Return, Compute, Record, Parse, Raise …",
-            )
+    is_test = name.startswith("tests/")
+    remedies = PLAIN if is_test else PLAIN | TRANSLATED
+    for line, prose, is_docstring in prose_of(name, text):
+        for pattern, remedy in remedies.items():
+            for match in re.finditer(rf"\b(?:{pattern})(?!\w)", prose, re.IGNORECASE):
+                yield line + prose.count("\n", 0, match.start()), match[0].strip(), remedy
+        if is_docstring and not is_test and (match := _START.match(prose)):
+            yield line, match[0].strip(), "begin with Return, Compute, Record, Parse, Raise …"
 
 
 def prose_of(name: str, text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield where each piece of prose starts, the piece, and whether it is a docstring."""
+    """Yield the line of each piece of prose, the piece, and whether it is a docstring."""
     if name.endswith(".md"):
-        yield 0, text, False
+        yield 1, text, False
         return
     for match in _SENTENCES.finditer(text):
         kind = match.lastgroup or "doc"
         if (kind == "lua") == name.endswith(".lua"):
-            yield match.start(kind), match[kind], kind == "doc"
+            yield text.count("\n", 0, match.start(kind)) + 1, match[kind], kind == "doc"
+    if name.endswith(".py") and not name.startswith("tests/"):
+        yield from ((line, sentence, False) for line, sentence in texts_of(ast.parse(text)))
+
+
+def texts_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and the value of each text of several words that is not a docstring."""
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documentation
+            and len(node.value.split()) >= _MIN_WORDS
+        ):
+            yield node.lineno, node.value
 
 
 if __name__ == "__main__":

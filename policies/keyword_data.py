@@ -205,7 +205,7 @@ def _read_buttons(file: Table, found: _Phrases) -> dict[str, Keyword]:
         for text in row.texts("texts"):
             taps[text] = label
             if found.words.setdefault(fold(text), label) is not label:
-                row.fault("texts", f"labels that are no keyword of another kind, unlike {text!r}")
+                row.fault("texts", f"labels that are not keywords of another kind, unlike {text!r}")
         row.done()
     file.done()
     return taps

@@ -15,9 +15,10 @@ SENT: Final[Mapping[Reason, str]] = {
         "Template: the session window is closed, or the person never wrote to this sender."
     ),
     Reason.TEMPLATE_NEAR_EDGE: "Template although the window is open: it closes within minutes.",
-    Reason.TEMPLATE_ONLY: "Template: the message brings no freeform of its own.",
+    Reason.TEMPLATE_ONLY: "Template: the message has no freeform.",
     Reason.ACCOUNT_UPDATE: (
-        "Freeform outside the window: Twilio tags it ACCOUNT_UPDATE, not known dead on this Page."
+        "Freeform outside the window: Twilio tags it ACCOUNT_UPDATE, which has not "
+        "failed on this Page."
     ),
     Reason.SMS_CONSENT: "SMS: the person's recorded consent covers the purpose.",
     Reason.OPT_OUT_CONFIRMATION: (
@@ -31,36 +32,39 @@ REFUSED: Final[Mapping[Reason, str]] = {
         "recorded."
     ),
     Reason.NO_CONSENT: (
-        "No consent is recorded for this purpose. Record it with `consent grant` once given."
+        "No consent is recorded for this purpose. Once the person has given it, record "
+        "it with `consent grant`."
     ),
     Reason.NO_MARKETING_CONSENT: (
-        "Marketing needs a consent that names marketing; none is recorded."
+        "Marketing needs a consent that names marketing, and none is recorded."
     ),
     Reason.CONSENT_EXPIRED: (
         "The consent recorded for this purpose has expired. Ask the person again."
     ),
     Reason.NEVER_WROTE: (
-        "The person never wrote to this Page, and on Messenger that is the permission."
+        "The person never wrote to this Page. On Messenger only that gives permission."
     ),
     Reason.WINDOW_CLOSED: (
-        "The session window is closed and nothing else may carry the message. Let it wait."
+        "The session window is closed, and no other form of the message may be sent. Let it wait."
     ),
     Reason.NO_TEMPLATE: (
-        "The message brings no template where only one may go. Add one, or let it wait."
+        "Only a template may be sent now, and the message has none. Add one, or let it wait."
     ),
     Reason.UNKNOWN_TEMPLATE: (
         "The template is not in the settings. Add it under [templates], or correct the name."
     ),
     Reason.TEMPLATE_NOT_APPROVED: (
-        "The template is not approved in this language. Await its approval, or use another."
+        "The template is not approved in this language. Wait for its approval, or use another."
     ),
-    Reason.TEMPLATE_PAUSED: "Meta paused the template. It may go again when the pause is over.",
+    Reason.TEMPLATE_PAUSED: (
+        "Meta paused the template. It may be sent again when the pause is over."
+    ),
     Reason.TEMPLATE_DISABLED: "Meta disabled the template for good. Use another.",
     Reason.TEMPLATE_LANGUAGE: (
-        "The template does not exist in this language. Add its ContentSid, or name another."
+        "The template does not exist in this language. Add its ContentSid, or use another language."
     ),
     Reason.TEMPLATE_CATEGORY: "The template's category does not fit the message's purpose.",
-    Reason.TEMPLATE_VARIABLES: "The variables given are not exactly those the template declares.",
+    Reason.TEMPLATE_VARIABLES: "The variables are not exactly those that the template declares.",
     Reason.TEMPLATE_ON_CHANNEL: "The template is not meant for this channel.",
     Reason.US_MARKETING_PAUSED: (
         "Meta delivers no marketing template to US numbers. Use freeform in an open window."
@@ -75,33 +79,34 @@ REFUSED: Final[Mapping[Reason, str]] = {
         "ACCOUNT_UPDATE failed on this Page before, so its breaker is open."
     ),
     Reason.ADDRESS_SUPPRESSED: (
-        "The provider called this address unusable; it is left alone for a term."
+        "The provider reported that this address is unusable. Nothing is sent to it for a while."
     ),
     Reason.PROVIDER_BLOCK: (
-        "The provider says the person blocked us; all but answers is held until they write."
+        "The provider says that the person blocked us. Only answers are sent until the "
+        "person writes."
     ),
     Reason.MARKETING_HELD: (
-        "The provider's word holds marketing to this person back; `contact` shows until when."
+        "The provider asked us to hold marketing to this person; `contact` shows until when."
     ),
     Reason.GRANTS_SUSPENDED: (
-        "The number may have a new owner; its grants count again when the person writes."
+        "The number may have a new owner. Its grants count again when the person writes."
     ),
     Reason.BODY_LOST_WITH_MEDIA: (
-        "WhatsApp keeps a text with an image only. Send text and file as two messages."
+        "WhatsApp keeps the text only with an image. Send the text and the file as two messages."
     ),
     Reason.UNKNOWN_SENDER: (
         "The sender is not in the settings. Add it under [senders], or correct the name."
     ),
-    Reason.UNKNOWN_CHANNEL: "The address belongs to no channel that is known here.",
-    Reason.CHANNEL_MISMATCH: "The address is of another channel than the sender.",
+    Reason.UNKNOWN_CHANNEL: "The address belongs to no known channel.",
+    Reason.CHANNEL_MISMATCH: "The address and the sender are on different channels.",
     Reason.SAME_ADDRESS: "The message is addressed to its own sender.",
     Reason.NOT_ON_ALLOW_LIST: "guards.allow_recipients is set and does not name this address.",
     Reason.PERSON_CAP: (
-        "The person got guards.per_person_per_day messages in 24 hours; more are refused, "
-        "none waits."
+        "The person got guards.per_person_per_day messages in 24 hours. Further ones "
+        "are refused and do not wait."
     ),
     Reason.MISSING_FACT: (
-        "Something the decision needs is not known, and what is not known permits nothing."
+        "A fact that the decision needs is not known, and an unknown fact permits nothing."
     ),
 }
 
@@ -109,70 +114,80 @@ WAITING: Final[Mapping[Reason, str]] = {
     Reason.AWAITING_INBOUND: (
         "Waits for the person to write to this sender, at most until it expires."
     ),
-    Reason.NOT_BEFORE: "Its own not_before has not come.",
-    Reason.SENDER_PAUSED: "The sender is paused after an error of the provider.",
-    Reason.ACCOUNT_PAUSED: "The account is paused after an error of the provider.",
+    Reason.NOT_BEFORE: "Its own not_before is in the future.",
+    Reason.SENDER_PAUSED: "The sender is paused after an error from the provider.",
+    Reason.ACCOUNT_PAUSED: "The account is paused after an error from the provider.",
     Reason.ACCOUNT_UPDATE_UNPROVEN: (
-        "Another message tests whether ACCOUNT_UPDATE works on this Page; one at a time."
+        "Another message is testing whether ACCOUNT_UPDATE works on this Page. Only "
+        "one does so at a time."
     ),
     Reason.STOP_SUSPECTED: (
         "The person may have meant stop, so marketing waits until an operator decides: "
         "`consent suspected`."
     ),
-    Reason.PERMIT_LAPSED: "Its POST could not start in time, so nothing was sent; decided again.",
-    Reason.FACTS_CHANGED: "Something changed between decision and permit; decided again.",
-    Reason.WORKER_STOPPED: "Its worker stopped in order and gave it back untouched.",
-    Reason.LEASE_LOST: "Its worker fell silent before any POST; another one takes it.",
+    Reason.PERMIT_LAPSED: (
+        "Its POST could not start in time, so nothing was sent. The worker decides again."
+    ),
+    Reason.FACTS_CHANGED: "A fact changed between decision and permit. The worker decides again.",
+    Reason.WORKER_STOPPED: "Its worker shut down and returned it untouched.",
+    Reason.LEASE_LOST: "Its worker stopped responding before any POST. Another worker takes it.",
 }
 
 ATTEMPTED: Final[Mapping[Reason, str]] = {
     Reason.ACCEPTED: "Twilio took the message and gave it a SID.",
-    Reason.NOT_SENT: "The connection failed before any byte left; tried again.",
-    Reason.THROTTLED: "Twilio asked to slow down and did not process it; tried again later.",
+    Reason.NOT_SENT: "The connection failed before any byte was sent. The worker tries again.",
+    Reason.THROTTLED: (
+        "Twilio asked us to slow down and did not process it. The worker tries again later."
+    ),
     Reason.PROVIDER_TRANSIENT: (
-        "The provider had a passing problem and did not deliver it; tried again."
+        "The provider had a temporary problem and did not deliver it. The worker tries again."
     ),
-    Reason.PROVIDER_REFUSED: "The provider refused it for good; the error code tells why.",
+    Reason.PROVIDER_REFUSED: "The provider refused it permanently; the error code says why.",
     Reason.WINDOW_CLOSED_BY_PROVIDER: (
-        "The provider says the window is closed; decided once more with that known."
+        "The provider says that the window is closed. The worker decides once more with that fact."
     ),
-    Reason.OUTCOME_TIMEOUT: "No answer came in time; whether it was sent is unknown.",
+    Reason.OUTCOME_TIMEOUT: (
+        "No reply came in time, so it is not known whether the message was sent."
+    ),
     Reason.OUTCOME_CONNECTION_LOST: (
-        "The connection broke after bytes had left; whether it was sent is unknown."
+        "The connection broke after bytes were sent, so it is not known whether the "
+        "message was sent."
     ),
     Reason.OUTCOME_SERVER_ERROR: (
-        "Twilio answered with a server error; whether it was sent is unknown."
+        "Twilio answered with a server error, so it is not known whether the message was sent."
     ),
-    Reason.OUTCOME_UNREADABLE: "The answer could not be read; whether it was sent is unknown.",
+    Reason.OUTCOME_UNREADABLE: (
+        "The reply could not be read, so it is not known whether the message was sent."
+    ),
     Reason.OUTCOME_CRASH: (
-        "The worker was gone between intent and record; whether it was sent is unknown."
+        "The worker died between intent and record, so it is not known whether the "
+        "message was sent."
     ),
     Reason.OUTCOME_RESTORED: (
-        "The store was restored from a copy; whether it was sent since the copy is looked up."
+        "The store was restored from a copy. A worker looks up whether the message was "
+        "sent since then."
     ),
 }
 
 RESOLVED: Final[Mapping[Reason, str]] = {
-    Reason.EVIDENCE_LATE_REPLY: "Twilio's answer came after all and proves the attempt.",
+    Reason.EVIDENCE_LATE_REPLY: "Twilio's reply came late and proves the attempt.",
     Reason.EVIDENCE_CALLBACK: "A status callback named the attempt and proves that Twilio took it.",
     Reason.EVIDENCE_LIST: "Twilio's list of messages shows the attempt.",
-    Reason.EVIDENCE_PERSON: "A person looked into it and said so.",
-    Reason.RESENT_BY_RULE: "No proof came and the message's rule says to send it again.",
-    Reason.NEVER_BY_RULE: "No proof came and the message's rule says never to send it again.",
-    Reason.HELD_BY_RULE: "No proof came and a person decides: `unknown resolve`.",
+    Reason.EVIDENCE_PERSON: "An operator looked into it and decided.",
+    Reason.RESENT_BY_RULE: "No proof came, and the message's rule says to send it again.",
+    Reason.NEVER_BY_RULE: "No proof came, and the message's rule says never to send it again.",
+    Reason.HELD_BY_RULE: "No proof came, and an operator decides: `unknown resolve`.",
 }
 
 ENDED: Final[Mapping[Reason, str]] = {
     Reason.EXPIRED: "It expired before it could be sent.",
     Reason.CANCELLED: "The backend cancelled it.",
-    Reason.UNREADABLE: "The job could not be read; its bytes are kept.",
-    Reason.POISON: "It was in hand when its worker died, three times while alone.",
+    Reason.UNREADABLE: "The job could not be read. Its bytes are kept.",
+    Reason.POISON: "Its worker died three times while it processed only this message.",
     Reason.RETRIES_EXHAUSTED: "Every try failed.",
-    Reason.DROPPED: "A person dropped the dead letter.",
-    Reason.REPLAYED: "A person put the dead letter back on the queue.",
-    Reason.RETRIED: (
-        "A person had it sent again after it had been refused, had failed or had expired."
-    ),
+    Reason.DROPPED: "An operator dropped the dead letter.",
+    Reason.REPLAYED: "An operator put the dead letter back on the queue.",
+    Reason.RETRIED: ("An operator had it sent again after it was refused, failed or expired."),
 }
 
 GROUPS: Final[Mapping[str, Mapping[Reason, str]]] = MappingProxyType(

@@ -14,7 +14,10 @@ _HEADING: Final = re.compile(
 
 
 class GitFailedError(Exception):
-    """A git command failed: the folder is no checkout, git is missing, or git knows no author."""
+    """A git command failed.
+
+    The folder is not a checkout, git is missing, or git knows no author.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def read_changelog(text: str, version: str) -> tuple[str, list[str]]:
     date, notes = sections.get(version, (None, ""))
     if not notes or date is None:
         faults.append(
-            f"CHANGELOG.md says nothing of {version}. Write a section "
+            f"CHANGELOG.md has no section for {version}. Write a section "
             f"`## [{version}] - YYYY-MM-DD`."
         )
     return notes, faults

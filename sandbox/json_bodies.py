@@ -16,7 +16,7 @@ _TYPES: Final = frozenset({"int", "tuple[int, ...]"})
 """What pydantic adds to a location when the value may have several types."""
 _WORDS: Final = {
     "missing": "is missing; give it",
-    "json_invalid": "is no JSON; send an object",
+    "json_invalid": "is not JSON; send an object",
     "model_type": "must be an object",
     "tuple_type": "must be a list",
     "frozen_set_type": "must be a list",
@@ -42,9 +42,9 @@ async def read_object(request: web.Request) -> dict[str, object]:
     try:
         body = await request.json()
     except ValueError as error:
-        raise bad("the body is no JSON: send an object") from error
+        raise bad("the body is not JSON: send an object") from error
     if not isinstance(body, dict):
-        raise bad('the body is no object: send {"name": value}')
+        raise bad('the body is not an object: send {"name": value}')
     return body
 
 

@@ -194,7 +194,7 @@ def _check_person(words: Say) -> None:
     channel = channel_of(words.to)
     if channel_of(words.from_) != channel or not is_recipient(words.from_):
         raise ValueError(
-            f"nobody can write to that {channel} sender from there: give `from` as "
+            f"no person can write to that {channel} sender from there: give `from` as "
             f"{_FORMS[channel]}"
         )
     if words.rcs and channel != "sms":

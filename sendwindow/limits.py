@@ -80,9 +80,9 @@ def media_url_complaint(url: str) -> Complaint | None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "is no URL", remedy
+        return "is not a URL", remedy
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        return "is no http or https URL with a host", remedy
+        return "is not an http or https URL with a host", remedy
     return None
 
 

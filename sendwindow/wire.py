@@ -20,7 +20,7 @@ _SAFE_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "missing": ("is missing", "give it"),
-    "extra_forbidden": ("is no field of the contract", "remove it or correct its name"),
+    "extra_forbidden": ("is not a field of the contract", "remove it or correct its name"),
     "string_type": ("is not a text", "give a string"),
     "dict_type": ("is not a dictionary", "give names with their texts"),
     "model_type": ("is not a dictionary", "give a dictionary of its fields"),

@@ -148,8 +148,8 @@ def name_it_oddly(checkout: Path) -> None:
     [
         (make_dirty, "The tree has changes that are not committed. Commit them"),
         (add_a_stray_file, "The tree has changes that are not committed. Commit them"),
-        (forget_the_changelog, "CHANGELOG.md says nothing of 0.1.0. Write a section"),
-        (leave_it_empty, "CHANGELOG.md says nothing of 0.1.0. Write a section"),
+        (forget_the_changelog, "CHANGELOG.md has no section for 0.1.0. Write a section"),
+        (leave_it_empty, "CHANGELOG.md has no section for 0.1.0. Write a section"),
         (leave_entries_behind, "CHANGELOG.md has entries under Unreleased. Move them"),
         (name_it_oddly, "The version 0.1 is not of the form 1.2.3. Correct it"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def words(root: Path) -> ModuleType:
-    """Return the script as a module; it is no part of a package."""
+    """Return the script as a module; it does not belong to a package."""
     spec = importlib.util.spec_from_file_location("words", root / "docs/words.py")
     assert spec is not None
     assert spec.loader is not None
@@ -25,6 +25,9 @@ def words(root: Path) -> ModuleType:
         ("a.py", "x = 1  # it is mended\n", [(1, "mended")]),
         ("a.py", 'def f():\n    """Tell a thing."""\n', [(2, "Tell")]),
         ("a.py", 'x = "for ever"\nnobody = 1\n', []),
+        ("a.py", 'x = 1\nsay(f"it is no URL: {x}, mend it")\n', [(2, "is no"), (2, "mend")]),
+        ("a.py", 'say("there is no message, and it is no longer sent")\n', []),
+        ("tests/a.py", 'say("it is no URL, mend it")\n', []),
         ("tests/a.py", '"""Say it."""\n', []),
         ("a.lua", "local beside = 1\n-- anew, for\n", [(2, "anew")]),
         ("a.md", "Once\n\nnobody, somebody\n", [(3, "nobody"), (3, "somebody")]),
@@ -34,7 +37,10 @@ def words(root: Path) -> ModuleType:
 def test_words_are_found_in_prose_only(
     words: ModuleType, name: str, text: str, found: list[tuple[int, str]]
 ) -> None:
-    """A finding names the line and the word. Code and string values may use any word."""
+    """A finding names the line and the word.
+
+    Names and short values may use any word. Texts of several words, such as errors, may not.
+    """
     assert [(line, word) for line, word, _ in words.findings(name, text)] == found
 
 

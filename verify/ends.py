@@ -41,7 +41,7 @@ def kept(case: JudgeContext) -> Iterator[Breach]:
             yield _unended(message_id, fate.stage, held=message_id in case.book.held)
         elif not case.options.final and _is_stuck(case, history, fate):
             yield Breach(
-                "stuck", message_id, "claimed, and not heard of since: nobody took it over"
+                "stuck", message_id, "claimed, and not heard of since: no worker took it over"
             )
 
 
@@ -98,7 +98,9 @@ def _after_drop(history: History) -> Iterator[Breach]:
     """Find dead letters that a worker claimed after an operator had dropped them."""
     dropped_at = min((line["t"] for line in history.of("dropped")), default=float("inf"))
     if any(line["t"] > dropped_at for line in history.of("claimed")):
-        yield Breach("after_drop", history.message_id, "claimed although a person had let it go")
+        yield Breach(
+            "after_drop", history.message_id, "claimed although an operator had dropped it"
+        )
 
 
 def _after_cancel(history: History) -> Iterator[Breach]:

@@ -85,8 +85,8 @@ def _not_judged(case: JudgeContext, counts: Counts) -> dict[str, str]:
     if not counts.unannounced:
         return rules
     return {
-        "P2": f"{counts.unannounced} of {counts.messages} messages without `accepted`: whoever "
-        "queued them wrote no journal, so one that was lost before its first claim is not "
+        "P2": f"{counts.unannounced} of {counts.messages} messages without `accepted`: their "
+        "producer wrote no journal, so one that was lost before its first claim is not "
         "seen",
         **rules,
     }

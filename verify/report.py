@@ -15,8 +15,8 @@ from verify.journal_reader import Line
 from verify.judge_context import Breach
 
 P5_NOTE: Final = (
-    "P5 (nobody holds up another) is not judged: journals do not say when a message fell due, who "
-    "was paused and which limits had room, and without these a long wait proves nothing. "
+    "P5 (no message holds up another) is not judged: journals do not say when a message fell due, "
+    "who was paused and which limits had room, and without these a long wait proves nothing. "
     "first_claim_ms is for information."
 )
 _IDS: Final = 20
@@ -79,7 +79,7 @@ class Report:
 
     @property
     def is_broken(self) -> bool:
-        """Whether a promise is refuted, or a line is no journal line."""
+        """Whether a promise is refuted, or a line is not a journal line."""
         return bool(self.unreadable) or any(
             promise.verdict == "broken" for promise in self.promises
         )

@@ -116,8 +116,8 @@ def _hold_back(entry: ErrorEntry, hold: Hold, guard: ErrorGuard) -> HoldBack:
         until_inbound=hold.until_inbound,
         sender_only=entry.scope is Scope.SENDER,
         code=entry.code or 0,
-        # A cap that the provider sets is no sign of a faulty provider, however many persons reach
-        # it.
+        # A cap that the provider sets is not a sign of a faulty provider, however many persons
+        # reach it.
         guard=guard if hold.until_inbound else None,
     )
 

@@ -45,8 +45,8 @@ RETRY_SECONDS: Final = 0.5
 """How often a process that starts without its store tries again."""
 
 _RESTORING: Final = (
-    "the store is marked as restored from a copy, so nothing is taken from it: "
-    "stop this, and repeat `store restored --yes`"
+    "the store is marked as restored from a copy, so this process claims nothing: stop "
+    "it, and repeat `store restored --yes`"
 )
 
 REGISTER_SECONDS: Final = 5.0

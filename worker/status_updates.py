@@ -53,7 +53,7 @@ def update_of(report: StatusReport, rules: Ruleset, chance: float) -> StatusUpda
     that relied on the tag. A reopening counts only before the message expires and within 24 h.
     """
     step = describe(report.status, report.channel)
-    # A code next to a status that is no failure is a warning, and the catalogue treats it as such.
+    # A code next to a status that is not a failure is a warning, and the catalogue treats it so.
     entry = rules.errors.lookup(
         report.code, message_status=report.status, asynchronous=True, to_user_id=report.to_user_id
     )

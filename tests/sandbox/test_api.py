@@ -900,7 +900,7 @@ async def test_a_body_that_is_no_json_is_called_so() -> None:
     async with desk() as d, d.session.post(f"{d.url}/sandbox/faults", data=b"rules=") as answer:
         assert (answer.status, await answer.json()) == (
             400,
-            {"error": "body: is no JSON; send an object"},
+            {"error": "body: is not JSON; send an object"},
         )
 
 

@@ -75,7 +75,7 @@ def test_all_faults_are_named_at_once() -> None:
         ({"freeform": "Hello"}, "freeform", "is not a dictionary"),
         ({"freeform": {"body": "x" * 1601}}, "freeform.body", "1601 UTF-16 units"),
         ({"freeform": {"body": "\ud800"}}, "freeform.body", "half of a surrogate pair"),
-        ({"freeform": {"media_url": "ftp://x"}}, "freeform.media_url", "no http"),
+        ({"freeform": {"media_url": "ftp://x"}}, "freeform.media_url", "not an http"),
         (
             {"freeform": {"media_url": ["https://x/1", "https://x/2"]}},
             "freeform.media_url",
@@ -103,7 +103,7 @@ def test_all_faults_are_named_at_once() -> None:
             "template.variables.1",
             "is not a text",
         ),
-        ({"urgent": True}, "urgent", "is no field of the contract"),
+        ({"urgent": True}, "urgent", "is not a field of the contract"),
         ({"not_before": NOON.replace(tzinfo=None)}, "not_before", "has no time zone"),
         ({"not_before": "2026-11-21T12:00:00"}, "not_before", "has no time zone"),
         ({"not_before": "tomorrow"}, "not_before", "is not an instant"),

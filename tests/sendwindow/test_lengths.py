@@ -48,10 +48,10 @@ def test_a_body_has_1600_units_at_most(body: str, problem: str | None) -> None:
         ("https://example.com/ä.jpg", "outside ASCII"),
         ("https://example.com/a b", "a space"),
         ("https://example.com/a\n", "a control character"),
-        ("ftp://example.com/a", "no http"),
-        ("https:///a.jpg", "no http"),
-        ("a.jpg", "no http"),
-        ("https://[1/a", "is no URL"),
+        ("ftp://example.com/a", "not an http"),
+        ("https:///a.jpg", "not an http"),
+        ("a.jpg", "not an http"),
+        ("https://[1/a", "is not a URL"),
     ],
 )
 def test_a_media_url_is_one_public_web_address(url: str, problem: str | None) -> None:

@@ -319,7 +319,7 @@ def test_the_text_names_promise_rule_message_and_history(tmp_path: Path) -> None
     assert "m[1]: lost: never ended; last seen claimed" in text
     assert "1.0 ms  w            claimed        fence=7" in text
     assert "P1        unchecked" in text
-    assert "P5 (nobody holds up another) is not judged" in text
+    assert "P5 (no message holds up another) is not judged" in text
 
 
 def test_many_offenders_are_listed_without_their_histories(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
     words = parser.add_subparsers(dest="word", metavar="grant|revoke|suspected", required=True)
-    listed = "what may mean stop and waits for a person: list, confirm, dismiss"
+    listed = "list, confirm or dismiss texts that may mean stop"
     suspected_stops.configure(
         words.add_parser("suspected", help=listed, description=listed[0].upper() + listed[1:] + ".")
     )
@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             "--purpose",
             choices=_PURPOSES,
             default=None,
-            help="what for; all does not include marketing",
+            help="what the consent is for; `all` does not include marketing",
         )
         one.add_argument(
             "--account", help="Twilio account by its name in the settings (default: the only one)"
@@ -69,21 +69,25 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         one.add_argument(
             "--source",
             default="command",
-            help="how it came, such as 'signup form' (default: %(default)s)",
+            help="how the person consented, such as 'signup form' (default: %(default)s)",
         )
-        one.add_argument("--wording", default="", help="version of the text the person agreed to")
+        one.add_argument(
+            "--wording", default="", help="version of the text that the person agreed to"
+        )
         one.add_argument("--evidence", default="", help="where the proof is kept")
         one.add_argument(
             "--at",
-            help="when they said so, as 2026-11-21T10:00:00+00:00 (default: now); lines carry "
-            "their own",
+            help=(
+                "when the person consented, such as 2026-11-21T10:00:00+00:00 (default: "
+                "now); each line of a file has its own"
+            ),
         )
         if word == "grant":
-            one.add_argument("--expires", help="when it ends by itself, in the same form")
+            one.add_argument("--expires", help="when the consent ends, in the same format")
             one.add_argument(
                 "--after-stop",
                 action="store_true",
-                help="the person said STOP before, and has asked for messages since",
+                help="the person said STOP earlier, and has asked for messages since then",
             )
         add_journal(one)
         add_json(one)
@@ -140,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     if stop is None:
         output.say(f"{_word(entry)}: {entry.purpose or ALL}")
     else:
-        output.say(f"recorded, but the stop of {instant(stop)} is newer and holds")
+        output.say(f"recorded, but the newer stop of {instant(stop)} still applies")
     return Exit.DONE
 
 
@@ -181,7 +185,7 @@ def read_entry(
         sender not in settings.senders or settings.senders[sender].channel is not channel
     ):
         raise CommandError(
-            "There is no such sender on the channel of that address.",
+            "There is no such sender on the channel of this address.",
             "Look at [senders].",
             Exit.USAGE,
         )
@@ -192,15 +196,15 @@ def read_entry(
     )
     if at is not None and at > now:
         raise CommandError(
-            "`at` lies ahead: nobody consents in the future.",
-            "Write when they said so.",
+            "`at` is in the future.",
+            "Give the time at which the person consented.",
             Exit.USAGE,
         )
     # Check only grants: a withdrawal is never rejected because of another field.
     if granted and expires_at is not None and expires_at <= now:
         raise CommandError(
-            "`expires` is past: this consent permits nothing any more.",
-            "Write when it really ends, or do not record it.",
+            "`expires` is in the past, so this consent permits nothing.",
+            "Correct it, or do not record this consent.",
             Exit.USAGE,
         )
     entry = ConsentEntry(
@@ -253,9 +257,9 @@ async def _record(
     asked_at = journal.now()
     if await store.people.record_consent(address, entry, after_stop=after_stop) == "opted_out":
         raise CommandError(
-            "Not recorded: before that, this person said STOP or withdrew this consent, and it "
-            "holds.",
-            "Leave it so; or, if they asked for messages again since, repeat with --after-stop.",
+            "Not recorded: this person said STOP or withdrew this consent earlier, and "
+            "that still applies.",
+            "If the person has asked for messages since then, repeat with --after-stop.",
         )
     write_consent(journal, entry, store.people.digest(address), asked_at, after_stop=after_stop)
 
@@ -309,10 +313,10 @@ async def _record_lines(
                 recorded += 1
                 without_effect += stop is not None
                 advance(1)
-    output.bad_lines(bad, "mend these, and repeat; what is recorded stays so")
+    output.bad_lines(bad, "correct these lines and repeat; lines that are recorded stay recorded")
     output.say(f"{recorded} recorded, {len(bad)} bad")
     if without_effect:
-        output.say(f"{without_effect} of the recorded changed nothing: a newer stop holds")
+        output.say(f"{without_effect} of the recorded lines changed nothing: a newer stop applies")
     return Exit.FAILED if bad else Exit.DONE
 
 
@@ -335,13 +339,14 @@ def _read_line(line: str, lines: ConsentLines) -> ConsentStatement:
         fields = None
     if not isinstance(fields, dict) or not isinstance(fields.get("address"), str):
         raise CommandError(
-            "is no JSON object with an address.", 'Write {"address": …, "purpose": …}.'
+            "is not a JSON object with an address.", 'Write {"address": …, "purpose": …}.'
         )
     if set(fields) - {"address", *lines.options}:
-        raise CommandError("has fields nobody knows.", f"Use address, {', '.join(lines.options)}.")
+        raise CommandError("has unknown fields.", f"Use address, {', '.join(lines.options)}.")
     if not all(isinstance(value, str | None) for value in fields.values()):
         raise CommandError(
-            "has a field that is no text.", "Write every value as a string, or leave the field out."
+            "has a field that is not a text.",
+            "Write every value as a string, or leave the field out.",
         )
     if lines.granted and fields.get("at") is None:
         # The current time as a default would outrank a STOP that came after the consent.

@@ -37,15 +37,19 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "words",
         metavar="ADDRESS",
         nargs="+",
-        help="whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…; allow: end what errors taught "
-        "of the person; held: what a jump of errors would have taught, kept aside for an "
-        "operator to apply or discard",
+        help=(
+            "whatsapp:+…, whatsapp:<BSUID>, messenger:<PSID> or +…; allow: end the "
+            "suppressions and blocks of the person; held: effects of a jump of errors, "
+            "which wait for an operator to apply or discard them"
+        ),
     )
-    parser.add_argument("--sender", help="held: only what errors of this sender would change")
+    parser.add_argument("--sender", help="held: only effects of errors at this sender")
     parser.add_argument(
-        "--yes", action="store_true", help="held apply, held discard: do it; without, only say what"
+        "--yes",
+        action="store_true",
+        help="held apply, held discard: do it; without --yes, only show what would change",
     )
-    add_journal(parser, "allow, held: what was decided")
+    add_journal(parser, "allow, held: what the operator decided")
     add_json(parser)
     parser.set_defaults(command_function=run)
 
@@ -72,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             return asyncio.run(_contact(settings, address, output))
         case _:
             raise CommandError(
-                "These words say nothing together.", "`contact --help` shows what goes.", Exit.USAGE
+                "These words do not make a command.",
+                "`contact --help` shows the valid forms.",
+                Exit.USAGE,
             )
 
 
@@ -88,8 +94,8 @@ async def _allow(settings: "Settings", address: str, output: Output, journal: "J
     if output.as_json:
         output.object({"person": digest, "lifted": lifted})
     output.say(
-        f"person {digest} is allowed again: suppressions and blocks ended: {lifted}; opt-outs stay "
-        "as they are"
+        f"person {digest} is allowed again; suppressions and blocks ended: {lifted}; "
+        "opt-outs still apply"
     )
     return Exit.DONE
 
@@ -127,7 +133,7 @@ async def _contact(settings: "Settings", address: str, output: Output) -> int:
         output.table(
             ("sender", "held", "code", "since", "until"),
             blocks,
-            "Held back after errors of the provider",
+            "Held back after errors from the provider",
         )
     output.table(
         (

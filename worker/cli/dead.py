@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         ("list", "dead letters, oldest first"),
         ("show", "one dead letter with its timeline"),
         ("replay", "put dead letters back on the queue under the same ids"),
-        ("drop", "let dead letters go"),
+        ("drop", "give dead letters up for good"),
     ):
         one = words.add_parser(
             word, help=help_text, description=help_text[0].upper() + help_text[1:] + "."
@@ -56,16 +56,19 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             form.add_argument(
                 "--raw",
                 action="store_true",
-                help="the bytes of its job as they are kept: they hold address and text",
+                help="print the stored bytes of its job, which contain the address and the text",
             )
             one.add_argument("ids", metavar="MESSAGE_ID", nargs=1)
             continue
         if word != "list":
             one.add_argument(
-                "ids", metavar="MESSAGE_ID", nargs="*", help="which; without any, a filter or --all"
+                "ids",
+                metavar="MESSAGE_ID",
+                nargs="*",
+                help="ids of messages; without ids, give a filter or --all",
             )
             one.add_argument(
-                "--all", action="store_true", help="every dead letter that the filters let through"
+                "--all", action="store_true", help="every dead letter that the filters select"
             )
             add_journal(one)
         add_end_filter(one, "died")
@@ -73,14 +76,18 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             one.add_argument(
                 "--hours",
                 type=hours,
-                help="how long they stay sendable, up to 168 (default: as long as any message of "
-                "their purpose)",
+                help=(
+                    "how long they stay sendable, at most 168 (default: the lifetime of "
+                    "their purpose)"
+                ),
             )
             one.add_argument(
                 "--even-if-sent",
                 action="store_true",
-                help="also those of which an unproven attempt may have reached the person: it may "
-                "get them twice",
+                help=(
+                    "include messages that may already have reached the person, who may "
+                    "then get them twice"
+                ),
             )
 
 
@@ -151,7 +158,7 @@ async def _show(store: "Store", message_id: str, output: Output, *, raw: bool) -
     elif record.payload is None:
         raise CommandError(
             "No bytes of this dead letter are kept.",
-            "A dropped one's are gone; `dead show` tells more.",
+            "Dropping a dead letter deletes them; `dead show` shows the rest.",
         )
     else:
         output.raw(record.payload)
@@ -208,12 +215,13 @@ async def _act(
 _DONE: Final = frozenset({"replayed", "dropped"})
 _PERHAPS: Final = "perhaps_sent"
 _WHY: Final = {
-    "not_dead": "is no dead letter",
+    "not_dead": "is not a dead letter",
     "unknown_id": "is not known",
     "cancelled": "its producer cancelled it, so it is never sent again",
-    "no_job": "has nothing readable to send: queue it anew, then `dead drop` it",
+    "no_job": "cannot be read, so there is nothing to send: queue the message again, then `dead "
+    "drop` this one",
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
-    _PERHAPS: "may have reached the person; --even-if-sent replays it all the same",
+    _PERHAPS: "may have reached the person; --even-if-sent replays it anyway",
 }
 
 

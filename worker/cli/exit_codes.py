@@ -32,12 +32,16 @@ _MEANINGS = {
     Exit.USAGE: "the command line or the settings cannot be used; nothing was done",
     Exit.STORE_UNREACHABLE: "the store could not be reached, or answered with an error; `doctor` "
     "answers 1",
-    Exit.STOPPED_EARLY: "a second signal or the watchdog ended it early; leases take care of what "
-    "was under way",
+    Exit.STOPPED_EARLY: (
+        "a second signal or the watchdog ended it early; other workers take over its "
+        "messages when their leases run out"
+    ),
     Exit.INTERRUPTED: "interrupted with Ctrl-C, except those that code 0 names; `demo` also by "
     "SIGTERM",
-    Exit.OUTPUT_CLOSED: "the output could not be written: its reader went away, as `head -1` "
-    "does, it is closed, or its disk is full; what was left to do is not done",
+    Exit.OUTPUT_CLOSED: (
+        "the output could not be written, because its reader went away (as `head -1` "
+        "does), it is closed, or the disk is full; the rest was not done"
+    ),
 }
 
 

@@ -61,7 +61,7 @@ async def _explain(settings: "Settings", text: Iterable[bytes], output: Output) 
     lines = MessageLines(text)
     async with open_store(settings) as store:
         if (other := await other_settings(settings, store)) is not None:
-            sys.stderr.write(f"note: {other}; this explains by the file\n")
+            sys.stderr.write(f"note: {other}; this explanation uses the file\n")
         for position, message in enumerate(lines.messages()):
             try:
                 await _check(message, store)

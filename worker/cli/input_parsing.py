@@ -51,13 +51,13 @@ def check_choice(arguments: argparse.Namespace, filters: Sequence[str], what: st
     is_filtered = arguments.all or any(getattr(arguments, name) is not None for name in filters)
     if not (arguments.ids or is_filtered):
         raise CommandError(
-            f"Nothing says which {what} are meant.",
-            "Name ids, give a filter, or --all.",
+            f"No {what} are named.",
+            "Name ids, give a filter, or use --all.",
             Exit.USAGE,
         )
     if arguments.ids and is_filtered:
         raise CommandError(
-            f"Both ids and a filter say which {what} are meant.", "Give one of them.", Exit.USAGE
+            f"The {what} are named by ids and by a filter.", "Use only one of the two.", Exit.USAGE
         )
 
 
@@ -102,7 +102,7 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in found:
             name = f"`{key}`" if _SHOWABLE.fullmatch(key) else "a key"
-            raise CommandError(f"says {name} twice.", "Leave one of them out.")
+            raise CommandError(f"contains {name} twice.", "Leave one of them out.")
         found[key] = value
     return found
 
@@ -115,7 +115,7 @@ def channel_of(address: str) -> Channel:
     try:
         return parse_address(address).channel
     except AddressError as error:
-        raise CommandError(f"That is {error}.", code=Exit.USAGE) from error
+        raise CommandError(f"The address is {error}.", code=Exit.USAGE) from error
 
 
 def read_instant(text: str | datetime | None) -> datetime | None:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from worker.settings.settings import Settings
 
 
-def add_journal(parser: argparse.ArgumentParser, what: str = "what was decided") -> None:
+def add_journal(parser: argparse.ArgumentParser, what: str = "what the operator decided") -> None:
     """Add the option `--journal` to a command that decides about messages or queues them."""
     parser.add_argument(
-        "--journal", type=Path, metavar="FILE", help=f"write {what} there, for `verify`"
+        "--journal", type=Path, metavar="FILE", help=f"write {what} to FILE, for `verify`"
     )
 
 
@@ -45,9 +45,9 @@ def open_journal(path: Path | None) -> Iterator[Journal]:
             yield journal
     except JournalError as error:
         raise CommandError(
-            f"The journal cannot be written any more ({error.strerror}); what was done last stands "
-            "and is not in it.",
-            "Free space on its disk; `show MESSAGE_ID` tells where a message is.",
+            f"The journal can no longer be written ({error.strerror}). The last action was done, "
+            "but the journal does not contain it.",
+            "Free space on its disk; `show MESSAGE_ID` shows where a message is.",
         ) from error
 
 

@@ -18,37 +18,40 @@ from worker.cli.exit_codes import CommandError, Exit
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": (
         "service_commands",
-        "gateway and workers together; an embedded store when no URL is given",
+        "run the gateway and workers together, with an embedded store if no URL is set",
     ),
-    "run": ("service_commands", "a worker: takes messages, decides, sends, records"),
+    "run": ("service_commands", "run a worker, which claims messages, decides, sends and records"),
     "serve": (
         "service_commands",
-        "the gateway: status callbacks, inbound messages, health, metrics",
+        "run the gateway: status callbacks, inbound messages, health, metrics",
     ),
     "send": ("send", "put the messages of a JSON Lines file on the queue"),
-    "show": ("show", "one message: where it is and everything that happened to it"),
-    "explain": ("explain", "what would happen to a message now, and why; writes nothing"),
-    "contact": ("contact", "what is known about a person"),
-    "consent": ("consent", "grant or revoke a person's consent; decide what may have meant stop"),
-    "dead": ("dead", "dead letters: list, show, replay, drop"),
+    "show": ("show", "show where a message is and everything that happened to it"),
+    "explain": ("explain", "explain what would happen to a message now, and why; writes nothing"),
+    "contact": ("contact", "show what is known about a person"),
+    "consent": (
+        "consent",
+        "grant or revoke a person's consent; decide about texts that may mean stop",
+    ),
+    "dead": ("dead", "list, show, replay or drop dead letters"),
     "retry": ("retry", "send refused, failed or expired messages again; a dry run without --yes"),
-    "unknown": ("unknown", "messages whose outcome is not proven: list, resolve"),
-    "tags": ("pauses", "ACCOUNT_UPDATE on each Page: list, reset"),
-    "templates": ("pauses", "what errors said about each template: list, reset"),
+    "unknown": ("unknown", "list or resolve messages whose outcome is not proven"),
+    "tags": ("pauses", "list or reset what is known about ACCOUNT_UPDATE on each Page"),
+    "templates": ("pauses", "list or reset what errors said about each template"),
     "resume": ("pauses", "end the pause of a sender or an account"),
     "store": (
         "store",
-        "a store restored from a copy: look up what may have gone out since, before workers start",
+        "after the store was restored from a copy, look up what may have been sent since then",
     ),
-    "processes": ("processes", "the workers and gateways that are alive, with their releases"),
+    "processes": ("processes", "list the workers and gateways that are alive, with their releases"),
     "doctor": ("doctor", "check settings, store, clocks and policy dates"),
     "sandbox": (
         "sandbox",
-        "a Messages API of one's own to try against; `sandbox say` plays a person",
+        "run a local stand-in for Twilio's Messages API; `sandbox say` plays a person",
     ),
     "demo": (
         "demo",
-        "the whole service on one machine, against the sandbox, compared with what is expected",
+        "run the whole service on this machine against the sandbox, and check every result",
     ),
     "verify": ("verify", "prove or refute the promises from journals"),
 }
@@ -78,7 +81,7 @@ class _Version(argparse.Action):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        sys.stderr.write(f"error: {message}. `{self.prog} --help` tells more.\n")
+        sys.stderr.write(f"error: {message}. See `{self.prog} --help`.\n")
         raise SystemExit(Exit.USAGE)
 
 

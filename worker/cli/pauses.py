@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         add_json(parser)
         return
     words = parser.add_subparsers(metavar="list|reset", required=True)
-    listed = words.add_parser("list", help="all of them, with what errors said")
+    listed = words.add_parser("list", help="list all of them, with what errors said")
     add_json(listed)
     reset = words.add_parser("reset", help="forget what errors said, so that it is tried again")
     reset.add_argument(
@@ -154,11 +154,11 @@ async def _switch_on(
             or "none: there is none in the settings"
         )
         raise CommandError(
-            "There is nothing of that name in the settings.", f"Use one of {names}.", Exit.USAGE
+            "There is no such name in the settings.", f"Use one of {names}.", Exit.USAGE
         )
     done = [switch for switch in meant if await _undo(store, switch)]
     if not done:
-        raise CommandError("There was nothing to undo.", "`doctor` names what is switched off.")
+        raise CommandError("There was nothing to undo.", "`doctor` lists what is switched off.")
     if output.as_json:
         for switch in done:
             output.object(

@@ -38,9 +38,9 @@ _WHY: Final = {
     "not_ended": "is neither refused nor failed nor expired now",
     "unknown_id": "is not known",
     "cancelled": "its producer cancelled it, so it is never sent again",
-    "no_job": "has nothing readable to send: queue it under another id",
+    "no_job": "cannot be read, so there is nothing to send: queue the message under another id",
     "sent": "an attempt of it is proven to be with Twilio, so it is not sent again",
-    _PERHAPS: "may have reached the person; --even-if-sent sends it all the same",
+    _PERHAPS: "may have reached the person; --even-if-sent sends it anyway",
 }
 
 
@@ -48,30 +48,33 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
     parser.add_argument(
-        "ids", metavar="MESSAGE_ID", nargs="*", help="which; without any, a filter or --all"
+        "ids",
+        metavar="MESSAGE_ID",
+        nargs="*",
+        help="ids of messages; without ids, give a filter or --all",
     )
     parser.add_argument(
-        "--all", action="store_true", help="every such message that the filters let through"
+        "--all", action="store_true", help="every such message that the filters select"
     )
     parser.add_argument("--stage", choices=RETRY.stages, help="only those that ended like this")
     parser.add_argument(
-        "--code", type=int, help="only those that ended with this error code of Twilio's"
+        "--code", type=int, help="only those that ended with this Twilio error code"
     )
     add_end_filter(parser, "ended")
     parser.add_argument(
         "--hours",
         type=hours,
-        help="how long they stay sendable, up to 168 (default: as long as any message of their "
-        "purpose)",
+        help="how long they stay sendable, at most 168 (default: the lifetime of their purpose)",
     )
     parser.add_argument(
         "--even-if-sent",
         action="store_true",
-        help="also those of which an unproven attempt may have reached the person: it may get them "
-        "twice",
+        help=(
+            "include messages that may already have reached the person, who may then get them twice"
+        ),
     )
     parser.add_argument(
-        "--yes", action="store_true", help="send them again; without it nothing is written"
+        "--yes", action="store_true", help="send them again; without --yes nothing is written"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     add_journal(parser)
@@ -108,7 +111,7 @@ async def _run(settings: "Settings", arguments: argparse.Namespace, output: Outp
                 answers = await _retry(store, arguments, ids, output, journal)
             else:
                 if (other := await other_settings(settings, store)) is not None:
-                    sys.stderr.write(f"note: {other}; this decides by the file\n")
+                    sys.stderr.write(f"note: {other}; this dry run uses the file\n")
                 answers = await _preview(store, arguments, ids, output, (settings, rules))
     for word, number in sorted(answers.items()):
         if word not in _GOES:
@@ -190,7 +193,9 @@ async def _preview(
             _COLUMNS, [dict(zip(_COLUMNS, (number, *kind), strict=True)) for kind, number in lines]
         )
         output.say(", ".join(first) + (f" and {goes - _SHOWN} more" if goes > _SHOWN else ""))
-    output.say(f"{counted(goes, 'message')} would be decided afresh and sent again; --yes does it.")
+    output.say(
+        f"{counted(goes, 'message')} would be decided and sent again. Repeat with --yes to send."
+    )
     return answers
 
 

@@ -34,10 +34,16 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--port", type=_port, default=PORT, help="port to listen on (default: %(default)s)"
     )
     parser.add_argument(
-        "--journal", type=Path, metavar="FILE", help="write what it sees to FILE, for `verify`"
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="write what the sandbox sees to FILE, for `verify`",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="which messages a fault with a probability hits"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed that decides which messages a fault with a probability hits",
     )
     parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(command_function=run)
@@ -77,8 +83,9 @@ def _refuse_elsewhere(settings: "Settings") -> None:
     for account in settings.accounts.values():
         if not is_private(urlsplit(account.base_url).hostname or ""):
             raise CommandError(
-                f"accounts.{account.name}.base_url is not of this machine or network.",
-                f"The sandbox plays Twilio: name it there, such as {URL}, in settings of its own.",
+                f"accounts.{account.name}.base_url is not on this machine or network.",
+                "The sandbox stands in for Twilio: use separate settings whose base_url is that of "
+                f"the sandbox, such as {URL}.",
                 Exit.USAGE,
             )
 
@@ -97,7 +104,7 @@ def run_say(arguments: argparse.Namespace) -> int:
     to = addresses.get(arguments.to, arguments.to)
     if to not in addresses.values():
         remedy = f"Give one of: {', '.join(addresses)}." if addresses else "Name one in [senders]."
-        raise CommandError("--to is no sender of the settings.", remedy, Exit.USAGE)
+        raise CommandError("--to is not a sender in the settings.", remedy, Exit.USAGE)
     return asyncio.run(
         _say(arguments.url, arguments.person, to, arguments.body, Output(arguments.json))
     )
@@ -132,7 +139,7 @@ class SandboxService:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(
-            f"{text} is no port; give 0 (any free one) to {_HIGHEST_PORT}"
+            f"{text} is not a port; use 0 (any free port) to {_HIGHEST_PORT}"
         )
     return int(text)
 
@@ -148,7 +155,7 @@ def _cannot_serve(config: "SandboxConfig", error: OSError) -> CommandError:
         )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return CommandError(
-            f"{config.host} is no address of this machine.",
+            f"{config.host} is not an address of this machine.",
             "Give one with --host, such as 127.0.0.1.",
             Exit.USAGE,
         )
@@ -216,9 +223,11 @@ async def _say(url: str, person: str, to: str, body: str, output: Output) -> int
     try:
         answer = await say(url, person, to, body)
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise CommandError("--url is no http URL.", f"Write it as {URL}.", Exit.USAGE) from error
+        raise CommandError(
+            "--url is not an http URL.", f"Write it as {URL}.", Exit.USAGE
+        ) from error
     except ValueError as error:
-        raise CommandError(f"Nothing was said: {error}.") from error
+        raise CommandError(f"The message was not delivered: {error}.") from error
     except aiohttp.ClientError as error:
         raise CommandError(
             f"No sandbox answers at {url} ({type(error).__name__}).",

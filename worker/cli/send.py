@@ -192,5 +192,5 @@ def _report(lines: MessageLines, summary: "SendSummary | None", output: Output) 
     duplicates = sum(receipt.duplicate for receipt in receipts)
     output.say(f"{len(receipts) - duplicates} queued, {duplicates} already known, {len(bad)} bad")
     if not output.as_json and len(receipts) == 1:
-        output.say(f"show {receipts[0].message_id} tells what becomes of it")
+        output.say(f"`show {receipts[0].message_id}` shows what becomes of it")
     return Exit.FAILED if bad else Exit.DONE

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--journal",
         type=Path,
         metavar="FILE" if name != "up" else "FOLDER",
-        help="write what happens there, for `verify`",
+        help="write what happens to this file or folder, for `verify`",
     )
     parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(
@@ -53,9 +53,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-_A_FILE: Final = "Name a file, in a folder where this user may write."
+_A_FILE: Final = "Name a file in a folder where this user may write."
 _A_FOLDER: Final = (
-    "Name a folder where this user may write: each process makes a file of its own there."
+    "Name a folder where this user may write; each process creates its own file in it."
 )
 
 
@@ -222,7 +222,7 @@ class UpService:
                 code == Exit.FAILED and monotonic() - began < STARTING_SECONDS
             ):
                 raise CommandError(
-                    f"The {name} process cannot run.", "Its own line above says why.", Exit(code)
+                    f"The {name} process cannot run.", "Its log line above says why.", Exit(code)
                 )
             get_log().warning("process_ended", name=name, code=code, again_in=RESTART_SECONDS)
             stopped = asyncio.create_task(self._stopping.wait())

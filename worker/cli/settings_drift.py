@@ -23,4 +23,4 @@ async def other_settings(settings: "Settings", store: "Store") -> str | None:
         return None
     names = ", ".join(sorted({f"[{name}]" for sections in differing for name in sections}))
     many = "1 process runs" if len(differing) == 1 else f"{len(differing)} processes run"
-    return f"{many} with another {names} than this file: restart what runs"
+    return f"{many} with other settings than this file in {names}: restart what runs"

@@ -28,15 +28,21 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     words = parser.add_subparsers(dest="word", metavar="restored", required=True)
     restored = words.add_parser(
         "restored",
-        help="it was restored from a copy: look up at Twilio what may have gone out since",
+        help=(
+            "the store was restored from a copy: look up at Twilio what may have been sent "
+            "since then"
+        ),
     )
     restored.add_argument(
         "--since",
         metavar="INSTANT",
-        help="when the copy was made, or earlier (default: the last life sign in it)",
+        help=(
+            "when the copy was made, or an earlier time (default: the last sign of a "
+            "living process in the copy)"
+        ),
     )
     restored.add_argument(
-        "--yes", action="store_true", help="do it; without it, only say what would be done"
+        "--yes", action="store_true", help="do it; without --yes, only show what would be done"
     )
     add_journal(restored)
     add_json(restored)
@@ -73,7 +79,7 @@ async def _run(
         if copied_at > (now := await store.now()):
             raise CommandError(
                 "--since is in the future.",
-                "Give the instant at which the copy was made.",
+                "Give the time at which the copy was made.",
                 Exit.USAGE,
             )
         if not is_meant:
@@ -84,8 +90,8 @@ async def _run(
             )
             _say(output, "nothing was done", copied_at, now)
             output.say(
-                "Start nothing before this. Repeat it with --yes: what is open above is then "
-                "looked for at Twilio."
+                "Do not start workers yet. Repeat this with --yes, so that the open "
+                "messages above are looked up at Twilio."
             )
             return Exit.DONE
         await register(store, settings)
@@ -164,7 +170,7 @@ def _copied_at(found: "Restoring", since: datetime | None) -> datetime:
         return since
     if found.alive_at is None:
         raise CommandError(
-            "The store shows no life sign, so it is not known when the copy was made.",
+            "The store has no sign of a living process, so the time of the copy is not known.",
             "Give --since.",
             Exit.USAGE,
         )
@@ -183,5 +189,5 @@ def _say(output: Output, done: str, copied_at: datetime, now: datetime) -> None:
     if output.as_json:
         output.object({"copied_at": copied_at, "now": now, "done": False})
     output.say(
-        f"{done}: the copy is taken to be of {instant(copied_at)}, and --since says otherwise"
+        f"{done}: the copy is assumed to be of {instant(copied_at)}; correct that with --since"
     )

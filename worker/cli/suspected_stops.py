@@ -30,7 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     decision.add_argument(
         "--confirm", metavar="WHO", help=f"it was a stop: withdraw marketing. WHO: {which}"
     )
-    decision.add_argument("--dismiss", metavar="WHO", help="it was none: what waits goes on")
+    decision.add_argument(
+        "--dismiss",
+        metavar="WHO",
+        help="it was not a stop: messages that wait for the decision go on",
+    )
     parser.add_argument(
         "--all",
         action="store_true",
@@ -115,13 +119,13 @@ async def _decide(
         ]
     if not decided:
         raise CommandError(
-            "No suspected stop of theirs waits.", "`consent suspected` lists those that do."
+            "This person has no suspected stop.", "`consent suspected` lists all suspected stops."
         )
     _write(journal, [stop for stop, _ in decided], decision, asked_at)
     word = {
         "marketing": "confirmed: marketing is withdrawn",
         "all": "confirmed: everything is withdrawn",
-    }.get(decision, "dismissed: it was no stop")
+    }.get(decision, "dismissed: it was not a stop")
     for stop, many in decided:
         if output.as_json:
             output.object(

@@ -28,15 +28,17 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Describe the arguments."""
     del name
     words = parser.add_subparsers(dest="word", metavar="list|resolve", required=True)
-    listed = words.add_parser("list", help="all of them; `unresolved` ones wait for a person")
+    listed = words.add_parser(
+        "list", help="list all of them; `unresolved` ones wait for an operator"
+    )
     add_json(listed)
     listed.set_defaults(command_function=run)
-    resolve = words.add_parser("resolve", help="say what became of one")
+    resolve = words.add_parser("resolve", help="record what became of one")
     resolve.add_argument("message_id", metavar="MESSAGE_ID")
     answer = resolve.add_mutually_exclusive_group(required=True)
     answer.add_argument("--sent", metavar="SID", help="Twilio has it under this MessageSid")
     answer.add_argument(
-        "--not-sent", action="store_true", help="it never went out: decide afresh and send"
+        "--not-sent", action="store_true", help="it was never sent: decide again and send"
     )
     add_journal(resolve)
     add_json(resolve)
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         and not MESSAGE_SID.fullmatch(arguments.sent)
     ):
         raise CommandError(
-            "That is no MessageSid.",
+            "That is not a MessageSid.",
             "It is SM or MM and 32 hex digits, as the Console shows it.",
             Exit.USAGE,
         )
@@ -87,7 +89,7 @@ async def _list(store: "Store", output: Output) -> int:
         columns = ("message_id", "stage", "since", "rule", "reason", "sender", "attempt")
         output.table(columns, [_line(record, now) for record in records])
     waiting = sum(record.row.get("s") == "unresolved" for record in records)
-    output.say(f"{len(records)} unknown, {waiting} of them wait for a person")
+    output.say(f"{len(records)} unknown, {waiting} of them wait for an operator")
     return Exit.DONE
 
 
@@ -118,7 +120,7 @@ async def _resolve(
         )
     if record.row.get("s") not in _OPEN:
         raise CommandError(
-            "This message is not unknown.", f"`show {message_id}` tells where it is."
+            "This message is not unknown.", f"`show {message_id}` shows where it is."
         )
     attempt = int(record.row.get("n", "0"))
     stage = await (
@@ -128,8 +130,8 @@ async def _resolve(
     )
     if stage is None:
         raise CommandError(
-            "Something else resolved it meanwhile, or that SID is of another message.",
-            f"`show {message_id}` tells.",
+            "It has been resolved in the meantime, or the SID belongs to another message.",
+            f"`show {message_id}` shows it.",
         )
     reason = Reason.CANCELLED if stage is Stage.CANCELLED else Reason.EVIDENCE_PERSON
     journal.write(
@@ -137,10 +139,10 @@ async def _resolve(
     )
     meaning = {
         Stage.ACCEPTED: "is accepted",
-        Stage.CANCELLED: "is not sent; it ends here, as somebody asked to cancel it",
+        Stage.CANCELLED: "was not sent; it ends here, because its cancel was requested",
     }
     output.say(
-        f"{message_id}: attempt {attempt} {meaning.get(stage, 'is not sent; it is decided afresh')}"
+        f"{message_id}: attempt {attempt} {meaning.get(stage, 'was not sent; it is decided again')}"
     )
     return Exit.DONE
 

@@ -31,12 +31,12 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="a journal, or a folder of them; repeat it",
+        help="a journal or a folder of journals; may be given more than once",
     )
     parser.add_argument(
         "--running",
         action="store_true",
-        help="the run goes on: messages that have not ended are no breach",
+        help="the run has not ended: open messages do not count as a breach",
     )
     parser.add_argument(
         "--open",
@@ -44,16 +44,20 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         default=[],
         choices=sorted(OPEN),
         metavar="STAGE",
-        help="a stage in which messages may be left: %(choices)s; repeat it",
+        help="a stage in which messages may be left: %(choices)s; may be given more than once",
     )
     parser.add_argument(
-        "--suspended", action="store_true", help="processes were stopped while working (SIGSTOP)"
+        "--suspended",
+        action="store_true",
+        help="processes were stopped while they worked (SIGSTOP)",
     )
     parser.add_argument(
         "--store",
         action="store_true",
-        help="ask the store of the settings too: it knows the ends that no journal tells, such as "
-        "a producer's cancel",
+        help=(
+            "also ask the store that the settings name; it knows ends that no journal "
+            "contains, such as a producer's cancel"
+        ),
     )
     add_json(parser)
     parser.set_defaults(command_function=run)
@@ -142,7 +146,7 @@ def journals(named: Sequence[Path]) -> Iterable[Path]:
         inside = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
         if not inside:
             raise CommandError(
-                "A folder named holds no journal.", "Journals end in .jsonl.", Exit.USAGE
+                "One of the folders contains no journal.", "Journals end in .jsonl.", Exit.USAGE
             )
         files.extend(inside)
     return files

@@ -105,7 +105,7 @@ def _guarded(
         except (ConnectionResetError, web.RequestPayloadError):
             # Twilio disconnected or sent a broken body, so no client reads this response.
             return _refused(
-                parts, endpoint, RefusedError(400, "garbage", "the body did not arrive whole")
+                parts, endpoint, RefusedError(400, "garbage", "the body did not arrive completely")
             )
         except TimeoutError as error:
             if signed is None:
@@ -132,7 +132,7 @@ def _other_method(
 
     async def handle(_request: web.Request) -> web.Response:
         response = _refused(
-            parts, endpoint, RefusedError(405, "method", "only POST and GET are answered here")
+            parts, endpoint, RefusedError(405, "method", "only POST and GET are allowed here")
         )
         response.headers["Allow"] = "GET, POST"
         return response
@@ -162,7 +162,9 @@ def _failed(parts: GatewayContext, endpoint: str, error: Exception) -> web.Respo
         error=type(error).__name__,
         exc_info=error if is_ours else None,
     )
-    return web.Response(status=503, text="not stored; come again\n", headers={"Retry-After": "1"})
+    return web.Response(
+        status=503, text="not stored; try again later\n", headers={"Retry-After": "1"}
+    )
 
 
 def make_health_app(problem: Callable[[], str | None], metrics: ProcessMetrics) -> web.Application:

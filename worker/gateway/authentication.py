@@ -73,7 +73,7 @@ class RequestAuthenticator:
             is_signed = is_valid_body(self._tokens(values), url, body, header)
         account = self._accounts.get(values.get("AccountSid", ""))
         if account is None or not is_signed:
-            raise RefusedError(403, "signature", "the signature is missing or does not fit")
+            raise RefusedError(403, "signature", "the signature is missing or wrong")
         return SignedRequest(account, values, first_values(query))
 
     def _tokens(self, values: Mapping[str, str]) -> tuple[str, ...]:

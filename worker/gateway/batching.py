@@ -49,7 +49,7 @@ class BatchedWrites(Generic[Item, Answer]):
         Raises RefusedError (503) when too many items are already waiting.
         """
         if self._waiting >= self._most_waiting:
-            raise RefusedError(503, "busy", "too many requests wait for the store; come again")
+            raise RefusedError(503, "busy", "too many requests wait for the store; try again later")
         handed = _Handed(item)
         self._waiting += 1
         try:

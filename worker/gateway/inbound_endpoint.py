@@ -169,8 +169,10 @@ class InboundEndpoint:
                 "unknown_sender",
                 sid=form.message_sid,
                 account=inbound.account,
-                remedy="configure a [senders.NAME] with the address this message was sent to, "
-                "or point it elsewhere",
+                remedy=(
+                    "add a [senders.NAME] with the address that this message was sent to, "
+                    "or set another URL for it at Twilio"
+                ),
             )
 
 

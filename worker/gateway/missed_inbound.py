@@ -92,7 +92,7 @@ class MissedInbound:
         """Why the gateway is not ready: its first fetch has not ended. None once it has ended."""
         if not self._unlooked:
             return None
-        return "what persons wrote while no gateway listened is being fetched"
+        return "messages that persons wrote while no gateway listened are still being fetched"
 
     def expect(self, turned_away_since: datetime | None = None) -> None:
         """Record that the first fetch is still to come. Readiness waits for it.
@@ -199,8 +199,11 @@ class MissedInbound:
             account=account,
             status=error.status if isinstance(error, ReadFailed) else None,
             error=str(error) if is_read else type(error).__name__,
-            remedy="a STOP sent while no gateway listened is not known yet: see that Twilio "
-            "answers for this account (`doctor --live`); the gateway tries again by itself",
+            remedy=(
+                "a STOP that was sent while no gateway listened may be missing: check with "
+                "`doctor --live` that Twilio answers for this account; the gateway tries "
+                "again by itself"
+            ),
             exc_info=None if is_read else error,
         )
 

@@ -57,7 +57,7 @@ class RequestBodies:
             yield bytes(body)
             return
         if not is_signed:
-            raise RefusedError(403, "signature", "the signature is missing or does not fit")
+            raise RefusedError(403, "signature", "the signature is missing or wrong")
         async with self._places:
             body = await _at_most(request, body, self._hard_limit)
             self._check(len(body))

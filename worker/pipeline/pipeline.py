@@ -260,7 +260,7 @@ class Pipeline:
         return attempt.concluded(SettleEnd(Stage.CANCELLED, Reason.CANCELLED), decision)
 
     def _unreadable(self, in_flight: InFlightMessage) -> Conclusion:
-        sentence = "Nobody could read this job; its bytes are kept."
+        sentence = "No worker could read this job; its bytes are kept."
         end = SettleEnd(Stage.DEAD, Reason.UNREADABLE, sentence=sentence)
         return Conclusion(unreadable_settlement(in_flight, end))
 

@@ -129,7 +129,7 @@ def template(
         if any(variable_complaints({variable: "x"})):
             reader.fault(
                 f"{key}.variables",
-                f'"{variable}" is no variable name',
+                f'"{variable}" is not a variable name',
                 "use 1 to 16 letters or digits",
             )
     if len(written.variables) > VARIABLES:
@@ -176,7 +176,7 @@ def _language(
         return None
     if body is not None and not (isinstance(body, str) and body.strip()):
         reader.fault(
-            f"{key}.body", "is no text", "write the approved body, with its placeholders: {{1}}"
+            f"{key}.body", "is not a text", "write the approved body, with its placeholders: {{1}}"
         )
         return None
     return TemplateLanguage(sid, Approval(approval), body)
@@ -211,7 +211,7 @@ def check_unique(
         if first != name:
             reader.fault(
                 f"{section}.{name}.{key}",
-                f"is the same as of {section}.{first}",
+                f"is the same as that of {section}.{first}",
                 "keep one of the two",
             )
 
@@ -229,8 +229,8 @@ def check_store(reader: SettingsReader, store: StoreSettings) -> None:
             reader.missing(
                 "store",
                 "person_key",
-                "persons are stored under a keyed digest: make a key (`openssl rand -hex 32`), "
-                "keep it, write env:NAME",
+                "the store identifies persons by a keyed digest: make a key with "
+                "`openssl rand -hex 32`, keep it, and write env:NAME",
             )
     for key, value in (("person_key", store.person_key), ("log_key", store.log_key)):
         if value is not None and len(value) < MIN_KEY_CHARACTERS:
@@ -270,7 +270,7 @@ def check_gateway(
         reader.fault(
             "gateway.public_url",
             f"ends in {called[0]}",
-            "leave that out: what Twilio calls is added to it",
+            "leave that out: the path that Twilio calls is added to the URL",
         )
     at_twilio = next((name for name, one in accounts.items() if is_twilio(one.base_url)), None)
     if at_twilio and is_private(parts.hostname or ""):
@@ -290,7 +290,7 @@ def check_guards(reader: SettingsReader, guards: GuardSettings) -> None:
         reader.fault(
             "guards.allow_recipients",
             "is empty",
-            "name who may be sent to, or leave it out for everyone",
+            "list the addresses that may be sent to, or leave it out to allow every address",
         )
     for index, address in enumerate(guards.allow_recipients or ()):
         try:
@@ -356,7 +356,7 @@ def check_proxy(reader: SettingsReader, dispatch: DispatchSettings) -> None:
     if not is_usable:
         reader.fault(
             key,
-            "is no URL of an HTTP proxy",
+            "is not the URL of an HTTP proxy",
             "write http://host:port, or env:NAME when it has a password",
         )
 

@@ -301,7 +301,7 @@ def _checked(rule: SettingRule, text: str) -> str:
     if rule.choices and text not in rule.choices:
         raise _UnusableError("is not one of the choices", closest(text, rule.choices))
     if rule.pattern and not re.fullmatch(rule.pattern, text):
-        raise _UnusableError("has not the right shape", f"write {rule.shape}")
+        raise _UnusableError("does not have the right format", f"write {rule.shape}")
     return text
 
 

@@ -72,31 +72,32 @@ class StoreSettings:
 
     url: str | None = _setting(
         Kind.URL,
-        "`redis://`, `rediss://`, `unix://` or `sentinel://`; with a password only as `env:` "
-        "or `file:`. "
-        "Absent: `REDIS_URL`, else an embedded store",
+        "`redis://`, `rediss://`, `unix://` or `sentinel://`. A URL with a password "
+        "must come from `env:` or `file:`. If not set: `REDIS_URL`, otherwise an "
+        "embedded store",
         None,
     )
     partition: str = _setting(
         Kind.TEXT,
-        "Hash tag of every key; one for everything unless you split by account",
+        "Hash tag of every key. Use one partition for everything unless you split by account",
         "p0",
         pattern=r"[a-z0-9_-]{1,32}",
         shape="1 to 32 of a-z 0-9 _ -",
     )
     person_key: str | None = _setting(
         Kind.REFERENCE,
-        "Key of the digests that name persons in the store; never change it. Needed with `url`",
+        "Key of the digests that identify persons in the store. Required with `url`. "
+        "Never change it",
         None,
     )
     log_key: str | None = _setting(
         Kind.REFERENCE,
-        "Key of the digests that name persons in logs. Absent: derived from `person_key`",
+        "Key of the digests that identify persons in logs. If not set: derived from `person_key`",
         None,
     )
     durability: str = _setting(
         Kind.TEXT,
-        "`none`, or `wait:N`: no POST and no 2xx before N replicas have the write",
+        "`none`, or `wait:N`: no POST and no 2xx until N replicas have acknowledged the write",
         "none",
         pattern=r"none|wait:[1-9]",
         shape="none or wait:N with N from 1 to 9",
@@ -109,25 +110,26 @@ class GatewaySettings:
 
     public_url: str = _setting(
         Kind.TEXT,
-        "What Twilio was told, without `/twilio/…`; signatures are checked against it. "
-        "Absent: `http://127.0.0.1:<port>`, for the sandbox only",
+        "The URL that Twilio calls, without `/twilio/…`. Signatures are checked "
+        "against it. If not set: `http://127.0.0.1:<port>`, which works only with the "
+        "sandbox",
         "",
     )
     host: str = _setting(Kind.TEXT, "Address to listen on", "127.0.0.1")
     port: int = _setting(
-        Kind.INTEGER, "Port to listen on; 0: any free one", 8080, least=0, most=65535
+        Kind.INTEGER, "Port to listen on. 0 takes any free port", 8080, least=0, most=65535
     )
     max_body_bytes: int = _setting(
         Kind.INTEGER,
-        "Largest callback that counts whole. Up to four times as large, its short parameters "
-        "count; beyond that 413",
+        "Largest callback that is read completely. Of a callback up to four times as "
+        "large, only the short parameters are read. A larger one gets 413",
         1_048_576,
         least=1_024,
         most=1_048_576,
     )
     timeout_seconds: float = _setting(
         Kind.NUMBER,
-        "Longest time for one request, the store included; Twilio gives up after 15",
+        "Longest time for one request, including the store. Twilio gives up after 15 seconds",
         12.0,
         least=1,
         most=15,
@@ -140,15 +142,15 @@ class PolicySettings:
 
     messenger_account_update: str | None = _setting(
         Kind.CHOICE,
-        "Messenger outside the window: risk one message a Page to learn whether ACCOUNT_UPDATE "
-        "still works, or never. "
-        "Absent: `attempt`",
+        "Messenger outside the session window: `attempt` risks one message per Page to "
+        "learn whether ACCOUNT_UPDATE still works, `refuse` sends none. If not set: "
+        "`attempt`",
         None,
         choices=("attempt", "refuse"),
     )
     margin_seconds: int | None = _setting(
         Kind.INTEGER,
-        "How long before a window's edge a template is preferred. Absent: 300",
+        "How long before the session window closes the worker prefers a template. If not set: 300",
         None,
         least=0,
         most=3_600,
@@ -163,20 +165,22 @@ class WordSettings:
     """
 
     stop: tuple[str, ...] = _setting(
-        Kind.PHRASES, "More words that are a stop as a whole message or sentence", ()
+        Kind.PHRASES,
+        "Additional words that mean stop when they are a whole message or sentence",
+        (),
     )
     start: tuple[str, ...] = _setting(
-        Kind.PHRASES, "More words that undo a stop, as a whole message", ()
+        Kind.PHRASES, "Additional words that undo a stop when they are the whole message", ()
     )
     suspected: tuple[str, ...] = _setting(
         Kind.PHRASES,
-        "More phrases inside a sentence that may mean stop: marketing is held until a person "
-        "has looked",
+        "Additional phrases that may mean stop when they occur in a sentence. "
+        "Marketing to the person is held until an operator decides",
         (),
     )
     ignored: tuple[str, ...] = _setting(
         Kind.PHRASES,
-        "More phrases inside a sentence that never mean stop, whatever stop word is in them",
+        "Additional phrases in a sentence that never mean stop, even if they contain a stop word",
         (),
     )
 
@@ -187,11 +191,16 @@ class GuardSettings:
 
     allow_recipients: tuple[str, ...] | None = _setting(
         Kind.ADDRESSES,
-        "Only these addresses are sent to (staging), in any spelling. Absent: everyone",
+        "The only addresses that messages may go to, in any spelling (for staging). If "
+        "not set: every address",
         None,
     )
     per_person_per_day: int = _setting(
-        Kind.INTEGER, "Most messages to one person in 24 h; 0: no cap", 0, least=0, most=10_000
+        Kind.INTEGER,
+        "Maximum number of messages to one person in 24 hours. 0 means no cap",
+        0,
+        least=0,
+        most=10_000,
     )
 
 
@@ -200,62 +209,66 @@ class DispatchSettings:
     """[dispatch]: how a worker sends, and where it serves its health endpoints."""
 
     slots: int = _setting(
-        Kind.INTEGER, "POSTs a worker has under way at once", 25, least=1, most=1_000
+        Kind.INTEGER, "How many POSTs a worker may have open at once", 25, least=1, most=1_000
     )
     lease_seconds: float = _setting(
         Kind.NUMBER,
-        "How long a silent worker keeps its messages; renewed while it works",
+        "How long a worker that has stopped responding keeps its messages. A live "
+        "worker renews its leases",
         7.0,
         least=1,
         most=300,
     )
     connect_timeout: float = _setting(
         Kind.NUMBER,
-        "Seconds to reach Twilio; beyond that nothing was sent",
+        "Seconds to wait for a connection to Twilio. After a timeout nothing was sent",
         5.0,
         least=0.1,
         most=30,
     )
     read_timeout: float = _setting(
         Kind.NUMBER,
-        "Seconds for Twilio's answer; beyond that the outcome is unknown",
+        "Seconds to wait for Twilio's reply. After a timeout the outcome is unknown",
         30.0,
         least=0.1,
         most=120,
     )
     keepalive_seconds: float = _setting(
         Kind.NUMBER,
-        "How long an idle connection to Twilio is kept; longer than Twilio or a proxy keeps it "
-        "makes unknowns. "
-        "0: a connection for each request",
+        "How long to keep an idle connection to Twilio. If Twilio or a proxy closes it "
+        "earlier, outcomes become unknown. 0 opens a connection for each request",
         15.0,
         least=0,
         most=300,
     )
     proxy: str | None = _setting(
         Kind.URL,
-        "`http://host:port` of the proxy to Twilio; with a password only as `env:` or `file:`. "
-        "Absent: `HTTPS_PROXY`, for `https` alone",
+        "`http://host:port` of the proxy to Twilio. A URL with a password must come "
+        "from `env:` or `file:`. If not set: `HTTPS_PROXY`, for `https` only",
         None,
     )
     no_proxy: tuple[str, ...] | None = _setting(
         Kind.ADDRESSES,
-        "Hosts and domains that are reached without the proxy. Absent: `NO_PROXY`",
+        "Hosts and domains to reach without the proxy. If not set: `NO_PROXY`",
         None,
     )
     grace_seconds: float = _setting(
         Kind.NUMBER,
-        "How long a stopping worker finishes what is under way; less than `connect_timeout` "
-        "and `read_timeout` together makes unknowns of slow POSTs at a deploy",
+        "How long a stopping worker may finish its open work. If it is shorter than "
+        "`connect_timeout` plus `read_timeout`, a deploy can make slow POSTs unknown",
         25.0,
         least=0,
         most=600,
     )
     health_host: str = _setting(
-        Kind.TEXT, "Address on which `run` answers `/health/live` and `/health/ready`", "127.0.0.1"
+        Kind.TEXT, "Address on which `run` serves `/health/live` and `/health/ready`", "127.0.0.1"
     )
     health_port: int = _setting(
-        Kind.INTEGER, "Its port; 0: none. The workers of `up` have none", 0, least=0, most=65535
+        Kind.INTEGER,
+        ("Port on which `run` serves them. 0 disables them. The workers of `up` have none"),
+        0,
+        least=0,
+        most=65535,
     )
 
 
@@ -265,13 +278,13 @@ class LogSettings:
 
     level: str = _setting(
         Kind.CHOICE,
-        "Least level that is written",
+        "Lowest level that is written",
         "info",
         choices=("debug", "info", "warning", "error"),
     )
     format: str = _setting(
         Kind.CHOICE,
-        "`auto`: colours on a terminal, else JSON",
+        "`auto` writes colours to a terminal and JSON elsewhere",
         "auto",
         choices=("auto", "json", "console"),
     )
@@ -302,7 +315,9 @@ class WrittenAccount:
         Kind.TEXT, "The account's SID", pattern="AC" + _SID, shape="AC and 32 hex digits"
     )
     auth_token: str | None = _setting(
-        Kind.REFERENCE, "Signs callbacks; also logs in without `api_key`", None
+        Kind.REFERENCE,
+        ("Verifies the signatures of callbacks. Also used to log in when there is no `api_key`"),
+        None,
     )
     api_key: str | None = _setting(
         Kind.TEXT,
@@ -314,11 +329,14 @@ class WrittenAccount:
     api_secret: str | None = _setting(Kind.REFERENCE, "Secret of `api_key`", None)
     webhook_tokens: tuple[str, ...] = _setting(
         Kind.REFERENCES,
-        "Auth Tokens that may sign callbacks, two while rotating. Absent: `auth_token`",
+        "Auth Tokens that may sign callbacks. List two while you rotate them. If not "
+        "set: `auth_token`",
         (),
     )
     base_url: str = _setting(
-        Kind.TEXT, "Where the Messages API is; the sandbox's URL to try", "https://api.twilio.com"
+        Kind.TEXT,
+        "URL of the Messages API. Set it to the sandbox's URL to try things out",
+        "https://api.twilio.com",
     )
 
 
@@ -326,19 +344,19 @@ class WrittenAccount:
 class WrittenSender:
     """[senders.NAME]: a "From" identity."""
 
-    account: str | None = _setting(Kind.TEXT, "Name of the account it belongs to")
+    account: str | None = _setting(Kind.TEXT, "Name of the account that the sender belongs to")
     address: str | None = _setting(
         Kind.TEXT, "`whatsapp:+…`, `messenger:<page id>`, `+…`, a short code or an alphanumeric id"
     )
     channel: str | None = _setting(
         Kind.CHOICE,
-        "Follows from `address`; when given, it must match",
+        "Derived from `address`. If you set it, it must match",
         None,
         choices=tuple(Channel),
     )
     messaging_service_sid: str | None = _setting(
         Kind.TEXT,
-        "Messaging service it is in",
+        "SID of the messaging service that the sender belongs to",
         None,
         pattern="MG" + _SID,
         shape="MG and 32 hex digits",
@@ -349,18 +367,27 @@ class WrittenSender:
 class WrittenTemplate:
     """[templates.NAME]: a WhatsApp template and its ContentSid per language."""
 
-    category: str | None = _setting(Kind.CHOICE, "Category Meta assigned", choices=tuple(Category))
+    category: str | None = _setting(
+        Kind.CHOICE, "Category that Meta assigned", choices=tuple(Category)
+    )
     languages: Mapping[str, Any] | None = _setting(
         Kind.TABLE,
-        'Language to ContentSid: `en = "HX…"` (approved), or '
-        '`{ sid = "HX…", approval = "paused", body = "…{{1}}…" }`; '
-        "`body`, the approved text, lets an unknown outcome be proven by Twilio's list",
+        'ContentSid of each language: `en = "HX…"` (approved), or `{ sid = "HX…", '
+        'approval = "paused", body = "…{{1}}…" }`. With `body`, the approved text, '
+        "Twilio's list can prove an unknown outcome",
     )
-    variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all its variables", ())
+    variables: tuple[str, ...] = _setting(Kind.TEXTS, "Names of all variables of the template", ())
     needs_phone: bool = _setting(
-        Kind.FLAG, "Not for a BSUID; no authentication template is, whatever stands here", False
+        Kind.FLAG,
+        (
+            "Never send it to a BSUID. Authentication templates never go to a BSUID, "
+            "whatever this says"
+        ),
+        False,
     )
-    channels: tuple[str, ...] = _setting(Kind.TEXTS, "Channels it may go out on", ("whatsapp",))
+    channels: tuple[str, ...] = _setting(
+        Kind.TEXTS, "Channels that may carry the template", ("whatsapp",)
+    )
 
 
 NAMED_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(

@@ -273,7 +273,7 @@ def _checked(entry: _Entry, job: bytes, message_id: str, now: int) -> _Readable:
     arguments = row_arguments(message, job)
     if not math.isfinite(entry.score):
         raise InvalidMessage(
-            [Fault("score", "is no point in time", "enqueue it with arq, or give a not_before")]
+            [Fault("score", "is not an instant", "enqueue it with arq, or give a not_before")]
         )
     due = int(entry.score)
     if due > _enqueued_ms(job, due):

@@ -107,9 +107,7 @@ class WorkerMetrics(ProcessMetrics):
         self._decisions = self._counter(
             "decisions", "Decisions by their reason", "decision", "reason"
         )
-        self._posts = self._counter(
-            "posts", "POSTs to the Messages API by what came back", "outcome"
-        )
+        self._posts = self._counter("posts", "POSTs to the Messages API by their result", "outcome")
         self._post_seconds = self._histogram("post_seconds", "How long a POST took", _POST_BUCKETS)
         self._wait_seconds = self._histogram(
             "enqueue_to_post_seconds",
@@ -117,12 +115,14 @@ class WorkerMetrics(ProcessMetrics):
             _WAIT_BUCKETS,
         )
         self._settled = self._counter(
-            "settled_messages", "What became of attempts", "stage", "reason"
+            "settled_messages", "Attempts by their outcome", "stage", "reason"
         )
         self._searches = self._counter(
             "evidence_searches", "Searches for evidence of unknown outcomes", "finding"
         )
-        self._search_requests = self._counter("evidence_requests", "Requests those searches cost")
+        self._search_requests = self._counter(
+            "evidence_requests", "Requests that those searches made"
+        )
         self._fetches = self._counter(
             "status_fetches", "Missing statuses that were fetched", "result"
         )
@@ -130,9 +130,9 @@ class WorkerMetrics(ProcessMetrics):
             "reaped_messages", "Messages whose lease ran out, by where they went", "stage"
         )
         self._leases_lost = self._counter(
-            "leases_lost", "Messages that were held and are another worker's now"
+            "leases_lost", "Messages that this worker had claimed and lost to another worker"
         )
-        self._open = self._gauge("open_posts", "POSTs under way in this process")
+        self._open = self._gauge("open_posts", "POSTs that are open in this process")
         self._held = self._gauge("held_messages", "Messages this process holds a lease on")
 
     def claimed(self, messages: int) -> None:
@@ -187,15 +187,13 @@ class Metrics(ProcessMetrics):
             "status",
             "effect",
         )
-        self._inbound = self._counter(
-            "inbound", "Messages persons wrote to us, by keyword", "keyword", "effect"
-        )
+        self._inbound = self._counter("inbound", "Inbound messages by keyword", "keyword", "effect")
         self._signatures = self._counter(
             "signature_failures", "Requests whose signature was missing or wrong", "endpoint"
         )
         self._misdirected = self._counter(
             "misdirected_requests",
-            "Requests at the wrong URL: statuses at inbound, messages at status",
+            "Requests at the wrong URL: status callbacks at inbound, messages at status",
             "endpoint",
         )
         self._overlaps = self._counter(
@@ -203,7 +201,7 @@ class Metrics(ProcessMetrics):
         )
         self._missed = self._counter(
             "missed_inbound_lists",
-            "Lists of what persons wrote while no gateway listened, by how they ended",
+            "Lists of what persons wrote while no gateway listened, by result",
             "result",
         )
         self._request_seconds = self._histogram(

@@ -17,22 +17,20 @@ from worker.telemetry.metrics import known_status
 _TOTALS: Final = {
     "enqueued": "Messages enqueued",
     "unknown": "Attempts whose outcome was not proven",
-    "unresolved": "Unknown outcomes left to a person",
+    "unresolved": "Unknown outcomes that wait for an operator",
     "duplicates": "Second copies that Twilio took of one message",
-    "late_evidence": "Proofs of an attempt that came when its message had gone on or ended",
+    "late_evidence": "Proofs of an attempt that came after its message had moved on or ended",
     "unbound": (
-        "Attempts taken for accepted by Twilio's list, until a callback named another message"
+        "Attempts that Twilio's list seemed to prove, until a callback named another message"
     ),
     "suspected": "Texts of persons that may mean stop",
     "reopened": "Accepted messages that failed afterwards and are sent again",
-    "effects_held": (
-        "What a jump of errors would have taught of persons, kept aside for an operator"
-    ),
-    "effects_dropped": "Such effects that found no room in the list",
+    "effects_held": ("Effects of a jump of errors about persons that are held for an operator"),
+    "effects_dropped": "Held effects that did not fit into the list",
     "unknown_stage": (
-        "Messages met in a stage that only a newer version knows, and left to its workers"
+        "Messages in a stage that only a newer version knows, which its workers must process"
     ),
-    "status_never_final": "Accepted messages whose final status nobody will tell",
+    "status_never_final": "Accepted messages whose final status will never be known",
 }
 """What the store counts without a label, by the store's own names."""
 
@@ -90,11 +88,11 @@ def _families(snapshot: Snapshot) -> list[Metric]:
     )
     lanes = GaugeMetricFamily(
         "sendwindow_lane_messages",
-        "Messages in lanes, those that are not due included",
+        "Messages in lanes, including those that are not due",
         labels=["sender", "priority"],
     )
     lists = GaugeMetricFamily(
-        "sendwindow_listed_messages", "Messages in the lists a person reads", labels=["list"]
+        "sendwindow_listed_messages", "Messages in the lists that operators read", labels=["list"]
     )
     by_status: Counter[str] = Counter()
     for name, count in snapshot.counts.items():
@@ -126,12 +124,12 @@ def _families(snapshot: Snapshot) -> list[Metric]:
 
 def _suspected(snapshot: Snapshot) -> list[Metric]:
     many = GaugeMetricFamily(
-        "sendwindow_suspected_stops", "Suspected stops that wait for a person to decide"
+        "sendwindow_suspected_stops", "Suspected stops that wait for an operator's decision"
     )
     many.add_metric([], snapshot.depths.get(_SUSPECTED, 0))
     waited = GaugeMetricFamily(
         "sendwindow_suspected_stop_oldest_seconds",
-        "How long the oldest suspected stop has waited; 0: there is none",
+        "How long the oldest suspected stop has waited; 0 if there is none",
     )
     waited.add_metric([], (snapshot.suspected_for or timedelta()).total_seconds())
     return [many, waited]

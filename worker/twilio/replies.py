@@ -128,7 +128,7 @@ def read_failure(error: BaseException) -> NotSent | Unproven:
         case aiohttp.ConnectionTimeoutError():
             return NotSent("no connection in time")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return NotSent(f"base_url is no HTTP address: {name}")
+            return NotSent(f"base_url is not an HTTP address: {name}")
         case TimeoutError():
             return Unproven(Reason.OUTCOME_TIMEOUT, f"no answer in time: {name}")
         case _:

@@ -31,6 +31,6 @@ def test_a_decision_whose_line_has_no_room_is_told(
     answer = command("dead", "drop", "one", "--journal", "/dev/full")
     assert answer.code == Exit.FAILED
     assert answer.err.startswith(
-        "error: The journal cannot be written any more (No space left on device); what was"
+        "error: The journal can no longer be written (No space left on device). The last action"
     )
     assert "Traceback" not in answer.err

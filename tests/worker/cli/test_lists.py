@@ -85,7 +85,7 @@ def test_a_replayed_dead_letter_is_queued_again_under_its_id(
 ) -> None:
     """Replay keeps the id and decides again.
 
-    A message that is no dead letter any more is reported and makes the exit code 1.
+    A message that is not a dead letter any more is reported and makes the exit code 1.
     """
     die(store, one="")
     assert command("dead", "replay", "one").code == Exit.DONE
@@ -153,7 +153,7 @@ def test_ids_next_to_a_filter_are_refused(
     die(store, one="")
     answer = command("dead", word, "one", *more)
     assert (answer.code, answer.out) == (Exit.USAGE, "")
-    assert "Both ids and a filter" in answer.err
+    assert "are named by ids and by a filter" in answer.err
     assert stage(command, "one") == "dead"
 
 
@@ -240,7 +240,7 @@ def test_a_person_who_found_the_sid_ends_an_unknown_message(
 ) -> None:
     """With --sent, an unknown attempt is accepted under the SID that the operator found."""
     park(store, "one")
-    assert "1 unknown, 0 of them wait for a person" in command("unknown", "list").out
+    assert "1 unknown, 0 of them wait for an operator" in command("unknown", "list").out
     assert command("unknown", "resolve", "one", "--sent", SID).code == Exit.DONE
     shown = command("show", "one", "--json").objects[0]
     assert (shown["stage"], shown["reason"]) == ("accepted", "evidence_person")
@@ -270,7 +270,7 @@ def test_a_cancelled_message_ends_when_a_person_says_it_was_not_sent(
         assert producer.cancel("one") == "too_late"
     answer = command("unknown", "resolve", "one", "--not-sent", "--journal", str(journal))
     assert answer.code == Exit.DONE
-    assert "ends here, as somebody asked to cancel it" in answer.out
+    assert "ends here, because its cancel was requested" in answer.out
     [line] = lines(journal)
     assert (line["stage"], line["reason"]) == ("cancelled", "cancelled")
 

@@ -115,16 +115,16 @@ def test_text_that_is_not_utf8_is_told_and_never_altered(
                 '{"to": "%s", "to": "%s", "sender": "shop", "purpose": "utility", '
                 '"freeform": {"body": "x"}}'
             ),
-            "says `to` twice",
+            "contains `to` twice",
         ),
         (
             (
                 '{"to": "%s", "sender": "shop", "purpose": "utility", "%s": 1, '
                 '"freeform": {"body": "x", "body": "y"}}'
             ),
-            "says `body` twice",
+            "contains `body` twice",
         ),
-        ('{"%s": 1, "%s": 2}', "says a key twice"),
+        ('{"%s": 1, "%s": 2}', "contains a key twice"),
     ],
     ids=["top", "nested", "an address as key"],
 )

@@ -82,7 +82,7 @@ def test_contact_shows_senders_of_the_same_channel_and_never_the_address(
         (("grant", ANNA, "--purpose", "utility", "--expires", "2027-01-01"), "with its offset"),
         (
             ("grant", ANNA, "--purpose", "utility", "--at", "2999-01-01T00:00:00+00:00"),
-            "nobody consents in the future",
+            "`at` is in the future",
         ),
         (("grant", "-", "--purpose", "utility", "--at", AT), "Give each line its own `at`"),
     ],
@@ -161,7 +161,7 @@ def test_a_consent_that_is_not_utf8_is_bad(
         ({}, "does not say when the person consented"),
         ({"at": None}, "does not say when the person consented"),
         ({"at": "2026-03-01"}, "with its offset"),
-        ({"at": "2999-01-01T00:00:00+00:00"}, "nobody consents in the future"),
+        ({"at": "2999-01-01T00:00:00+00:00"}, "`at` is in the future"),
     ],
     ids=["missing", "null", "no offset", "future"],
 )
@@ -186,7 +186,7 @@ def test_consent_that_has_ended_is_not_granted(
     past = (wall_now() - timedelta(hours=1)).isoformat()
     answer = command("consent", "grant", ANNA, "--purpose", "utility", "--expires", past)
     assert answer.code == Exit.USAGE
-    assert "`expires` is past" in answer.err
+    assert "`expires` is in the past" in answer.err
     lines = [
         json.dumps({"address": ANNA, "at": AT, "expires": one})
         for one in (past, "2020-01-01T00:00:00+00:00")
@@ -194,7 +194,7 @@ def test_consent_that_has_ended_is_not_granted(
     typed(monkeypatch, "\n".join(lines))
     answer = command("consent", "grant", "-", "--purpose", "utility")
     assert answer.code == Exit.FAILED
-    assert "line 1: `expires` is past" in answer.out
+    assert "line 1: `expires` is in the past" in answer.out
     assert "0 recorded, 2 bad" in answer.out
     assert command("contact", ANNA, "--json").objects[0]["consents"] == []
     ahead = (wall_now() + timedelta(hours=1)).isoformat()
@@ -230,7 +230,7 @@ def test_a_grant_that_changes_nothing_says_so(
         answer = command("consent", "grant", ANNA, "--purpose", purpose, "--at", AT)
         assert (answer.code, answer.out) == (
             Exit.DONE,
-            f"recorded, but the stop of {stop} is newer and holds\n",
+            f"recorded, but the newer stop of {stop} still applies\n",
         )
     [told] = command("consent", "grant", ANNA, "--purpose", "utility", "--at", AT, "--json").objects
     assert told["effective"] is False
@@ -240,7 +240,7 @@ def test_a_grant_that_changes_nothing_says_so(
     )
     answer = command("consent", "grant", "-", "--purpose", "utility", "--json")
     assert [line["effective"] for line in answer.objects] == [False, True]
-    assert "1 of the recorded changed nothing" in answer.err
+    assert "1 of the recorded lines changed nothing" in answer.err
     assert utility(command) == "opted_out"
 
 
@@ -319,7 +319,7 @@ def test_a_consent_with_a_key_twice_is_bad(
     )
     answer = command("consent", "grant", "-")
     assert answer.code == Exit.FAILED
-    assert "line 1: says `address` twice." in answer.out
+    assert "line 1: contains `address` twice." in answer.out
     assert ANNA not in answer.out + answer.err
     assert command("contact", BERT, "--json").objects[0]["consents"] == []
 
@@ -349,7 +349,7 @@ def test_a_program_is_told_what_was_recorded(
         "effective": True,
     }
     assert [line["line"] for line in bad] == list(range(2, 27))
-    assert all("is no JSON object" in line["error"] for line in bad)
+    assert all("is not a JSON object" in line["error"] for line in bad)
     assert "1 recorded, 25 bad" in many.err
 
 

@@ -69,7 +69,7 @@ def test_a_dry_run_shows_what_would_go_and_writes_nothing(
     end(store, one="refused", two="failed spring", three="expired", four="dead")
     answer = command("retry", "--all")
     assert answer.code == Exit.DONE
-    assert "3 messages would be decided afresh and sent again; --yes does it." in answer.out
+    assert "3 messages would be decided and sent again. Repeat with --yes to send." in answer.out
     assert [stage(command, name) for name in ("one", "two", "three")] == [
         "refused",
         "failed",

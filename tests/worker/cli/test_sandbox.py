@@ -46,15 +46,15 @@ def test_what_is_no_port_is_a_usage_error(
 ) -> None:
     """An invalid port is a usage error that names the range, before anything is opened."""
     assert main(["sandbox", f"--port={port}", "--config", config]) == Exit.USAGE
-    assert "0 (any free one) to 65535" in capsys.readouterr().err
+    assert "0 (any free port) to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("option", "sentence", "remedy"),
     [
         (("--journal", "."), "The journal cannot be written (Is a directory).", "Check its path."),
-        (("--host", "no such host"), "no such host is no address of this machine.", "--host"),
-        (("--host", "192.0.2.1"), "192.0.2.1 is no address of this machine.", "--host"),
+        (("--host", "no such host"), "no such host is not an address of this machine.", "--host"),
+        (("--host", "192.0.2.1"), "192.0.2.1 is not an address of this machine.", "--host"),
     ],
     ids=["journal", "unknown host", "foreign host"],
 )
@@ -93,7 +93,7 @@ def test_what_is_no_url_is_called_so(
     said = ["say", "--from", "whatsapp:+14155550111", "--to", "shop", "--url", url, "hi"]
     assert main(["sandbox", *said, "--config", config]) == Exit.USAGE
     assert capsys.readouterr().err.startswith(
-        "error: --url is no http URL. Write it as http://127.0.0.1:9810."
+        "error: --url is not an http URL. Write it as http://127.0.0.1:9810."
     )
 
 
@@ -122,7 +122,7 @@ async def test_say_shows_why_nobody_writes_from_there(
         ]
         assert await asyncio.to_thread(main, said) == Exit.FAILED
     printed = capsys.readouterr().err
-    assert "Nothing was said: the sandbox refused" in printed
+    assert "The message was not delivered: the sandbox refused" in printed
     assert "whatsapp:+<E.164>" in printed
     assert person not in printed
 
@@ -148,7 +148,7 @@ def test_say_to_no_sender_lists_the_senders(
     ]
     assert main(said) == Exit.USAGE
     printed = capsys.readouterr().err
-    assert printed == "error: --to is no sender of the settings. Give one of: shop.\n"
+    assert printed == "error: --to is not a sender in the settings. Give one of: shop.\n"
 
 
 @pytest.mark.parametrize("url", ["https://api.twilio.com", "https://hooks.example.com"])
@@ -162,4 +162,4 @@ def test_settings_of_a_live_account_are_refused(
     gateway = '[gateway]\npublic_url = "https://hooks.example.com"\n'
     Path(config).write_text(SETTINGS.replace("http://127.0.0.1:9810", url) + gateway)
     assert main(["sandbox", "--config", config]) == Exit.USAGE
-    assert "accounts.main.base_url is not of this machine or network" in capsys.readouterr().err
+    assert "accounts.main.base_url is not on this machine or network" in capsys.readouterr().err

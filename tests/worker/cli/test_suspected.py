@@ -106,7 +106,7 @@ def test_what_was_no_stop_is_dismissed(command: CommandLine, store: StoreUnderTe
     command("consent", "grant", ANNA, "--purpose", "marketing")
     writes(store)
     answer = command("consent", "suspected", "--dismiss", ANNA)
-    assert answer.out == "dismissed: it was no stop; 0 messages decided again\n"
+    assert answer.out == "dismissed: it was not a stop; 0 messages decided again\n"
     assert marketing_of(command) == "granted"
     assert command("consent", "suspected", "--json").objects == []
 
@@ -114,8 +114,8 @@ def test_what_was_no_stop_is_dismissed(command: CommandLine, store: StoreUnderTe
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--confirm", BERT), Exit.FAILED, "No suspected stop of theirs waits."),
-        (("--dismiss", "SM" + "9" * 32), Exit.FAILED, "No suspected stop of theirs waits."),
+        (("--confirm", BERT), Exit.FAILED, "This person has no suspected stop."),
+        (("--dismiss", "SM" + "9" * 32), Exit.FAILED, "This person has no suspected stop."),
         (("--confirm", "+1 415"), Exit.USAGE, "not an address"),
         (("--all",), Exit.USAGE, "Use it with --confirm."),
         (("--dismiss", ANNA, "--all"), Exit.USAGE, "Use it with --confirm."),

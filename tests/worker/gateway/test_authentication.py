@@ -375,7 +375,7 @@ async def test_without_the_store_twilio_is_told_to_come_again(
     async with gateway_at(store, wrap=wrap, timeout_seconds=1) as scene:
         answer, text = await scene.twilio.post("/twilio/status", status_form())
         assert answer == 503
-        assert text == "not stored; come again\n"
+        assert text == "not stored; try again later\n"
         assert scene.logged_events() == ["request_failed"]
 
 

@@ -102,9 +102,9 @@ def test_what_is_no_proxy_is_refused_at_the_start(url: str) -> None:
     """A bad proxy is refused at start, where every message would fail, and the fault shows no
     password.
     """
-    with pytest.raises(SettingsError, match="no URL of an HTTP proxy"):
+    with pytest.raises(SettingsError, match="not the URL of an HTTP proxy"):
         settings({"HTTPS_PROXY": url})
-    with pytest.raises(SettingsError, match="no URL of an HTTP proxy"):
+    with pytest.raises(SettingsError, match="not the URL of an HTTP proxy"):
         settings({}, proxy=url)
 
 

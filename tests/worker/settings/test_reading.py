@@ -207,9 +207,9 @@ FAULTS = [
     (
         ("store", "durability"),
         "wait:0",
-        "store.durability: has not the right shape; write none or wait:N",
+        "store.durability: does not have the right format; write none or wait:N",
     ),
-    (("store", "partition"), "P 0", "store.partition: has not the right shape"),
+    (("store", "partition"), "P 0", "store.partition: does not have the right format"),
     (("store", "ulr"), "redis://db", 'store.ulr: there is no such setting; did you mean "url"?'),
     (
         ("gateway", "port"),
@@ -240,7 +240,7 @@ FAULTS = [
         "https://hooks.example.com/twilio/inbound",
         (
             "gateway.public_url: ends in /twilio/inbound; "
-            "leave that out: what Twilio calls is added to it"
+            "leave that out: the path that Twilio calls is added to the URL"
         ),
     ),
     (
@@ -262,7 +262,7 @@ FAULTS = [
     (
         ("accounts", "main", "account_sid"),
         "AC12",
-        "accounts.main.account_sid: has not the right shape; write AC and",
+        "accounts.main.account_sid: does not have the right format; write AC and",
     ),
     (
         ("accounts", "main", "auth_token"),
@@ -272,7 +272,7 @@ FAULTS = [
     (
         ("accounts", "main", "api_key"),
         "2" * 34,
-        "accounts.main.api_key: has not the right shape; write SK",
+        "accounts.main.api_key: does not have the right format; write SK",
     ),
     (
         ("accounts", "main", "webhook_tokens"),
@@ -319,12 +319,12 @@ FAULTS = [
     (
         ("senders", "shop", "messaging_service_sid"),
         "XX",
-        "senders.shop.messaging_service_sid: has not the right",
+        "senders.shop.messaging_service_sid: does not have the right",
     ),
     (
         ("senders", "page", "address"),
         "whatsapp:+14155550100",
-        "senders.page.address: is the same as of senders.shop",
+        "senders.page.address: is the same as that of senders.shop",
     ),
     (
         ("templates", "order_update", "category"),
@@ -360,17 +360,17 @@ FAULTS = [
     (
         ("templates", "order_update", "languages", "en"),
         {"sid": "HX" + "4" * 32, "body": " "},
-        "body: is no text",
+        "body: is not a text",
     ),
     (
         ("templates", "order_update", "languages", "en"),
         {"sid": "HX" + "4" * 32, "body": 1},
-        "body: is no text",
+        "body: is not a text",
     ),
     (
         ("templates", "order_update", "variables"),
         ["a-b"],
-        'order_update.variables: "a-b" is no variable name',
+        'order_update.variables: "a-b" is not a variable name',
     ),
     (
         ("templates", "order_update", "variables"),
@@ -391,7 +391,7 @@ FAULTS = [
     (
         ("guards", "allow_recipients"),
         [],
-        "guards.allow_recipients: is empty; name who may be sent to",
+        "guards.allow_recipients: is empty; list the addresses that may be sent to",
     ),
     (("guards", "per_person_per_day"), -1, "guards.per_person_per_day: is out of range"),
     (("log", "level"), "INFO", 'log.level: is not one of the choices; did you mean "info"?'),
@@ -528,7 +528,7 @@ def test_a_grace_period_says_what_a_short_one_costs() -> None:
     becomes unknown.
     """
     row = next(line for line in settings_table().splitlines() if "`dispatch.grace_seconds`" in line)
-    assert "less than `connect_timeout` and `read_timeout` together" in row
+    assert "shorter than `connect_timeout` plus `read_timeout`" in row
     assert "unknown" in row
 
 
@@ -681,7 +681,7 @@ def test_an_account_sid_has_one_name() -> None:
     assert faults_of(data) == [
         (
             "sendwindow.toml: accounts.second.account_sid: "
-            "is the same as of accounts.main; keep one of the two"
+            "is the same as that of accounts.main; keep one of the two"
         )
     ]
 
@@ -835,7 +835,7 @@ def test_the_table_holds_every_setting() -> None:
     assert len(rows) == sum(len(fields(shape)) for shape in shapes)
     assert all(line.count(" | ") == 3 and not line.endswith(" |  |") for line in rows)
     assert (
-        "| `dispatch.slots` | integer, 1 to 1000 | `25` | POSTs a worker has under way at once |"
-        in rows
+        "| `dispatch.slots` | integer, 1 to 1000 | `25` "
+        "| How many POSTs a worker may have open at once |" in rows
     )
     assert "| `accounts.NAME.account_sid` | text | required | The account's SID |" in rows

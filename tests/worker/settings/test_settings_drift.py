@@ -95,7 +95,7 @@ def test_doctor_and_explain_say_that_a_restart_is_needed(
     asyncio.run(note(settings_digests(settings)))
     assert told(command("doctor", "--json").out) == ["ok: 1 worker, with these settings"]
     asyncio.run(note(settings_digests(settings) | {section: "0" * 16}))
-    words = f"1 process runs with another [{section}] than this file: restart what runs"
+    words = f"1 process runs with other settings than this file in [{section}]: restart what runs"
     assert told(command("doctor", "--json").out) == [f"warning: {words}"]
     message = {
         "to": "+14155550123",
@@ -104,7 +104,7 @@ def test_doctor_and_explain_say_that_a_restart_is_needed(
         "freeform": {"body": "x"},
     }
     answer = command("explain", json.dumps(message), "--json")
-    assert f"note: {words}; this explains by the file\n" in answer.err
+    assert f"note: {words}; this explanation uses the file\n" in answer.err
 
 
 def test_what_only_asks_the_store_needs_no_secret_of_twilio(

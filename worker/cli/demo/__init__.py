@@ -36,7 +36,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         help="folder with sendwindow.toml, messages.jsonl and people.jsonl (default: examples)",
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="keep journals (for `verify`) and logs there"
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="copy journals (for `verify`) and logs to this folder",
     )
     add_json(parser)
     parser.set_defaults(command_function=run)
@@ -109,7 +112,7 @@ def _keep(stage: "DemoProcesses", keep: Path) -> None:
 def _not_kept(error: OSError, code: Exit) -> CommandError:
     why = error.strerror or type(error).__name__
     return CommandError(
-        f"Nothing can be kept in that folder ({why}).", "Name another with --keep.", code
+        f"Nothing can be kept in that folder ({why}).", "Name another folder with --keep.", code
     )
 
 

@@ -169,7 +169,7 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except CommandError as error:
         raise _bad_line(path, number, str(error)) from error
     if not isinstance(fields, dict):
-        raise _bad_line(path, number, "is no JSON object")
+        raise _bad_line(path, number, "is not a JSON object")
     return fields
 
 

@@ -244,7 +244,7 @@ def _could_be(rival: ExpectedMessage, row: MessageRow) -> bool:
 
 
 def _doubt(sought: ExpectedMessage, alike: Sequence[MessageRow]) -> str:
-    """Return why a row like ours is no proof.
+    """Return why a row like ours is not a proof.
 
     Twilio may write an address in another form than we did.
     """

@@ -21,7 +21,7 @@ do
   -- More pointers in a chain than merges leave.
   local MAX_POINTERS = 32
 
-  -- Returns the digest that a person's record points to, or nil. A pointer that is no digest leads
+  -- Returns the digest that a person's record points to, or nil. A pointer that is not a digest leads
   -- nowhere: the decision that reads such a record permits nothing.
   local function pointer_of(digest)
     local to = redis.call('HGET', K.person(digest), 'to')
