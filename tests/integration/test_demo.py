@@ -112,6 +112,35 @@ def test_the_demo_comes_out_as_written_beside_each_message(
     assert unknown == set()
 
 
+def test_the_demo_leaves_its_story_and_what_to_try_next(
+    root: Path,
+    played: Played,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    short_path: Path,
+) -> None:
+    """The output fits 80 columns and ends with ten stories, the result, and commands that run as
+    they stand. `demo` itself is what ran.
+    """
+    lines = played.printed.splitlines()
+    assert max(map(len, lines)) <= 80
+    parts = [
+        lines.index("10 of these messages: what was asked, what was true, what was done"),
+        *(at for at, line in enumerate(lines) if " as expected, in " in line),
+        lines.index("What to try next"),
+    ]
+    assert parts == sorted(parts)
+    assert sum(line.startswith("  done ") for line in lines[parts[0] : parts[1]]) == 10
+    commands = [line.split()[1:] for line in lines[parts[-1] :] if line.startswith("    ./run ")]
+    assert [words[0] for words in commands] == ["explain", "demo", "verify"]
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("SENDWINDOW_DATA", str(short_path / "data"))
+    for words in commands:
+        if words[0] != "demo":
+            kept = [str(played.kept) if word == ".data/demo" else word for word in words]
+            assert main(kept) == Exit.DONE, capsys.readouterr()
+
+
 def test_no_log_and_no_metric_tells_of_a_person(root: Path, played: Played) -> None:
     """No log and no metric holds an address, text or variable, and no line needed scrubbing."""
     logs = {path.name: path.read_text() for path in (played.kept / "logs").glob("*.log")}

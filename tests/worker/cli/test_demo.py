@@ -11,8 +11,9 @@ from docgen.scenarios import CHANNELS, GUARDS
 from sendwindow.contract import SendMessage
 from sendwindow.errors import InvalidMessage
 from worker.cli.demo.compare import deviations, forms_posted, summary
-from worker.cli.demo.demo_script import DemoScript, Expectation, ScriptRow, read_script
+from worker.cli.demo.demo_script import DemoScript, Expectation, ScriptRow, Story, read_script
 from worker.cli.demo.play import Result, matches
+from worker.cli.demo.story import story_lines
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.main import main
 from worker.ports.records import Record
@@ -130,6 +131,64 @@ def test_expected_validity_is_what_the_contract_says(script: DemoScript) -> None
             assert row.expect.end == "invalid", row.name
         else:
             assert row.expect.end != "invalid", row.name
+
+
+STORIES: dict[str, set[tuple[str, str | None, str | None]]] = {
+    "Sent": {("accepted", "read", None)},
+    "Refused": {("refused", None, None)},
+    "Queued nothing": {("duplicate", None, None)},
+    "Waited": {("accepted", "read", "awaiting_inbound")},
+    "Marked as unknown": {("accepted", "read", None)},
+    "Held": {("unresolved", None, None), ("expired", None, "stop_suspected")},
+}
+"""How the end of a story begins, and the ends, statuses and waits that this may tell of."""
+
+
+def test_ten_messages_have_a_story_that_tells_what_is_expected(script: DemoScript) -> None:
+    """What a story says was done is what the row expects, which the demo compares with the
+    result.
+    """
+    told = [(row, row.story) for row in script.rows if row.story is not None]
+    assert len(told) == 10
+    ends: set[tuple[str, str | None, str | None]] = set()
+    for row, story in told:
+        assert all(text.endswith(".") for text in (story.asked, story.facts, story.done)), row.name
+        [begin] = [words for words in STORIES if story.done.startswith(words)]
+        end = (row.expect.end, row.expect.status, row.expect.waits)
+        assert end in STORIES[begin], row.name
+        assert (begin == "Marked as unknown") == (row.expect.reason == "evidence_callback")
+        ends.add(end)
+        if begin == "Sent":
+            assert (
+                f"Sent as {'the ' if row.expect.form == 'template' else ''}{row.expect.form}"
+                in (story.done)
+            )
+    assert ends == set().union(*STORIES.values())
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_story_fits_the_screen(script: DemoScript, width: int) -> None:
+    """No line of the story is wider than the screen, no word is broken, and none is lost."""
+    lines = list(story_lines(script.rows, (), width))
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    for row in script.rows:
+        if row.story is not None:
+            assert " ".join(row.story.done.split()) in " ".join(words)
+
+
+def test_a_story_does_not_claim_what_did_not_happen() -> None:
+    """The story of a deviating row says so, and a row without a story says nothing."""
+    row = replace(ROW, story=Story("Send it.", "All was well.", "Sent. It was read."))
+    assert list(story_lines([ROW, row], (), 80))[-3:] == [
+        "  asked   Send it.",
+        "  facts   All was well.",
+        "  done    Sent. It was read.",
+    ]
+    assert list(story_lines([row], {row.number}, 80))[-1] == (
+        "  done    Not what was expected: see NOT AS EXPECTED below."
+    )
+    assert list(story_lines([ROW], (), 80)) == []
 
 
 def test_the_examples_settings_are_valid(root: Path) -> None:

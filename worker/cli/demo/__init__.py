@@ -63,6 +63,7 @@ async def _run(examples: Path, keep: Path | None, output: Output) -> int:
     from worker.cli.demo.compare import deviations, forms_posted, summary
     from worker.cli.demo.demo_processes import DemoProcesses
     from worker.cli.demo.demo_script import read_script
+    from worker.cli.demo.story import NEXT
     from worker.cli.verify import verdict
     from worker.runtime.clock import monotonic
 
@@ -81,14 +82,20 @@ async def _run(examples: Path, keep: Path | None, output: Output) -> int:
             _keep(stage, keep)
     rows = summary(list(results.values()))
     output.table(("end", "reason", "messages"), rows, "By end and reason")
+    deviating = {deviation.row.number for deviation in found}
+    _print_story(script, deviating, output)
     _print_report(report, output)
     _print_deviations(found, records, output)
-    as_expected = len(script.rows) - len({deviation.row.number for deviation in found})
+    as_expected = len(script.rows) - len(deviating)
     output.say(f"{as_expected} of {len(script.rows)} as expected, in {monotonic() - began:.1f} s")
     stopped_well = not any(stage.worker_exits)
     if not stopped_well:
         output.say(f"workers did not stop in order: exit codes {stage.worker_exits}")
-    return Exit.DONE if not found and stopped_well and verdict(report) is Exit.DONE else Exit.FAILED
+    if found or not stopped_well or verdict(report) is not Exit.DONE:
+        return Exit.FAILED
+    if not output.as_json:
+        output.say(f"\n{NEXT}")
+    return Exit.DONE
 
 
 def _prepare(keep: Path) -> None:
@@ -150,6 +157,16 @@ async def _play(
             }
         finally:
             await store.close()
+
+
+def _print_story(script: "DemoScript", deviating: set[int], output: Output) -> None:
+    from worker.cli.demo.story import story_lines
+
+    if output.as_json:
+        return
+    for line in story_lines(script.rows, deviating, console().width):
+        output.say(line)
+    output.say("")
 
 
 def _print_report(report: "Report", output: Output) -> None:

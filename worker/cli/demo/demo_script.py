@@ -40,12 +40,27 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Story:
+    """What the demo tells about a message, in sentences.
+
+    `asked`: what the backend asked for. `facts`: what was true at that time. `done`: what was done,
+    and why.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    asked: str
+    facts: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptRow:
     """One line of messages.jsonl.
 
     `rule`: what decides the message. `settles_at`: when it must have come out. `line`: sent exactly
     as it is. `stays_queued`: the message is due but not claimed, because its sender or account is
-    paused.
+    paused. `story`: what the demo tells about it afterwards.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -61,6 +76,7 @@ class ScriptRow:
     fault: Mapping[str, Any] | None = None
     cancel_at: int | None = None
     stays_queued: bool = False
+    story: Story | None = None
 
     @property
     def name(self) -> str:
