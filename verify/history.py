@@ -181,7 +181,7 @@ def _file_inbound(book: Book, sid: str, line: Line) -> None:
 def is_refusal(http: object) -> bool:
     """Return whether an HTTP status refuses a request for good.
 
-    408 and 429 ask the caller to come again.
+    408 and 429 ask the caller to try again later.
     """
     return isinstance(http, int) and 400 <= http < 500 and http not in {408, 429}
 

@@ -3,6 +3,7 @@
 It is printed as text or as JSON.
 """
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -144,11 +145,23 @@ def render(report: Report, console: Console) -> None:
         )
     _say(console, "")
     for name, value in asdict(report.counts).items():
-        _say(console, f"  {name:<22} {_counted(value)}")
+        _wrap(console, f"  {name:<22} {_counted(value)}", 25)
     _say(console, "")
     for rule, why in _not_judged(report).items():
-        _say(console, f"  not judged: {rule}: {why}")
-    _say(console, f"  {P5_NOTE}")
+        _wrap(console, f"  not judged: {rule}: {why}", 4)
+    _wrap(console, f"  {P5_NOTE}", 4)
+
+
+def _wrap(console: Console, text: str, indent: int) -> None:
+    """Print a text as lines that fit the screen, without breaking a word."""
+    lines = textwrap.wrap(
+        text,
+        console.width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    _say(console, "\n".join(lines))
 
 
 def _not_judged(report: Report) -> dict[str, str]:

@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         one.add_argument(
             "--at",
             help=(
-                "when the person consented, such as 2026-11-21T10:00:00+00:00 (default: "
+                "when the person consented, such as 2026-11-21T10:00:00Z (default: "
                 "now); each line of a file has its own"
             ),
         )
@@ -351,6 +351,6 @@ def _read_line(line: str, lines: ConsentLines) -> ConsentStatement:
     if lines.granted and fields.get("at") is None:
         # The current time as a default would outrank a STOP that came after the consent.
         raise CommandError(
-            "does not say when the person consented.", 'Add "at": "2026-03-01T09:30:00+00:00".'
+            "does not say when the person consented.", 'Add "at": "2026-03-01T09:30:00Z".'
         )
     return ConsentStatement(fields.pop("address"), {**lines.options, **fields})

@@ -12,6 +12,8 @@ from worker.cli.exit_codes import Exit
 from worker.cli.output import Output, add_json, counted, instant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.settings.accounts import Account
     from worker.settings.schema import DispatchSettings
     from worker.settings.settings import Settings
@@ -73,17 +75,27 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.config)
     findings = asyncio.run(_examine(settings, live=arguments.live))
     output = Output(arguments.json)
-    rows = [
-        {"": finding.mark, "what": finding.what, "finding": finding.sentence}
-        for finding in findings
-    ]
-    if output.as_json:
-        rows = [
-            {"mark": finding.mark, "what": finding.what, "finding": finding.sentence}
-            for finding in findings
-        ]
-    output.table(("", "what", "finding"), rows)
+    print_findings(findings, output)
     return Exit.FAILED if any(finding.mark is Mark.FAILED for finding in findings) else Exit.DONE
+
+
+def print_findings(findings: "Sequence[Finding]", output: Output) -> None:
+    """Print what is healthy, one line for each finding, and then what is not.
+
+    They are two tables, so that a long name in the second one does not widen the first.
+    """
+    if output.as_json:
+        for finding in findings:
+            output.object({"mark": finding.mark, "what": finding.what, "finding": finding.sentence})
+        return
+    for healthy, title in ((True, ""), (False, "To look at")):
+        rows = [
+            {"": finding.mark, "what": finding.what, "finding": finding.sentence}
+            for finding in findings
+            if (finding.mark is Mark.FINE) is healthy
+        ]
+        if rows:
+            output.table(("", "what", "finding"), rows, title)
 
 
 async def _examine(settings: "Settings", *, live: bool) -> list[Finding]:
@@ -168,16 +180,16 @@ async def _clock(store: "Store") -> list[Finding]:
     before = wall_now()
     now = await store.now()
     skew = now - before - (wall_now() - before) / 2
-    seconds = f"{skew.total_seconds():+.1f} s from this machine's"
+    words = f"the store's clock is {skew.total_seconds():+.1f} s from this machine's"
     if abs(skew) > CLOCK_SKEW:
         return [
             Finding(
                 Mark.WARNING,
                 "clock",
-                f"the store's is {seconds}: synchronise both (NTP), or logs will not line up",
+                f"{words}: synchronise both with NTP, or their logs will not line up",
             )
         ]
-    return [Finding(Mark.FINE, "clock", f"the store's is {seconds}")]
+    return [Finding(Mark.FINE, "clock", words)]
 
 
 async def _restored(store: "Store") -> list[Finding]:
@@ -185,8 +197,8 @@ async def _restored(store: "Store") -> list[Finding]:
     if mark.copied_at is None:
         return []
     words = (
-        f"marked as restored from a copy of {instant(mark.copied_at)}, and workers take nothing: "
-        "`store restored --yes` was not seen through, repeat it"
+        f"marked as restored from a copy of {instant(mark.copied_at)}, so workers claim nothing: "
+        "`store restored --yes` did not finish, repeat it"
     )
     return [Finding(Mark.FAILED, "restored", words)]
 
@@ -251,7 +263,7 @@ async def _contents(store: "Store") -> list[Finding]:
     ):
         if depth := depths.get(which):
             words = (
-                f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for a person: "
+                f"{counted(depth, 'message')} {'waits' if depth == 1 else 'wait'} for an operator: "
                 f"{remedy}"
             )
             findings.append(Finding(Mark.WARNING, which, words))
@@ -260,12 +272,12 @@ async def _contents(store: "Store") -> list[Finding]:
     pressure = await store.pressure()
     if pressure is None:
         words = (
-            "could not be checked: this user may not use INFO; producers then learn only from "
-            "Redis that it is full"
+            "could not be checked, because this user may not use INFO. Without it, producers learn "
+            "only from Redis that it is full"
         )
         return [*findings, Finding(Mark.WARNING, "memory", f"{words}. Grant +info")]
     words = (
-        f"{pressure} % of maxmemory" if pressure else "no maxmemory, or next to nothing of it used"
+        f"{pressure} % of maxmemory" if pressure else "no maxmemory, or less than 1 % of it in use"
     )
     mark = Mark.WARNING if pressure >= 70 else Mark.FINE
     return [

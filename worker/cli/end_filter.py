@@ -19,7 +19,7 @@ def add_end_filter(parser: argparse.ArgumentParser, ended: str) -> None:
     parser.add_argument("--sender", help="only those of this sender")
     parser.add_argument("--campaign", help="only those of this campaign")
     parser.add_argument(
-        "--since", help=f"only those that {ended} at or after this time (2026-11-21T10:00:00+00:00)"
+        "--since", help=f"only those that {ended} at or after this time (2026-11-21T10:00:00Z)"
     )
     parser.add_argument("--until", help=f"only those that {ended} before this time")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from policies.reasons import sentence
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.input_parsing import open_lines
-from worker.cli.output import Output, add_json, shown
+from worker.cli.output import Output, add_json, paragraph, shown
 from worker.cli.send import MessageLines
 from worker.cli.settings_drift import other_settings
 
@@ -96,7 +96,7 @@ def _print(message_id: str, decision: "Decision", output: Output) -> None:
         return
     words = [
         f"{message_id}: {thing['decision']} {thing['form']}".rstrip() + f" ({decision.reason})",
-        f"  {sentence(decision.reason)}",
+        paragraph(sentence(decision.reason), "  "),
     ]
     words += [
         f"  {name}: {shown(thing[name])}"

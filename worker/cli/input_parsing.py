@@ -129,7 +129,7 @@ def read_instant(text: str | datetime | None) -> datetime | None:
     if instant is None or instant.tzinfo is None:
         raise CommandError(
             "A time cannot be read.",
-            "Write it with its offset: 2026-11-21T10:00:00+00:00.",
+            "Write it with its offset: 2026-11-21T10:00:00Z.",
             Exit.USAGE,
         )
     return instant

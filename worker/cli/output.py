@@ -112,6 +112,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def paragraph(text: str, indent: str = "") -> str:
+    """Return a text as lines that fit the screen, each with `indent`. No word is broken."""
+    from worker.cli.tables import wrap
+
+    return "\n".join(indent + line for line in wrap(text, console().width - len(indent)))
+
+
 def console() -> "Console":
     """Return the console for tables: 80 columns wide, unless a terminal or COLUMNS says otherwise.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from policies.reasons import sentence
 from sendwindow.timestamps import from_ms
 from worker.cli.exit_codes import CommandError, Exit
-from worker.cli.output import Output, add_json, instant
+from worker.cli.output import Output, add_json, instant, paragraph
 
 if TYPE_CHECKING:
     from worker.ports.records import Record
@@ -145,7 +145,7 @@ def print_record(record: "Record", output: Output) -> None:
     stage, reason = record.row.get("s", "?"), record.row.get("r", "")
     output.say(f"{record.message_id}: {stage}" + (f" ({reason})" if reason else ""))
     if reason:
-        output.say(f"  {sentence(reason)}")
+        output.say(paragraph(sentence(reason), "  "))
     if record.due_at is not None:
         output.say(f"  {'next':<{_WIDEST}}  at {_shown(record.due_at)}")
     for name, value in named_row(record.row).items():

@@ -71,9 +71,8 @@ class HeldEffectsAlert:
                     "effects_held",
                     sender=sender,
                     waiting=many,
-                    remedy="so many attempts failed with errors about persons that what they "
-                    "teach is kept aside; "
-                    "find the cause, then apply or discard it with `contact held`",
+                    remedy="so many attempts failed with errors about persons that their effects "
+                    "are held; find the cause, then apply or discard them with `contact held`",
                 )
         self._told = waiting
         return 0

@@ -14,7 +14,9 @@ from sandbox.config import SandboxAccount, SandboxConfig
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import SETTINGS, Answer, CommandLine, command_line
 from tests.support.stores_world import DEAD, opened
+from worker.cli.doctor import Finding, Mark, print_findings
 from worker.cli.exit_codes import Exit
+from worker.cli.output import Output
 
 
 def findings(command: CommandLine, *arguments: str) -> dict[str, str]:
@@ -54,6 +56,30 @@ def test_what_is_healthy_takes_one_short_line(command: CommandLine) -> None:
     ]
 
 
+def test_a_long_name_among_the_problems_does_not_widen_what_is_healthy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is healthy stays one line each, whatever the problems are called."""
+    long = f"errors of {'s' * 64}"
+    found = [
+        Finding(Mark.FINE, "settings", "1 account, 3 senders, 1 template"),
+        Finding(Mark.WARNING, long, "one effect waits for an operator"),
+        Finding(Mark.FINE, "store", "configured, partition p0, sandbox profile"),
+    ]
+    print_findings(found, Output())
+    assert capsys.readouterr().out.splitlines() == [
+        "    what      finding",
+        "ok  settings  1 account, 3 senders, 1 template",
+        "ok  store     configured, partition p0, sandbox profile",
+        "",
+        "To look at",
+        "         warning",
+        "what     errors of",
+        f"         {'s' * 64}",
+        "finding  one effect waits for an operator",
+    ]
+
+
 def test_what_waits_for_a_person_is_told(command: CommandLine, store: StoreUnderTest) -> None:
     """Dead letters are a warning that names the command to list them."""
 
@@ -63,7 +89,8 @@ def test_what_waits_for_a_person_is_told(command: CommandLine, store: StoreUnder
 
     asyncio.run(die())
     assert (
-        findings(command)["warning dead"] == "1 message waits for a person: `dead list` shows them"
+        findings(command)["warning dead"]
+        == "1 message waits for an operator: `dead list` shows them"
     )
 
 
