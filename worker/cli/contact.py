@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="held apply, held discard: do it; without --yes, only show what would change",
     )
-    add_journal(parser, "allow, held: what the operator decided")
+    add_journal(parser, "what `allow` and `held` change")
     add_json(parser)
     parser.set_defaults(command_function=run)
 

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         "--journal",
         type=Path,
         metavar="FILE" if name != "up" else "FOLDER",
-        help="write what happens to this file or folder, for `verify`",
+        help="record what the processes do, for `verify`",
     )
     parser.add_argument("--end-with-stdin", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(
