@@ -753,7 +753,7 @@ async def test_a_missing_message_is_counted_and_only_by_twilios_own_word(
         assert not [line for line in world.journaled() if line["e"] == "fetched"]
 
 
-async def test_fetching_keeps_to_its_budget(store: Place, tmp_path: Path) -> None:
+async def test_fetching_keeps_to_its_token_bucket(store: Place, tmp_path: Path) -> None:
     """A fetch that the token bucket does not allow now is made later."""
     async with dispatching(store, tmp_path / "j", _accept) as world:
         await world.consents()
