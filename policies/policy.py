@@ -15,7 +15,7 @@ from typing import Final
 from policies.spellings import FILES as SPELLINGS
 from policies.spellings import Spellings, read_spellings
 from policies.toml_reader import Table, raise_faults
-from sendwindow.vocabulary import Category, OnUnknown, Purpose
+from sendwindow.vocabulary import Category, Purpose
 
 FILES: Final = ("policy.toml", "numbering.toml", *SPELLINGS)
 """The names of the files in `policies/data/` that `parse_policy` needs."""
@@ -58,10 +58,8 @@ class PurposeRule:
     """
 
     purpose: Purpose
-    expiry: timedelta
     category: Category
     granted_by: frozenset[Purpose | None]
-    on_unknown: OnUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,6 @@ class Policy:
     margin: timedelta
     validity: timedelta
     confirmation: timedelta
-    longest_wait: timedelta
     account_update: AccountUpdate
     tag_recheck: timedelta
     tag_dead_codes: frozenset[int]
@@ -167,11 +164,7 @@ def parse_policy(
     messenger = policy.table("messenger")
     whatsapp = policy.table("whatsapp")
     unknown = policy.table("unknown_outcome")
-    queue, confirmation, waiting = (
-        policy.table("provider_queue"),
-        policy.table("opt_out_confirmation"),
-        policy.table("waiting"),
-    )
+    queue, confirmation = policy.table("provider_queue"), policy.table("opt_out_confirmation")
     known = read_spellings(data, faults)
     opened = window.seconds("seconds")
     margin = window.seconds("margin_seconds", least=0)
@@ -184,7 +177,6 @@ def parse_policy(
         margin=_margin(settings, margin, opened),
         validity=queue.seconds("validity_seconds", most=36_000),
         confirmation=confirmation.seconds("seconds"),
-        longest_wait=waiting.seconds("most_seconds"),
         account_update=settings.choice("messenger_account_update", AccountUpdate, default=attempt),
         tag_recheck=messenger.seconds("recheck_seconds"),
         tag_dead_codes=_codes(messenger, "dead_codes"),
@@ -207,7 +199,6 @@ def parse_policy(
         unknown,
         queue,
         confirmation,
-        waiting,
         numbering,
         settings,
     ):
@@ -273,10 +264,8 @@ def _purpose(purpose: Purpose, table: Table) -> PurposeRule:
         )
     rule = PurposeRule(
         purpose=purpose,
-        expiry=table.seconds("expiry_seconds"),
         category=table.choice("category", Category),
         granted_by=frozenset(names[name] for name in granted_by if name in names),
-        on_unknown=table.choice("on_unknown", OnUnknown),
     )
     table.done()
     return rule

@@ -40,7 +40,7 @@ def next_try_at(
     if entry.max_tries and attempt >= entry.max_tries:
         return None
     spread = min(WIDEST_SPREAD, FIRST_SPREAD * 2 ** min(max(attempt - 1, 0), _DOUBLINGS))
-    soonest = now + max(entry.wait, _header(retry_after))
+    soonest = now + least_wait(entry, retry_after)
     if FIRST_SPREAD <= (left := expires_at - soonest) < spread:
         # Otherwise the growing spread could reach past expiry, and the message would lose its last
         # try.
@@ -49,9 +49,13 @@ def next_try_at(
     return at if at < expires_at else None
 
 
-def _header(retry_after: float | None) -> timedelta:
+def least_wait(entry: ErrorEntry, retry_after: float | None) -> timedelta:
+    """Return how long an error holds back whatever it concerns: a message, a sender, an account.
+
+    That is the wait of the entry, or `retry_after` if it is longer: what Twilio asked for, in
+    seconds, up to `MAX_RETRY_AFTER`.
+    """
     if retry_after is None or not retry_after > 0:
-        return timedelta(0)
-    return min(
-        MAX_RETRY_AFTER, timedelta(seconds=min(retry_after, MAX_RETRY_AFTER.total_seconds()))
-    )
+        return entry.wait
+    asked = timedelta(seconds=min(retry_after, MAX_RETRY_AFTER.total_seconds()))
+    return max(entry.wait, asked)

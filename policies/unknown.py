@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from policies.policy import Policy
-from sendwindow.vocabulary import OnUnknown, Purpose, Reason
+from sendwindow.vocabulary import OnUnknown, Reason
 
 
 class Evidence(StrEnum):
@@ -60,19 +60,13 @@ class UnknownStep:
     after: timedelta = timedelta(0)
 
 
-def rule_for(on_unknown: OnUnknown | None, purpose: Purpose, policy: Policy) -> OnUnknown:
-    """Return a message's rule: its own, or else the default of its purpose."""
-    return on_unknown or policy.purposes[purpose].on_unknown
-
-
 def settle_after(rule: OnUnknown, policy: Policy) -> timedelta:
     """Return how long after the intent the rule is first applied."""
     return policy.resend_after if rule is OnUnknown.RESEND else policy.absent_after
 
 
 def next_step(
-    on_unknown: OnUnknown | None,
-    purpose: Purpose,
+    rule: OnUnknown,
     evidence: Evidence,
     since_intent: timedelta,
     policy: Policy,
@@ -87,7 +81,6 @@ def next_step(
     """
     if evidence is Evidence.FOUND:
         return UnknownStep(UnknownAction.BIND)
-    rule = rule_for(on_unknown, purpose, policy)
     decides_after = settle_after(rule, policy)
     if since_intent < decides_after:
         return UnknownStep(UnknownAction.LOOK, after=decides_after - since_intent)

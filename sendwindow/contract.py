@@ -130,6 +130,13 @@ class SendMessage(WireModel):
         """The parsed address of the recipient."""
         return parse_address(self.to)
 
+    def ends_at(self, start: datetime) -> datetime:
+        """Return when the message expires if it starts at `start`.
+
+        `start`: the enqueue, or `not_before` if that is later.
+        """
+        return self.expires_at or start + self.lifetime
+
     @property
     def lifetime(self) -> timedelta:
         """How long the message stays sendable if it has no `expires_at`."""

@@ -10,6 +10,7 @@ from typing import Final
 from policies.error_catalogue import ErrorClass, ErrorEntry, Hold, Scope
 from policies.facts import Approval
 from policies.policy import ErrorGuard
+from policies.retry import least_wait
 from policies.ruleset import Ruleset
 from sendwindow.vocabulary import Channel
 from worker.ports.effects import (
@@ -76,7 +77,7 @@ def _taught(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect,
     if entry.error_class in _OF_PERSON:
         return _taught_of_person(entry, guard, heard)
     reason = f"code {entry.code}"
-    seconds = int(entry.wait.total_seconds())
+    seconds = _whole(entry.wait)
     match entry.error_class:
         case ErrorClass.TEMPLATE:
             return (CloseWindow(),)
@@ -88,14 +89,14 @@ def _taught(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect,
             state = _TEMPLATE_STATES.get(entry.code or 0, Approval.DISABLED)
             return (SetTemplate(state, reason, seconds),)
         case ErrorClass.THROTTLE:
-            return _slow_down(entry, max(seconds, min(int(heard.retry_after or 0), 3600)), reason)
+            return _slow_down(entry, _whole(least_wait(entry, heard.retry_after)), reason)
         case _:
             return ()
 
 
 def _taught_of_person(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect, ...]:
     reason = f"code {entry.code}"
-    seconds = int(entry.wait.total_seconds())
+    seconds = _whole(entry.wait)
     if entry.hold is not None:
         return (_hold_back(entry, entry.hold, guard),)
     if entry.error_class is ErrorClass.OPTOUT:
@@ -112,7 +113,7 @@ def _hold_back(entry: ErrorEntry, hold: Hold, guard: ErrorGuard) -> HoldBack:
     return HoldBack(
         holds=hold.holds,
         after_marketing=hold.after_marketing,
-        seconds=int(entry.wait.total_seconds()),
+        seconds=_whole(entry.wait),
         until_inbound=hold.until_inbound,
         sender_only=entry.scope is Scope.SENDER,
         code=entry.code or 0,
@@ -128,3 +129,7 @@ def _slow_down(entry: ErrorEntry, seconds: int, reason: str) -> tuple[Effect, ..
     if seconds and entry.scope is Scope.ACCOUNT:
         return (PauseAccount(seconds, reason),)
     return ()
+
+
+def _whole(wait: timedelta) -> int:
+    return int(wait.total_seconds())

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.unknown import Evidence, UnknownAction, next_step, restored_step, rule_for
-from sendwindow import contract
-from sendwindow.vocabulary import OnUnknown, Purpose, Reason
+from policies.unknown import Evidence, UnknownAction, next_step, restored_step
+from sendwindow.vocabulary import OnUnknown, Reason
 from tests.policies.given import DAY, HOUR, MINUTE, POLICY, SECOND, TICK
 
 BIND, LOOK, RESEND, HOLD, END = UnknownAction
@@ -92,7 +91,7 @@ def test_each_rule_on_both_sides_of_its_time(
     """`resend` resends after 30 s without proof, `resend_if_absent` after 10 min with a proven
     list.
     """
-    step = next_step(rule, Purpose.UTILITY, evidence, since, POLICY)
+    step = next_step(rule, evidence, since, POLICY)
     assert (step.action, step.reason) == (action, reason)
     assert (step.after > timedelta(0)) is (action is LOOK)
 
@@ -100,57 +99,27 @@ def test_each_rule_on_both_sides_of_its_time(
 @pytest.mark.parametrize("unproven, action", [(1, RESEND), (2, RESEND), (3, HOLD), (50, HOLD)])
 def test_a_message_is_not_sent_again_without_end(unproven: int, action: UnknownAction) -> None:
     """A message that Twilio takes and never proves is not resent forever."""
-    assert next_step(
-        OnUnknown.RESEND, Purpose.AUTHENTICATION, Evidence.NONE, MINUTE, POLICY, unproven=unproven
-    ).action is (action)
-
-
-@pytest.mark.parametrize(
-    "purpose, rule",
-    [
-        (Purpose.AUTHENTICATION, OnUnknown.RESEND),
-        (Purpose.REPLY, OnUnknown.RESEND_IF_ABSENT),
-        (Purpose.UTILITY, OnUnknown.RESEND_IF_ABSENT),
-        (Purpose.ACCOUNT_UPDATE, OnUnknown.RESEND_IF_ABSENT),
-        (Purpose.MARKETING, OnUnknown.NEVER),
-    ],
-)
-def test_a_message_without_a_rule_takes_its_purposes(purpose: Purpose, rule: OnUnknown) -> None:
-    """Without a rule the purpose decides: a second code beats none, a second advertisement does
-    not.
-    """
-    assert rule_for(None, purpose, POLICY) is rule
-    assert rule_for(OnUnknown.HOLD, purpose, POLICY) is OnUnknown.HOLD
-
-
-def test_the_contract_gives_the_defaults_that_the_policy_names() -> None:
-    """sendwindow/contract.py, which cannot import policies, has the same expiry and rule as the
-    policy.
-    """
-    for purpose, rule in POLICY.purposes.items():
-        assert contract.LIFETIME[purpose] == rule.expiry
-        assert contract.ON_UNKNOWN[purpose] is rule.on_unknown
-    assert POLICY.longest_wait == contract.MAX_LIFETIME
+    assert next_step(OnUnknown.RESEND, Evidence.NONE, MINUTE, POLICY, unproven=unproven).action is (
+        action
+    )
 
 
 @given(
-    rule=st.none() | st.sampled_from(OnUnknown),
-    purpose=st.sampled_from(Purpose),
+    rule=st.sampled_from(OnUnknown),
     evidence=st.sampled_from(Evidence),
     since=st.timedeltas(timedelta(0), 2 * DAY),
 )
 def test_nothing_is_sent_again_unless_its_rule_says_so(
-    rule: OnUnknown | None, purpose: Purpose, evidence: Evidence, since: timedelta
+    rule: OnUnknown, evidence: Evidence, since: timedelta
 ) -> None:
     """Evidence always binds, never and hold never resend, resend_if_absent needs proof, and
     searches end.
     """
-    step = next_step(rule, purpose, evidence, since, POLICY)
-    applied = rule_for(rule, purpose, POLICY)
+    step = next_step(rule, evidence, since, POLICY)
     assert (step.action is BIND) is (evidence is Evidence.FOUND)
     if step.action is RESEND:
-        assert applied is OnUnknown.RESEND or (
-            applied is OnUnknown.RESEND_IF_ABSENT
+        assert rule is OnUnknown.RESEND or (
+            rule is OnUnknown.RESEND_IF_ABSENT
             and evidence is Evidence.ABSENT
             and since >= 10 * MINUTE
         )

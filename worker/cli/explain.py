@@ -168,5 +168,5 @@ async def decide_now(
     stored = await store.people.facts(
         message.to, message.sender, account, content_sid, message.message_id
     )
-    draft = read_draft(message, expires_at or message.expires_at or start + message.lifetime)
+    draft = read_draft(message, expires_at or message.ends_at(start))
     return decide(draft, join_facts(message, stored, settings), rules.policy, now)

@@ -71,7 +71,7 @@ def write_accepted(
         account=None if sender is None else sender.account,
         person=person,
         not_before=None if message.not_before is None else to_ms(message.not_before),
-        expires=to_ms(message.expires_at or begins + message.lifetime),
+        expires=to_ms(message.ends_at(begins)),
     )
 
 

@@ -94,9 +94,8 @@ def _expiry(message: "SendMessage | None", now: datetime, lasts: timedelta | Non
     # Without a message nothing is sent, so its expiry does not matter.
     if lasts is not None or message is None:
         return now + (lasts or timedelta())
-    if message.expires_at is not None and message.expires_at > now:
-        return message.expires_at
-    return now + message.lifetime
+    ends_at = message.ends_at(now)
+    return ends_at if ends_at > now else now + message.lifetime
 
 
 async def send_again(

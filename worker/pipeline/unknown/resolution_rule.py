@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 from policies.policy import Policy
 from policies.unknown import Evidence, UnknownAction, UnknownStep, next_step, restored_step
-from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.pipeline.unknown.matching import Absent, Unclear
 from worker.ports.settlements import SettleAgain, SettleEnd, SettleUnknown
 from worker.ports.unknowns import SettleUnresolved, UnknownAttempt, Verdict
@@ -15,7 +15,7 @@ _MIN_LOOK: Final = timedelta(seconds=5)
 
 
 def apply_rule(
-    attempt: UnknownAttempt, purpose: Purpose, finding: Absent | Unclear, policy: Policy
+    attempt: UnknownAttempt, finding: Absent | Unclear, policy: Policy
 ) -> Verdict | None:
     """Return what becomes of the attempt, None when nothing does."""
     since = attempt.now - attempt.latest_at
@@ -27,7 +27,7 @@ def apply_rule(
     rule = attempt.on_unknown
     if attempt.is_poison and rule is not OnUnknown.HOLD:
         rule = OnUnknown.NEVER
-    step = next_step(rule, purpose, _evidence(finding), since, policy, unproven=attempt.unproven)
+    step = next_step(rule, _evidence(finding), since, policy, unproven=attempt.unproven)
     return _verdict(attempt, step, why)
 
 

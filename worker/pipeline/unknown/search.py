@@ -142,9 +142,7 @@ class UnknownSearch:
         self.observers.metrics.searched(_word(finding), requests)
         if isinstance(finding, Found):
             await self._bind(attempt, message, finding.row)
-        elif (
-            verdict := apply_rule(attempt, message.purpose, finding, self.rules.policy)
-        ) is not None:
+        elif (verdict := apply_rule(attempt, finding, self.rules.policy)) is not None:
             await self._resolve(attempt, verdict)
 
     async def _find(
