@@ -126,10 +126,10 @@ class ErrorEntry:
     lasts, where zero means no term. For the other classes, how long the scope stays stopped, where
     zero means until an operator resets it.
 
-    `max_tries`: the most tries of the message in total; with 0, only expiry ends them. `is_known`:
-    the code is in the catalogue. `hold`: which messages a HOLD holds back. `for_user_id`: what the
-    code means for a WhatsApp user id; None if it means the same. `only_undelivered`: the code never
-    comes with a status other than `undelivered`.
+    `max_tries`: the most tries of the message in total; with 0, only expiry ends them. `hold`:
+    which messages a HOLD holds back. `for_user_id`: what the code means for a WhatsApp user id;
+    None if it means the same. `only_undelivered`: the code never comes with a status other than
+    `undelivered`.
     """
 
     code: int | None
@@ -140,7 +140,6 @@ class ErrorEntry:
     sentence: str
     source: str
     needs_alert: bool
-    is_known: bool
     hold: Hold | None = None
     for_user_id: "ErrorEntry | None" = None
     only_undelivered: bool = False
@@ -170,10 +169,6 @@ class ErrorEntry:
     def is_possibly_sent(self) -> bool:
         """Whether the message may have reached the person."""
         return self.error_class is ErrorClass.RECONCILE
-
-    def reopens(self, message_status: str) -> bool:
-        """Return whether a failure reported after acceptance may begin another life."""
-        return self.meaning(message_status) in (Meaning.GO_AGAIN, Meaning.DECIDE_AGAIN)
 
 
 def is_missing(code: int | None, http_status: int | None, operation: Operation) -> bool:
@@ -337,7 +332,6 @@ def _read_entry(table: Table, code: int | None, sources: Mapping[str, str]) -> E
         source=sources.get(source, "").replace("{code}", str(code))
         + (f", page of {dated}" if dated else ""),
         needs_alert=table.truth("alert"),
-        is_known=code is not None,
         hold=_hold(table) if error_class is ErrorClass.HOLD else None,
     )
 

@@ -58,18 +58,6 @@ class StatusStep:
     is_failure: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
-    """The effect of a reported status.
-
-    `status`: the status that stands now. `is_contradiction`: a failure was reported after delivery.
-    """
-
-    status: str
-    has_moved: bool
-    is_contradiction: bool = False
-
-
 def describe(status: str, channel: Channel | None = None) -> StatusStep:
     """Return the rank and the kind of any status, known or unknown.
 
@@ -77,15 +65,6 @@ def describe(status: str, channel: Channel | None = None) -> StatusStep:
     """
     is_final = status in _FINAL or (status == "sent" and channel is Channel.MESSENGER)
     return StatusStep(status, RANKS.get(status, UNKNOWN_RANK), is_final, status in FAILURES)
-
-
-def advance(current: str | None, new: str) -> Advance:
-    """Return the effect of `new`: it replaces `current` only if it has a higher rank."""
-    if current is None or describe(new).rank > describe(current).rank:
-        return Advance(new, has_moved=True)
-    return Advance(
-        current, has_moved=False, is_contradiction=new in FAILURES and implies_delivered(current)
-    )
 
 
 def implies_delivered(status: str) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from policies.decision import SeenRevisions, Trace, Verdict
-from policies.status import FAILURES, RANKS
+from policies.status import describe
 from sendwindow.codec import encode_job
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.protocol import CANCEL, ENQUEUE, row_arguments
@@ -269,14 +269,14 @@ def settlement(claimed: ClaimedMessage, result: Result, **changes: Any) -> Settl
 
 def update(status: str, sid: str = "SM1", **changes: Any) -> StatusUpdate:
     """Return a callback that names attempt 1 of m1."""
-    failure = status in FAILURES
+    step = describe(status)
     one = StatusUpdate(
         message_sid=sid,
         status=status,
-        rank=RANKS[status],
-        is_final=failure or status in {"delivered", "read"},
-        is_failure=failure,
-        code=30500 if failure else None,
+        rank=step.rank,
+        is_final=step.is_final,
+        is_failure=step.is_failure,
+        code=30500 if step.is_failure else None,
         message_id="m1",
         attempt=1,
     )

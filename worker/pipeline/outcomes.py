@@ -49,7 +49,6 @@ _NOT_SENT: Final = ErrorEntry(
     sentence="No connection to Twilio was made; nothing was sent.",
     source="",
     needs_alert=False,
-    is_known=True,
 )
 
 

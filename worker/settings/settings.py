@@ -79,13 +79,6 @@ class Settings:
     dispatch: DispatchSettings = field(default_factory=DispatchSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
-    def sender_at(self, account: str, address: str) -> SenderSettings | None:
-        """Return the sender of an account that has this address, or None."""
-        for sender in self.senders.values():
-            if sender.address == address and sender.account == account:
-                return sender
-        return None
-
     @property
     def store_place(self) -> str:
         """Host and port of the store, or its socket, and the setting that names it. No password."""
@@ -99,11 +92,6 @@ class Settings:
         """
         labels = {one.name: getattr(self.words, one.name) for one in fields(self.words)}
         return {label: texts for label, texts in labels.items() if texts}
-
-    @property
-    def at_twilio(self) -> bool:
-        """Whether any account sends through the real Twilio."""
-        return any(checks.is_twilio(account.base_url) for account in self.accounts.values())
 
     @property
     def log_key(self) -> bytes | None:

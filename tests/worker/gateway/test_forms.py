@@ -10,7 +10,7 @@ from sendwindow.vocabulary import Channel
 from tests.depth import examples
 from tests.support.gateway_world import ANNA, PAGE, SHOP, SID, inbound_form, status_form
 from worker.gateway.forms import GarbageError, decode_form, decode_json, first_values, read_status
-from worker.gateway.inbound_form import Location, Media, Tap, read_inbound
+from worker.gateway.inbound_form import Tap, read_inbound
 from worker.status_updates import StatusReport
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -132,57 +132,30 @@ def test_an_error_code_in_json_is_read_however_its_number_is_written(
     assert read_status(dict(decode_json(body.encode())), {}).code == code
 
 
-def test_an_inbound_message_is_read_whole() -> None:
-    """An inbound message is read whole: text, media, button, location, referral, reply,
-    identity.
-    """
+def test_an_inbound_message_is_read() -> None:
+    """What decides the meaning of an inbound message is read: text, button, opt-out, identity."""
     form = read_inbound(
         dict(
             inbound_form(
                 "",
-                NumMedia="2",
-                MediaUrl0="https://api.twilio.com/1",
-                MediaContentType0="image/png",
-                MediaUrl1="https://api.twilio.com/2",
                 ButtonText="Yes",
                 ButtonPayload="confirm-7",
                 ButtonType="REPLY",
-                Latitude="52.5",
-                Longitude="13.4",
-                Label="Office",
-                ExternalUserId="US.1a2b",
-                ParentExternalUserId="US.ENT.3c",
-                ReferralHeadline="Sale",
-                OriginalRepliedMessageSid="SM" + "d" * 32,
-                Forwarded="true",
+                WaId="+14155550123",
                 OptOutType="HELP",
-                MessagingServiceSid="MG" + "1" * 32,
-                NumSegments="1",
             )
         )
     )
-    assert form.media == (
-        Media("https://api.twilio.com/1", "image/png"),
-        Media("https://api.twilio.com/2", ""),
-    )
-    assert form.tap == Tap("REPLY", "Yes", "confirm-7")
-    assert form.location == Location("52.5", "13.4", "", "Office")
-    assert (form.external_user_id, form.parent_external_user_id) == ("US.1a2b", "US.ENT.3c")
-    assert form.referral == {"ReferralHeadline": "Sale"}
-    assert form.replied_to_sid == "SM" + "d" * 32
-    assert form.is_forwarded
-    assert not form.is_frequently_forwarded
-    assert (form.opt_out_type, form.segments, form.profile_name) == ("HELP", 1, "Anna")
+    assert form.tap == Tap("Yes", "confirm-7")
+    assert (form.opt_out_type, form.wa_id) == ("HELP", "14155550123")
 
 
 def test_a_list_choice_is_a_tap() -> None:
     """A choice from a list counts as the person's act, like a button."""
     assert read_inbound(dict(inbound_form("", ListId="row-1", ListTitle="Stop"))).tap == Tap(
-        "LIST", "Stop", "row-1"
+        "Stop", "row-1"
     )
-    assert read_inbound(dict(inbound_form("Stop", ListId="row-1"))).tap == Tap(
-        "LIST", "Stop", "row-1"
-    )
+    assert read_inbound(dict(inbound_form("Stop", ListId="row-1"))).tap == Tap("Stop", "row-1")
 
 
 @pytest.mark.parametrize(

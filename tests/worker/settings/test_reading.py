@@ -13,6 +13,7 @@ from policies.policy import FILES, AccountUpdate, parse_policy
 from sendwindow.errors import InvalidMessage
 from sendwindow.protocol import prepare
 from sendwindow.vocabulary import Category, Channel
+from worker.settings.checks import is_twilio
 from worker.settings.reader import SettingsError
 from worker.settings.schema import FLAT_SECTIONS, NAMED_SECTIONS
 from worker.settings.settings import Settings, load_settings, parse_settings, settings_table
@@ -117,7 +118,7 @@ def test_a_whole_configuration_is_read() -> None:
         "en": None,
         "pt_BR": "{{1}} {{2}}",
     }
-    assert settings.at_twilio
+    assert all(is_twilio(account.base_url) for account in settings.accounts.values())
 
 
 def test_nothing_configured_is_a_usable_configuration() -> None:
@@ -126,7 +127,7 @@ def test_nothing_configured_is_a_usable_configuration() -> None:
     assert settings.store.url is None
     assert settings.store.durability == "none"
     assert settings.gateway.public_url == "http://127.0.0.1:8080"
-    assert not settings.at_twilio
+    assert not settings.accounts
     assert settings.log_key is None
 
 
@@ -700,7 +701,7 @@ def test_plain_http_is_for_private_hosts() -> None:
     data["gateway"]["public_url"] = "http://gateway:8080"
     settings = parse(data)
     assert settings.accounts["main"].base_url == "http://sandbox:8090"
-    assert not settings.at_twilio
+    assert not is_twilio(settings.accounts["main"].base_url)
 
 
 def test_no_secret_is_shown() -> None:
@@ -744,15 +745,6 @@ def test_the_settings_cannot_be_changed() -> None:
         settings.store.url = "redis://elsewhere"  # type: ignore[misc]  # the point of the test
     with pytest.raises(TypeError):
         settings.accounts["x"] = settings.accounts["main"]  # type: ignore[index]  # the point of the test
-
-
-def test_senders_are_found_by_what_twilio_says() -> None:
-    """The address of a callback leads to the configured name within that account."""
-    settings = parse(example())
-    sender = settings.sender_at("main", "whatsapp:+14155550100")
-    assert sender is not None
-    assert sender.name == "shop"
-    assert settings.sender_at("other", "whatsapp:+14155550100") is None
 
 
 def test_only_what_was_set_overrides_the_policy_data() -> None:

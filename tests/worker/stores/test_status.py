@@ -1,12 +1,14 @@
 """Status callbacks move only forward, and each one proves that its attempt was accepted."""
 
 import itertools
+import random
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from policies.facts import TagState
+from policies.status import RANKS, describe
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.stores_world import (
     ACCOUNT,
@@ -49,6 +51,51 @@ async def test_the_order_of_callbacks_does_not_matter(store: Place, order: tuple
         assert ranks == sorted(ranks)
         assert (await world.row())["st"] == "read"
         assert await world.redis.zcard(world.keys.undelivered) == 0
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "stands"),
+    [
+        ("queued", "sent", "sent"),
+        ("sent", "queued", "sent"),
+        ("sent", "failed", "failed"),
+        ("failed", "sent", "failed"),
+        ("read", "delivered", "read"),
+        ("delivered", "failed", "delivered"),
+        ("read", "undelivered", "read"),
+        ("failed", "undelivered", "failed"),
+        ("undelivered", "delivered", "delivered"),
+        ("canceled", "delivered", "delivered"),
+        ("sending", "teleported", "teleported"),
+        ("teleported", "sent", "sent"),
+        ("sent", "teleported", "sent"),
+    ],
+)
+async def test_a_status_moves_forward_or_stays(
+    store: Place, current: str, new: str, stands: str
+) -> None:
+    """A late report changes nothing, and a report of a higher rank replaces the one before it."""
+    async with opened(store) as world:
+        await world.accept()
+        assert (await world.callback(current)).moved
+        assert (await world.callback(new)).moved is (stands == new)
+        assert (await world.row())["st"] == stands
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_the_rank_never_goes_down(store: Place, seed: int) -> None:
+    """Whatever Twilio reports in whatever order, the first status of the highest rank stands."""
+    chance = random.Random(seed)
+    async with opened(store) as world:
+        await world.accept()
+        await world.callback("queued")
+        stands = "queued"
+        for status in chance.choices([*RANKS, "teleported"], k=12):
+            if describe(status).rank > describe(stands).rank:
+                stands = status
+            await world.callback(status)
+            row = await world.row()
+            assert (row["st"], int(row["sr"])) == (stands, describe(stands).rank)
 
 
 async def test_a_final_status_lets_the_job_go(store: Place) -> None:
