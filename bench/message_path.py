@@ -87,7 +87,7 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     async with Producer(store_url) as producer:
         for number in (1, 2):
             message = SendMessage(
-                to="whatsapp:+14155500000",
+                to="whatsapp:+14155550123",
                 sender="shop",
                 purpose=Purpose.UTILITY,
                 freeform=Freeform(body=FORM["Body"]),

@@ -19,6 +19,7 @@ import uvloop
 
 from bench.rows.raw_loop import AT_A_TIME, FORM
 from sendwindow import Freeform, Producer, Purpose, SendMessage
+from tests.support.cast import whatsapp
 from worker.ports.people import ConsentEntry, Inbound
 from worker.services import WorkerService
 from worker.settings.settings import Settings, parse_settings
@@ -61,16 +62,16 @@ async def prepare(store_url: str, messages: int) -> None:
     )
     entry = ConsentEntry(granted=True, account="main", purpose=None, sender=None, source="bench")
     for number in range(PEOPLE):
-        await store.people.record_consent(_address(number), entry)
+        await store.people.record_consent(whatsapp(number), entry)
         inbound = Inbound(
-            message_sid=f"SM{number:032x}", sender="shop", account="main", address=_address(number)
+            message_sid=f"SM{number:032x}", sender="shop", account="main", address=whatsapp(number)
         )
         await store.people.apply_inbound([inbound])
     await store.close()
     async with Producer(store_url) as producer:
         await producer.send_many(
             SendMessage(
-                to=_address(number % PEOPLE),
+                to=whatsapp(number % PEOPLE),
                 sender="shop",
                 purpose=Purpose.UTILITY,
                 freeform=Freeform(body=FORM["Body"]),
@@ -111,10 +112,6 @@ async def connect(settings: Settings) -> Store:
         lease=timedelta(seconds=15),
         profile="sandbox",
     )
-
-
-def _address(number: int) -> str:
-    return f"whatsapp:+1415{5500000 + number}"
 
 
 async def main(store_url: str, base_url: str, messages: int) -> None:

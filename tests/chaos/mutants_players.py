@@ -13,13 +13,13 @@ from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import OnUnknown
 from tests.chaos.mutants_cast import ACCOUNT_SID, SENDERS, Kind
 from tests.chaos.mutants_rig import Rig
+from tests.support.cast import british, german, phone
 from worker.cli.journal_option import write_accepted, write_consent
 from worker.ports.people import ConsentEntry
 
 NEWER_PURPOSE, NEWER_WORD = "survey", "q"
 """A purpose of consent and a kind of statement that this release does not know."""
 
-NUMBERS = {"us": "+14155{}0", "br": "+5511995{}1"}
 OTHER_SPELLING = ("whatsapp:+55119", "whatsapp:+5511")
 ORDINARY = Kind("ordinary", "accepted", wrote="now")
 
@@ -35,7 +35,7 @@ class Players:
     def __init__(self, rig: Rig, seed: int) -> None:
         self._rig = rig
         self.chance = random.Random(seed)
-        self._numbers = iter(self.chance.sample(range(10_000, 99_999), 1000))
+        self._numbers = enumerate(self.chance.sample(range(10_000, 99_999), 1000))
         self._addresses: dict[str, str] = {}
         self._expected: dict[str, str] = {}
 
@@ -45,14 +45,15 @@ class Players:
 
     def _address(self, name: str, sender: str) -> str:
         if name not in self._addresses:
-            number = next(self._numbers)
+            index, number = next(self._numbers)
             kind = name.partition("-")[0]
             by_id = kind == "id" or (kind not in {"phone", "br"} and self.chance.random() < 0.3)
-            shown = f"DE.{number}abc" if by_id else f"+491715{number}0"
+            shown = f"DE.{number}abc" if by_id else german(index)
+            shown = {"us": phone(index), "br": f"+5511995{number}1"}.get(kind, shown)
             self._addresses[name] = {
-                "shop": f"whatsapp:{NUMBERS[kind].format(number) if kind in NUMBERS else shown}",
-                "text": f"+491715{number}1",
-                "fair": f"+491715{number}2",
+                "shop": f"whatsapp:{shown}",
+                "text": british(index),
+                "fair": british(999 - index),
             }.get(sender, f"messenger:20000{number}")
         return self._addresses[name]
 

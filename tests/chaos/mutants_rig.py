@@ -38,6 +38,7 @@ from sendwindow.timestamps import to_ms
 from tests.chaos.mutants_gates import OWNER, Gates
 from tests.chaos.mutants_kill import OwnedTasks, cut_off, orphans_collected
 from tests.support.stores_world import Place
+from tests.support.waiting import no_hang
 from worker.gateway.server import RunningGateway, serve
 from worker.pipeline.arq_cron import PeriodicJob
 from worker.pipeline.pipeline import Pipeline
@@ -53,7 +54,6 @@ from worker.twilio.client import TwilioClient
 from worker.twilio.departure import GatedConnector
 from worker.wiring import connect_store, load_rules
 
-HANG_SECONDS = 60.0
 """Guard against a run that neither moves nor rests."""
 
 RUNAWAY = 6
@@ -219,7 +219,7 @@ class Rig:
         await self._until(ask)
 
     async def _until(self, holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:
-        async with asyncio.timeout(HANG_SECONDS):
+        async with no_hang("the scenario's next step", lambda: self.lines[-20:]):
             while True:
                 changes = self._changes
                 if await holds():

@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ from rich.console import Console
 from sendwindow.errors import StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
-from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, message, phone, plan
+from tests.chaos.plan import LONG, SHORT, Doses, Fault, Step, message, plan
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
+from tests.support.cast import SHOP, phone, whatsapp
 from tests.support.free_ports import free_port
+from tests.support.waiting import until
 from verify.judge import verify
 from verify.judge_context import Options
 from verify.report import Report, render
@@ -43,12 +46,8 @@ from worker.settings.settings import load_settings
 from worker.stores.store import Store
 from worker.telemetry.journal import Journal
 
-HANG_GUARD = 60.0
-"""Longest time without any progress before a run is given up, in seconds."""
-
 BATCH = 25
 BACKLOG = 600
-SHOP = "whatsapp:+14155550100"
 FAULT_RULES: tuple[dict[str, object], ...] = (
     {"action": "accept_reset", "match": {"probability": 0.004}},
     {"action": "accept_hang", "match": {"probability": 0.001}},
@@ -188,22 +187,20 @@ class Nemesis:
                 self.exit_codes[process.stop()] += 1
 
     async def _until_healthy(self) -> None:
-        async with asyncio.timeout(HANG_GUARD):
-            for url in (
-                f"{self._sandbox}/health",
-                f"http://127.0.0.1:{self._gateway_port}/health/ready",
-            ):
-                await self._until_answers(url)
+        for url in (
+            f"{self._sandbox}/health",
+            f"http://127.0.0.1:{self._gateway_port}/health/ready",
+        ):
+            await until(
+                partial(self._answer_of, url), f"{url} to answer", holds=lambda code: code == 200
+            )
 
-    async def _until_answers(self, url: str) -> None:
-        while True:
-            try:
-                async with self._http.get(url) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.05)
+    async def _answer_of(self, url: str) -> int | str:
+        try:
+            async with self._http.get(url) as response:
+                return response.status
+        except aiohttp.ClientError as error:
+            return type(error).__name__
 
     # -- people and messages -------------------------------------------------------------------
 
@@ -215,7 +212,7 @@ class Nemesis:
             granted=True, account="main", purpose=None, sender=None, source="chaos"
         )
         for number in range(self.doses.people):
-            for address in (f"whatsapp:{phone(number)}", phone(number)):
+            for address in (whatsapp(number), phone(number)):
                 asked_at = self._journal.now()
                 await self._store.people.record_consent(address, entry)
                 write_consent(self._journal, entry, self._store.people.digest(address), asked_at)
@@ -223,7 +220,7 @@ class Nemesis:
             await self._post(
                 "say",
                 {
-                    "from": f"whatsapp:{phone(number)}",
+                    "from": whatsapp(number),
                     "to": "whatsapp:+14155550100",
                     "body": "Hello",
                 },
@@ -286,7 +283,7 @@ class Nemesis:
 
     async def _someone_stops(self) -> None:
         person = self._chance.randrange(self.doses.people)
-        await self._post("say", {"from": f"whatsapp:{phone(person)}", "to": SHOP, "body": "STOP"})
+        await self._post("say", {"from": whatsapp(person), "to": SHOP, "body": "STOP"})
 
     async def _backend_cancels(self, number: int) -> None:
         """Cancel a message in any stage. A call that failed is not repeated."""
@@ -296,17 +293,15 @@ class Nemesis:
     async def _until_backlog_below(self, limit: int) -> None:
         """Wait until the service has caught up.
 
-        Gives up when nothing moves for `HANG_GUARD` seconds.
+        Gives up when nothing moves.
         """
-        before, since = -1, time.monotonic()
-        while (waiting := await self._under_way()) > limit:
-            if waiting != before:
-                before, since = waiting, time.monotonic()
-            if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(
-                    f"nothing moved for {HANG_GUARD:.0f} s; look at the logs in {self.folder}"
-                )
-            await asyncio.sleep(0.1)
+        await until(
+            self._under_way,
+            f"at most {limit} messages under way; look at the logs in {self.folder}",
+            holds=lambda found: found <= limit,
+            while_it_moves=True,
+            poll=0.1,
+        )
 
     @property
     def _server_pid(self) -> int:
@@ -359,17 +354,18 @@ class Nemesis:
         self._killed(process, "to_arm")
         process.stopping_at = (step.point, step.nth)
         process.start()
-        since = time.monotonic()
-        while not process.is_frozen:
+
+        async def came_to_the_point() -> bool:
             if not process.is_alive:
                 raise RuntimeError(
                     f"{process.name} ended with {process.exit_code} before it came to {step.point}"
                 )
-            if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(
-                    f"{process.name} never came to {step.point}; look at {self.folder}"
-                )
-            await self._keep_busy()
+            if not process.is_frozen:
+                await self._keep_busy()
+            return process.is_frozen
+
+        what = f"{process.name} to come to {step.point}; look at {self.folder}"
+        await until(came_to_the_point, what)
         self._killed(process, step.point)
         process.stopping_at = None
         process.start()
@@ -378,11 +374,13 @@ class Nemesis:
         """Turn away every POST until the whole burst has hit."""
         rule = {"action": "rate_limited", "times": BURST, "retry_after": 1}
         [number] = (await self._post("faults", {"rules": [rule]}))["ids"]
-        since = time.monotonic()
-        while await self._hits(number) < BURST:
-            if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(f"the burst never hit {BURST} POSTs; look at {self.folder}")
+
+        async def hits() -> int:
             await self._keep_busy()
+            return await self._hits(number)
+
+        what = f"the burst to hit {BURST} POSTs; look at {self.folder}"
+        await until(hits, what, holds=lambda found: found >= BURST)
 
     async def _hits(self, number: int) -> int:
         async with self._http.get(f"{self._sandbox}/faults") as response:
@@ -395,7 +393,6 @@ class Nemesis:
         """
         if (await self._open_messages()).get("lane", 0) < BATCH:
             await self._enqueue_some(BATCH)
-        await asyncio.sleep(0.02)
 
     def _killed(self, process: Process, point: str) -> None:
         process.kill()
@@ -414,15 +411,20 @@ class Nemesis:
         """
         async with self._http.delete(f"{self._sandbox}/faults") as response:
             response.raise_for_status()
-        before, since = {"": -1}, time.monotonic()
-        while still := await self._open_messages():
-            if still != before:
-                before, since = still, time.monotonic()
-            if time.monotonic() - since > HANG_GUARD:
-                raise TimeoutError(f"left open: {still}; look at the logs in {self.folder}")
-            if not still.get("leases"):
+
+        async def left_open() -> Mapping[str, int]:
+            still = await self._open_messages()
+            if still and not still.get("leases"):
                 await self._pass_time(timedelta(seconds=20))
-            await asyncio.sleep(0.2)
+            return still
+
+        await until(
+            left_open,
+            f"every message to end; look at the logs in {self.folder}",
+            holds=lambda still: not still,
+            while_it_moves=True,
+            poll=0.2,
+        )
 
     async def _pass_time(self, period: timedelta) -> None:
         self.offset_ms += int(period / timedelta(milliseconds=1))

@@ -12,6 +12,7 @@ from typing import Any
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose
 from tests.chaos.stop_at import POINTS
+from tests.support.cast import phone
 
 
 class Fault(StrEnum):
@@ -124,11 +125,6 @@ def plan(seed: int, doses: Doses) -> Sequence[Step]:
         )
         for number, (fault, point) in enumerate(faults)
     )
-
-
-def phone(number: int) -> str:
-    """Return the phone of a person."""
-    return f"+1415{2000000 + number}"
 
 
 def message(seed: int, number: int, people: int) -> SendMessage:

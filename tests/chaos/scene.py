@@ -30,8 +30,9 @@ from sendwindow.results import Receipt
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.processes import Process
-from tests.chaos.sentinel import HANG_GUARD
 from tests.chaos.settings import PERSON_KEY
+from tests.support.cast import SHOP, whatsapp
+from tests.support.waiting import no_hang, until
 from verify.judge import verify
 from verify.judge_context import Options
 from verify.report import Report, render
@@ -46,17 +47,10 @@ from worker.stores.store import Store
 from worker.telemetry.journal import Journal
 from worker.twilio.client import TwilioClient
 
-SHOP: Final = "whatsapp:+14155550100"
 IMPATIENT: Final = Tuning(budget=timedelta(milliseconds=200))
 """A call gives up soon, so that a short outage shows. The store retry still goes on forever."""
 
-_STEP: Final = 0.01
 _OPEN: Final = frozenset({"queued", "claimed", "posting", "waiting", "retrying", "unknown"})
-
-
-def phone(number: int) -> str:
-    """Return the WhatsApp address of a person."""
-    return f"whatsapp:+1415{2000000 + number}"
 
 
 def measured(text: str) -> None:
@@ -64,16 +58,12 @@ def measured(text: str) -> None:
     Console(soft_wrap=True).print(text, highlight=False, markup=False)
 
 
-async def until(holds: Callable[[], bool], otherwise: str, *, step: float = _STEP) -> float:
-    """Wait until a condition holds, and return the seconds it took.
-
-    Raises TimeoutError with `what`.
-    """
+async def seconds_until(
+    holds: Callable[[], object], what: str, seen: Callable[[], object] | None = None
+) -> float:
+    """Wait until a condition holds, and return the seconds it took."""
     began = time.monotonic()
-    while not holds():
-        if time.monotonic() - began > HANG_GUARD:
-            raise TimeoutError(otherwise)
-        await asyncio.sleep(step)
+    await until(holds, what, seen=seen)
     return time.monotonic() - began
 
 
@@ -156,11 +146,11 @@ class Scene:
             )
             running_worker = asyncio.create_task(dispatcher.run())
             try:
-                await until(lambda: dispatcher.ready, "the worker never became ready")
+                await self.until_ready(dispatcher)
                 yield dispatcher
                 assert not running_worker.done(), "the worker ended by itself"
             finally:
-                async with asyncio.timeout(HANG_GUARD):
+                async with no_hang("the worker to stop", lambda: dispatcher.failing):
                     await dispatcher.stop(5)
                     await running_worker
                 await store.close()
@@ -191,15 +181,15 @@ class Scene:
         )
         for number in range(people):
             asked_at = self.journal.now()
-            await self.store.people.record_consent(phone(number), entry)
-            write_consent(self.journal, entry, self.store.people.digest(phone(number)), asked_at)
+            await self.store.people.record_consent(whatsapp(number), entry)
+            write_consent(self.journal, entry, self.store.people.digest(whatsapp(number)), asked_at)
 
     def message(
         self, number: int, *, people: int = 10, rule: OnUnknown = OnUnknown.HOLD
     ) -> SendMessage:
         """Make the message of a number. It is a template, because no window is open."""
         message = SendMessage(
-            to=phone(number % people),
+            to=whatsapp(number % people),
             sender="shop",
             purpose=Purpose.UTILITY,
             message_id=f"m{number}",
@@ -237,7 +227,7 @@ class Scene:
 
     async def say(self, person: int, body: str) -> int | None:
         """Write as a person, and return the gateway's status code."""
-        http = (await say(self.sandbox_url, phone(person), SHOP, body)).get("http")
+        http = (await say(self.sandbox_url, whatsapp(person), SHOP, body)).get("http")
         return http if isinstance(http, int) else None
 
     def fault(self, action: str, **rule: Any) -> None:
@@ -270,47 +260,67 @@ class Scene:
             for name, stage in zip(wanted, found, strict=True)
         }
 
+    async def until_posted(self, count: int) -> None:
+        """Wait until the sandbox has had so many POSTs."""
+        await until(
+            lambda: len(self.posts()),
+            f"{count} POSTs",
+            holds=lambda found: found >= count,
+            poll=0.1,
+        )
+
+    async def until_ready(self, worker: Dispatcher, *, ready: bool = True) -> float:
+        """Wait until a worker is ready, or is not, and return the seconds it took."""
+        return await seconds_until(
+            lambda: worker.ready is ready,
+            f"the worker to be {'ready' if ready else 'not ready'}",
+            lambda: worker.failing,
+        )
+
     async def come_to_rest(self) -> None:
         """Wait until every message has an end or waits for an operator, and let time pass for
         unknown ones.
         """
-        moved, before = time.monotonic(), dict[str, str]()
-        while still := _OPEN & set((stages := await self.stages()).values()):
-            if stages != before:
-                before, moved = stages, time.monotonic()
-            if time.monotonic() - moved > HANG_GUARD:
-                raise TimeoutError(_left_open(stages))
-            if still == {"unknown"}:
+
+        async def left_open() -> Mapping[str, str]:
+            found = _open(await self.stages())
+            if set(found.values()) == {"unknown"}:
                 await self.pass_time(timedelta(minutes=2))
-            await asyncio.sleep(0.2)
+            return found
+
+        await until(
+            left_open,
+            "every message to end",
+            holds=lambda found: not found,
+            while_it_moves=True,
+            poll=0.2,
+        )
 
     async def until_stage(self, message_id: str, stage: str) -> None:
         """Wait until a message is in a stage."""
-        began = time.monotonic()
-        while (found := (await self.stages([message_id]))[message_id]) != stage:
-            if time.monotonic() - began > HANG_GUARD:
-                raise TimeoutError(f"{message_id} is {found}, not {stage}")
-            await asyncio.sleep(_STEP)
+        await until(
+            lambda: self.stages([message_id]),
+            f"{message_id} to be {stage}",
+            holds=lambda found: found[message_id] == stage,
+        )
 
     async def until_ended(self, ids: Sequence[str] | None = None) -> float:
         """Wait until every message has an end or waits for an operator.
 
         Returns the seconds it took.
         """
-        began = moved = time.monotonic()
-        before: dict[str, str] = {}
-        while True:
+
+        async def left_open() -> Mapping[str, str]:
             try:
-                stages = await self.stages(ids)
-            except (RedisError, OSError):
-                stages = {"store": "queued"}
-            if not _OPEN & set(stages.values()):
-                return time.monotonic() - began
-            if stages != before:
-                before, moved = stages, time.monotonic()
-            if time.monotonic() - moved > HANG_GUARD:
-                raise TimeoutError(_left_open(stages))
-            await asyncio.sleep(_STEP)
+                return _open(await self.stages(ids))
+            except (RedisError, OSError) as error:
+                return {"store": type(error).__name__}
+
+        began = time.monotonic()
+        await until(
+            left_open, "every message to end", holds=lambda found: not found, while_it_moves=True
+        )
+        return time.monotonic() - began
 
     # -- judgement -----------------------------------------------------------------------------
 
@@ -329,7 +339,7 @@ class Scene:
 
     async def verdict(self, **options: Any) -> Report:
         """Judge without failing."""
-        async with asyncio.timeout(HANG_GUARD):
+        async with no_hang("every callback to arrive"):
             await self.sandbox.callbacks.drained()
         for name, stage in (await self.stages()).items():
             if stage != "none":
@@ -338,8 +348,8 @@ class Scene:
         return verify(sorted(self.journals.glob("*.jsonl")), settled)
 
 
-def _left_open(stages: Mapping[str, str]) -> str:
-    return f"left open: { {name: one for name, one in stages.items() if one in _OPEN} }"
+def _open(stages: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: stage for name, stage in stages.items() if stage in _OPEN}
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -18,16 +18,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.free_ports import free_port
+from tests.support.waiting import until_now
 from worker.runtime.store_binary import find_engine
-
-HANG_GUARD: Final = 60.0
-"""Longest wait for anything, in seconds. No wait is expected to come near it."""
 
 SERVICE: Final = "shop"
 NOWHERE: Final = 9
 """A port without a listener. A replica of it stays a replica and keeps its data."""
 
-_STEP: Final = 0.02
 _TILTED: Final = 20.0
 _COMMON: Final = ("--bind", "127.0.0.1", "--protected-mode", "no")
 _LASTING: Final = (
@@ -83,9 +80,10 @@ class StoreServer:
                 stderr=log,
                 start_new_session=True,
             )
-        until(
+        until_now(
             self._answers,
-            f"the server on port {self.port} does not start; look at {self.folder}/server.log",
+            f"the server on port {self.port} to start",
+            seen=(self.folder / "server.log").read_text,
         )
 
     def kill(self) -> None:
@@ -136,9 +134,10 @@ class StoreServer:
     def follow(self, primary: "StoreServer") -> None:
         """Make it a replica of another server, and wait until it has caught up."""
         self.ask("REPLICAOF", *primary.address)
-        until(
+        until_now(
             self.is_linked,
-            f"the replica on port {self.port} does not catch up; look at {self.folder}/server.log",
+            f"the replica on port {self.port} to catch up",
+            seen=(self.folder / "server.log").read_text,
         )
 
     def is_linked(self) -> bool:
@@ -244,9 +243,10 @@ class Watched:
 
     def until_failed_over(self, before: StoreServer) -> StoreServer:
         """Wait until another server is the primary for every sentinel, and return it."""
-        until(
-            lambda: all(sentinel.primary_port() != before.port for sentinel in self.sentinels),
-            "the sentinels chose no other primary",
+        until_now(
+            lambda: [sentinel.primary_port() for sentinel in self.sentinels],
+            f"the sentinels to choose another primary than port {before.port}",
+            holds=lambda ports: before.port not in ports,
         )
         return self.primary()
 
@@ -257,9 +257,10 @@ class Watched:
         that TILT and do nothing for half a minute each time; then this method commands the servers.
         """
         told_at = time.monotonic() + _TILTED
-        until(
-            lambda: not self._astray(tells=time.monotonic() > told_at),
-            f"a replica does not come back; look at the logs in {self.servers[0].folder.parent}",
+        until_now(
+            lambda: self._astray(tells=time.monotonic() > told_at),
+            f"every replica to come back; look at the logs in {self.servers[0].folder.parent}",
+            holds=lambda astray: not astray,
         )
 
     def _astray(self, *, tells: bool) -> list[StoreServer]:
@@ -300,20 +301,12 @@ def watched_servers(folder: Path, replicas: int = 2, sentinels: int = 3) -> Iter
             replica.follow(servers[0])
         for watcher in watchers:
             watcher.start()
-        until(
-            lambda: all(watcher.knows(replicas, sentinels - 1) for watcher in watchers),
-            "the sentinels do not find each other",
+        until_now(
+            lambda: [watcher.knows(replicas, sentinels - 1) for watcher in watchers],
+            "the sentinels to find each other",
+            holds=all,
         )
         yield Watched(servers, watchers)
     finally:
         for process in (*watchers, *servers):
             process.kill()
-
-
-def until(holds: Any, otherwise: str) -> None:
-    """Wait until a condition holds. Raises TimeoutError with what to check."""
-    deadline = time.monotonic() + HANG_GUARD
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(otherwise)
-        time.sleep(_STEP)

@@ -4,6 +4,7 @@ recovers.
 
 import http.client
 import json
+import operator
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.processes import ROOT
-from tests.chaos.scene import Scene, until
-from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
+from tests.chaos.scene import Scene
+from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
 from tests.support.free_ports import free_port
+from tests.support.waiting import HANG_SECONDS, until
 from verify.journal_reader import read
 
 pytestmark = pytest.mark.asyncio
@@ -48,7 +50,7 @@ class Worker:
         """Return why the process is not ready: empty when it is ready, None when it does not
         answer.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_GUARD)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_SECONDS)
         try:
             connection.request("GET", "/health/ready")
             return str(json.loads(connection.getresponse().read()).get("problem", ""))
@@ -78,7 +80,7 @@ def running(scene: Scene, *command: str) -> Iterator[Worker]:
     try:
         yield Worker(process, port)
         process.terminate()
-        assert process.wait(HANG_GUARD) in {0, -signal.SIGKILL}
+        assert process.wait(HANG_SECONDS) in {0, -signal.SIGKILL}
     finally:
         process.kill()
         process.wait()
@@ -112,15 +114,15 @@ async def test_a_worker_survives_a_full_disk_at_any_line(
     async with staged(tmp_path, server.url) as scene:
         command = ("tests.chaos.full_disk", event, *scene.process("worker").command)
         with running(scene, *command) as worker:
-            await until(lambda: worker.problem() == "", "the worker never became ready")
+            await until(worker.problem, "a worker without a problem", holds=operator.not_)
             await scene.send(1)
-            await until(lambda: worker.problem() in CUT, "the worker did not notice")
+            await until(worker.problem, "the problem", holds=lambda told: told in CUT)
             await scene.until_stage("m0", stage)
             await scene.send(3)
             assert len(scene.posts()) == posts
             room_at = scene.journal.now()
             worker.process.send_signal(signal.SIGUSR1)
-            await until(lambda: worker.problem() == "", "the worker did not recover")
+            await until(worker.problem, "a worker without a problem", holds=operator.not_)
             await scene.until_ended()
             assert (await row(scene, "m0")).get("k") is None
             assert (await row(scene, "m0"))["n"] == attempts
@@ -144,7 +146,7 @@ async def test_a_worker_that_never_had_room_touches_nothing(
         *command, _ = scene.process("worker").command
         for _ in range(5):
             with running(scene, "worker", *command, "/dev/full") as worker:
-                await until(lambda: worker.problem() == FULL, "the worker did not notice")
+                await until(worker.problem, "the problem", holds=lambda told: told == FULL)
                 worker.process.kill()
         for message_id in ("m0", "m1"):
             untouched = await row(scene, message_id)

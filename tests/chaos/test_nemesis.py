@@ -137,7 +137,7 @@ def test_no_seed_gives_messages_that_a_list_cannot_tell_apart() -> None:
     """
     for seed in range(2000):
         drawn = [message(seed, number, SHORT.people) for number in range(10)]
-        assert all(each.to.removeprefix("whatsapp:").startswith("+1415") for each in drawn)
+        assert all(each.to.removeprefix("whatsapp:").startswith("+1") for each in drawn)
         assert len(
             {each.model_dump_json(include={"template", "freeform"}) for each in drawn}
         ) == len(drawn)

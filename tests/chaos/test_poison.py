@@ -8,8 +8,9 @@ import pytest
 
 from tests.chaos.processes import Process
 from tests.chaos.scene import Scene, measured
-from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
+from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.support.waiting import HANG_SECONDS
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.long]
 
@@ -49,7 +50,7 @@ async def test_poison_takes_no_innocent_message_with_it(
         try:
             for process in processes:
                 process.start()
-            async with asyncio.timeout(2 * HANG_GUARD):
+            async with asyncio.timeout(2 * HANG_SECONDS):
                 await scene.send(200)
                 while (await scene.stages([POISON]))[POISON] != "dead":
                     if len(scene.posts()) > len(scene.sent) - 100:

@@ -12,7 +12,6 @@ import pytest
 from sandbox.faults import Match
 from sendwindow.errors import QueueFull, StoreUnavailable
 from sendwindow.producer import Producer
-from tests.chaos.scene import until
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
 
@@ -31,11 +30,11 @@ async def test_results_outlive_a_killed_store(server: StoreServer, tmp_path: Pat
     async with staged(tmp_path, server.url) as scene, scene.worker() as worker:
         scene.sandbox.settings.latency_ms = 300
         await scene.send(20)
-        await until(lambda: len(scene.posts()) >= 10, "nothing was posted")
+        await scene.until_posted(10)
         server.kill()
-        await until(lambda: not worker.ready, "the worker did not notice")
+        await scene.until_ready(worker, ready=False)
         await asyncio.to_thread(server.start)
-        await until(lambda: worker.ready, "the worker did not recover")
+        await scene.until_ready(worker)
         await scene.send(5)
         await scene.until_ended()
         report = await scene.judge()
@@ -56,7 +55,7 @@ async def test_after_an_outage_holders_come_first(server: StoreServer, tmp_path:
     ):
         scene.sandbox.settings.latency_ms = 200
         await scene.send(60)
-        await until(lambda: len(scene.posts()) >= 30, "nothing was posted")
+        await scene.until_posted(30)
         server.freeze()
         await asyncio.sleep(3)
         server.thaw()
@@ -74,7 +73,7 @@ async def test_a_read_only_store_stops_sending_until_it_can_write(
         await scene.send(5)
         await scene.until_ended()
         server.turn_read_only()
-        await until(lambda: not worker.ready, "the worker did not notice")
+        await scene.until_ready(worker, ready=False)
         posted = len(scene.posts())
         async with Producer(server.url, timeout=1) as hurried:
             with pytest.raises(StoreUnavailable, match="send the same object again"):
@@ -82,7 +81,7 @@ async def test_a_read_only_store_stops_sending_until_it_can_write(
         assert await scene.say(0, "STOP") == 503
         assert len(scene.posts()) == posted
         server.turn_writable()
-        await until(lambda: worker.ready, "the worker did not recover")
+        await scene.until_ready(worker)
         assert await scene.say(0, "STOP") == 200
         await scene.send(20)
         await scene.until_ended()

@@ -11,9 +11,10 @@ import pytest
 
 from sendwindow.keys import Keys
 from tests.chaos.cutting import WHOLE, Cut, Proxy, load_all, proxied
-from tests.chaos.scene import Scene, until
-from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
+from tests.chaos.scene import Scene
+from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.support.waiting import no_hang, until
 from worker.pipeline.arq_cron import PeriodicJob, run_cron_jobs
 from worker.runtime.cancellation import end_tasks
 
@@ -47,7 +48,7 @@ async def test_any_reply_to_a_worker_may_be_cut(server: StoreServer, tmp_path: P
         async with scene.worker(proxy.url) as worker:
             for script in ("claim", "admit", "settle", "renew", "reap"):
                 await _cut(scene, proxy, script)
-            await until(lambda: worker.ready, "the worker did not recover")
+            await scene.until_ready(worker)
         report = await scene.judge()
     assert report.counts.ends == {"accepted": len(scene.sent)}
     assert report.counts.posts == len(scene.sent)
@@ -86,7 +87,7 @@ async def test_messages_given_back_at_a_stop_survive_a_cut(
         scene.sandbox.settings.latency_ms = 300
         async with scene.worker(proxy.url, name="first"):
             await scene.send(12)
-            await until(lambda: len(scene.posts()) >= 4, "nothing was posted")
+            await scene.until_posted(4)
             proxy.cuts = [Cut("release", 0)]
         assert proxy.done["release"] == 1
         async with scene.worker(name="second"):
@@ -108,9 +109,9 @@ async def test_a_stop_outranks_a_permit_whose_reply_was_lost(
         async with scene.worker(proxy.url) as worker:
             proxy.cuts = [Cut("admit", 0)]
             await scene.send(1, people=1)
-            await until(proxy.cut_happened.is_set, "nothing was cut")
+            await until(proxy.cut_happened.is_set, "a cut", seen=lambda: proxy.seen)
             assert await scene.say(0, "STOP") == 200
-            await until(lambda: not worker.ready, "the worker did not notice")
+            await scene.until_ready(worker, ready=False)
             proxy.open()
             await scene.until_ended()
         report = await scene.judge(unposted=True)
@@ -133,7 +134,7 @@ async def test_periodic_work_that_is_stopped_leaves_no_connection_behind(
         running = asyncio.create_task(
             run_cron_jobs(proxy.url, Keys("p0"), (PeriodicJob("test", 1, work),))
         )
-        async with asyncio.timeout(HANG_GUARD):
+        async with no_hang("the connection to be muted, twice", lambda: proxy.seen):
             await proxy.was_muted.wait()
             proxy.was_muted.clear()
             running.cancel()

@@ -12,9 +12,9 @@ import pytest
 from sendwindow.errors import NotDurable
 from sendwindow.producer import Producer
 from tests.chaos.cutting import UNSENT, Cut, load_all, proxied
-from tests.chaos.scene import until
 from tests.chaos.sentinel import NOWHERE, StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -59,14 +59,14 @@ async def test_without_its_replica_nothing_is_promised_and_nothing_sent(
                 NotDurable, match="send the same object again, and check the replicas"
             ):
                 await scene.send(1, producer=hurried)
-        await until(lambda: "admit" in worker.failing, "the worker did not notice")
+        await until(lambda: worker.failing, "admit to fail", holds=lambda found: "admit" in found)
         assert not worker.ready
         assert await scene.say(9, "Hello") == 503
         assert len(scene.posts()) == 5
         await asyncio.to_thread(replica.follow, primary)
         await scene.send(1)
         await scene.until_ended()
-        await until(lambda: worker.ready, "the worker did not recover")
+        await scene.until_ready(worker)
         assert await scene.say(9, "Hello") == 200
         report = await scene.judge()
     assert report.counts.ends == {"accepted": 11}
@@ -87,8 +87,9 @@ async def test_a_worker_started_without_its_replica_waits_for_it(
         try:
             log = tmp_path / "alone.log"
             await until(
-                lambda: "store_unreachable" in log.read_text(),
-                "the worker did not say that it waits",
+                log.read_text,
+                "the worker to say that it waits",
+                holds=lambda text: "store_unreachable" in text,
             )
             assert "NotDurable" in log.read_text()
             await asyncio.to_thread(replica.follow, primary)
@@ -113,11 +114,11 @@ async def test_a_result_is_recorded_for_good_only_with_its_replica(
     ):
         scene.sandbox.settings.latency_ms = 300
         await scene.send(10)
-        await until(lambda: len(scene.posts()) == 10, "nothing was posted")
+        await scene.until_posted(10)
         replica.ask("REPLICAOF", "127.0.0.1", NOWHERE)
-        await until(lambda: "settle" in worker.failing, "the worker did not notice")
+        await until(lambda: worker.failing, "settle to fail", holds=lambda found: "settle" in found)
         await asyncio.to_thread(replica.follow, primary)
-        await until(lambda: worker.ready, "the worker did not recover")
+        await scene.until_ready(worker)
         await scene.until_ended()
         report = await scene.judge()
     assert report.counts.ends == {"accepted": 10}
@@ -155,15 +156,15 @@ async def test_a_claim_lost_in_a_failover_is_worth_nothing(pair: Pair, tmp_path:
         replica.turn_writable()
         message = scene.message(0)
         await scene.producer.send(message)
-        await until(way_of_first.cut_happened.is_set, "the first worker did not claim")
+        await until(way_of_first.cut_happened.is_set, "the first worker to claim")
         primary.kill()
         way.lead_to(replica.address)
         await scene.producer.send(message)
         scene.accepted(message.message_id)
         async with scene.worker(replica.url, name="second"):
-            await until(lambda: len(scene.posts()) == 1, "the second worker did not post")
+            await scene.until_posted(1)
             way_of_first.lead_to(replica.address)
-            await until(lambda: first.ready, "the first worker did not recover")
+            await scene.until_ready(first)
             await scene.until_ended()
         report = await scene.judge()
     assert report.counts.ends == {"accepted": 1}

@@ -15,7 +15,7 @@ import pytest
 from sendwindow.errors import StoreUnavailable
 from sendwindow.producer import Producer
 from tests.chaos.processes import Process
-from tests.chaos.scene import Scene, measured, until
+from tests.chaos.scene import Scene, measured
 from tests.chaos.sentinel import Watched, watched_servers
 from tests.chaos.staging import staged
 from verify.report import Report
@@ -106,7 +106,7 @@ async def _fail_over(
         ):
             load = Load(scene, producer)
             running = asyncio.create_task(load.run())
-            await until(lambda: len(scene.posts()) >= 200, "nothing was posted", step=0.1)
+            await scene.until_posted(200)
             before = watched.primary()
             before.cut_replicas_off()
             await asyncio.sleep(LINK_DOWN)
@@ -118,9 +118,7 @@ async def _fail_over(
             await asyncio.to_thread(watched.until_replicated)
             replicated = time.monotonic() - killed_at
             posted = len(scene.posts())
-            await until(
-                lambda: len(scene.posts()) >= posted + 200, "nothing was sent again", step=0.1
-            )
+            await scene.until_posted(posted + 200)
             resumed = time.monotonic() - killed_at
             load.stop()
             await running

@@ -15,9 +15,10 @@ import pytest
 
 from tests.chaos.cutting import proxied
 from tests.chaos.processes import Process
-from tests.chaos.scene import Scene, measured, until
-from tests.chaos.sentinel import HANG_GUARD, StoreServer, one_server
+from tests.chaos.scene import Scene, measured, seconds_until
+from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.support.waiting import until
 from worker.stores.ledger import Tuning
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.long]
@@ -49,10 +50,12 @@ async def _running(scene: Scene, *urls: str) -> AsyncIterator[list[Process]]:
 async def _send_until_claimed(scene: Scene, process: Process) -> None:
     """Send until this worker holds some of the messages."""
     before = scene.claims(process.name)
-    async with asyncio.timeout(HANG_GUARD):
-        while scene.claims(process.name) < before + 10:
-            await scene.send(30)
-            await asyncio.sleep(0.1)
+
+    async def claimed() -> int:
+        await scene.send(30)
+        return scene.claims(process.name) - before
+
+    await until(claimed, "ten claims", holds=lambda found: found >= 10, poll=0.1)
 
 
 async def test_a_killed_workers_messages_move_on(server: StoreServer, tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ async def test_a_killed_workers_messages_move_on(server: StoreServer, tmp_path: 
     async with staged(tmp_path, server.url) as scene, _running(scene, server.url) as [process]:
         scene.sandbox.settings.latency_ms = 700
         await scene.send(60)
-        await until(lambda: len(scene.posts()) >= 25, "nothing was posted")
+        await scene.until_posted(25)
         async with scene.worker():
             killed_at = time.monotonic()
             process.kill()
@@ -123,7 +126,7 @@ async def test_a_worker_cut_off_from_the_store_does_no_harm(
             await _send_until_claimed(scene, process)
             # A permit whose reply is lost proves nothing; such messages wait for an operator, as
             # above.
-            await until(lambda: not proxy.admitting, "permits were asked for all the time")
+            await until(lambda: not proxy.admitting, "a moment without a request for a permit")
             proxy.close()
             await asyncio.sleep(LEASE * 2)
             proxy.open()
@@ -171,14 +174,14 @@ async def test_sending_goes_on_soon_after_the_store_is_back(
     ):
         scene.sandbox.settings.latency_ms = 50
         await scene.send(400)
-        await until(lambda: len(scene.posts()) >= 100, "nothing was posted")
+        await scene.until_posted(100)
         server.kill()
-        unready = await until(lambda: not worker.ready, "the worker did not notice")
+        unready = await scene.until_ready(worker, ready=False)
         posted = len(scene.posts())
         await asyncio.sleep(3)
         await asyncio.to_thread(server.start)
-        again = await until(lambda: len(scene.posts()) > posted, "nothing was sent again")
-        ready = await until(lambda: worker.ready, "the worker did not recover")
+        again = await seconds_until(lambda: len(scene.posts()) > posted, "another POST")
+        ready = await scene.until_ready(worker)
         await scene.until_ended()
         assert all(process.is_alive for process in processes)
         report = await scene.judge()
@@ -201,9 +204,9 @@ async def test_a_worker_that_hangs_on_a_frozen_store_turns_not_ready(
         await scene.send(20)
         await scene.until_ended()
         server.freeze()
-        unready = await until(lambda: not worker.ready, "the worker did not notice")
+        unready = await scene.until_ready(worker, ready=False)
         server.thaw()
-        ready = await until(lambda: worker.ready, "the worker did not recover")
+        ready = await scene.until_ready(worker)
         await scene.send(20)
         await scene.until_ended()
         report = await scene.judge()

@@ -12,7 +12,8 @@ import pytest
 from sendwindow.keys import FOLDED_FIELDS
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-from tests.support.stores_world import ACCOUNT, ANNA, FAR, SENDER, Place, World, accepted, opened
+from tests.support.cast import ANNA
+from tests.support.stores_world import ACCOUNT, FAR, SENDER, Place, World, accepted, opened
 from worker.ports.claims import ClaimedMessage
 from worker.ports.records import SidLine
 from worker.ports.settlements import SettleAgain

@@ -14,8 +14,9 @@ from policies.facts import ConsentFact
 from sendwindow.keys import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.support.cast import BERT
 from tests.support.shipped import rules
-from tests.support.stores_world import ACCOUNT, BERT, SENDER, Place, World, opened
+from tests.support.stores_world import ACCOUNT, SENDER, Place, World, opened
 from worker.ports.people import ConsentEntry
 
 pytestmark = pytest.mark.asyncio

@@ -19,7 +19,7 @@ import pytest
 from docgen.states import TRANSITIONS
 from policies.status import RANKS
 from sendwindow.vocabulary import Stage
-from tests.support.house import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
 from worker.telemetry.logs import REMOVED

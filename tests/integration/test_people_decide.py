@@ -10,7 +10,9 @@ from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from tests.chaos.processes import ROOT
-from tests.support.house import ANNA, HANG_SECONDS, House, house, until
+from tests.support.cast import EMMA
+from tests.support.house import House, house
+from tests.support.waiting import HANG_SECONDS, until_now
 from verify.judge import verify
 from verify.report import Report
 from worker.cli.exit_codes import Exit
@@ -30,7 +32,7 @@ def queue(made: House, message_id: str, on_unknown: OnUnknown) -> None:
     with Producer(made.url) as producer:
         producer.send(
             SendMessage(
-                to=ANNA,
+                to=EMMA,
                 sender="shop",
                 purpose=Purpose.REPLY,
                 freeform=Freeform(body=f"An answer: {message_id}"),
@@ -48,7 +50,7 @@ def reaches(made: House, message_id: str, stage: Stage) -> None:
             seen = producer.status(message_id)
             return seen is not None and seen.stage is stage
 
-        until(look, f"{message_id} to be {stage}\n{made.logs()}")
+        until_now(look, f"{message_id} to be {stage}\n{made.logs()}")
 
 
 def move_clocks(made: House, by: timedelta) -> None:
@@ -116,7 +118,7 @@ def test_verify_follows_what_a_person_decides(tmp_path: Path) -> None:
         for message_id in ("replayed", "not-sent"):
             assert made.ends(message_id, status="read").stage is Stage.ACCEPTED
         assert made.ends("taken").reason == "evidence_person"
-        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        until_now(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
         journals = sorted(made.journals.glob("*.jsonl"))
         report = verify(journals)
@@ -141,7 +143,7 @@ def test_what_was_refused_for_want_of_consent_goes_once_after_a_retry(tmp_path: 
             with Producer(made.url) as producer:
                 producer.send(
                     SendMessage(
-                        to=ANNA,
+                        to=EMMA,
                         sender="shop",
                         purpose=Purpose.UTILITY,
                         freeform=Freeform(body=f"Your order: {message_id}"),
@@ -151,15 +153,15 @@ def test_what_was_refused_for_want_of_consent_goes_once_after_a_retry(tmp_path: 
             assert made.ends(message_id).reason == "no_consent"
         with Producer(made.url) as producer:
             producer.cancel("cancelled")
-        person(made, "consent", "grant", ANNA, "--account", "main", "--purpose", "utility")
+        person(made, "consent", "grant", EMMA, "--account", "main", "--purpose", "utility")
         person(made, "retry", "--reason", "no_consent")
         assert made.ends("refused").stage is Stage.REFUSED
         person(made, "retry", "--reason", "no_consent", "--yes")
         assert made.ends("refused", status="read").stage is Stage.ACCEPTED
         person(made, "retry", "--all", "--yes")
         assert made.ends("cancelled").stage is Stage.REFUSED
-        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
-        assert [row["id"] for row in made.control("messages")["messages"] if row["to"] == ANNA] == [
+        until_now(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        assert [row["id"] for row in made.control("messages")["messages"] if row["to"] == EMMA] == [
             "refused"
         ]
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3

@@ -8,7 +8,9 @@ from typing import Any
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
-from tests.support.house import ANNA, House, house, until
+from tests.support.cast import EMMA
+from tests.support.house import House, house
+from tests.support.waiting import until_now
 from verify.judge import verify
 from worker.cli.exit_codes import Exit
 
@@ -45,12 +47,12 @@ def test_an_inbound_lets_a_person_back(tmp_path: Path) -> None:
         made.say("Hei", USER_ID)
         fault(made, "unreachable", code=63024, **FAILED)
         made.say("Hello")
-        send(made, "unreachable", ANNA)
+        send(made, "unreachable", EMMA)
         assert made.ends("unreachable", "undelivered").stage is Stage.ACCEPTED
-        send(made, "suppressed", ANNA)
+        send(made, "suppressed", EMMA)
         assert made.ends("suppressed").reason == "address_suppressed"
         made.say("Hello, are you there?")
-        send(made, "back", ANNA)
+        send(made, "back", EMMA)
         assert made.ends("back", "read").stage is Stage.ACCEPTED
 
         fault(made, "misread", action="reject", code=21211, times=1)
@@ -76,7 +78,7 @@ def test_an_inbound_lets_a_person_back(tmp_path: Path) -> None:
         send(made, "no-offer", CARL)
         assert made.ends("no-offer", "read").stage is Stage.ACCEPTED
 
-        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        until_now(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
         report = verify(sorted(made.journals.glob("*.jsonl")))
         assert report.ok, report

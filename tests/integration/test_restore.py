@@ -17,7 +17,9 @@ from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import ROOT
 from tests.integration.test_documented_commands import commands_of
-from tests.support.house import ANNA, SHOP, House, until
+from tests.support.cast import EMMA, SHOP
+from tests.support.house import House
+from tests.support.waiting import until_now
 from worker.cli.exit_codes import Exit
 from worker.runtime import embedded_store
 
@@ -72,8 +74,8 @@ def start_some(made: House) -> None:
     made.say("hello")
     made.say("hello", BERT)
     for number in range(MANY):
-        queue(made, f"now-{number}", ANNA)
-    queue(made, "later-anna", ANNA, timedelta(minutes=30))
+        queue(made, f"now-{number}", EMMA)
+    queue(made, "later-anna", EMMA, timedelta(minutes=30))
     queue(made, "later-bert", BERT, timedelta(minutes=30))
 
 
@@ -128,7 +130,7 @@ def test_a_restored_copy_of_the_file_sends_nothing_twice(tmp_path: Path) -> None
         made.start("worker-2", "run")
         for number in range(MANY):
             assert made.ends(f"now-{number}").stage is Stage.ACCEPTED
-        until(lambda: stage(made, "later-anna") is Stage.QUEUED, f"its way back\n{made.logs()}")
+        until_now(lambda: stage(made, "later-anna") is Stage.QUEUED, f"its way back\n{made.logs()}")
         move_clock(made, timedelta(minutes=40))
         assert made.ends("later-anna").stage is Stage.ACCEPTED
         assert (made.ends("later-bert").stage, made.ends("later-bert").reason) == (

@@ -23,8 +23,10 @@ from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
 from tests.chaos.processes import Process
 from tests.chaos.sentinel import one_server
+from tests.support.cast import EMMA, SHOP
 from tests.support.free_ports import free_port
-from tests.support.house import ANNA, HANG_SECONDS, SHOP, House, house, until
+from tests.support.house import House, house
+from tests.support.waiting import HANG_SECONDS, until_now
 from verify.judge import verify
 from worker.cli.exit_codes import Exit
 from worker.runtime import embedded_store
@@ -34,7 +36,11 @@ from worker.twilio.signature import sign
 def reply(message_id: str) -> SendMessage:
     freeform = Freeform(body=f"An answer: {message_id}")
     return SendMessage(
-        to=ANNA, sender="shop", purpose=Purpose.REPLY, freeform=freeform, message_id=message_id
+        to=EMMA,
+        sender="shop",
+        purpose=Purpose.REPLY,
+        freeform=freeform,
+        message_id=message_id,
     )
 
 
@@ -52,7 +58,7 @@ def queue_with_plain_arq(url: str, message_id: str) -> None:
             default_queue_name="arq:{p0}:queue",
         )
         fields = {
-            "to": ANNA,
+            "to": EMMA,
             "sender": "shop",
             "purpose": "reply",
             "freeform": {"body": "From plain arq."},
@@ -81,7 +87,7 @@ def test_messages_of_all_producers_are_delivered_and_everything_stops_in_order(
                 "reply_implied",
                 1,
             )
-        until(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
+        until_now(lambda: made.control("stats")["callbacks_pending"] == 0, "callbacks")
         assert made.control("stats")["posts"] == 2
         assert [process.stop() for process in made.processes] == [Exit.DONE] * 3
         report = verify(sorted(made.journals.glob("*.jsonl")))
@@ -99,7 +105,7 @@ def test_a_stop_sent_while_every_gateway_was_down_holds(tmp_path: Path) -> None:
         made.ends("before", status="read")
         [gateway] = [process for process in made.processes if process.name == "gateway"]
         assert gateway.stop() == Exit.DONE
-        assert made.control("say", {"from": ANNA, "to": SHOP, "body": "STOP"})["http"] is None
+        assert made.control("say", {"from": EMMA, "to": SHOP, "body": "STOP"})["http"] is None
         made.start("gateway-2", "serve")
         made.up("gateway", made.gateway_port, "/health/ready")
         queue(made, "after")
@@ -125,7 +131,7 @@ def test_a_worker_started_without_its_store_becomes_ready_later(tmp_path: Path) 
             "KEY": "k" * 32,
         }
         worker = made.start("worker", "run")
-        until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
+        until_now(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
         assert worker.is_alive
         store = embedded_store.start(folder, environ={"PATH": os.environ.get("PATH", "")})
         try:
@@ -152,7 +158,7 @@ def test_a_worker_that_never_found_its_store_stops_with_0(tmp_path: Path) -> Non
             "KEY": "k" * 32,
         }
         worker = made.start("worker", "run")
-        until(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
+        until_now(lambda: "store_unreachable" in made.logs(), "the worker to say that it waits")
         assert worker.stop() == Exit.DONE
 
 
@@ -181,13 +187,13 @@ def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(
     """A gateway started without its store is alive and becomes ready by itself when the store is
     there. Requests of Twilio meanwhile get no 2xx, so Twilio repeats them.
     """
-    stop = {"From": ANNA, "To": SHOP, "Body": "STOP"}
+    stop = {"From": EMMA, "To": SHOP, "Body": "STOP"}
     with one_server(tmp_path / "server") as server:
         server.kill()
         made = House(tmp_path, server.url)
         gateway = made.start("gateway", "serve")
         port = made.gateway_port
-        until(
+        until_now(
             lambda: probe(port, "/health/live") == (200, {"live": True}),
             f"the gateway to listen\n{made.logs()}",
         )
@@ -197,7 +203,7 @@ def test_a_gateway_started_without_its_store_is_alive_and_becomes_ready_later(
         assert "sendwindow_store_up 0.0" in metrics(port)
         assert [line["e"] for line in made.lines("gateway")] == ["started"]
         server.start()
-        until(
+        until_now(
             lambda: probe(port) == (200, {"ready": True}), f"the gateway to be ready\n{made.logs()}"
         )
         assert twilio_says(made, "/twilio/inbound", **stop) == 200
@@ -227,10 +233,10 @@ def test_a_gateway_whose_store_refuses_it_does_not_stay(tmp_path: Path) -> None:
     """A store with another person's key is not waited for: the gateway ends with a sentence."""
     with house(tmp_path) as made:
         worker = made.start("worker", "run")
-        until(lambda: '"event": "started"' in made.logs(), "the worker to open the store")
+        until_now(lambda: '"event": "started"' in made.logs(), "the worker to open the store")
         made.environ["KEY"] = "another-key-" * 3
         gateway = made.start("gateway", "serve")
-        until(lambda: not gateway.is_alive, "the gateway to end")
+        until_now(lambda: not gateway.is_alive, "the gateway to end")
         assert gateway.exit_code == Exit.USAGE
         assert "keyed with another person key" in made.logs()
         assert "Traceback" not in made.logs()
@@ -257,7 +263,7 @@ def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
     (tmp_path / "folder").mkdir()
     with house(tmp_path, with_store=False) as made:
         process = made.start("starts", command, "--journal", str(tmp_path / journal), journal=False)
-        until(lambda: not process.is_alive, f"{command} to end\n{made.logs()}")
+        until_now(lambda: not process.is_alive, f"{command} to end\n{made.logs()}")
         assert process.exit_code == Exit.USAGE
         assert made.logs().startswith("error: The journal ")
         assert f"cannot be written ({why})" in made.logs()
@@ -273,7 +279,7 @@ def test_a_data_folder_that_is_a_file_is_told_at_start(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with house(tmp_path, with_store=False) as made:
         worker = made.start("worker", "run")
-        until(lambda: not worker.is_alive, "the worker to end")
+        until_now(lambda: not worker.is_alive, "the worker to end")
         assert worker.exit_code == Exit.USAGE
         assert f"SENDWINDOW_DATA: {tmp_path}/data is a file, not a folder" in made.logs()
         assert "Traceback" not in made.logs()
@@ -307,20 +313,20 @@ def test_a_worker_tells_an_orchestrator_whether_it_is_ready(tmp_path: Path) -> N
         port = health_port(made)
         worker = made.start("worker", "run")
         waits = {"ready": False, "problem": "the store has not answered yet"}
-        until(
+        until_now(
             lambda: probe(port) == (503, waits), f"the worker to tell that it waits\n{made.logs()}"
         )
         server.start()
-        until(
+        until_now(
             lambda: probe(port) == (200, {"ready": True}), f"the worker to be ready\n{made.logs()}"
         )
         server.kill()
-        until(
+        until_now(
             lambda: (probe(port) or (0,))[0] == 503, "the worker to notice that its store is away"
         )
         assert probe(port, "/health/live") == (200, {"live": True})
         server.start()
-        until(
+        until_now(
             lambda: probe(port) == (200, {"ready": True}),
             f"the worker to be ready again\n{made.logs()}",
         )
@@ -336,7 +342,7 @@ def test_a_worker_whose_health_port_is_taken_says_so(tmp_path: Path) -> None:
     with house(tmp_path) as made, socket.create_server(("127.0.0.1", 0)) as taken:
         made.environ["SENDWINDOW_DISPATCH_HEALTH_PORT"] = str(taken.getsockname()[1])
         worker = made.start("worker", "run")
-        until(lambda: not worker.is_alive, "the worker to end")
+        until_now(lambda: not worker.is_alive, "the worker to end")
         assert worker.exit_code == Exit.FAILED
         assert "Set dispatch.health_port." in made.logs()
         assert "Traceback" not in made.logs()
@@ -354,13 +360,13 @@ def test_a_second_signal_ends_a_worker_whose_post_hangs(tmp_path: Path) -> None:
         made.say("Hello")
         made.control("faults", {"rules": [{"action": "hang", "match": {"id": "hangs"}}]})
         queue(made, "hangs")
-        until(lambda: made.control("stats")["in_flight"] == 1, "the POST to hang")
+        until_now(lambda: made.control("stats")["in_flight"] == 1, "the POST to hang")
         worker.send(signal.SIGTERM)
-        until(lambda: '"event": "stopping"' in made.logs(), "the worker to stop claiming")
+        until_now(lambda: '"event": "stopping"' in made.logs(), "the worker to stop claiming")
         assert probe(port) == (503, {"ready": False, "problem": "draining"})
         assert worker.is_alive
         worker.send(signal.SIGTERM)
-        until(lambda: not worker.is_alive, "the worker to end")
+        until_now(lambda: not worker.is_alive, "the worker to end")
         assert worker.exit_code == Exit.STOPPED_EARLY
         with Producer(made.url) as producer:
             seen = producer.status("hangs")
@@ -418,8 +424,8 @@ def test_no_process_outlives_the_one_that_started_it(up: House) -> None:
     """If `up` is killed, gateway and workers notice and stop in order."""
     with supervised(up) as supervisor:
         supervisor.kill()
-        until(lambda: not accepts(up.gateway_port), "the gateway to stop")
-        until(
+        until_now(lambda: not accepts(up.gateway_port), "the gateway to stop")
+        until_now(
             lambda: up.logs().count('"event": "stopped"') == 2,
             "gateway and worker to stop in order",
         )

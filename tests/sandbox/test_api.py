@@ -17,13 +17,10 @@ from sandbox.config import SandboxAccount, SandboxConfig, SandboxTemplate
 from sandbox.control import ROUTES
 from sandbox.faults import Action, FaultRule, Match
 from sandbox.state import Sandbox
+from tests.support.cast import ACCOUNT_SID, ANNA, SHOP, TEMPLATE_SID
 
 pytestmark = pytest.mark.asyncio
 
-SID = "AC" + "1" * 32
-HX = "HX" + "a" * 32
-SHOP = "whatsapp:+14155550100"
-ANN = "whatsapp:+14155550111"
 PAGE, PSID = "messenger:555", "messenger:777"
 HOUR = 3_600_000
 
@@ -37,11 +34,11 @@ class Desk:
         self, session: aiohttp.ClientSession, url: str, state: Sandbox, journal: Path | None
     ) -> None:
         self.session, self.url, self.state, self.journal = session, url, state, journal
-        self.auth = basic(SID, "secret")
+        self.auth = basic(ACCOUNT_SID, "secret")
 
     @property
     def messages(self) -> str:
-        return f"{self.url}/2010-04-01/Accounts/{SID}/Messages"
+        return f"{self.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages"
 
     async def post(self, form: Form, **headers: str) -> tuple[int, dict[str, Any]]:
         async with self.session.post(
@@ -52,7 +49,7 @@ class Desk:
     async def send(self, **more: str) -> tuple[int, dict[str, Any]]:
         """Send an SMS unless `more` says otherwise."""
         return await self.post(
-            {"To": "+14155550111", "From": "+14155550100", "Body": "hello"} | more
+            {"To": "+14155550123", "From": "+14155550100", "Body": "hello"} | more
         )
 
     async def get(self, path: str = ".json", **query: str | int) -> tuple[int, dict[str, Any]]:
@@ -91,9 +88,11 @@ async def desk(tmp_path: Path | None = None, **account: Any) -> AsyncIterator[De
     """Run a sandbox with one account and one template, and yield a desk to it."""
     journal = tmp_path / "sandbox.jsonl" if tmp_path else None
     config = SandboxConfig(
-        accounts=(SandboxAccount(sid=SID, token="secret", keys={"SK1": "key-secret"}, **account),),
+        accounts=(
+            SandboxAccount(sid=ACCOUNT_SID, token="secret", keys={"SK1": "key-secret"}, **account),
+        ),
         templates={
-            HX: SandboxTemplate(
+            TEMPLATE_SID: SandboxTemplate(
                 name="order", variables=frozenset({"1", "2"}), body="Hi {{1}}: {{2}}"
             )
         },
@@ -125,7 +124,7 @@ async def test_an_accepted_message_looks_like_twilios() -> None:
     assert body["date_sent"] is None
     assert body["date_created"].endswith("+0000")
     assert (body["error_code"], body["price"], body["api_version"]) == (None, None, "2010-04-01")
-    assert body["uri"] == f"/2010-04-01/Accounts/{SID}/Messages/{body['sid']}.json"
+    assert body["uri"] == f"/2010-04-01/Accounts/{ACCOUNT_SID}/Messages/{body['sid']}.json"
 
 
 async def test_an_error_looks_like_twilios() -> None:
@@ -144,14 +143,14 @@ async def test_an_error_looks_like_twilios() -> None:
 @pytest.mark.parametrize(
     "headers, path, expected",
     [
-        ({}, SID, (401, 20003)),
-        (basic(SID, "wrong"), SID, (401, 20003)),
-        ({"Authorization": "Bearer x"}, SID, (401, 20003)),
-        ({"Authorization": "Basic %%%"}, SID, (401, 20003)),
-        (basic("", ""), SID, (401, 20003)),
-        (basic(SID, "secret"), "AC" + "2" * 32, (404, 20404)),
-        (basic("SK1", "key-secret"), SID, (400, 21604)),
-        (basic("SK1", "secret"), SID, (401, 20003)),
+        ({}, ACCOUNT_SID, (401, 20003)),
+        (basic(ACCOUNT_SID, "wrong"), ACCOUNT_SID, (401, 20003)),
+        ({"Authorization": "Bearer x"}, ACCOUNT_SID, (401, 20003)),
+        ({"Authorization": "Basic %%%"}, ACCOUNT_SID, (401, 20003)),
+        (basic("", ""), ACCOUNT_SID, (401, 20003)),
+        (basic(ACCOUNT_SID, "secret"), "AC" + "2" * 32, (404, 20404)),
+        (basic("SK1", "key-secret"), ACCOUNT_SID, (400, 21604)),
+        (basic("SK1", "secret"), ACCOUNT_SID, (401, 20003)),
     ],
 )
 async def test_credentials_are_checked(
@@ -171,7 +170,7 @@ async def test_other_resources_are_not_found() -> None:
     """404 with 20404, as JSON."""
     async with desk() as d:
         async with d.session.get(
-            f"{d.url}/2010-04-01/Accounts/{SID}/Calls.json", headers=d.auth
+            f"{d.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Calls.json", headers=d.auth
         ) as answer:
             assert (answer.status, (await answer.json())["code"]) == (404, 20404)
         assert (await d.get("/SM" + "0" * 32 + ".json"))[1]["code"] == 20404
@@ -187,7 +186,7 @@ async def test_a_body_that_is_no_text_is_refused_and_written_down(tmp_path: Path
 
 # -- parameters ------------------------------------------------------------------------------------
 
-_SMS = {"To": "+14155550111", "From": "+14155550100", "Body": "x"}
+_SMS = {"To": "+14155550123", "From": "+14155550100", "Body": "x"}
 
 
 def without(name: str) -> dict[str, str]:
@@ -201,13 +200,13 @@ def without(name: str) -> dict[str, str]:
         (without("From"), 21603),
         (without("Body"), 21602),
         (_SMS | {"Body": ""}, 21602),
-        (_SMS | {"To": "14155550111"}, 21211),
-        (_SMS | {"To": "whatsapp:14155550111"}, 21211),
+        (_SMS | {"To": "14155550123"}, 21211),
+        (_SMS | {"To": "whatsapp:14155550123"}, 21211),
         (_SMS | {"To": "whatsapp:us.abc"}, 21211),
         (_SMS | {"To": "messenger:abc"}, 21211),
         (_SMS | {"From": "+0123"}, 21212),
         (_SMS | {"From": "a name that is far too long"}, 21657),
-        (_SMS | {"From": "+14155550111"}, 63031),
+        (_SMS | {"From": "+14155550123"}, 63031),
         (_SMS | {"MessagingServiceSid": "MG1"}, 21705),
         (_SMS | {"Body": "x" * 1601}, 21617),
         (_SMS | {"Body": "\N{GRINNING FACE}" * 801}, 21617),
@@ -272,8 +271,8 @@ async def test_what_twilio_would_swallow_is_flagged(tmp_path: Path, form: Form, 
     "form, code",
     [
         (_SMS | {"From": "+14155550199"}, 21606),
-        ({"To": ANN, "From": "whatsapp:+14155550199", "Body": "x"}, 63007),
-        ({"To": ANN, "From": "+14155550100", "Body": "x"}, 63008),
+        ({"To": ANNA, "From": "whatsapp:+14155550199", "Body": "x"}, 63007),
+        ({"To": ANNA, "From": "+14155550100", "Body": "x"}, 63008),
         (without("From") | {"MessagingServiceSid": "MG" + "b" * 32}, 21701),
         (_SMS | {"From": "+14155550102", "MessagingServiceSid": "MG" + "a" * 32}, 21712),
         (_SMS | {"To": "+14155550122"}, 21608),
@@ -286,7 +285,7 @@ async def test_senders_must_belong_to_the_account(form: Form, code: int) -> None
     async with desk(
         senders=frozenset({"+14155550100", "+14155550102", SHOP}),
         services={"MG" + "a" * 32: ("+14155550100",)},
-        verified=frozenset({"+14155550111", ANN}),
+        verified=frozenset({"+14155550123", ANNA}),
     ) as d:
         status, body = await d.post(form)
     assert (status // 100, body["code"]) == (4, code)
@@ -328,8 +327,8 @@ async def test_freeform_on_whatsapp_needs_an_open_window(
     """
     async with desk(tmp_path) as d:
         if ago_ms is not None:
-            await d.wrote(ANN, SHOP, ago_ms)
-        status, _ = await d.send(To=ANN, From=SHOP, ValidityPeriod="60")
+            await d.wrote(ANNA, SHOP, ago_ms)
+        status, _ = await d.send(To=ANNA, From=SHOP, ValidityPeriod="60")
         (post,) = d.posts()
     assert status == 201
     assert (post["violation"], post["code"], post["fails"]) == (
@@ -340,17 +339,17 @@ async def test_freeform_on_whatsapp_needs_an_open_window(
 async def test_a_window_belongs_to_one_sender(tmp_path: Path) -> None:
     """A window belongs to the sender that the person wrote to."""
     async with desk(tmp_path) as d:
-        await d.wrote(ANN, "whatsapp:+14155550199")
-        await d.send(To=ANN, From=SHOP)
+        await d.wrote(ANNA, "whatsapp:+14155550199")
+        await d.send(To=ANNA, From=SHOP)
         assert d.posts()[0]["violation"] == "outside_window"
 
 
 async def test_moving_the_clock_closes_the_window(tmp_path: Path) -> None:
     """The clock's offset counts for windows and dates."""
     async with desk(tmp_path) as d:
-        await d.wrote(ANN, SHOP)
+        await d.wrote(ANNA, SHOP)
         assert (await d.tell("clock", {"offset_ms": 24 * HOUR}))["offset_ms"] == 24 * HOUR
-        await d.send(To=ANN, From=SHOP)
+        await d.send(To=ANNA, From=SHOP)
         assert d.posts()[0]["violation"] == "outside_window"
 
 
@@ -358,7 +357,7 @@ async def test_an_error_may_be_told_at_once_by_setting(tmp_path: Path) -> None:
     """If 63016 is no asynchronous code in the settings, it comes in the answer."""
     async with desk(tmp_path) as d:
         await d.tell("settings", {"async_codes": []})
-        status, body = await d.send(To=ANN, From=SHOP)
+        status, body = await d.send(To=ANNA, From=SHOP)
         assert (status, body["code"]) == (400, 63016)
         assert d.posts()[0]["sid"] is None
 
@@ -371,11 +370,11 @@ async def test_a_phone_and_its_user_id_are_one_person(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
         await d.tell(
             "people",
-            {"from": ANN, "to": SHOP, "wrote_ago_ms": 0, "stopped": True, "user_id": "US.abc"},
+            {"from": ANNA, "to": SHOP, "wrote_ago_ms": 0, "stopped": True, "user_id": "US.abc"},
         )
         await d.send(To="whatsapp:US.abc", From=SHOP)
-        await d.tell("people", {"from": ANN, "to": SHOP, "user_id": "US.new"})
-        await d.send(To=ANN, From=SHOP)
+        await d.tell("people", {"from": ANNA, "to": SHOP, "user_id": "US.new"})
+        await d.send(To=ANNA, From=SHOP)
         first, second = d.posts()
     assert first["violation"] == "opted_out"
     assert second["violation"] == "outside_window"
@@ -386,8 +385,8 @@ async def test_a_user_id_known_before_its_phone_brings_its_history(tmp_path: Pat
     async with desk(tmp_path) as d:
         await d.wrote("whatsapp:US.abc", SHOP)
         for _ in range(2):
-            await d.tell("people", {"from": ANN, "to": SHOP, "user_id": "US.abc"})
-        await d.send(To=ANN, From=SHOP)
+            await d.tell("people", {"from": ANNA, "to": SHOP, "user_id": "US.abc"})
+        await d.send(To=ANNA, From=SHOP)
         assert d.posts()[0]["violation"] is None
 
 
@@ -413,7 +412,9 @@ async def test_template_variables_are_checked(
     characters rendered.
     """
     async with desk(tmp_path) as d:
-        await d.post({"To": ANN, "From": SHOP, "ContentSid": HX, "ContentVariables": variables})
+        await d.post(
+            {"To": ANNA, "From": SHOP, "ContentSid": TEMPLATE_SID, "ContentVariables": variables}
+        )
         (post,) = d.posts()
     assert (post["code"], post["violation"], post["form"]) == (code, flag, "template")
 
@@ -422,7 +423,12 @@ async def test_the_list_shows_a_template_as_the_person_reads_it() -> None:
     """The list shows a template's rendered text, which evidence compares."""
     async with desk() as d:
         _, body = await d.post(
-            {"To": ANN, "From": SHOP, "ContentSid": HX, "ContentVariables": '{"1":"Ann","2":"9"}'}
+            {
+                "To": ANNA,
+                "From": SHOP,
+                "ContentSid": TEMPLATE_SID,
+                "ContentVariables": '{"1":"Ann","2":"9"}',
+            }
         )
     assert body["body"] == "Hi Ann: 9"
 
@@ -430,7 +436,7 @@ async def test_the_list_shows_a_template_as_the_person_reads_it() -> None:
 async def test_an_unknown_template_is_refused(tmp_path: Path) -> None:
     """21655: unknown, deleted, or another account's."""
     async with desk(tmp_path) as d:
-        status, body = await d.post({"To": ANN, "From": SHOP, "ContentSid": "HX" + "b" * 32})
+        status, body = await d.post({"To": ANNA, "From": SHOP, "ContentSid": "HX" + "b" * 32})
         assert (status, body["code"], d.posts()[0]["violation"]) == (400, 21655, "unknown_template")
 
 
@@ -445,15 +451,25 @@ async def test_an_approval_lost_while_running_is_news_not_a_violation(
     error.
     """
     async with desk(tmp_path) as d:
-        await d.tell("templates", {"sid": HX, "approved": approval})
+        await d.tell("templates", {"sid": TEMPLATE_SID, "approved": approval})
         await d.post(
-            {"To": ANN, "From": SHOP, "ContentSid": HX, "ContentVariables": '{"1":"A","2":"B"}'}
+            {
+                "To": ANNA,
+                "From": SHOP,
+                "ContentSid": TEMPLATE_SID,
+                "ContentVariables": '{"1":"A","2":"B"}',
+            }
         )
         (post,) = d.posts()
         assert (post["code"], post["violation"]) == (code, None)
         d.state.changed_templates = frozenset()
         await d.post(
-            {"To": ANN, "From": SHOP, "ContentSid": HX, "ContentVariables": '{"1":"A","2":"B"}'}
+            {
+                "To": ANNA,
+                "From": SHOP,
+                "ContentSid": TEMPLATE_SID,
+                "ContentVariables": '{"1":"A","2":"B"}',
+            }
         )
         assert d.posts()[1]["violation"] == "template_not_approved"
 
@@ -461,16 +477,21 @@ async def test_an_approval_lost_while_running_is_news_not_a_violation(
 async def test_a_template_with_media_is_refused() -> None:
     """A template with media on WhatsApp gets 63030."""
     async with desk() as d:
-        form = {"To": ANN, "From": SHOP, "ContentSid": HX, "ContentVariables": '{"1":"A","2":"B"}'}
+        form = {
+            "To": ANNA,
+            "From": SHOP,
+            "ContentSid": TEMPLATE_SID,
+            "ContentVariables": '{"1":"A","2":"B"}',
+        }
         assert (await d.post(form | {"MediaUrl": "https://e.com/x.png"}))[1]["code"] == 63030
 
 
 async def test_more_than_one_media_on_whatsapp_is_flagged(tmp_path: Path) -> None:
     """More than one medium on WhatsApp is flagged, because WhatsApp sends only the first."""
     async with desk(tmp_path) as d:
-        await d.wrote(ANN, SHOP)
+        await d.wrote(ANNA, SHOP)
         form = [
-            ("To", ANN),
+            ("To", ANNA),
             ("From", SHOP),
             ("MediaUrl", "https://e.com/1"),
             ("MediaUrl", "https://e.com/2"),
@@ -511,10 +532,10 @@ async def test_a_dead_tag_costs_one_message_a_page(tmp_path: Path) -> None:
 async def test_the_opted_out_get_21610(tmp_path: Path) -> None:
     """The provider blocks a sender for an opted-out person with 21610, until a START."""
     async with desk(tmp_path) as d:
-        await d.tell("people", {"from": "+14155550111", "to": "+14155550100", "stopped": True})
+        await d.tell("people", {"from": "+14155550123", "to": "+14155550100", "stopped": True})
         status, body = await d.send()
         assert (status, body["code"], d.posts()[0]["violation"]) == (400, 21610, "opted_out")
-        await d.tell("people", {"from": "+14155550111", "to": "+14155550100", "stopped": False})
+        await d.tell("people", {"from": "+14155550123", "to": "+14155550100", "stopped": False})
         assert (await d.send())[0] == 201
 
 
@@ -525,7 +546,7 @@ async def test_persons_are_labels_in_the_journal(tmp_path: Path) -> None:
         await d.send()
         text = (tmp_path / "sandbox.jsonl").read_text()
         first, second = d.posts()
-    assert "+14155550111" not in text
+    assert "+14155550123" not in text
     assert first["person"] == second["person"]
 
 
@@ -544,8 +565,8 @@ async def test_lists_are_newest_first_and_filtered_by_both_sides() -> None:
             ({"To": "+14155550111"}, [sids[5], sids[3], sids[1]]),
             ({"From": "+14155550100"}, [sids[3], sids[0]]),
             ({"To": "+14155550111", "From": "+14155550100"}, [sids[3]]),
-            ({"To": "+14155559999"}, []),
-            ({"From": "+14155559999"}, []),
+            ({"To": "+14155550199"}, []),
+            ({"From": "+14155550199"}, []),
         ):
             _, listed = await d.get(**query)
             assert [each["sid"] for each in listed["messages"]] == expected
@@ -555,7 +576,7 @@ async def test_pages_follow_next_page_uri_without_gaps_while_messages_arrive() -
     """Pages follow without gaps while messages arrive, because the token names the last message."""
     async with desk() as d:
         sids = [(await d.send())[1]["sid"] for _ in range(5)]
-        _, page = await d.get(PageSize=2, To="+14155550111")
+        _, page = await d.get(PageSize=2, To="+14155550123")
         seen = [each["sid"] for each in page["messages"]]
         while page["next_page_uri"]:
             await d.send()
@@ -599,18 +620,18 @@ async def test_a_user_id_may_show_under_its_phone() -> None:
     """
     async with desk() as d:
         await d.tell("settings", {"shows_phones": True})
-        await d.tell("people", {"from": ANN, "to": SHOP, "wrote_ago_ms": 0, "user_id": "US.abc"})
+        await d.tell("people", {"from": ANNA, "to": SHOP, "wrote_ago_ms": 0, "user_id": "US.abc"})
         for to in ("whatsapp:US.abc", "whatsapp:US.other"):
             await d.send(To=to, From=SHOP)
-        await d.tell("people", {"from": ANN, "to": SHOP, "user_id": "US.new"})
+        await d.tell("people", {"from": ANNA, "to": SHOP, "user_id": "US.new"})
         for to in ("whatsapp:US.abc", "whatsapp:US.new"):
             await d.send(To=to, From=SHOP)
         _, listed = await d.get(From=SHOP)
     assert [each["to"] for each in listed["messages"]] == [
-        ANN,
+        ANNA,
         "whatsapp:US.abc",
         "whatsapp:US.other",
-        ANN,
+        ANNA,
     ]
 
 
@@ -749,7 +770,7 @@ async def test_a_policy_breach_is_flagged_even_when_a_fault_eats_the_post(tmp_pa
     """A violation is journaled whatever fault answers the POST."""
     async with desk(tmp_path) as d:
         await d.fault("server_error")
-        await d.send(To=ANN, From=SHOP)
+        await d.send(To=ANNA, From=SHOP)
         assert d.posts()[0]["violation"] == "outside_window"
 
 
@@ -827,7 +848,7 @@ async def test_lists_and_fetches_misbehave_too(action: str, status: int) -> None
         ("faults", {"rules": [{"action": "explode"}]}, "action"),
         ("templates", {"sid": "HXnone", "approved": "paused"}, "sid"),
         ("clock", {}, "offset_ms"),
-        ("say", {"from": ANN, "to": SHOP, "body": "hi"}, "inbound_url"),
+        ("say", {"from": ANNA, "to": SHOP, "body": "hi"}, "inbound_url"),
     ],
 )
 async def test_a_wrong_order_is_refused_with_the_field_named(
@@ -874,7 +895,7 @@ async def test_a_wrong_order_is_refused_with_the_field_named(
         ),
         (
             "say",
-            {"form": ANN, "to": SHOP},
+            {"form": ANNA, "to": SHOP},
             "lost, sid, user_id, payload, method, door, rcs, means, extra",
         ),
         ("settings", {"latency": 1}, "latency: is not known; use account_update, "),
@@ -910,7 +931,7 @@ async def test_counters_tell_what_happened() -> None:
         await d.fault("server_error", times=1)
         for _ in range(2):
             await d.send()
-        await d.send(To=ANN, From=SHOP)
+        await d.send(To=ANNA, From=SHOP)
         await d.get()
         stats = await d.tell("stats", {}, "GET")
     assert (stats["posts"], stats["accepted"], stats["not_accepted"], stats["lists"]) == (

@@ -22,9 +22,9 @@ from sandbox.callbacks import overrides_of
 from sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings
 from sandbox.signing import sign
 from sandbox.state import Sandbox
+from tests.support.cast import ACCOUNT_SID, ANNA, SHOP
+from tests.support.waiting import HANG_SECONDS, until
 
-SID = "AC" + "1" * 32
-SHOP, ANN = "whatsapp:+14155550100", "whatsapp:+14155550111"
 PUBLIC = "https://hooks.example.com"
 CALLBACK = f"{PUBLIC}/twilio/status?m=order%3A1&a=1#rc=5&rp=all"
 
@@ -55,8 +55,8 @@ class Scene:
     session: aiohttp.ClientSession
 
     async def send(self, **more: str) -> dict[str, Any]:
-        form = {"To": ANN, "From": SHOP, "Body": "hello", "StatusCallback": CALLBACK} | more
-        url = f"{self.url}/2010-04-01/Accounts/{SID}/Messages.json"
+        form = {"To": ANNA, "From": SHOP, "Body": "hello", "StatusCallback": CALLBACK} | more
+        url = f"{self.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
         async with self.session.post(url, data=form, headers={"Authorization": BASIC}) as answer:
             body: dict[str, Any] = await answer.json()
             return body
@@ -69,11 +69,11 @@ class Scene:
         await self.order("faults", {"rules": [{"action": action, **more}]})
 
     async def drained(self) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_SECONDS):
             await self.state.callbacks.drained()
 
 
-BASIC = "Basic " + base64.b64encode(f"{SID}:secret".encode()).decode()
+BASIC = "Basic " + base64.b64encode(f"{ACCOUNT_SID}:secret".encode()).decode()
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def scene(tmp_path: Path | None = None, **account: Any) -> AsyncIterator[S
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     config = SandboxConfig(
-        accounts=(SandboxAccount(sid=SID, token="secret", **account),),
+        accounts=(SandboxAccount(sid=ACCOUNT_SID, token="secret", **account),),
         inbound_url=f"{PUBLIC}/twilio/inbound",
         rewrites={PUBLIC: f"http://127.0.0.1:{runner.addresses[0][1]}"},
         journal=tmp_path / "sandbox.jsonl" if tmp_path else None,
@@ -95,7 +95,7 @@ async def scene(tmp_path: Path | None = None, **account: Any) -> AsyncIterator[S
     try:
         async with running(config) as (url, state), aiohttp.ClientSession() as session:
             await session.post(
-                f"{url}/sandbox/people", json={"from": ANN, "to": SHOP, "wrote_ago_ms": 60_000}
+                f"{url}/sandbox/people", json={"from": ANNA, "to": SHOP, "wrote_ago_ms": 60_000}
             )
             yield Scene(url, state, gateway, session)
     finally:
@@ -148,9 +148,9 @@ def test_repeated_names_are_signed_once_per_value_in_order() -> None:
 @pytest.mark.parametrize(
     "to, sender, statuses",
     [
-        (ANN, SHOP, ["sent", "delivered", "read"]),
+        (ANNA, SHOP, ["sent", "delivered", "read"]),
         ("messenger:777", "messenger:555", ["sent"]),
-        ("+14155550111", "+14155550100", ["sent", "delivered"]),
+        ("+14155550123", "+14155550100", ["sent", "delivered"]),
     ],
 )
 async def test_each_channel_has_its_sequence(to: str, sender: str, statuses: list[str]) -> None:
@@ -356,7 +356,7 @@ async def test_what_a_person_writes_reaches_the_gateway_signed(tmp_path: Path) -
     gateway.
     """
     async with scene(tmp_path) as s:
-        told = await say(s.url, ANN, SHOP, "Hello there", user_id="US.abc")
+        told = await say(s.url, ANNA, SHOP, "Hello there", user_id="US.abc")
         ((path, form, headers),) = s.gateway.came
     assert told == {
         "sid": form["MessageSid"],
@@ -367,13 +367,13 @@ async def test_what_a_person_writes_reaches_the_gateway_signed(tmp_path: Path) -
     }
     assert path == "/twilio/inbound"
     assert (form["From"], form["To"], form["Body"], form["SmsStatus"]) == (
-        ANN,
+        ANNA,
         SHOP,
         "Hello there",
         "received",
     )
     assert (form["WaId"], form["ExternalUserId"], form["NumMedia"]) == (
-        "14155550111",
+        "14155550123",
         "US.abc",
         "0",
     )
@@ -389,7 +389,7 @@ async def test_what_a_person_writes_reaches_the_gateway_signed(tmp_path: Path) -
 async def test_a_person_is_brought_by_either_method_and_either_door(door: str, method: str) -> None:
     """An inbound by GET has all parameters in its signed URL and no body."""
     async with scene() as s:
-        await say(s.url, ANN, SHOP, "STOP", door=door, method=method)
+        await say(s.url, ANNA, SHOP, "STOP", door=door, method=method)
         ((path, form, headers),) = s.gateway.came
     bare, _, query = path.partition("?")
     assert bare == f"/twilio/{door}"
@@ -417,7 +417,7 @@ async def test_a_tap_means_its_payload(
 ) -> None:
     """A tap means its payload, Meta's own buttons their label, and a typed text its word."""
     async with scene(tmp_path) as s:
-        told = await say(s.url, ANN, SHOP, body, payload=payload)
+        told = await say(s.url, ANNA, SHOP, body, payload=payload)
         ((_, form, _),) = s.gateway.came
     assert form.get("ButtonPayload") == payload
     assert (told["stop"], told["start"]) == (means == "stop", means == "start")
@@ -436,7 +436,7 @@ async def test_a_phone_writes_by_rcs_as_the_person_of_its_text_messages(tmp_path
         ((_, form, _),) = s.gateway.came
         await s.send(To=phone, From=text)
         with pytest.raises(ValueError, match="only a person with an SMS address writes by RCS"):
-            await say(s.url, ANN, SHOP, "STOP", rcs=True)
+            await say(s.url, ANNA, SHOP, "STOP", rcs=True)
     assert (form["From"], form["To"]) == (f"rcs:{phone}", f"rcs:{text}")
     assert [line["violation"] for line in lines(tmp_path, "post")] == ["opted_out"]
 
@@ -448,7 +448,7 @@ async def test_an_sms_carries_blank_values() -> None:
     A receiver that drops them rejects the message.
     """
     async with scene() as s:
-        await say(s.url, "+14155550111", "+14155550100", "")
+        await say(s.url, "+14155550123", "+14155550100", "")
         ((_, form, headers),) = s.gateway.came
     assert (form["Body"], form["FromCity"], form["ToCountry"]) == ("", "", "US")
     assert headers["X-Twilio-Signature"] == sign("secret", f"{PUBLIC}/twilio/inbound", form.items())
@@ -465,9 +465,9 @@ async def test_a_stop_counts_against_the_sender_once_it_was_answered(
     """
     async with scene(tmp_path) as s:
         s.gateway.answers = iter([http])
-        assert (await say(s.url, ANN, SHOP, " stop "))["stop"] is True
+        assert (await say(s.url, ANNA, SHOP, " stop "))["stop"] is True
         assert (await s.send())["code"] == 21610
-        await say(s.url, ANN, SHOP, "Start")
+        await say(s.url, ANNA, SHOP, "Start")
         assert "sid" in await s.send()
     assert [line["violation"] for line in lines(tmp_path, "post")] == [violation, None]
 
@@ -479,7 +479,7 @@ async def test_a_messaging_service_tells_the_block_by_callback() -> None:
     """
     service = "MG" + "a" * 32
     async with scene(services={service: (SHOP,)}) as s:
-        await say(s.url, ANN, SHOP, "STOP")
+        await say(s.url, ANNA, SHOP, "STOP")
         assert (await s.send(From="", MessagingServiceSid=service))["status"] == "accepted"
         await s.drained()
         _, form, _ = s.gateway.came[-1]
@@ -491,8 +491,8 @@ async def test_a_start_at_one_sender_of_a_service_lifts_the_block_of_all() -> No
     """A START to any sender of a messaging service ends the block of all."""
     service, other = "MG" + "a" * 32, SHOP[:-1] + "9"
     async with scene(services={service: (SHOP, other)}) as s:
-        await say(s.url, ANN, SHOP, "STOP")
-        await say(s.url, ANN, other, "START")
+        await say(s.url, ANNA, SHOP, "STOP")
+        await say(s.url, ANNA, other, "START")
         assert "sid" in await s.send()
         await s.send(From="", MessagingServiceSid=service)
         await s.drained()
@@ -503,7 +503,7 @@ async def test_a_start_at_one_sender_of_a_service_lifts_the_block_of_all() -> No
 async def test_the_word_stop_inside_a_sentence_stops_nothing() -> None:
     """A STOP inside a sentence stops nothing, because Twilio matches the whole message."""
     async with scene() as s:
-        assert (await say(s.url, ANN, SHOP, "please stop"))["stop"] is False
+        assert (await say(s.url, ANNA, SHOP, "please stop"))["stop"] is False
         assert "sid" in await s.send()
 
 
@@ -511,11 +511,11 @@ async def test_the_word_stop_inside_a_sentence_stops_nothing() -> None:
 async def test_an_inbound_may_be_lost_or_doubled() -> None:
     """A lost inbound is in the list only, and a doubled one has the same SID."""
     async with scene() as s:
-        lost = await say(s.url, ANN, SHOP, "anyone?", lost=True)
+        lost = await say(s.url, ANNA, SHOP, "anyone?", lost=True)
         assert (s.gateway.came, lost["http"], lost["answers"]) == ([], None, [])
         (held, *_) = s.state.messages.newest_first(to=SHOP)
         assert (held.direction, held.status, held.sid) == ("inbound", "received", lost["sid"])
-        doubled = await say(s.url, ANN, SHOP, "hello", times=2)
+        doubled = await say(s.url, ANNA, SHOP, "hello", times=2)
         assert [form["MessageSid"] for _, form, _ in s.gateway.came] == [doubled["sid"]] * 2
 
 
@@ -526,7 +526,7 @@ async def test_say_tells_why_it_was_refused() -> None:
         with pytest.raises(
             ValueError, match=f"owns that sender: give `to` as one of {re.escape(SHOP)}"
         ):
-            await say(s.url, ANN, "whatsapp:+14155550199", "hi")
+            await say(s.url, ANNA, "whatsapp:+14155550199", "hi")
 
 
 @pytest.mark.asyncio
@@ -539,7 +539,7 @@ async def test_say_tells_why_it_was_refused() -> None:
         "whatsapp:",
         "whatsapp:0170",
         "rcs:agent_1",
-        "+14155550111",
+        "+14155550123",
         "messenger:777",
     ],
 )
@@ -561,12 +561,12 @@ async def test_nobody_writes_from_where_nobody_can_be(tmp_path: Path, person: st
 @pytest.mark.parametrize(
     ("person", "sender"),
     [
-        (ANN, SHOP),
+        (ANNA, SHOP),
         ("whatsapp:GB.8f3a2c7d1e", SHOP),
         ("whatsapp:GB.ENT.41c0ffee", SHOP),
         ("messenger:777", "messenger:555"),
-        ("+14155550111", "+14155550100"),
-        ("+14155550111", "32665"),
+        ("+14155550123", "+14155550100"),
+        ("+14155550123", "32665"),
     ],
 )
 async def test_every_kind_of_person_may_write(person: str, sender: str) -> None:
@@ -593,23 +593,28 @@ async def test_writing_opens_the_window_for_freeform(tmp_path: Path) -> None:
 async def test_it_serves_until_told_to_stop() -> None:
     """`serve` prints its URL, answers, and ends at the event, even with hanging requests."""
     stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
-    config = SandboxConfig(accounts=(SandboxAccount(sid=SID, token="secret"),))
+    config = SandboxConfig(accounts=(SandboxAccount(sid=ACCOUNT_SID, token="secret"),))
     serving = asyncio.create_task(serve(config, stop, url.set_result))
-    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(HANG_SECONDS), aiohttp.ClientSession() as session:
         base = await url
         async with session.get(f"{base}/sandbox/health") as answer:
             assert await answer.json() == {"ok": True}
         await session.post(f"{base}/sandbox/faults", json={"rules": [{"action": "accept_hang"}]})
-        form = {"To": "+14155550111", "From": "+14155550100", "Body": "x"}
+        form = {"To": "+14155550123", "From": "+14155550100", "Body": "x"}
         hanging = asyncio.create_task(
             session.post(
-                f"{base}/2010-04-01/Accounts/{SID}/Messages.json",
+                f"{base}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json",
                 data=form,
                 headers={"Authorization": BASIC},
             )
         )
-        while (await (await session.get(f"{base}/sandbox/stats")).json())["accepted"] == 0:
-            pass
+
+        async def stats() -> dict[str, Any]:
+            async with session.get(f"{base}/sandbox/stats") as answer:
+                found: dict[str, Any] = await answer.json()
+                return found
+
+        await until(stats, "the POST to arrive", holds=lambda found: found["accepted"])
         stop.set()
         await serving
         with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):

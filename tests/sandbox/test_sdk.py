@@ -15,7 +15,8 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from sandbox.status_schedule import Step
-from tests.sandbox.test_api import SID, Desk, desk
+from tests.sandbox.test_api import Desk, desk
+from tests.support.cast import ACCOUNT_SID
 
 pytestmark = [
     pytest.mark.asyncio,
@@ -26,7 +27,7 @@ pytestmark = [
 
 MG: Final = "MG" + "2" * 32
 SENDER: Final = "+14155550100"
-TO: Final = "+14155550111"
+TO: Final = "+14155550123"
 IMAGE, CARD = "https://shop.example/a.png", "https://shop.example/b.vcf"
 
 
@@ -70,7 +71,7 @@ class Sdk:
 async def sdk(*, is_async: bool) -> AsyncIterator[Sdk]:
     async with desk(services={MG: (SENDER,)}) as talk:
         http = AsyncTwilioHttpClient() if is_async else TwilioHttpClient(timeout=30)
-        client = Client(SID, "secret", http_client=http, environment={"-": "-"})
+        client = Client(ACCOUNT_SID, "secret", http_client=http, environment={"-": "-"})
         client.api.base_url = talk.url
         try:
             yield Sdk(client, talk, is_async=is_async)
@@ -174,8 +175,8 @@ async def test_media_are_listed_fetched_and_deleted(is_async: bool) -> None:
 async def test_the_account_is_fetched(is_async: bool) -> None:
     """An account with its own credentials can be fetched, and its token is never shown."""
     async with sdk(is_async=is_async) as s:
-        account = await s.call(s.client.api.accounts(SID), "fetch")
-        assert (account.sid, account.status, account.auth_token) == (SID, "active", None)
+        account = await s.call(s.client.api.accounts(ACCOUNT_SID), "fetch")
+        assert (account.sid, account.status, account.auth_token) == (ACCOUNT_SID, "active", None)
         other = s.client.api.accounts("AC" + "9" * 32)
         assert await s.refusal(other, "fetch") == (404, 20404)
 
@@ -185,14 +186,14 @@ async def test_wrong_credentials_reach_nothing(is_async: bool) -> None:
     """Wrong credentials get 401 with 20003 for every request, and nothing changes."""
     async with sdk(is_async=is_async) as s:
         sid = (await s.send(media_url=[IMAGE])).sid
-        s.client.auth = s.client.username, s.client.password = SID, "wrong"
+        s.client.auth = s.client.username, s.client.password = ACCOUNT_SID, "wrong"
         message, media = s.client.messages(sid), s.client.messages(sid).media
         asked = [
             (message, "update", {"body": ""}),
             (message, "delete", {}),
             (media("ME" + "0" * 32), "fetch", {}),
             (media("ME" + "0" * 32), "delete", {}),
-            (s.client.api.accounts(SID), "fetch", {}),
+            (s.client.api.accounts(ACCOUNT_SID), "fetch", {}),
         ]
         assert [await s.refusal(owner, name, **more) for owner, name, more in asked] == [
             (401, 20003)

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 
 from sandbox.config import SandboxTemplate
-from tests.sandbox.test_api import HX, PAGE, PSID, SHOP, Desk, desk
+from tests.sandbox.test_api import PAGE, PSID, Desk, desk
 from tests.sandbox.test_callbacks import lines, scene
+from tests.support.cast import GRETA, SHOP, TEMPLATE_SID
 
 pytestmark = pytest.mark.asyncio
 
 HOUR = 3_600_000
 GERMAN, AMERICAN, CANADIAN = (
-    "whatsapp:+4917155501234",
+    GRETA,
     "whatsapp:+14155550176",
     "whatsapp:+14165550178",
 )
@@ -22,7 +23,7 @@ USER_ID, US_USER_ID = "whatsapp:DE.1a2b3c", "whatsapp:US.1a2b3c"
 
 def know(desk: Desk, **facts: Any) -> None:
     """Add facts about its template to the sandbox."""
-    desk.state.templates[HX] = SandboxTemplate(name="order", **facts)
+    desk.state.templates[TEMPLATE_SID] = SandboxTemplate(name="order", **facts)
 
 
 def flags(desk: Desk) -> list[str | None]:
@@ -57,7 +58,7 @@ async def test_a_whatsapp_template_may_wait_longer_than_the_window(tmp_path: Pat
     async with desk(tmp_path) as d:
         know(d)
         await d.wrote(GERMAN, SHOP, 20 * HOUR)
-        await d.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await d.send(To=GERMAN, From=SHOP, ContentSid=TEMPLATE_SID)
         assert flags(d) == [None]
 
 
@@ -80,7 +81,7 @@ async def test_marketing_to_the_united_states_is_flagged_and_fails(
     """
     async with desk(tmp_path) as d:
         know(d, category="MARKETING")
-        await d.send(To=to, From=SHOP, ContentSid=HX)
+        await d.send(To=to, From=SHOP, ContentSid=TEMPLATE_SID)
         (post,) = d.posts()
     assert (post["violation"], post["code"], post["category"]) == (
         flag,
@@ -98,7 +99,7 @@ async def test_no_authentication_template_goes_to_a_user_id(
     """An authentication template to a user id is flagged, because its button needs a phone."""
     async with desk(tmp_path) as d:
         know(d, category=category)
-        await d.send(To=USER_ID, From=SHOP, ContentSid=HX)
+        await d.send(To=USER_ID, From=SHOP, ContentSid=TEMPLATE_SID)
         assert flags(d) == [flag]
 
 
@@ -144,16 +145,16 @@ async def test_what_an_error_told_is_remembered_until_it_ends(
     both.
     """
     async with scene(tmp_path) as s:
-        s.state.templates[HX] = SandboxTemplate(name="order", category=category)  # type: ignore[arg-type]  # a table
+        s.state.templates[TEMPLATE_SID] = SandboxTemplate(name="order", category=category)  # type: ignore[arg-type]  # a table
         await s.fault("fail", code=code, times=1, **({"channel_status": words} if words else {}))
-        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await s.send(To=GERMAN, From=SHOP, ContentSid=TEMPLATE_SID)
         await s.drained()
         s.state.outbox.offset_ms = 6_000
         if writes:
             s.state.people.at(GERMAN).speak(GERMAN, s.state.config.accounts[0].sid)
-        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await s.send(To=GERMAN, From=SHOP, ContentSid=TEMPLATE_SID)
         s.state.outbox.offset_ms = 24 * HOUR + 7_000
-        await s.send(To=GERMAN, From=SHOP, ContentSid=HX)
+        await s.send(To=GERMAN, From=SHOP, ContentSid=TEMPLATE_SID)
         await s.drained()
     ends_by_word = code in (63014, 63033) and not (words and "(#131050)" in words)
     after = None if writes and ends_by_word else held
@@ -188,7 +189,7 @@ async def test_a_template_that_needs_a_phone_is_flagged_for_a_user_id(
     """One-tap, zero-tap and copy-code authentication templates are flagged for a user id."""
     async with desk(tmp_path) as d:
         know(d, category="AUTHENTICATION", needs_phone=True)
-        await d.send(To=to, From=SHOP, ContentSid=HX)
+        await d.send(To=to, From=SHOP, ContentSid=TEMPLATE_SID)
         assert flags(d) == [flag]
 
 
@@ -270,6 +271,6 @@ async def test_a_post_says_whether_the_window_is_open_on_every_channel(tmp_path:
     """A POST's line shows whether the window is open, on SMS too, where a reply relies on it."""
     async with desk(tmp_path) as d:
         await d.send()
-        await d.wrote("+14155550111", "+14155550100")
+        await d.wrote("+14155550123", "+14155550100")
         await d.send()
         assert [post["window"] for post in d.posts()] == [False, True]

@@ -1,8 +1,8 @@
 """Connections: every form of URL, the settings of a connection, and errors for a wrong URL."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sendwindow.connect import (
 )
 from sendwindow.errors import BadStoreUrl
 from tests.sendwindow.rig import Open, Server, Start, a_message
+from tests.support.waiting import until
 
 URLS = [
     "redis://host:6380/3",
@@ -208,12 +209,16 @@ async def test_a_call_that_outlives_the_closing_leaves_no_connection(
         redis.Redis(port=sentinel.port) as at_sentinel,
     ):
         call = asyncio.create_task(store.blpop(["list"], timeout=0))
-        [before] = await _until(lambda: _others(at_primary, flags="b"))
+        [before] = await until(lambda: _others(at_primary, flags="b"), "a blocked connection")
         await disconnect(store)
-        await _until(lambda: _others(at_primary, flags="b") - {before})
+        await until(lambda: _others(at_primary, flags="b") - {before}, "another one")
         at_primary.rpush("list", "1")
         assert await call == (b"list", b"1")
-        await _until(lambda: not _others(at_primary) | _others(at_sentinel))
+        await until(
+            lambda: _others(at_primary) | _others(at_sentinel),
+            "every connection to close",
+            holds=operator.not_,
+        )
 
 
 def _others(server: Any, **having: str) -> set[str]:
@@ -225,15 +230,6 @@ def _others(server: Any, **having: str) -> set[str]:
         and int(client["id"]) != server.client_id()
         and having.items() <= client.items()
     }
-
-
-async def _until(find: Callable[[], set[str] | bool]) -> Any:
-    """Wait until something is found."""
-    began = time.monotonic()
-    while not (found := find()):
-        assert time.monotonic() - began < 60
-        await asyncio.sleep(0.01)
-    return found
 
 
 @pytest.mark.asyncio

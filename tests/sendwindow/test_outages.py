@@ -14,11 +14,10 @@ from sendwindow.errors import NotDurable, QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.retry_deadline import RetryDeadline
 from tests.sendwindow.rig import Face, Open, Start, a_message
+from tests.support.waiting import HANG_SECONDS
 
 if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
-
-HANG_GUARD = 60
 
 
 async def every_call(producer: Face) -> list[BaseException | object]:
@@ -28,7 +27,7 @@ async def every_call(producer: Face) -> list[BaseException | object]:
         producer.status("m1"),
         producer.cancel("m1"),
     ]
-    async with asyncio.timeout(HANG_GUARD):
+    async with asyncio.timeout(HANG_SECONDS):
         answers: list[BaseException | object] = await asyncio.gather(*calls, return_exceptions=True)
     return answers
 
@@ -68,7 +67,7 @@ async def test_a_store_that_comes_back_is_used_again(
     async with open_any(f"unix://{tmp_path}/store.sock", timeout=30) as producer:
         waiting = asyncio.ensure_future(producer.send(a_message()))
         with start_server(tmp_path, "--unixsocket", str(tmp_path / "store.sock")):
-            async with asyncio.timeout(HANG_GUARD):
+            async with asyncio.timeout(HANG_SECONDS):
                 assert not (await waiting).duplicate
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.stores_world import ANNA, PERSON_KEY, Place
+from tests.support.cast import ANNA
+from tests.support.stores_world import PERSON_KEY, Place
 from worker.cli.main import main
 
 GOOD: dict[str, Any] = {

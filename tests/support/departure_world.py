@@ -15,7 +15,6 @@ import uvloop
 
 from worker.ports.posts import CreateMessage
 
-ACCOUNT_SID: Final = "AC" + "0" * 32
 ANONYMOUS: Final = "AECDH-AES128-SHA:@SECLEVEL=0"
 """A key exchange without certificates, so that no private key is kept here.
 

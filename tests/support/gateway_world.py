@@ -14,8 +14,10 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from tests.support.cast import ACCOUNT_SID, ANNA, MESSAGE_SID, OTHER_ACCOUNT_SID, PAGE, SHOP
 from tests.support.shipped import rules
 from tests.support.stores_world import Place, World, opened
+from tests.support.waiting import HANG_SECONDS
 from worker.gateway.app import make_app
 from worker.gateway.context import GatewayStore
 from worker.gateway.server import RunningGateway, serve
@@ -29,16 +31,10 @@ from worker.telemetry.journal import PatientJournal
 from worker.telemetry.metrics import Metrics
 from worker.twilio.signature import sign
 
-ACCOUNT_SID = "AC" + "1" * 32
-OTHER_SID = "AC" + "2" * 32
 TOKEN = "the-token-of-main"
 NEW_TOKEN = "the-next-token-of-main"
 OTHER_TOKEN = "the-token-of-other"
 PUBLIC_URL = "https://hooks.example.com/sw"
-SHOP = "whatsapp:+14155550100"
-PAGE = "messenger:1000000001"
-ANNA = "whatsapp:+14155550123"
-SID = "SM" + "a" * 32
 
 Form = Sequence[tuple[str, str]]
 
@@ -56,7 +52,7 @@ def settings_for_tests(**gateway: Any) -> Settings:
                 "auth_token": "env:A",
                 "webhook_tokens": ["env:A", "env:B"],
             },
-            "other": {"account_sid": OTHER_SID, "auth_token": "env:C"},
+            "other": {"account_sid": OTHER_ACCOUNT_SID, "auth_token": "env:C"},
         },
         "senders": {
             "shop": {"account": "main", "address": SHOP},
@@ -75,8 +71,8 @@ def status_form(status: str = "sent", **changes: str | None) -> Form:
     form: dict[str, str | None] = {
         "ApiVersion": "2010-04-01",
         "AccountSid": ACCOUNT_SID,
-        "MessageSid": SID,
-        "SmsSid": SID,
+        "MessageSid": MESSAGE_SID,
+        "SmsSid": MESSAGE_SID,
         "MessageStatus": status,
         "SmsStatus": status,
         "From": SHOP,
@@ -252,7 +248,7 @@ async def serving(
             scene.logged = out
             yield scene
     finally:
-        await asyncio.wait_for(gateway.stop(), 60)
+        await asyncio.wait_for(gateway.stop(), HANG_SECONDS)
         written.close()
 
 

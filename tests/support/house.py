@@ -5,35 +5,20 @@ own folder.
 import json
 import os
 import signal
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sendwindow.results import MessageStatus
 from sendwindow.sync import Producer
 from tests.chaos.processes import ROOT, Process
+from tests.support.cast import EMMA, SHOP
 from tests.support.free_ports import free_port
+from tests.support.waiting import HANG_SECONDS, until_now
 from worker.runtime import embedded_store
-
-HANG_SECONDS = 60
-ANNA = "whatsapp:+447700900101"
-SHOP = "whatsapp:+14155550100"
-
-Found = TypeVar("Found")
-
-
-def until(look: Callable[[], Found | None], what: str) -> Found:
-    """Wait until there is a result. Fails when that takes longer than anything here may take."""
-    deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {HANG_SECONDS} s for {what}")
 
 
 class House:
@@ -90,7 +75,7 @@ class House:
         return worker
 
     def up(self, name: str, port: int, path: str) -> None:
-        until(lambda: fetch(port, path) is not None, f"{name} to come up\n{self.logs()}")
+        until_now(lambda: fetch(port, path) is not None, f"{name} to come up", seen=self.logs)
 
     def control(self, path: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send the sandbox an order, or read its state."""
@@ -98,7 +83,7 @@ class House:
         assert answer is not None, f"the sandbox does not answer {path}\n{self.logs()}"
         return answer
 
-    def say(self, body: str, person: str = ANNA, to: str = SHOP) -> None:
+    def say(self, body: str, person: str = EMMA, to: str = SHOP) -> None:
         """Write as a person. The gateway must accept it."""
         answer = self.control("say", {"from": person, "to": to, "body": body})
         assert answer["http"] in (200, 204), answer
@@ -106,12 +91,13 @@ class House:
     def ends(self, message_id: str, status: str | None = None) -> MessageStatus:
         """Wait until a message has ended, and until the provider reports `status` for it."""
         with Producer(self.url) as producer:
-
-            def look() -> MessageStatus | None:
-                seen = producer.status(message_id)
-                return seen if seen and seen.is_end and status in (None, seen.status) else None
-
-            return until(look, f"{message_id} to end as {status}\n{self.logs()}")
+            found = until_now(
+                lambda: producer.status(message_id),
+                f"{message_id} to end as {status}",
+                holds=lambda seen: seen and seen.is_end and status in (None, seen.status),
+            )
+        assert found is not None
+        return found
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Return the journal of a process so far."""

@@ -16,8 +16,10 @@ from aiohttp import web
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.support.cast import ACCOUNT_SID, GRETA, PAGE, SHOP, sid
 from tests.support.shipped import rules
 from tests.support.stores_world import PERSON_KEY, Place
+from tests.support.waiting import no_hang
 from worker.pipeline.dispatcher import Dispatcher, Times
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.recorder import Observers
@@ -35,15 +37,9 @@ from worker.telemetry.journal import PatientJournal
 from worker.twilio.client import TwilioClient
 from worker.wiring import register
 
-ACCOUNT_SID = "AC" + "1" * 32
-SHOP = "whatsapp:+14155550100"
-PAGE = "messenger:1000000001"
-ANNA = "whatsapp:+491715550123"
-BERT = "messenger:2000000002"
 ORDER_TEXT = "Your order {{1}} is on its way."
 """The approved text of the template `order` in English. Its German text is unknown."""
 
-HANG_SECONDS = 60
 _TIMES = Times(adopt=60)
 
 
@@ -142,7 +138,7 @@ class Twilio:
         *,
         at: datetime,
         body: str = "hello",
-        to: str = ANNA,
+        to: str = GRETA,
         status: str = "sent",
         code: int | None = None,
     ) -> None:
@@ -159,10 +155,6 @@ class Twilio:
                 "error_code": code,
             }
         )
-
-
-def sid(number: int) -> str:
-    return f"SM{number:032x}"
 
 
 async def accepting(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
@@ -241,10 +233,13 @@ class Watch(NoMetrics):
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until a condition holds, checked after every report of the dispatcher."""
-        async with asyncio.timeout(HANG_SECONDS):
+        async with no_hang("a report of the dispatcher", self._reported):
             while not holds():
                 self.changed.clear()
                 await self.changed.wait()
+
+    def _reported(self) -> object:
+        return {"stages": self.stages, "findings": self.findings, "failing": self.parts}
 
 
 class World:
@@ -308,7 +303,7 @@ class World:
         try:
             yield dispatcher
         finally:
-            async with asyncio.timeout(HANG_SECONDS):
+            async with no_hang("the worker to stop", lambda: dispatcher.failing):
                 await dispatcher.stop(0)
                 await running
 
@@ -320,9 +315,9 @@ class World:
             )
 
     async def enqueue(self, message_id: str = "m1", **wish: Any) -> str:
-        """Queue a message to Anna: a utility text unless fields say otherwise."""
+        """Queue a message to Greta: a utility text unless fields say otherwise."""
         fields: dict[str, Any] = {
-            "to": ANNA,
+            "to": GRETA,
             "sender": "shop",
             "purpose": Purpose.UTILITY,
             "freeform": Freeform(body="hello"),
@@ -331,13 +326,13 @@ class World:
         receipt = await self.producer.send(SendMessage(**(fields | wish)))
         return receipt.message_id
 
-    async def consents(self, to: str = ANNA, *, granted: bool = True) -> None:
+    async def consents(self, to: str = GRETA, *, granted: bool = True) -> None:
         await self.store.people.record_consent(
             to, ConsentEntry(granted, "main", None, None, "test")
         )
 
     async def writes(
-        self, to: str = ANNA, sender: str = "shop", keyword: str | None = None
+        self, to: str = GRETA, sender: str = "shop", keyword: str | None = None
     ) -> None:
         """Write as the person, which opens the window."""
         self._inbounds += 1

@@ -15,6 +15,7 @@ from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.protocol import CANCEL, ENQUEUE, row_arguments
 from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage
+from tests.support.cast import ANNA
 from worker.ports.admissions import Admission, AdmitRequest, Permit
 from worker.ports.claims import ClaimedMessage, Suspects
 from worker.ports.effects import Effect
@@ -35,8 +36,6 @@ from worker.stores.script_runner import ScriptRunner
 from worker.stores.store import Store
 
 PERSON_KEY = b"a person key of the tests"
-ANNA = "whatsapp:+14155550123"
-BERT = "whatsapp:+14155550124"
 SENDER = "shop"
 ACCOUNT = "main"
 ORDER = "HX" + "5" * 32

@@ -18,8 +18,8 @@ from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Purpose
 from tests.conftest import StoreUnderTest
 from tests.support import shipped
+from tests.support.cast import ANNA
 from tests.support.cli_world import command_line
-from tests.support.stores_world import ANNA
 from tests.verify.test_promises import Run, rules
 from verify.announced import _problem
 from verify.report import to_json

@@ -17,13 +17,11 @@ from aiohttp import web
 from sandbox.app import running, say
 from sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
 from sandbox.state import Sandbox
+from tests.support.cast import ACCOUNT_SID, ANNA, BERT, CARL, SHOP, TEMPLATE_SID
 from verify.judge import verify
 from verify.report import Report
 from worker.telemetry.journal import Journal
 
-SID, HX = "AC" + "1" * 32, "HX" + "a" * 32
-SHOP = "whatsapp:+14155550100"
-ANN, BOB, EVE = (f"whatsapp:+1415555011{n}" for n in range(3))
 RANK = {"sent": 1, "delivered": 2, "read": 3}
 
 
@@ -66,7 +64,7 @@ class Toy:
         form = (
             {"Body": "hi"}
             if is_open
-            else {"ContentSid": HX, "ContentVariables": json.dumps(self.variables())}
+            else {"ContentSid": TEMPLATE_SID, "ContentVariables": json.dumps(self.variables())}
         )
         decision = "refuse" if self.cheats == "sends what it refused" else "send"
         kind = "freeform" if is_open else "template"
@@ -86,8 +84,10 @@ class Toy:
             "StatusCallback": f"{self.callbacks}/status?m={name}&a={attempt}",
         } | form
         form |= {"Tags": "{}"} if self.cheats == "invents parameters" else {}
-        url = f"{self.url}/2010-04-01/Accounts/{SID}/Messages.json"
-        auth = {"Authorization": "Basic " + base64.b64encode(f"{SID}:secret".encode()).decode()}
+        url = f"{self.url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
+        auth = {
+            "Authorization": "Basic " + base64.b64encode(f"{ACCOUNT_SID}:secret".encode()).decode()
+        }
         try:
             async with self.session.post(url, data=form, headers=auth) as answer:
                 body, status = await answer.json(), answer.status
@@ -163,9 +163,9 @@ async def stage(folder: Path, toy: Toy) -> AsyncIterator[tuple[str, Sandbox]]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     toy.callbacks = f"http://127.0.0.1:{runner.addresses[0][1]}"
     config = SandboxConfig(
-        accounts=(SandboxAccount(sid=SID, token="secret"),),
+        accounts=(SandboxAccount(sid=ACCOUNT_SID, token="secret"),),
         inbound_url=f"{toy.callbacks}/inbound",
-        templates={HX: SandboxTemplate(name="order", variables=frozenset({"1"}))},
+        templates={TEMPLATE_SID: SandboxTemplate(name="order", variables=frozenset({"1"}))},
         journal=folder / "sandbox.jsonl",
         settings=SandboxSettings(callback_delay_ms=0, async_codes=frozenset()),
     )
@@ -188,13 +188,13 @@ async def play(folder: Path, cheats: str | None) -> Report:
             {"action": "callback_doubled", "match": {"id": "m4"}},
         ]
         await toy.session.post(f"{url}/sandbox/faults", json={"rules": rules})
-        await say(url, ANN, SHOP, "hello")
-        for name, to in (("m1", ANN), ("m2", ANN), ("m3", BOB), ("m4", BOB)):
+        await say(url, ANNA, SHOP, "hello")
+        for name, to in (("m1", ANNA), ("m2", ANNA), ("m3", BERT), ("m4", BERT)):
             await toy.send(name, to)
-        await say(url, EVE, SHOP, "hello")
-        await toy.send("m5", EVE)
-        await say(url, EVE, SHOP, "STOP")
-        await toy.send("m6", EVE)
+        await say(url, CARL, SHOP, "hello")
+        await toy.send("m5", CARL)
+        await say(url, CARL, SHOP, "STOP")
+        await toy.send("m6", CARL)
         await state.callbacks.drained()
     toy.journal.close()
     return verify([folder / "toy.jsonl", folder / "sandbox.jsonl"])

@@ -14,20 +14,12 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from sendwindow.vocabulary import Stage
+from tests.support.cast import ACCOUNT_SID, GRETA, SHOP, sid
 from tests.support.free_ports import free_port
-from tests.support.pipeline_world import (
-    ACCOUNT_SID,
-    ANNA,
-    HANG_SECONDS,
-    SHOP,
-    Twilio,
-    World,
-    accepting,
-    dispatching,
-    sid,
-)
+from tests.support.pipeline_world import Twilio, World, accepting, dispatching
 from tests.support.processes_world import OLD, remove_entry, report_of, write_entry
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker import services
 from worker.ports.processes import LayoutRange
 from worker.registration import Registration
@@ -292,7 +284,7 @@ class Gateway:
         form = [
             ("AccountSid", ACCOUNT_SID),
             ("MessageSid", sid(number)),
-            ("From", ANNA),
+            ("From", GRETA),
             ("To", SHOP),
             ("Body", body),
         ]
@@ -325,7 +317,7 @@ async def gateway(world: World) -> AsyncIterator[Gateway]:
 
 async def granted(world: World) -> list[bool]:
     """Return what the gateway recorded of the person's consent."""
-    facts = await world.store.people.facts(ANNA, "shop", "main", None)
+    facts = await world.store.people.facts(GRETA, "shop", "main", None)
     return [one.granted for one in facts.person.consents]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from policies.status import RANKS
 from sendwindow.vocabulary import Channel
+from tests.support.cast import MESSAGE_SID
 from tests.support.shipped import rules
 from worker.ports.effects import (
     CloseWindow,
@@ -18,14 +19,12 @@ from worker.ports.effects import (
 from worker.ports.statuses import StatusUpdate
 from worker.status_updates import StatusReport, update_of
 
-SID = "SM" + "a" * 32
-
 
 def reported(
     status: str, code: int | None = None, channel: Channel = Channel.WHATSAPP, attempt: int = 1
 ) -> StatusUpdate:
     """Return the status update of one report."""
-    return update_of(StatusReport(SID, status, code, channel, "m1", attempt), rules(), 0.0)
+    return update_of(StatusReport(MESSAGE_SID, status, code, channel, "m1", attempt), rules(), 0.0)
 
 
 @pytest.mark.parametrize("status", [*RANKS, "teleported"])

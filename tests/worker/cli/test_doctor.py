@@ -14,6 +14,7 @@ from sandbox.config import SandboxAccount, SandboxConfig
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import SETTINGS, Answer, CommandLine, command_line
 from tests.support.stores_world import DEAD, opened
+from tests.support.waiting import HANG_SECONDS
 from worker.cli.doctor import Finding, Mark, print_findings
 from worker.cli.exit_codes import Exit
 from worker.cli.output import Output
@@ -131,7 +132,6 @@ def test_a_store_that_does_not_answer_fails_the_check_and_is_named(
 
 SID = "AC00000000000000000000000000000001"
 TOKEN = "token-of-the-tests"
-HANG_SECONDS = 60
 
 
 def live(command: CommandLine, base_url: str, more: str = "") -> Answer:

@@ -13,13 +13,12 @@ from sendwindow.sync import Producer
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
+from tests.support.cast import MESSAGE_SID
 from tests.support.cli_world import CommandLine
 from tests.support.stores_world import DEAD, opened
 from worker.cli.exit_codes import Exit
 from worker.ports.settlements import SettleEnd
 from worker.ports.unknowns import Resolution
-
-SID = "SM" + "a" * 32
 
 
 def die(store: StoreUnderTest, **messages: str) -> None:
@@ -241,7 +240,7 @@ def test_a_person_who_found_the_sid_ends_an_unknown_message(
     """With --sent, an unknown attempt is accepted under the SID that the operator found."""
     park(store, "one")
     assert "1 unknown, 0 of them wait for an operator" in command("unknown", "list").out
-    assert command("unknown", "resolve", "one", "--sent", SID).code == Exit.DONE
+    assert command("unknown", "resolve", "one", "--sent", MESSAGE_SID).code == Exit.DONE
     shown = command("show", "one", "--json").objects[0]
     assert (shown["stage"], shown["reason"]) == ("accepted", "evidence_person")
     assert "0 unknown" in command("unknown", "list").out
@@ -278,15 +277,15 @@ def test_a_cancelled_message_ends_when_a_person_says_it_was_not_sent(
 def test_a_sid_of_another_message_resolves_nothing(
     command: CommandLine, store: StoreUnderTest
 ) -> None:
-    """An SID of another attempt, an invalid SID and a message that is not unknown are refused."""
+    """A SID of another attempt, an invalid SID and a message that is not unknown are refused."""
 
     async def play() -> None:
         async with opened(store) as world:
-            await world.accept("other", sid=SID)
+            await world.accept("other", sid=MESSAGE_SID)
 
     asyncio.run(play())
     park(store, "one")
-    assert command("unknown", "resolve", "one", "--sent", SID).code == Exit.FAILED
+    assert command("unknown", "resolve", "one", "--sent", MESSAGE_SID).code == Exit.FAILED
     assert stage(command, "one") == "unknown"
     assert command("unknown", "resolve", "one", "--sent", "SM1").code == Exit.USAGE
     assert command("unknown", "resolve", "other", "--not-sent").code == Exit.FAILED
@@ -335,7 +334,7 @@ def test_what_a_person_says_of_an_unknown_attempt_stands_in_the_journal(
     journal = tmp_path / "person.jsonl"
     for message_id in ("one", "two"):
         park(store, message_id)
-    command("unknown", "resolve", "one", "--sent", SID, "--journal", str(journal))
+    command("unknown", "resolve", "one", "--sent", MESSAGE_SID, "--journal", str(journal))
     command("unknown", "resolve", "two", "--not-sent", "--journal", str(journal))
     assert (
         command("unknown", "resolve", "two", "--not-sent", "--journal", str(journal)).code
@@ -343,7 +342,7 @@ def test_what_a_person_says_of_an_unknown_attempt_stands_in_the_journal(
     )
     resolved = {"e": "resolved", "attempt": 1, "reason": "evidence_person"}
     assert lines(journal) == [
-        resolved | {"id": "one", "sid": SID, "stage": "accepted"},
+        resolved | {"id": "one", "sid": MESSAGE_SID, "stage": "accepted"},
         resolved | {"id": "two", "sid": None, "stage": "retrying"},
     ]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA
 from tests.support.cli_world import GOOD, CommandLine
-from tests.support.stores_world import ANNA, opened
+from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.ports.people import ConsentEntry
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cast import ANNA, BERT
 from tests.support.cli_world import CommandLine
-from tests.support.stores_world import ANNA, BERT
 from worker.cli.exit_codes import Exit
 from worker.runtime.clock import wall_now
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA
 from tests.support.cli_world import CommandLine, command_line
-from tests.support.stores_world import ANNA
 from worker.cli.exit_codes import Exit
 
 MESSAGE = {

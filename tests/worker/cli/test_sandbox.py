@@ -90,7 +90,7 @@ def test_what_is_no_url_is_called_so(
     config: str, capsys: pytest.CaptureFixture[str], url: str
 ) -> None:
     """A URL without HTTP is a usage error of `sandbox say`."""
-    said = ["say", "--from", "whatsapp:+14155550111", "--to", "shop", "--url", url, "hi"]
+    said = ["say", "--from", "whatsapp:+14155550123", "--to", "shop", "--url", url, "hi"]
     assert main(["sandbox", *said, "--config", config]) == Exit.USAGE
     assert capsys.readouterr().err.startswith(
         "error: --url is not an http URL. Write it as http://127.0.0.1:9810."
@@ -139,7 +139,7 @@ def test_say_to_no_sender_lists_the_senders(
         "sandbox",
         "say",
         "--from",
-        "whatsapp:+14155550111",
+        "whatsapp:+14155550123",
         "--to",
         to,
         "hi",

@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA, BERT, MESSAGE_SID
 from tests.support.cli_world import Answer, CommandLine
-from tests.support.stores_world import ANNA, BERT, opened
+from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.pipeline.alerts import AGAIN_SECONDS, SuspectedStopAlert
 from worker.ports.people import Inbound
@@ -19,10 +20,10 @@ from worker.runtime import clock
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.stored_metrics import Snapshot, StoredMetrics
 
-SID = "SM" + "7" * 32
 
-
-def writes(store: StoreUnderTest, address: str = ANNA, sid: str = SID, **later: float) -> None:
+def writes(
+    store: StoreUnderTest, address: str = ANNA, sid: str = MESSAGE_SID, **later: float
+) -> None:
     """Record an inbound message that may mean stop, and let time pass."""
 
     async def write() -> None:
@@ -55,7 +56,7 @@ def test_what_may_mean_stop_is_listed_without_its_text(
         "main",
         "shop",
         3,
-        SID,
+        MESSAGE_SID,
     )
     assert "1 suspected stop" in answer.err
     shown = command("consent", "suspected")
@@ -65,7 +66,7 @@ def test_what_may_mean_stop_is_listed_without_its_text(
 
 def named(command: CommandLine, by: str) -> str:
     digest = str(command("contact", ANNA, "--json").objects[0]["person"])
-    return {"address": ANNA, "digest": digest, "sid": SID}[by]
+    return {"address": ANNA, "digest": digest, "sid": MESSAGE_SID}[by]
 
 
 @pytest.mark.parametrize("by", ["address", "digest", "sid"])
@@ -214,7 +215,9 @@ async def test_a_worker_says_aloud_what_has_waited_for_a_day(
     async with opened(store) as world:
         alarm = SuspectedStopAlert(world.store.records, log)
         assert await alarm.turn() == 0
-        await world.store.people.apply_inbound([Inbound(SID, "shop", "main", ANNA, "suspected")])
+        await world.store.people.apply_inbound(
+            [Inbound(MESSAGE_SID, "shop", "main", ANNA, "suspected")]
+        )
         await world.later(hours=23)
         await alarm.turn()
         assert out.getvalue() == ""

@@ -15,8 +15,9 @@ from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from sendwindow.results import NotQueued, Receipt, SendSummary
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA
 from tests.support.cli_world import GOOD, CommandLine
-from tests.support.stores_world import ANNA, opened
+from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.cli.send import MessageLines
 

@@ -8,13 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.cast import ACCOUNT_SID, MESSAGE_SID, OTHER_ACCOUNT_SID
 from tests.support.gateway_world import (
-    ACCOUNT_SID,
     NEW_TOKEN,
-    OTHER_SID,
     OTHER_TOKEN,
     PUBLIC_URL,
-    SID,
     TOKEN,
     Between,
     Scene,
@@ -23,6 +21,7 @@ from tests.support.gateway_world import (
     status_form,
 )
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker.gateway.batching import BatchedWrites
 from worker.gateway.request import RefusedError
 from worker.ports.statuses import StatusApplied, StatusUpdate
@@ -50,7 +49,7 @@ async def test_a_missing_or_wrong_signature_is_refused(
 ) -> None:
     """A missing or wrong signature gets 403, writes nothing, and is counted."""
     async with gateway_at(store) as scene:
-        body = b"AccountSid=" + ACCOUNT_SID.encode() + b"&MessageSid=" + SID.encode()
+        body = b"AccountSid=" + ACCOUNT_SID.encode() + b"&MessageSid=" + MESSAGE_SID.encode()
         answer, _ = await scene.twilio.send("POST", path, body, FORM | headers)
         await refused(scene, answer, 403)
         endpoint = path.rsplit("/", 1)[1]
@@ -72,7 +71,7 @@ async def test_a_changed_form_is_refused(store: Place) -> None:
 async def test_a_changed_query_is_refused(store: Place) -> None:
     """The query names message and attempt, and a changed query is forged."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         url = PUBLIC_URL + "/twilio/status?m=m1&a=1"
         for query in ("?m=m2&a=1", "?m=m1&a=2", "?a=1&m=m1", "?m=%6d1&a=1", ""):
             assert (
@@ -105,7 +104,7 @@ async def test_both_tokens_are_accepted_while_rotating(store: Place) -> None:
         for token, account in (
             (TOKEN, ACCOUNT_SID),
             (NEW_TOKEN, ACCOUNT_SID),
-            (OTHER_TOKEN, OTHER_SID),
+            (OTHER_TOKEN, OTHER_ACCOUNT_SID),
         ):
             form = status_form(AccountSid=account)
             assert (await scene.twilio.post("/twilio/status", form, token=token))[0] == 204
@@ -283,7 +282,7 @@ async def test_what_is_no_http_gets_a_bare_400(store: Place, sent: bytes) -> Non
     async with gateway_at(store) as scene:
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.twilio.port)
         writer.write(sent)
-        answer = await asyncio.wait_for(reader.read(), 60)
+        answer = await asyncio.wait_for(reader.read(), HANG_SECONDS)
         writer.close()
         assert answer.split(b" ")[1] == b"400"
         assert answer.endswith(b"\r\n\r\nnot understood\n")
@@ -309,7 +308,7 @@ async def test_bytes_that_are_no_text_are_refused(
         writer.write(
             b"GET /twilio/status" + query + b" HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n"
         )
-        answer = await asyncio.wait_for(reader.readline(), 60)
+        answer = await asyncio.wait_for(reader.readline(), HANG_SECONDS)
         writer.close()
         assert answer.split(b" ")[1] == expected
 
@@ -431,6 +430,6 @@ async def test_a_body_that_never_comes_is_given_up(store: Place) -> None:
         writer.write(
             b"POST /twilio/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nAccount"
         )
-        answer = await asyncio.wait_for(reader.readline(), 60)
+        answer = await asyncio.wait_for(reader.readline(), HANG_SECONDS)
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 "), answer

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from sendwindow.vocabulary import Channel
 from tests.depth import examples
-from tests.support.gateway_world import ANNA, PAGE, SHOP, SID, inbound_form, status_form
+from tests.support.cast import ANNA, MESSAGE_SID, PAGE, SHOP
+from tests.support.gateway_world import inbound_form, status_form
 from worker.gateway.forms import GarbageError, decode_form, decode_json, first_values, read_status
 from worker.gateway.inbound_form import Tap, read_inbound
 from worker.status_updates import StatusReport
@@ -30,7 +31,9 @@ def test_a_status_is_read_whole() -> None:
     form = read_status(
         dict(status_form("failed", ErrorCode="63016")), {"m": "m1", "a": "12", "q": "1795000000000"}
     )
-    assert form == StatusReport(SID, "failed", 63016, Channel.WHATSAPP, "m1", 12, 1795000000000)
+    assert form == StatusReport(
+        MESSAGE_SID, "failed", 63016, Channel.WHATSAPP, "m1", 12, 1795000000000
+    )
 
 
 def test_a_query_of_the_version_before_names_no_life() -> None:
@@ -40,8 +43,8 @@ def test_a_query_of_the_version_before_names_no_life() -> None:
 
 def test_the_old_names_are_read_too() -> None:
     """SmsSid and SmsStatus are read as the old names of MessageSid and MessageStatus."""
-    form = read_status({"SmsSid": SID, "SmsStatus": "sent", "To": "+14155550123"}, {})
-    assert form == StatusReport(SID, "sent", None, Channel.SMS, None, None)
+    form = read_status({"SmsSid": MESSAGE_SID, "SmsStatus": "sent", "To": "+14155550123"}, {})
+    assert form == StatusReport(MESSAGE_SID, "sent", None, Channel.SMS, None, None)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,8 @@ def test_the_channel_follows_from_the_addresses(
     wrong.
     """
     assert (
-        read_status({"MessageSid": SID, "MessageStatus": "sent", **params}, {}).channel is channel
+        read_status({"MessageSid": MESSAGE_SID, "MessageStatus": "sent", **params}, {}).channel
+        is channel
     )
 
 
@@ -128,7 +132,7 @@ def test_an_error_code_in_json_is_read_however_its_number_is_written(
 
     A fraction is no code.
     """
-    body = f'{{"MessageSid": "{SID}", "MessageStatus": "failed", "ErrorCode": {written}}}'
+    body = f'{{"MessageSid": "{MESSAGE_SID}", "MessageStatus": "failed", "ErrorCode": {written}}}'
     assert read_status(dict(decode_json(body.encode())), {}).code == code
 
 
@@ -202,7 +206,7 @@ def test_no_repr_shows_what_a_person_said() -> None:
 @settings(max_examples=examples(60))
 def test_any_extras_are_read(params: dict[str, str]) -> None:
     """An inbound form with MessageSid, From and To is read, whatever other fields it has."""
-    form = read_inbound(params | {"MessageSid": SID, "From": ANNA, "To": SHOP})
+    form = read_inbound(params | {"MessageSid": MESSAGE_SID, "From": ANNA, "To": SHOP})
     assert form.address == ANNA
 
 

@@ -19,16 +19,8 @@ from hypothesis import strategies as st
 
 from policies.status import RANKS, UNKNOWN_RANK
 from tests.depth import examples
-from tests.support.gateway_world import (
-    ANNA,
-    PUBLIC_URL,
-    SHOP,
-    SID,
-    TOKEN,
-    Scene,
-    gateway_at,
-    status_form,
-)
+from tests.support.cast import ANNA, MESSAGE_SID, SHOP
+from tests.support.gateway_world import PUBLIC_URL, TOKEN, Scene, gateway_at, status_form
 from tests.support.stores_world import Place
 from worker.ports.settlements import SettleAccepted
 from worker.twilio.signature import sign
@@ -50,7 +42,7 @@ names = st.sampled_from(
     ]
 )
 values = texts | st.sampled_from(
-    [SID, ANNA, SHOP, "STOP", "yes", "sent", "failed", "read", "63016", "30500", "21610"]
+    [MESSAGE_SID, ANNA, SHOP, "STOP", "yes", "sent", "failed", "read", "63016", "30500", "21610"]
 )
 forms = st.lists(st.tuples(names | texts, values), max_size=8)
 targets = st.sampled_from(

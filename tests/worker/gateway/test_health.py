@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_world import (
-    ANNA,
-    SID,
-    Between,
-    Scene,
-    gateway_at,
-    journal_lines,
-    status_form,
-)
+from tests.support.cast import ANNA, MESSAGE_SID
+from tests.support.gateway_world import Between, Scene, gateway_at, journal_lines, status_form
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker.gateway.app import DRAINING
 from worker.gateway.deferred_store import DeferredStore
 from worker.gateway.server import serve
@@ -94,13 +88,13 @@ async def test_what_comes_before_the_store_is_open_waits_a_moment_for_it(
         return late[0]
 
     async with gateway_at(store, wrap=wrap) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         request = asyncio.create_task(scene.twilio.status("delivered"))
         answer, text = await scene.twilio.send("GET", "/health/ready")
         assert (answer, json.loads(text)["problem"]) == (503, "the store has not answered yet")
         assert not request.done()
         late[0].open(scene.world.store)
-        assert await asyncio.wait_for(request, 60) == 204
+        assert await asyncio.wait_for(request, HANG_SECONDS) == 204
         assert (await scene.world.row())["st"] == "delivered"
 
 
@@ -125,7 +119,7 @@ async def test_a_store_that_stays_away_is_not_waited_for(
 
 async def stop_is_heard(scene: Scene) -> None:
     """Send a status and a STOP, and check that both are stored and answered."""
-    await scene.world.accept(sid=SID)
+    await scene.world.accept(sid=MESSAGE_SID)
     assert await scene.twilio.status("delivered") == 204
     assert (await scene.world.row())["st"] == "delivered"
     assert (await scene.twilio.inbound("STOP"))[0] == 200
@@ -192,7 +186,7 @@ async def test_probes_do_not_load_the_store(store: Place) -> None:
 async def test_metrics_show_the_process_and_the_store(store: Place) -> None:
     """One scrape shows this gateway's counts, and totals and depths of the whole store."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         await scene.world.enqueue("m2")
         await scene.twilio.status("sent")
         answer, text = await scene.twilio.send("GET", "/metrics")
@@ -238,18 +232,18 @@ async def test_a_stop_lets_requests_under_way_finish(store: Place) -> None:
         return between
 
     async with gateway_at(store, wrap=wrap) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         request = asyncio.create_task(
             scene.twilio.post("/twilio/status?m=m1&a=1", status_form("delivered"))
         )
-        await asyncio.wait_for(held[0].begun.wait(), 60)
+        await asyncio.wait_for(held[0].begun.wait(), HANG_SECONDS)
         stop = asyncio.create_task(scene.gateway.stop())
         await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", scene.twilio.port)
         held[0].let.set()
-        assert (await asyncio.wait_for(request, 60))[0] == 204
-        await asyncio.wait_for(stop, 60)
+        assert (await asyncio.wait_for(request, HANG_SECONDS))[0] == 204
+        await asyncio.wait_for(stop, HANG_SECONDS)
         assert (await scene.world.row())["st"] == "delivered"
 
 

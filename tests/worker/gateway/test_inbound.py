@@ -11,11 +11,9 @@ import pytest
 
 from policies.facts import PersonFact
 from sendwindow.vocabulary import Stage
+from tests.support.cast import ANNA, OTHER_ACCOUNT_SID, PAGE, sid
 from tests.support.gateway_world import (
-    ANNA,
-    OTHER_SID,
     OTHER_TOKEN,
-    PAGE,
     Between,
     Scene,
     gateway_at,
@@ -23,6 +21,7 @@ from tests.support.gateway_world import (
     journal_lines,
 )
 from tests.support.stores_world import WAITS, Place, accepted
+from tests.support.waiting import HANG_SECONDS, until
 from worker.gateway import inbound_endpoint, stop_barrier
 from worker.gateway.stop_barrier import wait_for_permits
 from worker.ports.people import ConsentEntry
@@ -42,13 +41,9 @@ async def known_of(scene: Scene, address: str = ANNA, sender: str = "shop") -> P
 
 async def stop_is_stored(scene: Scene) -> None:
     """Wait until a stop is in the store, answered or not."""
-    async with asyncio.timeout(60):
-        while not (await known_of(scene)).consents:
-            continue
-
-
-def sid(number: int) -> str:
-    return f"SM{number:032x}"
+    await until(
+        lambda: known_of(scene), "a stop in the store", holds=lambda person: person.consents
+    )
 
 
 @pytest.mark.asyncio
@@ -104,7 +99,7 @@ async def test_a_wa_id_that_is_no_other_spelling_joins_nothing(store: Place, wa_
     async with gateway_at(store) as scene:
         assert (await scene.twilio.inbound("STOP", WaId=wa_id))[0] == 200
         assert (await known_of(scene)).consents
-        assert not (await known_of(scene, "whatsapp:+14155550999")).consents
+        assert not (await known_of(scene, "whatsapp:+14155550198")).consents
 
 
 @pytest.mark.asyncio
@@ -209,12 +204,12 @@ async def test_a_stop_to_an_address_without_a_sender_still_counts(store: Place) 
     operator.
     """
     async with gateway_at(store) as scene:
-        assert (await scene.twilio.inbound("STOP", To="whatsapp:+14155559999", MessageSid=sid(1)))[
+        assert (await scene.twilio.inbound("STOP", To="whatsapp:+14155550199", MessageSid=sid(1)))[
             0
         ] == 200
         assert [one.granted for one in (await known_of(scene)).consents] == [False]
         await scene.world.later(seconds=1)
-        assert (await scene.twilio.inbound("START", To="whatsapp:+14155559999", MessageSid=sid(2)))[
+        assert (await scene.twilio.inbound("START", To="whatsapp:+14155550199", MessageSid=sid(2)))[
             0
         ] == 200
         assert [one.granted for one in (await known_of(scene)).consents] == [False]
@@ -229,7 +224,7 @@ async def test_a_stop_to_an_address_without_a_sender_still_counts(store: Place) 
 async def test_a_sender_of_another_account_is_not_found(store: Place) -> None:
     """An inbound to a sender of another account opens no window: the account that signed counts."""
     async with gateway_at(store) as scene:
-        form = inbound_form(AccountSid=OTHER_SID)
+        form = inbound_form(AccountSid=OTHER_ACCOUNT_SID)
         assert (await scene.twilio.post("/twilio/inbound", form, token=OTHER_TOKEN))[0] == 200
         assert (await known_of(scene)).last_inbound_at is None
         assert "unknown_sender" in scene.logged_events()
@@ -290,7 +285,7 @@ async def test_a_stop_is_answered_only_when_no_post_can_start(store: Place) -> N
         await stop_is_stored(scene)
         assert not stop.done()
         await scene.world.settle(claimed, accepted())
-        assert await asyncio.wait_for(stop, 60) == (200, EMPTY)
+        assert await asyncio.wait_for(stop, HANG_SECONDS) == (200, EMPTY)
         assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) == 0
         assert "opt_out_overlap" not in scene.logged_events()
 
@@ -300,7 +295,7 @@ async def test_a_stop_waits_for_a_permit_to_lapse(store: Place) -> None:
     """An attempt that is never settled holds the answer until its permit lapses, seconds later."""
     async with gateway_at(store) as scene:
         claimed = await scene.world.post()
-        assert await asyncio.wait_for(scene.twilio.inbound("STOP"), 60) == (200, EMPTY)
+        assert await asyncio.wait_for(scene.twilio.inbound("STOP"), HANG_SECONDS) == (200, EMPTY)
         assert await scene.world.store.people.permits_left_ms(claimed.facts.person_digest) < 0
         assert "opt_out_overlap" not in scene.logged_events()
 
@@ -325,8 +320,8 @@ async def test_a_stop_waits_though_the_stores_clock_says_that_the_permit_lapsed(
         assert not stop.done()
         assert not repeated.done()
         await scene.world.settle(claimed, accepted())
-        assert await asyncio.wait_for(stop, 60) == (200, EMPTY)
-        assert await asyncio.wait_for(repeated, 60) == (200, EMPTY)
+        assert await asyncio.wait_for(stop, HANG_SECONDS) == (200, EMPTY)
+        assert await asyncio.wait_for(repeated, HANG_SECONDS) == (200, EMPTY)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +421,7 @@ async def test_a_repeated_stop_waits_too(store: Place) -> None:
         assert not first.done()
         assert not second.done()
         await scene.world.settle(claimed, accepted())
-        assert [await asyncio.wait_for(answer, 60) for answer in (first, second)] == [
+        assert [await asyncio.wait_for(answer, HANG_SECONDS) for answer in (first, second)] == [
             (200, EMPTY),
             (200, EMPTY),
         ]

@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cast import ACCOUNT_SID, ANNA, MESSAGE_SID, SHOP
 from tests.support.gateway_world import (
-    ACCOUNT_SID,
-    ANNA,
     PUBLIC_URL,
-    SHOP,
-    SID,
     TOKEN,
     Between,
     Scene,
@@ -30,7 +27,7 @@ from worker.stores.store import Store
 from worker.twilio.signature import sign
 
 STATUS, INBOUND = Endpoint.STATUS, Endpoint.INBOUND
-BARE = {"AccountSid": ACCOUNT_SID, "MessageSid": SID, "From": ANNA, "To": SHOP}
+BARE = {"AccountSid": ACCOUNT_SID, "MessageSid": MESSAGE_SID, "From": ANNA, "To": SHOP}
 
 
 async def misdirected(scene: Scene, came_by: str, times: int = 1) -> None:
@@ -91,7 +88,7 @@ async def test_a_status_at_the_inbound_url_is_a_status(store: Place) -> None:
     wrote.
     """
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         assert (await scene.twilio.post("/twilio/inbound?m=m1&a=1", status_form("delivered")))[
             0
         ] == 204

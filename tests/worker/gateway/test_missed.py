@@ -1,7 +1,8 @@
 """Messages that persons wrote while no gateway listened: fetched from Twilio's list and applied."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import operator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,28 +14,16 @@ import pytest
 from aiohttp import web
 
 from policies.facts import PersonFact
-from tests.support.gateway_world import (
-    ACCOUNT_SID,
-    ANNA,
-    SHOP,
-    Scene,
-    gateway_at,
-    journal_lines,
-    settings_for_tests,
-)
+from tests.support.cast import ACCOUNT_SID, ANNA, SHOP, sid
+from tests.support.gateway_world import Scene, gateway_at, journal_lines, settings_for_tests
 from tests.support.stores_world import Place
+from tests.support.waiting import until
 from worker.gateway import missed_inbound
 from worker.gateway.app import MISSED
 from worker.runtime.cancellation import end_tasks
 from worker.twilio.client import TwilioClient
 
 pytestmark = pytest.mark.asyncio
-
-HANG_SECONDS = 60
-
-
-def sid(number: int) -> str:
-    return f"SM{number:032x}"
 
 
 @dataclass
@@ -111,14 +100,13 @@ async def starting(scene: Scene, lists: Lists) -> AsyncIterator[None]:
             await end_tasks([running])
 
 
-async def until(scene: Scene, holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HANG_SECONDS):
-        while not holds():
-            await scene.world.store.now()
-
-
 async def logs(scene: Scene, event: str, times: int = 1) -> None:
-    await until(scene, lambda: len(said(scene, event)) >= times)
+    await until(
+        lambda: len(said(scene, event)),
+        f"{event} in the log",
+        holds=lambda found: found >= times,
+        seen=scene.logged_events,
+    )
 
 
 def said(scene: Scene, event: str) -> list[dict[str, Any]]:
@@ -201,9 +189,12 @@ async def test_a_new_store_asks_for_nothing(store: Place, impatient: None) -> No
     """
     async with listed() as lists, gateway_at(store) as scene:
         lists.wrote("hello", await scene.world.store.now())
-        async with starting(scene, lists), asyncio.timeout(HANG_SECONDS):
-            while (await scene.world.store.listening.heard_until("main"))[1] is None:
-                assert lists.asked == 0
+        async with starting(scene, lists):
+            await until(
+                lambda: scene.world.store.listening.heard_until("main"),
+                "the first mark",
+                holds=lambda heard: heard[1] is not None,
+            )
         assert lists.asked == 0
 
 
@@ -213,10 +204,11 @@ async def test_a_gateway_listens_on_without_asking(store: Place, impatient: None
         await heard(scene, timedelta(seconds=1))
         async with started(scene, lists):
             _, first = await scene.world.store.listening.heard_until("main")
-            moved = first
-            async with asyncio.timeout(HANG_SECONDS):
-                while moved == first:
-                    _, moved = await scene.world.store.listening.heard_until("main")
+            await until(
+                lambda: scene.world.store.listening.heard_until("main"),
+                "the mark to move",
+                holds=lambda heard: heard[1] != first,
+            )
         assert lists.asked == 1
 
 
@@ -247,7 +239,9 @@ async def test_twilio_away_keeps_no_gateway_from_working(
         async with starting(scene, lists):
             await logs(scene, "inbound_not_fetched", 2)
             assert said(scene, "inbound_not_fetched")[0]["status"] == http
-            await until(scene, lambda: scene.gateway._app[MISSED].problem is None)
+            await until(
+                lambda: scene.gateway._app[MISSED].problem, "no problem", holds=operator.not_
+            )
             assert (await scene.world.store.listening.heard_until("main"))[1] == before
             lists.http = 200
             await logs(scene, "inbound_fetched")

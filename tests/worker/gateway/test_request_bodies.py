@@ -11,9 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.cast import sid
 from tests.support.gateway_world import PUBLIC_URL, TOKEN, Scene, gateway_at, inbound_form
 from tests.support.stores_world import Place
-from tests.worker.gateway.test_inbound import known_of, sid
+from tests.support.waiting import HANG_SECONDS
+from tests.worker.gateway.test_inbound import known_of
 from tests.worker.gateway.test_words import consented, standings
 from worker.gateway.request_bodies import PLACES, RequestBodies
 from worker.twilio.signature import sign
@@ -66,7 +68,9 @@ async def test_beyond_the_hard_limit_nothing_is_read(store: Place) -> None:
     async with gateway_at(store) as scene:
         reader, writer = await asyncio.open_connection("127.0.0.1", scene.twilio.port)
         writer.write(f"{HEAD}Content-Length: {4 * MIB + 1}\r\n\r\n".encode())
-        assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 413 ")
+        assert (await asyncio.wait_for(reader.readline(), HANG_SECONDS)).startswith(
+            b"HTTP/1.1 413 "
+        )
         writer.close()
 
 
@@ -96,7 +100,9 @@ async def test_few_large_bodies_are_in_memory_and_all_are_answered(store: Place)
         for _, writer, rest in senders:
             writer.write(rest)
         for reader, writer, _ in senders:
-            assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 200 ")
+            assert (await asyncio.wait_for(reader.readline(), HANG_SECONDS)).startswith(
+                b"HTTP/1.1 200 "
+            )
             writer.close()
         assert await scene.world.count("inbound") == 3 * PLACES + 1
 
@@ -124,7 +130,7 @@ async def test_no_more_large_bodies_are_read_than_there_are_places() -> None:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(HANG_SECONDS), aiohttp.ClientSession() as session:
             url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
             posts = [
                 asyncio.ensure_future(session.post(url, data=io.BytesIO(b"x" * MIB)))

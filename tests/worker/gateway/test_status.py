@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sendwindow.vocabulary import Stage
-from tests.support.gateway_world import ANNA, SID, Between, gateway_at, journal_lines, status_form
+from tests.support.cast import ANNA, MESSAGE_SID
+from tests.support.gateway_world import Between, gateway_at, journal_lines, status_form
 from tests.support.stores_world import Place, accepted
 from worker.ports.statuses import StatusApplied, Statuses, StatusUpdate
 from worker.stores.store import Store
@@ -21,7 +22,7 @@ OTHER_SID = "SM" + "c" * 32
 async def test_a_status_is_stored_before_the_answer(store: Place) -> None:
     """A callback answered with 2xx is in the record."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         assert await scene.twilio.status("delivered") == 204
         row = await scene.world.row()
         assert row["st"] == "delivered"
@@ -31,7 +32,7 @@ async def test_a_status_is_stored_before_the_answer(store: Place) -> None:
 async def test_statuses_only_move_forward_whatever_their_order(store: Place) -> None:
     """`sent` after `delivered` changes nothing and gets a 2xx, since Twilio promises no order."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         for status in ("delivered", "sent", "queued", "read", "delivered"):
             assert await scene.twilio.status(status) == 204
         assert (await scene.world.row())["st"] == "read"
@@ -46,7 +47,7 @@ async def test_a_repeated_callback_changes_nothing(store: Place) -> None:
     A signature holds no time, so a replayed callback is valid.
     """
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         await scene.twilio.status("sent")
         before = await scene.world.contents()
         for _ in range(3):
@@ -64,13 +65,13 @@ async def test_a_callback_resolves_an_unknown_outcome(store: Place, tmp_path: Pa
         await scene.world.park()
         assert await scene.twilio.status("sent") == 204
         row = await scene.world.row()
-        assert (row["s"], row["sid"]) == (Stage.ACCEPTED, SID)
+        assert (row["s"], row["sid"]) == (Stage.ACCEPTED, MESSAGE_SID)
     lines = journal_lines(journal)
     assert [line["e"] for line in lines] == ["callback", "resolved"]
     assert {
         name: lines[0][name] for name in ("sid", "status", "id", "attempt", "known", "resolved")
     } == {
-        "sid": SID,
+        "sid": MESSAGE_SID,
         "status": "sent",
         "id": "m1",
         "attempt": 1,
@@ -81,7 +82,7 @@ async def test_a_callback_resolves_an_unknown_outcome(store: Place, tmp_path: Pa
         "id": "m1",
         "attempt": 1,
         "reason": "evidence_callback",
-        "sid": SID,
+        "sid": MESSAGE_SID,
     }
 
 
@@ -91,9 +92,9 @@ async def test_a_callback_that_beats_the_reply_is_kept(store: Place) -> None:
     async with gateway_at(store) as scene:
         claimed = await scene.world.post()
         assert await scene.twilio.status("delivered") == 204
-        await scene.world.settle(claimed, accepted(SID))
+        await scene.world.settle(claimed, accepted(MESSAGE_SID))
         row = await scene.world.row()
-        assert (row["s"], row["sid"], row["st"]) == (Stage.ACCEPTED, SID, "delivered")
+        assert (row["s"], row["sid"], row["st"]) == (Stage.ACCEPTED, MESSAGE_SID, "delivered")
 
 
 @pytest.mark.asyncio
@@ -103,7 +104,7 @@ async def test_a_second_copy_is_one_warning(store: Place) -> None:
     A broken promise P3 must not show in a counter alone.
     """
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         for status in ("sent", "delivered"):
             assert await scene.twilio.status(status, MessageSid=OTHER_SID) == 204
         [line] = [line for line in scene.lines if line["event"] == "duplicate"]
@@ -130,7 +131,7 @@ async def test_a_message_sent_by_someone_else_is_answered(store: Place) -> None:
 async def test_a_failure_teaches_what_its_code_says(store: Place) -> None:
     """21610 after acceptance is an opt-out for the next decision (Twilio, error 21610)."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         assert await scene.twilio.status("failed", ErrorCode="21610") == 204
         facts = await scene.world.store.people.facts(ANNA, "shop", "main", None)
         assert [one.granted for one in facts.person.consents] == [False]
@@ -143,7 +144,7 @@ async def test_a_failure_that_may_pass_reopens_the_message(store: Place) -> None
     30500).
     """
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         assert await scene.twilio.status("failed", ErrorCode="30500") == 204
         assert (await scene.world.row())["s"] == Stage.RETRYING
         assert scene.lines[-1]["effect"] == "reopened"
@@ -153,7 +154,7 @@ async def test_a_failure_that_may_pass_reopens_the_message(store: Place) -> None
 async def test_a_get_callback_is_applied_too(store: Place) -> None:
     """A callback by GET is applied: its query holds everything and is signed as a URL."""
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         assert await scene.twilio.get("/twilio/status?m=m1&a=1", status_form("delivered")) == 204
         assert (await scene.world.row())["st"] == "delivered"
 
@@ -164,7 +165,7 @@ async def test_a_json_callback_is_applied_too(store: Place) -> None:
     refused.
     """
     async with gateway_at(store) as scene:
-        await scene.world.accept(sid=SID)
+        await scene.world.accept(sid=MESSAGE_SID)
         value = dict(status_form("delivered"))
         assert (
             await scene.twilio.post_json(
@@ -181,7 +182,7 @@ async def test_a_json_callback_is_applied_too(store: Place) -> None:
 async def test_an_id_with_special_characters_survives_the_query(store: Place) -> None:
     """The message id is percent-encoded in the callback URL and compared in its decoded form."""
     async with gateway_at(store) as scene:
-        await scene.world.accept("order:7", sid=SID)
+        await scene.world.accept("order:7", sid=MESSAGE_SID)
         assert await scene.twilio.status("sent", query="?m=order%3A7&a=1") == 204
         assert (await scene.world.row("order:7"))["st"] == "sent"
 
@@ -196,10 +197,10 @@ async def test_a_late_callback_of_an_id_used_again_is_answered_and_changes_nothi
     """
     async with gateway_at(store) as scene:
         world = scene.world
-        await world.accept(sid=SID)
+        await world.accept(sid=MESSAGE_SID)
         life = (await world.row())["q"]
         await world.redis.delete(
-            world.keys.row("m1"), world.keys.timeline("m1"), world.keys.sid(SID)
+            world.keys.row("m1"), world.keys.timeline("m1"), world.keys.sid(MESSAGE_SID)
         )
         await world.later(hours=73)
         await world.enqueue()

@@ -11,10 +11,12 @@ import pytest
 from policies.consent import Standing, permission
 from sendwindow.scripts import Argument
 from sendwindow.vocabulary import Purpose, Reason, Stage
-from tests.support.gateway_world import ANNA, Scene, gateway_at
+from tests.support.cast import ANNA, sid, whatsapp
+from tests.support.gateway_world import Scene, gateway_at
 from tests.support.shipped import rules
 from tests.support.stores_world import Place, accepted
-from tests.worker.gateway.test_inbound import LASTING, known_of, sid
+from tests.support.waiting import HANG_SECONDS, until
+from tests.worker.gateway.test_inbound import LASTING, known_of
 from worker.ports.people import ConsentEntry
 from worker.ports.settlements import SettleAgain
 from worker.stores.people import _SUSPECTED
@@ -236,7 +238,7 @@ async def test_a_suspected_stop_to_an_address_without_a_sender_is_held_too(store
     account.
     """
     async with gateway_at(store) as scene:
-        await scene.twilio.inbound("leave me alone", To="whatsapp:+14155559999")
+        await scene.twilio.inbound("leave me alone", To="whatsapp:+14155550199")
         assert (await known_of(scene)).suspected_at is not None
         [stop] = [one async for one in scene.world.store.people.suspected()]
         assert stop.sender == "?"
@@ -264,12 +266,12 @@ async def test_a_suspected_stop_is_answered_only_when_no_post_can_start(store: P
     async with gateway_at(store, tuning=LASTING) as scene:
         claimed = await scene.world.post()
         told = asyncio.create_task(scene.twilio.inbound("leave me alone"))
-        async with asyncio.timeout(60):
-            while (await known_of(scene)).suspected_at is None:
-                continue
+        await until(
+            lambda: known_of(scene), "the suspected stop", holds=lambda person: person.suspected_at
+        )
         assert not told.done()
         await scene.world.settle(claimed, accepted())
-        assert (await asyncio.wait_for(told, 60))[0] == 200
+        assert (await asyncio.wait_for(told, HANG_SECONDS))[0] == 200
 
 
 def held(now: datetime) -> SettleAgain:
@@ -346,7 +348,7 @@ async def test_many_are_listed_page_by_page_oldest_first(store: Place) -> None:
     async with gateway_at(store) as scene:
         for number in range(103):
             await scene.twilio.inbound(
-                "leave me alone", From=f"whatsapp:+1415555{number:04}", MessageSid=sid(number)
+                "leave me alone", From=whatsapp(number), MessageSid=sid(number)
             )
         stops = [one async for one in scene.world.store.people.suspected()]
         assert sorted(one.message_sid for one in stops) == [sid(number) for number in range(103)]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from sendwindow.vocabulary import Stage
-from tests.support.pipeline_world import ANNA, dispatching
-from tests.support.stores_world import BERT, Place
+from tests.support.cast import BERT, GRETA
+from tests.support.pipeline_world import dispatching
+from tests.support.stores_world import Place
 from worker.ports.people import ConsentEntry
 
 pytestmark = pytest.mark.asyncio
@@ -41,7 +42,7 @@ async def test_a_limited_grant_that_lapses_while_the_message_waits_does_not_revi
             ),
         )
         for entry in said:
-            await world.store.people.record_consent(ANNA, entry, after_stop=True)
+            await world.store.people.record_consent(GRETA, entry, after_stop=True)
         await world.writes()
         await world.enqueue()
         await world.later(hours=2)
@@ -56,12 +57,12 @@ async def test_a_withdrawal_of_a_newer_version_refuses_one_message_and_the_rest_
     alone. A newer version wrote it, so it may cover any purpose.
     """
     async with dispatching(store, tmp_path / "j") as world:
-        for number, person in enumerate((ANNA, BERT)):
+        for number, person in enumerate((GRETA, BERT)):
             await world.consents(person)
             await world.writes(person)
             await world.enqueue(f"m{number}", to=person)
         await world.redis.hset(
-            world.store._calls.keys.person(world.store.people.digest(ANNA)), "d:main|survey|*", "1"
+            world.store._calls.keys.person(world.store.people.digest(GRETA)), "d:main|survey|*", "1"
         )
         async with world.working():
             await world.watch.until(lambda: len(world.watch.stages) == 2)

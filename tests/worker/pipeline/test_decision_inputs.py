@@ -9,7 +9,8 @@ import pytest
 from policies.facts import Approval, PersonFact
 from sendwindow.contract import Freeform, SendMessage, Template
 from sendwindow.vocabulary import Category, Channel, Purpose
-from tests.support.pipeline_world import ANNA, settings_for
+from tests.support.cast import GRETA
+from tests.support.pipeline_world import settings_for
 from worker.pipeline.decision_inputs import join_facts, read_draft
 from worker.ports.stored_facts import StoredFacts, StoredState
 from worker.settings.schema import TemplateLanguage
@@ -29,7 +30,7 @@ def settings(**languages: TemplateLanguage) -> Settings:
 
 def message(**wish: Any) -> SendMessage:
     fields: dict[str, Any] = {
-        "to": ANNA,
+        "to": GRETA,
         "sender": "shop",
         "purpose": Purpose.UTILITY,
         "freeform": Freeform(body="hello"),

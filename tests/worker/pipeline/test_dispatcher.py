@@ -15,7 +15,6 @@ from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.pipeline_world import (
-    HANG_SECONDS,
     Between,
     Twilio,
     World,
@@ -23,6 +22,7 @@ from tests.support.pipeline_world import (
     dispatching,
 )
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.arq_cron import PeriodicJob, run_cron_jobs
 from worker.pipeline.dispatcher import Dispatcher
 from worker.ports.admissions import Admission, AdmitRequest

@@ -55,7 +55,7 @@ def row(
     status: str = "sent",
 ) -> MessageRow:
     at = INTENT + after
-    return MessageRow(f"SM{number:032x}", status, to, "+14155550111", body, at, num_media=media)
+    return MessageRow(f"SM{number:032x}", status, to, "+14155550123", body, at, num_media=media)
 
 
 def found(number: int = 1) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sendwindow.addresses import parse_address
 from sendwindow.vocabulary import OnUnknown
+from tests.support.cast import GRETA, GRETA_SMS
 from worker.pipeline.unknown.list_cache import FRESH, keep
 from worker.pipeline.unknown.matching import DOUBT, may_be_to, vouching_for
 from worker.ports.unknowns import UnknownAttempt
@@ -18,13 +19,13 @@ SECOND: Final = timedelta(seconds=1)
 ADDRESSES: Final = (
     "whatsapp:+5511995550123",
     "whatsapp:+551195550123",
-    "whatsapp:+491715550123",
+    GRETA,
     "whatsapp:US.abc1",
     "whatsapp:US.abc2",
     "whatsapp:US.ENT.abc1",
     "messenger:1234",
     "messenger:12345",
-    "+491715550123",
+    GRETA_SMS,
 )
 
 
@@ -72,7 +73,7 @@ def test_a_list_covers_what_it_reaches_back_to(
     seconds: list[int], is_whole: bool, intent: int
 ) -> None:
     """A list read to its end covers everything; another covers what is newer than its last row."""
-    rows = tuple(row(at, "+491715550123", after) for at, after in enumerate(seconds))
+    rows = tuple(row(at, GRETA_SMS, after) for at, after in enumerate(seconds))
     kept = keep(Listing(rows, False, 1, is_whole), NOON, is_all=True)
     intent_at = NOON + timedelta(seconds=intent)
     reaches = (

@@ -12,7 +12,6 @@ from aiohttp import web
 from sendwindow.contract import Template
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.pipeline_world import (
-    HANG_SECONDS,
     Between,
     Twilio,
     World,
@@ -20,6 +19,7 @@ from tests.support.pipeline_world import (
     dispatching,
 )
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker import services
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.services import GatewayService, WorkerService

@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from sendwindow.keys import Keys
-from tests.support.pipeline_world import HANG_SECONDS, Watch
+from tests.support.pipeline_world import Watch
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.recorder import Observers
 from worker.pipeline.store_retry import Health, StoreRetry

@@ -16,9 +16,8 @@ from policies.facts import Approval
 from policies.status import describe
 from sendwindow.contract import Freeform, Template
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage, WhenClosed
+from tests.support.cast import GRETA, MIA, sid
 from tests.support.pipeline_world import (
-    ANNA,
-    BERT,
     Between,
     Twilio,
     World,
@@ -26,7 +25,6 @@ from tests.support.pipeline_world import (
     dispatching,
     rejecting,
     resetting,
-    sid,
 )
 from tests.support.stores_world import Place
 from worker.ports.admissions import Admission, AdmitRequest, Permit
@@ -79,7 +77,7 @@ async def test_a_message_goes_from_queue_to_acceptance(store: Place, tmp_path: P
             "attempt": 1,
         }
         assert lines[4] == lines[4] | {"stage": "accepted", "applied": True}
-        assert ANNA not in world.journal_path.read_text()
+        assert GRETA not in world.journal_path.read_text()
 
 
 async def test_many_messages_all_arrive_once(store: Place, tmp_path: Path) -> None:
@@ -397,10 +395,10 @@ async def test_a_tag_that_dies_after_the_decision_is_not_relied_on(
         await world.redis.hincrby(key, "r", 1)
 
     async with dispatching(store, tmp_path / "j") as world:
-        await world.writes(BERT, "page")
+        await world.writes(MIA, "page")
         await world.later(hours=25)
-        await world.consents(BERT)
-        await world.enqueue(to=BERT, sender="page", purpose=Purpose.ACCOUNT_UPDATE)
+        await world.consents(MIA)
+        await world.enqueue(to=MIA, sender="page", purpose=Purpose.ACCOUNT_UPDATE)
         await world.run_until(Stage.REFUSED, ledger=Flipping(world, lambda: kill_tag(world)))
         assert await world.reason() == "account_update_dead"
         assert world.twilio.posts == []
@@ -698,9 +696,9 @@ async def test_a_late_reply_is_evidence_for_its_own_attempt(store: Place, tmp_pa
 async def test_media_and_messenger_go_out_too(store: Place, tmp_path: Path) -> None:
     """A Page's freeform with a media URL goes out in the open window."""
     async with dispatching(store, tmp_path / "j") as world:
-        await world.store.people.apply_inbound([Inbound(sid(77), "page", "main", BERT)])
+        await world.store.people.apply_inbound([Inbound(sid(77), "page", "main", MIA)])
         wish = Freeform(body="see", media_url="https://example.com/a.png")
-        await world.enqueue(to=BERT, sender="page", purpose=Purpose.REPLY, freeform=wish)
+        await world.enqueue(to=MIA, sender="page", purpose=Purpose.REPLY, freeform=wish)
         await world.run_until(Stage.ACCEPTED)
         (form,) = world.twilio.posts
-        assert (form["To"], form["MediaUrl"]) == (BERT, "https://example.com/a.png")
+        assert (form["To"], form["MediaUrl"]) == (MIA, "https://example.com/a.png")

@@ -13,16 +13,8 @@ from aiohttp import web
 
 from sendwindow.contract import Freeform
 from sendwindow.vocabulary import OnUnknown, Stage
-from tests.support.pipeline_world import (
-    ACCOUNT_SID,
-    SHOP,
-    Twilio,
-    World,
-    accepting,
-    dispatching,
-    rejecting,
-    sid,
-)
+from tests.support.cast import ACCOUNT_SID, SHOP, german, sid
+from tests.support.pipeline_world import Twilio, World, accepting, dispatching, rejecting
 from tests.support.processes_world import report_of
 from tests.support.stores_world import Place
 from worker.pipeline.unknown.matching import listing_of
@@ -33,7 +25,7 @@ LISTINGS = {"shop": listing_of(ACCOUNT_SID, SHOP)}
 
 
 def person(number: int) -> str:
-    return f"whatsapp:+4917155501{number:02d}"
+    return f"whatsapp:{german(number)}"
 
 
 async def showing(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:

@@ -11,7 +11,8 @@ import pytest
 
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.vocabulary import OnUnknown, Purpose
-from tests.support.pipeline_world import ANNA, World, accepting, dispatching, sid
+from tests.support.cast import GRETA, german, sid
+from tests.support.pipeline_world import World, accepting, dispatching
 from tests.support.stores_world import UNKNOWN, Place, accepted, ask, settlement
 from worker.pipeline.missing_statuses import _AT_ONCE, BATCH
 from worker.pipeline.token_bucket import TokenBucket
@@ -23,9 +24,9 @@ from worker.wiring import register
 
 pytestmark = pytest.mark.asyncio
 
-BRANCH: Final = "whatsapp:+14155550900"
+BRANCH: Final = "whatsapp:+14155550190"
 SECOND_SID: Final = "AC" + "2" * 32
-CODE_TO: Final = "whatsapp:+491715559999"
+CODE_TO: Final = f"whatsapp:{german(999)}"
 
 
 @asynccontextmanager
@@ -46,7 +47,7 @@ async def two_accounts(store: Place, journal: Path) -> AsyncIterator[World]:
 
 
 def number(at: int) -> str:
-    return f"whatsapp:+4917{at:08d}"
+    return f"whatsapp:{german(at)}"
 
 
 async def park(
@@ -94,7 +95,7 @@ async def test_no_read_comes_before_that_for_a_login_code(
     """
     async with dispatching(store, tmp_path / "j") as world:
         world.twilio.is_endless = is_endless
-        world.twilio.show(sid(1), at=await world.store.now(), to="whatsapp:+4915000000000")
+        world.twilio.show(sid(1), at=await world.store.now(), to=f"whatsapp:{german(998)}")
         await park(world, [number(at) for at in range(150)])
         await park(world, [CODE_TO], Purpose.AUTHENTICATION, OnUnknown.RESEND)
         await world.later(seconds=31)
@@ -131,7 +132,7 @@ async def test_one_list_proves_the_absence_of_all_that_it_covers(
         )
         await world.later(seconds=5)
         await accept(world, ["witness"])
-        world.twilio.show(sid(0), at=await world.store.now(), to=ANNA)
+        world.twilio.show(sid(0), at=await world.store.now(), to=GRETA)
         await world.later(minutes=11)
         assert await world.search().turn() == 40
         assert set(world.watch.findings) == {"absent"}
@@ -149,7 +150,7 @@ async def test_a_row_to_somebody_else_is_nobodys_in_a_senders_list(
         world.twilio.show(sid(6), at=at + timedelta(seconds=1), to=number(2))
         await world.later(seconds=5)
         await accept(world, ["witness"])
-        world.twilio.show(sid(0), at=await world.store.now(), to=ANNA)
+        world.twilio.show(sid(0), at=await world.store.now(), to=GRETA)
         await world.later(minutes=11)
         assert await world.search().turn() == 2
         assert sorted(world.watch.findings) == ["absent", "found"]
@@ -164,7 +165,7 @@ async def test_a_list_that_does_not_reach_back_covers_nothing(store: Place, tmp_
         world.twilio.is_endless = True
         await park(world, [number(at) for at in range(10)])
         await world.later(seconds=20)
-        world.twilio.show(sid(1), at=await world.store.now(), to="whatsapp:+4915000000000")
+        world.twilio.show(sid(1), at=await world.store.now(), to=f"whatsapp:{german(998)}")
         assert await world.search().turn() == 10
         assert world.twilio.asked.count(None) == MAX_PAGES
         assert sorted(to for to in world.twilio.asked if to) == [number(at) for at in range(10)]
@@ -193,7 +194,7 @@ async def test_an_account_without_budget_does_not_stop_the_others(
     async with two_accounts(store, tmp_path / "j") as world:
         world.twilio.is_endless = True
         world.twilio.show(
-            sid(1), at=await world.store.now() + timedelta(hours=1), to="whatsapp:+4915000000000"
+            sid(1), at=await world.store.now() + timedelta(hours=1), to=f"whatsapp:{german(998)}"
         )
         await park(world, [number(at) for at in range(40)])
         await park(world, [number(50)], Purpose.MARKETING, OnUnknown.NEVER, "branch")

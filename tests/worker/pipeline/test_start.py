@@ -8,14 +8,13 @@ import pytest
 from policies.decision import FreeformContent, SeenRevisions, Send, Trace
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.vocabulary import Purpose, Reason
+from tests.support.cast import ANNA
 from worker.pipeline.attempt import Attempt, InFlightMessage
 from worker.pipeline.decision_inputs import read_draft
 from worker.ports.admissions import Permit
 from worker.ports.claims import ClaimedMessage
 from worker.ports.stored_facts import StoredFacts
 from worker.twilio.requests import Route, build
-
-ANNA = "whatsapp:+14155550101"
 
 
 def _run(*, window_left: timedelta, validity: timedelta) -> tuple[Attempt, Send]:

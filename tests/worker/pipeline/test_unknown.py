@@ -20,19 +20,10 @@ from sendwindow.contract import Template
 from sendwindow.errors import NotDurable
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-from tests.support.pipeline_world import (
-    ACCOUNT_SID,
-    ANNA,
-    HANG_SECONDS,
-    SHOP,
-    Twilio,
-    World,
-    dispatching,
-    dispatching_to,
-    resetting,
-    sid,
-)
+from tests.support.cast import ACCOUNT_SID, GRETA, KLARA, SHOP, sid
+from tests.support.pipeline_world import Twilio, World, dispatching, dispatching_to, resetting
 from tests.support.stores_world import Place
+from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.store_retry import Health, StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
@@ -43,7 +34,6 @@ from worker.runtime.cancellation import end_tasks
 
 pytestmark = pytest.mark.asyncio
 
-CARL: Final = "whatsapp:+491715550199"
 BRAZIL, BRAZIL_SHORT = "whatsapp:+5511995550123", "whatsapp:+551195550123"
 TRUNK: Final = "whatsapp:+4407700900124"
 USER_ID: Final = "whatsapp:US.1a2b3c4d"
@@ -55,7 +45,7 @@ LATE_PROOF: Final = StatusUpdate(
 
 async def parked(world: World, message_id: str = "m1", **wish: object) -> datetime:
     """Park a message as unknown by a reset connection. Returns when its intent was written."""
-    to = str(wish.get("to", ANNA))
+    to = str(wish.get("to", GRETA))
     await world.consents(to)
     await world.writes(to)
     await world.enqueue(message_id, **wish)
@@ -129,8 +119,8 @@ async def test_a_proven_list_without_the_message_lets_it_be_sent_again(
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         assert await look_after(world, ABSENT_AFTER) == "absent"
         assert (await world.stage(), await world.reason()) == ("retrying", "resent_by_rule")
         world.twilio.answer = _accept
@@ -159,9 +149,9 @@ async def test_a_list_that_hides_what_we_know_is_not_trusted(store: Place, tmp_p
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
-        world.twilio.hidden_to = CARL
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
+        world.twilio.hidden_to = KLARA
         assert await look_after(world, ABSENT_AFTER) == "unclear"
         assert world.twilio.reads == 3
         assert await world.stage() == "unresolved"
@@ -170,8 +160,8 @@ async def test_a_list_that_hides_what_we_know_is_not_trusted(store: Place, tmp_p
 async def test_a_witness_older_than_the_intent_is_none(store: Place, tmp_path: Path) -> None:
     """A list that lags behind the intent cannot prove that the message is absent."""
     async with dispatching(store, tmp_path / "j", resetting) as world:
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now() - timedelta(seconds=5), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now() - timedelta(seconds=5), to=KLARA)
         await world.later(minutes=1)
         await parked(world)
         assert await look_after(world, ABSENT_AFTER) == "unclear"
@@ -187,15 +177,15 @@ async def test_what_went_out_from_elsewhere_is_not_missed_here(
     """
     async with dispatching(store, tmp_path / "j", resetting) as world:
         world.twilio.show(sid(5), at=await parked(world))
-        address = "whatsapp:+14155550999" if changed == "address" else SHOP
+        address = "whatsapp:+14155550199" if changed == "address" else SHOP
         settings = world.settings
         shop = replace(settings.senders["shop"], address=address)
         main = replace(settings.accounts["main"], account_sid="AC" + "2" * 32)
         accounts = {"main": main} if changed == "account" else settings.accounts
         world.settings = replace(settings, senders={"shop": shop}, accounts=accounts)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         world.twilio.listed[-1]["from"] = address
         if changed == "account":
             del world.twilio.listed[0]
@@ -214,8 +204,8 @@ async def test_trust_won_for_phones_is_not_trust_for_user_ids(store: Place, tmp_
         await parked(world)
         await parked(world, "m2", to=USER_ID)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         await world.later(seconds=ABSENT_AFTER.total_seconds())
         assert await world.search().turn() == 2
         assert (await world.stage("m1"), await world.stage("m2")) == ("retrying", "unresolved")
@@ -234,7 +224,7 @@ async def test_a_list_that_shows_the_same_user_id_is_proven(store: Place, tmp_pa
         assert (await world.stage(), await world.reason()) == ("retrying", "resent_by_rule")
 
 
-@pytest.mark.parametrize("witness", [CARL, "whatsapp:US.hidden"])
+@pytest.mark.parametrize("witness", [KLARA, "whatsapp:US.hidden"])
 async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
     store: Place, tmp_path: Path, witness: str
 ) -> None:
@@ -250,7 +240,7 @@ async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
         running(config) as (url, sandbox),
         dispatching_to(Twilio(_accept, url), store, tmp_path / "j") as world,
     ):
-        sandbox.people.link(ANNA, USER_ID)
+        sandbox.people.link(GRETA, USER_ID)
         sandbox.faults.add(FaultRule(action=Action.ACCEPT_RESET, match=Match(id="m1")))
         for to in (USER_ID, witness):
             sandbox.people.at(to).write(SHOP, sandbox.outbox.now_ms())
@@ -260,7 +250,7 @@ async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
         await known_message(world, "other", witness)
         assert await look_after(world, ABSENT_AFTER) == "unclear"
         assert (await world.stage(), await world.reason()) == ("unresolved", "held_by_rule")
-        assert [held.to for held in sandbox.messages.newest_first()] == [witness, ANNA]
+        assert [held.to for held in sandbox.messages.newest_first()] == [witness, GRETA]
 
 
 @pytest.mark.parametrize(
@@ -298,8 +288,8 @@ async def test_nothing_is_absent_that_may_be_listed_under_another_spelling(
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world, to=BRAZIL)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         await look_after(world, ABSENT_AFTER)
         asked = {to for to in world.twilio.asked if to}
         assert asked == set() or {BRAZIL, BRAZIL_SHORT} <= asked
@@ -374,8 +364,8 @@ async def test_a_strangers_message_neither_proves_a_template_nor_lets_it_be_call
             sid(5), at=intent_at + timedelta(minutes=4), body="An agent here, how can I help?"
         )
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         await look_after(world, ABSENT_AFTER)
         assert (await world.stage(), await world.reason()) == end
 
@@ -394,8 +384,8 @@ async def test_a_text_approved_after_the_attempt_is_not_what_it_sent(
         templates = {"order": replace(order, languages={"en": newer})}
         world.settings = replace(world.settings, templates=templates)
         await world.later(seconds=5)
-        witness = await known_message(world, "other", CARL)
-        world.twilio.show(witness, at=await world.store.now(), to=CARL)
+        witness = await known_message(world, "other", KLARA)
+        world.twilio.show(witness, at=await world.store.now(), to=KLARA)
         assert await look_after(world, ABSENT_AFTER) == "unclear"
         assert await world.stage() == "unresolved"
 
@@ -438,7 +428,7 @@ async def test_a_failed_message_in_the_list_is_a_proof_too(store: Place, tmp_pat
         assert await look_after(world, timedelta(seconds=20)) == "found"
         row = (await world.record()).row
         assert (row["s"], row["st"], row["c"]) == ("accepted", "undelivered", "63024")
-        facts = await world.store.people.facts(ANNA, "shop", "main", None)
+        facts = await world.store.people.facts(GRETA, "shop", "main", None)
         assert facts.person.suppressed_until is not None
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.cast import ACCOUNT_SID
 from worker.settings.reader import SettingsError
 from worker.settings.settings import Settings, parse_settings
 
-SID = "AC" + "1" * 32
 PROXY = "http://user:secret@proxy.example:3128"
 
 
@@ -16,7 +16,9 @@ def settings(
 ) -> Settings:
     data = {
         "gateway": {"public_url": "https://hooks.example.com"},
-        "accounts": {"main": {"account_sid": SID, "auth_token": "env:A", "base_url": base_url}},
+        "accounts": {
+            "main": {"account_sid": ACCOUNT_SID, "auth_token": "env:A", "base_url": base_url}
+        },
         "dispatch": dispatch,
     }
 

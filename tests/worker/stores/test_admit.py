@@ -9,9 +9,9 @@ import pytest
 from policies.decision import SeenRevisions
 from policies.facts import TagState
 from sendwindow.vocabulary import Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     ORDER,
     REFUSED,

@@ -10,7 +10,8 @@ from redis.exceptions import ConnectionError as Lost
 from sendwindow.errors import NotDurable
 from sendwindow.keys import ARQ_JOB
 from sendwindow.scripts import Argument, Script
-from tests.support.stores_world import ANNA, SENDER, Place, World, opened
+from tests.support.cast import ANNA
+from tests.support.stores_world import SENDER, Place, World, opened
 from worker.ports.arq_ingress import Adopted, Unreadable
 from worker.stores.script_runner import ScriptRunner
 

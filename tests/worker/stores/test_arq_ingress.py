@@ -19,7 +19,8 @@ from sendwindow.codec import arq_deserializer, arq_serializer, decode_job
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
 from sendwindow.producer import Producer
 from sendwindow.protocol import ENQUEUE, row_arguments
-from tests.support.stores_world import ANNA, DEAD, PERSON_KEY, REFUSED, SENDER, Place, World, opened
+from tests.support.cast import ANNA
+from tests.support.stores_world import DEAD, PERSON_KEY, REFUSED, SENDER, Place, World, opened
 from worker.ports.arq_ingress import Adopted, Unreadable
 from worker.stores.person_digests import PersonDigests
 

@@ -6,9 +6,9 @@ import pytest
 
 from policies.facts import TagState
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     SENDER,
     UNKNOWN,

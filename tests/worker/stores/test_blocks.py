@@ -12,8 +12,9 @@ from policies.consent import Standing, permission
 from policies.facts import BlockFact, Holds, PersonFact
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.shipped import rules
-from tests.support.stores_world import ACCOUNT, ANNA, ORDER, SENDER, Place, World, accepted, opened
+from tests.support.stores_world import ACCOUNT, ORDER, SENDER, Place, World, accepted, opened
 from worker.ports.admissions import Permit, Stale
 from worker.ports.effects import Effect, HoldBack, OptOut, SuppressAddress, WithdrawMarketing
 from worker.ports.people import ConsentEntry

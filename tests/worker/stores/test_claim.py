@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     LEASE,
     ORDER,

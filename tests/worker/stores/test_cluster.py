@@ -13,9 +13,11 @@ from redis.exceptions import ResponseError
 
 from sendwindow.codec import arq_serializer
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
-from tests.chaos.sentinel import StoreServer, one_server, until
+from tests.chaos.sentinel import StoreServer, one_server
 from tests.conftest import StoreUnderTest
-from tests.support.stores_world import ANNA, SENDER, World, accepted, opened
+from tests.support.cast import ANNA
+from tests.support.stores_world import SENDER, World, accepted, opened
+from tests.support.waiting import until_now
 
 MESSAGE = {"to": ANNA, "sender": SENDER, "purpose": "utility", "freeform": {"body": "hello"}}
 
@@ -25,9 +27,10 @@ def node(tmp_path: Path) -> Iterator[StoreServer]:
     """Yield a server in cluster mode with all slots."""
     with one_server(tmp_path / "node", "--cluster-enabled", "yes") as server:
         server.ask("CLUSTER", "ADDSLOTS", *range(16384))
-        until(
-            lambda: "cluster_state:ok" in str(server.ask("CLUSTER", "INFO")),
-            "the cluster has no state ok",
+        until_now(
+            lambda: str(server.ask("CLUSTER", "INFO")),
+            "the cluster to be ok",
+            holds=lambda info: "cluster_state:ok" in info,
         )
         yield server
 

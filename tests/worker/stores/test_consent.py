@@ -20,8 +20,9 @@ from sendwindow.scripts import Script
 from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import Purpose
 from tests.depth import examples
+from tests.support.cast import ANNA, BERT, whatsapp
 from tests.support.shipped import rules
-from tests.support.stores_world import ACCOUNT, ANNA, BERT, Place, World, opened
+from tests.support.stores_world import ACCOUNT, Place, World, opened
 from worker.ports.effects import OptOut
 from worker.ports.people import ConsentEntry, Inbound
 from worker.stores import people
@@ -88,7 +89,7 @@ class Persons:
         self._numbers = count()
 
     def new(self) -> str:
-        return f"whatsapp:+1415{next(self._numbers):07}"
+        return whatsapp(next(self._numbers))
 
     def told(self, ledger: Sequence[Said], address: str | None = None) -> str:
         """Record statements in this order, and return the person's address."""

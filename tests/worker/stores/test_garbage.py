@@ -10,9 +10,10 @@ from policies.facts import Holds, TagState
 from policies.policy import ErrorGuard
 from sendwindow.keys import Keys
 from sendwindow.vocabulary import Purpose, Reason, Stage
+from tests.support.cast import ANNA, BERT
 from tests.support.shipped import rules
 from tests.support.spellings_world import DIGESTS, ONE
-from tests.support.stores_world import ACCOUNT, ANNA, BERT, ORDER, SENDER, Place, opened
+from tests.support.stores_world import ACCOUNT, ORDER, SENDER, Place, opened
 from worker.ports.admissions import Permit
 from worker.ports.effects import (
     CloseWindow,

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from sendwindow.vocabulary import Stage
 from tests.depth import examples
+from tests.support.cast import ANNA, BERT
 from tests.support.stores_world import (
-    ANNA,
-    BERT,
     UNKNOWN,
     WAITS,
     Place,

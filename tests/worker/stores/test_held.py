@@ -18,9 +18,10 @@ from policies.policy import ErrorGuard
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import Reason, Stage
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA, whatsapp
 from tests.support.cli_world import CommandLine, command_line
 from tests.support.shipped import rules
-from tests.support.stores_world import ACCOUNT, ANNA, SENDER, Place, World, accepted, opened
+from tests.support.stores_world import ACCOUNT, SENDER, Place, World, accepted, opened
 from worker.cli.exit_codes import Exit
 from worker.pipeline.alerts import HeldEffectsAlert
 from worker.ports.effects import Effect, HoldBack, SuppressAddress
@@ -41,16 +42,12 @@ BLOCK: Final = HoldBack(
 )
 
 
-def number(index: int) -> str:
-    return f"whatsapp:+1415555{index:04}"
-
-
 async def attempt(
     world: World, index: int, *effects: Effect, sender: str = SENDER, late: bool = False
 ) -> None:
     """Make one attempt to a new person. With effects it fails."""
     name = f"{sender}-{index}"
-    await world.enqueue(name, to=number(index), sender=sender)
+    await world.enqueue(name, to=whatsapp(index), sender=sender)
     claimed = await world.claim_one()
     await world.admit(claimed, sender=sender)
     if late or not effects:
@@ -62,7 +59,7 @@ async def attempt(
 
 
 async def person(world: World, index: int, sender: str = SENDER) -> PersonFact:
-    return (await world.store.people.facts(number(index), sender, ACCOUNT, None)).person
+    return (await world.store.people.facts(whatsapp(index), sender, ACCOUNT, None)).person
 
 
 async def suppressed(world: World, many: int, sender: str = SENDER) -> list[bool]:
@@ -170,7 +167,7 @@ async def test_applied_it_counts_from_its_attempt_and_the_persons_act_since_outr
         for index in range(5):
             await attempt(world, index, BLOCK)
         await world.later(seconds=1)
-        await world.writes(address=number(4))
+        await world.writes(address=whatsapp(4))
         assert await world.store.held.decide("apply", SENDER, 2) == 2
         assert await world.store.held.waiting([SENDER]) == {SENDER: 1}
         assert await world.store.held.decide("apply", SENDER, 100) == 1
@@ -238,9 +235,9 @@ async def test_allowed_a_person_is_reached_again_and_older_errors_teach_no_more(
     plain = replace(SUPPRESSED, guard=None)
     async with opened(store) as world:
         await attempt(world, 0, plain, replace(BLOCK, guard=None), cap)
-        await world.accept("late", "SMlate", to=number(0))
+        await world.accept("late", "SMlate", to=whatsapp(0))
         await world.writes(keyword="stop", address=ANNA)
-        assert await world.store.people.allow(number(0)) == 3
+        assert await world.store.people.allow(whatsapp(0)) == 3
         someone = await person(world, 0)
         assert (someone.suppressed_until, someone.blocks) == (None, ())
         await world.callback("failed", "SMlate", message_id="late", effects=(plain, cap))
@@ -290,7 +287,7 @@ def test_what_is_kept_aside_is_shown_and_decided_only_when_meant(
     dry = command("contact", "held", "apply")
     assert dry.code == Exit.DONE
     assert "--yes" in dry.out
-    assert number(4) not in dry.out
+    assert whatsapp(4) not in dry.out
     warnings = {
         line["what"]: line["finding"]
         for line in command("doctor", "--json").objects
@@ -303,7 +300,7 @@ def test_what_is_kept_aside_is_shown_and_decided_only_when_meant(
     assert command("contact", "held", "--json").objects == []
     [shop] = [
         one
-        for one in command("contact", number(4), "--json").objects[0]["senders"]
+        for one in command("contact", whatsapp(4), "--json").objects[0]["senders"]
         if one["sender"] == SENDER
     ]
     assert shop["code"] == "63024"
@@ -325,7 +322,7 @@ def test_a_suppression_and_a_block_are_shown_with_code_and_end_and_lifted(
     Neither repeats the address.
     """
     fail(store, 1, SUPPRESSED, BLOCK)
-    told = command("contact", "show", number(0), "--json").objects[0]
+    told = command("contact", "show", whatsapp(0), "--json").objects[0]
     [block] = [one for one in told["blocks"] if one["sender"] == SENDER]
     assert (block["held"], block["code"], block["until"]) == (
         "all_but_replies",
@@ -335,16 +332,16 @@ def test_a_suppression_and_a_block_are_shown_with_code_and_end_and_lifted(
     shop = told["senders"][0]
     assert shop["code"] == "63024"
     assert shop["suppressed"]
-    shown = command("contact", number(0)).out
+    shown = command("contact", whatsapp(0)).out
     assert "Held back after errors" in shown
-    assert number(0) not in shown
-    answer = command("contact", "allow", number(0))
-    assert (answer.code, number(0) in answer.out + answer.err) == (Exit.DONE, False)
+    assert whatsapp(0) not in shown
+    answer = command("contact", "allow", whatsapp(0))
+    assert (answer.code, whatsapp(0) in answer.out + answer.err) == (Exit.DONE, False)
     assert "ended: 2" in answer.out
-    after = command("contact", number(0), "--json").objects[0]
+    after = command("contact", whatsapp(0), "--json").objects[0]
     assert after["blocks"] == []
     assert (after["senders"][0]["suppressed"], after["senders"][0]["code"]) == (None, None)
-    assert command("contact", "allow", number(0), "--json").objects == [
+    assert command("contact", "allow", whatsapp(0), "--json").objects == [
         {"person": after["person"], "lifted": 0}
     ]
 
@@ -355,12 +352,12 @@ def test_who_was_allowed_is_journalled(command: CommandLine, tmp_path: Path) -> 
     """
     journal = tmp_path / "allowed.jsonl"
     before = Journal(None, "test").now()
-    answer = command("contact", "allow", number(0), "--journal", str(journal), "--json")
-    assert command("contact", number(0), "--journal", str(journal)).code == Exit.DONE
+    answer = command("contact", "allow", whatsapp(0), "--journal", str(journal), "--json")
+    assert command("contact", whatsapp(0), "--journal", str(journal)).code == Exit.DONE
     [line] = [json.loads(text) for text in journal.read_text().splitlines()]
     assert (line["e"], line["person"]) == ("allowed", answer.objects[0]["person"])
     assert line["t"] >= before
-    assert number(0) not in journal.read_text()
+    assert whatsapp(0) not in journal.read_text()
 
 
 def test_a_decision_about_held_effects_is_journalled_before_it_takes_effect(
@@ -407,7 +404,7 @@ def test_an_end_of_a_block_is_told_in_words(command: CommandLine, store: StoreUn
     fail(store, 1, cap, endless)
     ends = {
         one["code"]: one["until"]
-        for one in command("contact", number(0), "--json").objects[0]["blocks"]
+        for one in command("contact", whatsapp(0), "--json").objects[0]["blocks"]
     }
     assert ends[30640] == "an operator allows it"
     assert "T" in ends[63049]

@@ -6,7 +6,8 @@ import pytest
 
 from policies.facts import TagState
 from sendwindow.vocabulary import OnUnknown, Stage
-from tests.support.stores_world import ACCOUNT, ANNA, ORDER, REFUSED, SENDER, Place, opened
+from tests.support.cast import ANNA
+from tests.support.stores_world import ACCOUNT, ORDER, REFUSED, SENDER, Place, opened
 from worker.ports.effects import (
     CloseWindow,
     OptOut,

@@ -13,9 +13,9 @@ from policies.facts import Holds, TagState
 from policies.status import FAILURES, RANKS
 from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
 from tests.depth import examples
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     DEAD,
     FAR,

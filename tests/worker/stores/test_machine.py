@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from policies.status import FAILURES, RANKS
 from sendwindow.vocabulary import DISPATCH_ENDS, OnUnknown, Reason, Stage
 from tests.depth import examples
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     DEAD,
     FAR,

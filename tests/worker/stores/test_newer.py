@@ -12,11 +12,10 @@ from policies.consent import Standing, permission
 from policies.facts import TagState
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from tests.support.cast import ANNA, BERT
 from tests.support.shipped import rules
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
-    BERT,
     ORDER,
     SENDER,
     Place,

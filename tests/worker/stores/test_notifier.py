@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.stores_world import Place, opened
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -23,8 +24,11 @@ async def test_work_wakes_a_waiting_worker(store: Place) -> None:
 
 
 async def _blocked(redis: Redis) -> None:
-    while not (await redis.info("clients"))["blocked_clients"]:
-        pass
+    await until(
+        lambda: redis.info("clients"),
+        "a blocked client",
+        holds=lambda clients: clients["blocked_clients"],
+    )
 
 
 async def test_work_that_came_before_the_wait_wakes_too(store: Place) -> None:

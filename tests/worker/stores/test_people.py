@@ -9,10 +9,9 @@ import pytest
 from policies.consent import Standing, permission
 from policies.facts import ConsentFact
 from sendwindow.vocabulary import Purpose
+from tests.support.cast import ANNA, BERT
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
-    BERT,
     REFUSED,
     SENDER,
     WAITS,

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from policies.consent import Standing
 from sendwindow.vocabulary import Reason, Stage
 from tests.depth import examples
+from tests.support.cast import ANNA, BERT
 from tests.support.spellings_world import DIGESTS, ONE, grant, standing
-from tests.support.stores_world import ACCOUNT, ANNA, BERT, SENDER, Place, World, opened
+from tests.support.stores_world import ACCOUNT, SENDER, Place, World, opened
 from worker.ports.people import ConsentEntry
 from worker.ports.settlements import SettleEnd
 from worker.stores.fact_parsing import parse_facts

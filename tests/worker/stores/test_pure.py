@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.stores_world import ANNA
+from tests.support.cast import ANNA
 from worker.stores.person_digests import PersonDigests
 from worker.stores.script_runner import compact, rest_of_note
 

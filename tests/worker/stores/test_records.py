@@ -9,17 +9,8 @@ from redis.asyncio import Redis
 from sendwindow.errors import BadStoreUrl, NotDurable
 from sendwindow.keys import SCHEMA, Keys
 from sendwindow.vocabulary import Reason, Stage
-from tests.support.stores_world import (
-    ANNA,
-    DEAD,
-    FAR,
-    LATER,
-    PERSON_KEY,
-    Place,
-    World,
-    accepted,
-    opened,
-)
+from tests.support.cast import ANNA
+from tests.support.stores_world import DEAD, FAR, LATER, PERSON_KEY, Place, World, accepted, opened
 from worker.ports.admissions import Permit
 from worker.ports.settlements import SettleEnd
 from worker.ports.unknowns import Resolution

@@ -18,9 +18,9 @@ import pytest
 from sendwindow.keys import ARQ_JOB
 from sendwindow.scripts import Argument, Script
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     DEAD,
     LATER,

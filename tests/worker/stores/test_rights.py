@@ -16,8 +16,9 @@ from redis.exceptions import ResponseError
 from sendwindow.keys import Keys
 from sendwindow.vocabulary import Stage
 from tests.conftest import StoreUnderTest
-from tests.support.pipeline_world import HANG_SECONDS, Watch, dispatching
+from tests.support.pipeline_world import Watch, dispatching
 from tests.support.stores_world import opened
+from tests.support.waiting import HANG_SECONDS
 from worker.gateway.health import StoreHealth
 from worker.pipeline.periodic import MAX_FAILURES, PeriodicWork
 from worker.pipeline.recorder import Observers

@@ -10,8 +10,9 @@ import pytest
 from policies.consent import Standing, permission
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Purpose
+from tests.support.cast import ANNA
 from tests.support.shipped import rules
-from tests.support.stores_world import ACCOUNT, ANNA, REFUSED, SENDER, Place, World, opened
+from tests.support.stores_world import ACCOUNT, REFUSED, SENDER, Place, World, opened
 from worker.ports.admissions import Stale
 from worker.ports.effects import OptOut
 from worker.ports.people import ConsentEntry

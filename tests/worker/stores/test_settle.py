@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from sendwindow.vocabulary import Reason, Stage
+from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
     DEAD,
     LATER,

@@ -10,11 +10,10 @@ import pytest
 from policies.facts import TagState
 from policies.status import RANKS, describe
 from sendwindow.vocabulary import Reason, Stage
+from tests.support.cast import ANNA, BERT
 from tests.support.stores_world import (
     ACCOUNT,
-    ANNA,
     AT_ONCE,
-    BERT,
     ORDER,
     PAST,
     REFUSED,

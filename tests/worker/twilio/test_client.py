@@ -15,14 +15,14 @@ import pytest
 
 from policies.error_catalogue import Operation, is_missing
 from sendwindow.vocabulary import Reason
+from tests.support.cast import ACCOUNT_SID, MESSAGE_SID
+from tests.support.waiting import HANG_SECONDS
 from worker.ports.posts import Accepted, CreateMessage, NotSent, Rejected, Unproven
 from worker.settings.accounts import Account
 from worker.twilio.client import ReadFailed, TwilioClient
 
 pytestmark = pytest.mark.asyncio
 
-ACCOUNT_SID: Final = "AC" + "0" * 32
-SID: Final = "SM" + "1" * 32
 MESSAGE: Final = CreateMessage("main", (("To", "+14155550100"), ("Body", "Grüße & more")))
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -105,7 +105,7 @@ HALF_A_BODY: Final = answer(201, b'{"sid": "SM', length=900)
 
 
 def created(**fields: object) -> bytes:
-    return json.dumps({"sid": SID, "status": "queued", **fields}).encode()
+    return json.dumps({"sid": MESSAGE_SID, "status": "queued", **fields}).encode()
 
 
 async def test_a_created_message_is_accepted_and_the_request_is_as_twilio_reads_it() -> None:
@@ -118,7 +118,7 @@ async def test_a_created_message_is_accepted_and_the_request_is_as_twilio_reads_
 
     async with serving(handle) as url, client(url) as twilio:
         reply = await twilio.create(MESSAGE)
-    assert reply == Accepted(SID, "queued", 201)
+    assert reply == Accepted(MESSAGE_SID, "queued", 201)
     head, _, body = seen[0].partition(b"\r\n\r\n")
     assert head.startswith(
         b"POST /2010-04-01/Accounts/" + ACCOUNT_SID.encode() + b"/Messages.json HTTP/1.1"
@@ -356,7 +356,7 @@ def row(number: int, at: str, **fields: object) -> dict[str, object]:
         "status": "sent",
         "direction": "outbound-api",
         "to": "whatsapp:+14155550100",
-        "from": "whatsapp:+14155550111",
+        "from": "whatsapp:+14155550123",
         "body": "hello",
         "date_created": at,
         "error_code": None,
@@ -392,7 +392,7 @@ async def listed(
         listing = await twilio.list_messages(
             "main",
             to="whatsapp:+14155550100",
-            from_address="whatsapp:+14155550111",
+            from_address="whatsapp:+14155550123",
             since=since,
             max_requests=max_requests,
         )
@@ -414,7 +414,11 @@ async def test_a_surplus_answer_is_not_taken_for_that_of_the_next_post() -> None
         writer.write(answer(201, json.dumps({"sid": f"SM{len(writers):032x}"}).encode()))
         await writer.drain()
 
-    async with serving(handle) as url, client(url, slots=1) as twilio, asyncio.timeout(60):
+    async with (
+        serving(handle) as url,
+        client(url, slots=1) as twilio,
+        asyncio.timeout(HANG_SECONDS),
+    ):
         assert await twilio.create(MESSAGE) == Accepted(f"SM{1:032x}", "queued")
         assert await twilio.create(MESSAGE) == Accepted(f"SM{1:032x}", "queued")
         assert twilio._posts is not None
@@ -431,7 +435,7 @@ async def test_a_surplus_answer_is_not_taken_for_that_of_the_next_post() -> None
 
 async def test_a_post_whose_answer_is_for_somebody_else_is_unproven() -> None:
     """An answer that names another recipient leaves the POST unproven."""
-    theirs = json.dumps({"sid": SID, "status": "queued", "to": "+14155550199"}).encode()
+    theirs = json.dumps({"sid": MESSAGE_SID, "status": "queued", "to": "+14155550199"}).encode()
     async with serving(sending(answer(201, theirs))) as url, client(url) as twilio:
         reply = await twilio.create(MESSAGE)
     assert isinstance(reply, Unproven)
@@ -533,7 +537,7 @@ async def test_a_message_is_fetched() -> None:
     """A fetch returns the row."""
     message = json.dumps(row(7, NOON, error_code=63016)).encode()
     async with serving(sending(answer(200, message))) as url, client(url) as twilio:
-        found = await twilio.fetch("main", SID)
+        found = await twilio.fetch("main", MESSAGE_SID)
     assert (found.status, found.error_code) == ("sent", 63016)
 
 
@@ -559,7 +563,7 @@ async def test_only_twilios_own_word_proves_that_a_message_is_missing(
     """Only Twilio's own 404 proves a message missing, and every fetch without a message raises."""
     async with serving(sending(answer(status, body))) as url, client(url) as twilio:
         with pytest.raises(ReadFailed) as caught:
-            await twilio.fetch("main", SID)
+            await twilio.fetch("main", MESSAGE_SID)
     failed = caught.value
     assert (failed.operation, failed.status, failed.code) == (Operation.FETCH, status, code)
     assert is_missing(failed.code, failed.status, failed.operation) is missing

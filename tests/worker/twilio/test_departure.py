@@ -14,8 +14,8 @@ import pytest
 from aiohttp import TCPConnector
 
 from sendwindow.vocabulary import Reason
+from tests.support.cast import ACCOUNT_SID
 from tests.support.departure_world import (
-    ACCOUNT_SID,
     LOOPS,
     MESSAGE,
     SlowServer,

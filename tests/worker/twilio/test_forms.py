@@ -74,7 +74,7 @@ def form(
     content: Content, *, service: str | None = None, validity: timedelta = timedelta(hours=4)
 ) -> dict[str, str]:
     route = Route(
-        "main", "whatsapp:+14155550111", "whatsapp:+14155550100", service, "order 1/ä", 3, NOW
+        "main", "whatsapp:+14155550123", "whatsapp:+14155550100", service, "order 1/ä", 3, NOW
     )
     message = build(send(content, validity), route, "https://hooks.example.com/")
     assert len(dict(message.form)) == len(message.form)
@@ -130,7 +130,7 @@ def test_from_stays_beside_a_messaging_service() -> None:
     """
     fields = form(FreeformContent("hi"), service="MG" + "0" * 32)
     assert fields["MessagingServiceSid"] == "MG" + "0" * 32
-    assert fields["From"] == "whatsapp:+14155550111"
+    assert fields["From"] == "whatsapp:+14155550123"
 
 
 def test_the_callback_names_message_attempt_and_life_and_asks_for_retries() -> None:
