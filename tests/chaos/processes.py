@@ -3,13 +3,13 @@
 Signals only processes that it started.
 """
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.support import warm_start
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,21 +27,21 @@ class Process:
     environ: Mapping[str, str]
     stopping_at: tuple[str, int] | None = None
     poison: str | None = None
-    _running: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _running: warm_start.Started | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start the process, and write its output to a file next to the journals."""
-        through: tuple[str, ...] = ("-m", "worker")
+        module, more = "worker", tuple[str, ...]()
         if self.stopping_at is not None:
-            through = ("-m", "tests.chaos.stop_at", self.stopping_at[0], str(self.stopping_at[1]))
+            module, more = "tests.chaos.stop_at", (self.stopping_at[0], str(self.stopping_at[1]))
         elif self.poison is not None:
-            through = ("-m", "tests.chaos.poison", self.poison)
+            module, more = "tests.chaos.poison", (self.poison,)
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self._running = subprocess.Popen(
-                [sys.executable, *through, *self.command],
+            self._running = warm_start.start(
+                module,
+                [*more, *self.command],
                 cwd=ROOT,
-                env=dict(self.environ),
-                stdin=subprocess.DEVNULL,
+                environ=self.environ,
                 stdout=log,
                 stderr=log,
             )
@@ -70,8 +70,8 @@ class Process:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
-        if self.is_alive:
-            os.kill(self.pid, number)
+        if self._running is not None:
+            self._running.send(number)
 
     def kill(self) -> None:
         """Send SIGKILL, whether it is frozen or not, and reap it."""

@@ -6,8 +6,6 @@ import http.client
 import json
 import operator
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from tests.chaos.processes import ROOT
 from tests.chaos.scene import Scene
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
+from tests.support import warm_start
 from tests.support.free_ports import free_port
 from tests.support.waiting import HANG_SECONDS, until
 from verify.journal_reader import read
@@ -43,7 +42,7 @@ def server(tmp_path: Path) -> Iterator[StoreServer]:
 class Worker:
     """A worker's process, and the port of its health."""
 
-    process: subprocess.Popen[bytes]
+    process: warm_start.Started
     port: int
 
     def problem(self) -> str | None:
@@ -69,20 +68,16 @@ def running(scene: Scene, *command: str) -> Iterator[Worker]:
     port = free_port()
     environ = {**scene.environ, "SENDWINDOW_DISPATCH_HEALTH_PORT": str(port)}
     with (scene.folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=ROOT,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+        module, *arguments = command
+        process = warm_start.start(
+            module, arguments, cwd=ROOT, environ=environ, stdout=log, stderr=log
         )
     try:
         yield Worker(process, port)
-        process.terminate()
+        process.send(signal.SIGTERM)
         assert process.wait(HANG_SECONDS) in {0, -signal.SIGKILL}
     finally:
-        process.kill()
+        process.send(signal.SIGKILL)
         process.wait()
 
 
@@ -121,7 +116,7 @@ async def test_a_worker_survives_a_full_disk_at_any_line(
             await scene.send(3)
             assert len(scene.posts()) == posts
             room_at = scene.journal.now()
-            worker.process.send_signal(signal.SIGUSR1)
+            worker.process.send(signal.SIGUSR1)
             await until(worker.problem, "a worker without a problem", holds=operator.not_)
             await scene.until_ended()
             assert (await row(scene, "m0")).get("k") is None
@@ -147,7 +142,7 @@ async def test_a_worker_that_never_had_room_touches_nothing(
         for _ in range(5):
             with running(scene, "worker", *command, "/dev/full") as worker:
                 await until(worker.problem, "the problem", holds=lambda told: told == FULL)
-                worker.process.kill()
+                worker.process.send(signal.SIGKILL)
         for message_id in ("m0", "m1"):
             untouched = await row(scene, message_id)
             assert (untouched["s"], untouched["n"], untouched.get("f"), untouched.get("k")) == (

@@ -18,6 +18,7 @@ import pytest
 from docgen.log_events import collect_events
 from sendwindow.vocabulary import Stage
 from tests.chaos.processes import ROOT, Process
+from tests.support import warm_start
 from tests.support.house import House
 from worker.cli.exit_codes import Exit
 
@@ -43,6 +44,7 @@ ELSEWHERE = {
     "test": "is what runs this",
     "check": "test_run.py, each step of it",
     "bench": "takes minutes",
+    "fmt": "writes into the checkout",
     "lock": "asks a package index, and writes into the checkout",
     "docs": "tests/test_site.py",
     "help": "test_run.py",
@@ -107,15 +109,12 @@ class Reader:
             words += ["--url", f"http://127.0.0.1:{self.house.sandbox_port}"]
         stdin = (self.house.folder / source).open() if source else None
         try:
-            answer = subprocess.run(
-                [sys.executable, "-m", "worker", *words],
+            answer = warm_start.run(
+                "worker",
+                words,
                 cwd=self.house.folder,
-                env=self.house.environ | {"PYTHONPATH": str(ROOT)},
+                environ=self.house.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=stdin or subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
             )
         finally:
             if stdin is not None:

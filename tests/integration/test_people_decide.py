@@ -1,18 +1,16 @@
 """Decisions of an operator by commands, while the service runs, as `verify` sees them."""
 
 import asyncio
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
-from tests.chaos.processes import ROOT
+from tests.support import warm_start
 from tests.support.cast import EMMA
 from tests.support.house import House, house
-from tests.support.waiting import HANG_SECONDS, until_now
+from tests.support.waiting import until_now
 from verify.judge import verify
 from verify.report import Report
 from worker.cli.exit_codes import Exit
@@ -73,17 +71,9 @@ def move_clocks(made: House, by: timedelta) -> None:
 
 def person(made: House, *words: str) -> None:
     """Decide something on the command line, with a journal."""
-    command = [
-        sys.executable,
-        "-m",
-        "worker",
-        *words,
-        "--journal",
-        str(made.journals / "person.jsonl"),
-    ]
-    environ = made.environ | {"PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
+    journal = str(made.journals / "person.jsonl")
+    answer = warm_start.run(
+        "worker", [*words, "--journal", journal], cwd=made.folder, environ=made.environ
     )
     assert answer.returncode == Exit.DONE, answer.stdout + answer.stderr
 

@@ -5,7 +5,6 @@ processes.
 import os
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +14,8 @@ from redis import Redis
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.sync import Producer
 from sendwindow.vocabulary import Purpose, Stage
-from tests.chaos.processes import ROOT
 from tests.integration.test_documented_commands import commands_of
+from tests.support import warm_start
 from tests.support.cast import EMMA, SHOP
 from tests.support.house import House
 from tests.support.waiting import until_now
@@ -29,15 +28,7 @@ MANY = 20
 
 def typed(made: House, *words: str) -> subprocess.CompletedProcess[str]:
     """Type a command of the page."""
-    return subprocess.run(
-        [sys.executable, "-m", "worker", *words],
-        cwd=made.folder,
-        env=made.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return warm_start.run("worker", words, cwd=made.folder, environ=made.environ)
 
 
 def queue(made: House, name: str, to: str, later: timedelta | None = None) -> None:

@@ -430,7 +430,7 @@ async def test_a_phone_writes_by_rcs_as_the_person_of_its_text_messages(tmp_path
     """By RCS only the two addresses are written differently; the person and the stop are those of
     SMS.
     """
-    phone, text = "+14155550111", "+14155550100"
+    phone, text = "+14155550123", "+14155550100"
     async with scene(tmp_path) as s:
         await say(s.url, phone, text, "STOP", rcs=True)
         ((_, form, _),) = s.gateway.came

@@ -16,6 +16,7 @@ import pytest
 
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.conftest import StoreUnderTest
+from tests.support import warm_start
 from tests.support.cast import ANNA
 from tests.support.cli_world import GOOD, SETTINGS, command_line
 from worker.cli.exit_codes import Exit
@@ -80,15 +81,7 @@ def started(word: str, root: Path, folder: Path, **environ: str) -> tuple[int, s
     Its logs belong to the whole process.
     """
     known = {"PYTHONPATH": str(root), "TEST_PERSON_KEY": "k" * 32, "TEST_TOKEN": "t"}
-    answer = subprocess.run(
-        [sys.executable, "-m", "worker", word],
-        cwd=folder,
-        env=known | environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    answer = warm_start.run("worker", [word], cwd=folder, environ=known | environ)
     return answer.returncode, answer.stderr
 
 
