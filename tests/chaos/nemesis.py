@@ -35,7 +35,7 @@ from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY, environ, write_settings
 from tests.support.cast import SHOP, phone, whatsapp
 from tests.support.free_ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import is_written, until
 from verify.judge import verify
 from verify.judge_context import Options
 from verify.report import Report, render
@@ -330,6 +330,12 @@ class Nemesis:
                 self.exit_codes[await asyncio.to_thread(process.stop)] += 1
                 process.start()
             case Fault.STORE_KILL:
+                async with Redis.from_url(self._url) as redis:
+                    await until(
+                        lambda: redis.info("persistence"),
+                        "the file to be written",
+                        holds=is_written,
+                    )
                 os.kill(self._server_pid, signal.SIGKILL)
                 before = self._server
                 self._server = await asyncio.to_thread(

@@ -66,6 +66,19 @@ class Doses:
     rate_limits: int
 
 
+FEW = Doses(
+    100,
+    30,
+    2,
+    each_point=0,
+    kills=1,
+    freezes=0,
+    restarts=1,
+    store_kills=1,
+    store_pauses=0,
+    script_flushes=1,
+    rate_limits=0,
+)
 SHORT = Doses(
     300,
     60,

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.free_ports import free_port
-from tests.support.waiting import until_now
+from tests.support.waiting import is_written, until_now
 from worker.runtime.store_binary import find_engine
 
 SERVICE: Final = "shop"
@@ -91,6 +91,11 @@ class StoreServer:
         if self._running is not None:
             self._running.kill()
             self._running.wait()
+
+    def crash(self) -> None:
+        """Send SIGKILL once everything that it acknowledged is in its file."""
+        until_now(lambda: self.info("persistence"), "the file to be written", holds=is_written)
+        self.kill()
 
     def freeze(self) -> None:
         """Send SIGSTOP: connections stay open, and no command is answered."""

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from tests.chaos.nemesis import Nemesis, Result
-from tests.chaos.plan import LONG, SHORT, Doses, Fault, message, plan
+from tests.chaos.plan import FEW, LONG, SHORT, Doses, Fault, message, plan
 from tests.chaos.seeds import HOW_MANY, VARIABLE, seeds, told
 from tests.chaos.stop_at import POINTS
+from tests.depth import examples
 from verify.journal_reader import read
 from verify.report import render
 
@@ -60,7 +61,7 @@ def check(result: Result, doses: Doses) -> None:
     assert set(counts.open) <= {"unresolved"}
     assert counts.open.get("unresolved", 0) == result.listed["unresolved"]
     for point in POINTS:
-        assert counts.killed[point] >= doses.each_point
+        assert counts.killed.get(point, 0) >= doses.each_point
     assert result.done == Counter(step.point or step.fault for step in plan(result.seed, doses))
     # A process may be asked to stop before Python has loaded, when it has no work yet.
     assert set(result.exit_codes) <= {0, -signal.SIGTERM}
@@ -75,18 +76,26 @@ def check(result: Result, doses: Doses) -> None:
     )
 
 
-def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
-    """A short run with every fault loses and doubles no message.
-
-    Each named point once, a kill, a freeze past the lease, a restart, a killed store.
+def test_a_few_faults_break_no_promise(tmp_path: Path) -> None:
+    """A killed worker, a killed store, flushed scripts and a restart lose and double no message,
+    and no process of the run is left.
     """
-    check(run(tmp_path, 7, SHORT), SHORT)
+    check(run(tmp_path, 7, FEW), FEW)
     path = json.loads((tmp_path / "store" / "engine.json").read_text())["socket"]
     with (
         socket.socket(socket.AF_UNIX) as connection,
         pytest.raises(OSError, match=r"refused|No such file"),
     ):
         connection.connect(path)
+
+
+@pytest.mark.long
+def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
+    """A short run with every fault loses and doubles no message.
+
+    Each named point once, a kill, a freeze past the lease, a restart, a killed store.
+    """
+    check(run(tmp_path, 7, SHORT), SHORT)
 
 
 @pytest.mark.long
@@ -118,7 +127,7 @@ def test_every_seed_gives_a_sound_plan() -> None:
 
     Every target is a process that exists.
     """
-    for seed in range(2000):
+    for seed in range(examples(2000)):
         for doses in (SHORT, LONG) if seed % 10 == 0 else (SHORT,):
             steps = plan(seed, doses)
             points = Counter(step.point for step in steps if step.fault is Fault.KILL_AT_POINT)
@@ -135,7 +144,7 @@ def test_no_seed_gives_messages_that_a_list_cannot_tell_apart() -> None:
 
     A text to a user id may be any phone's, and the same text twice to one person proves neither.
     """
-    for seed in range(2000):
+    for seed in range(examples(2000)):
         drawn = [message(seed, number, SHORT.people) for number in range(10)]
         assert all(each.to.removeprefix("whatsapp:").startswith("+1") for each in drawn)
         assert len(

@@ -31,7 +31,7 @@ async def test_results_outlive_a_killed_store(server: StoreServer, tmp_path: Pat
         scene.sandbox.settings.latency_ms = 300
         await scene.send(20)
         await scene.until_posted(10)
-        server.kill()
+        server.crash()
         await scene.until_ready(worker, ready=False)
         await asyncio.to_thread(server.start)
         await scene.until_ready(worker)

@@ -175,7 +175,7 @@ async def test_sending_goes_on_soon_after_the_store_is_back(
         scene.sandbox.settings.latency_ms = 50
         await scene.send(400)
         await scene.until_posted(100)
-        server.kill()
+        server.crash()
         unready = await scene.until_ready(worker, ready=False)
         posted = len(scene.posts())
         await asyncio.sleep(3)

@@ -6,7 +6,7 @@ A wait that fails names what was awaited and what was there instead.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeVar, overload
 
@@ -118,3 +118,12 @@ async def no_hang(what: str, seen: Callable[[], object] = lambda: "nothing") -> 
 
 def _give_up(what: str, seen: object) -> NoReturn:
     raise AssertionError(f"waited {HANG_SECONDS:.0f} s for {what}; saw instead: {seen!r}")
+
+
+def is_written(persistence: Mapping[str, Any]) -> bool:
+    """Return whether a store has handed every change to the kernel, from INFO persistence.
+
+    While a slow disk syncs, a store with `appendfsync everysec` keeps up to two seconds of changes
+    that it has acknowledged. A kill loses them, which is the store's promise and not ours.
+    """
+    return not (persistence["aof_buffer_length"] or persistence["aof_pending_bio_fsync"])

@@ -48,6 +48,7 @@ async def parked(world: World, message_id: str = "m1", **wish: object) -> dateti
     to = str(wish.get("to", GRETA))
     await world.consents(to)
     await world.writes(to)
+    await world.later(seconds=1)  # what the person wrote is older than what the POST teaches
     await world.enqueue(message_id, **wish)
     before = len([stage for stage, _ in world.watch.stages if stage is Stage.UNKNOWN])
     await world.run_until(Stage.UNKNOWN, before + 1)

@@ -181,6 +181,7 @@ async def test_everything_else_of_a_person_is_merged(store: Place) -> None:
             for number, address in enumerate((OTHER, ONE)):
                 await grant(world, address)
                 await world.writes(f"SM{number}", address=address, sender=(SENDER, "other")[number])
+                await world.later(seconds=1)
                 claimed = await world.post(f"m{number}", to=address)
                 await world.settle(claimed, accepted(f"SMa{number}"))
                 await world.enqueue(f"n{number}", to=address)

@@ -372,6 +372,7 @@ async def test_effects_change_what_is_known(store: Place) -> None:
     """Each effect changes the thing that it is about."""
     async with opened(store) as world:
         await world.writes()
+        await world.later(seconds=1)
         claimed = await world.post()
         given = (
             CloseWindow(),

@@ -164,6 +164,7 @@ async def test_what_an_error_teaches_counts_for_every_spelling(store: Place) -> 
     async with opened(store) as world:
         await grant(world, ONE)
         await world.writes(address=OTHER)
+        await world.later(seconds=1)
         claimed = await world.post(to=ONE)
         taught = (
             CloseWindow(),
