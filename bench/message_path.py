@@ -28,6 +28,7 @@ from bench.__main__ import mock_api
 from bench.rows.ours import connect, make_settings, prepare
 from bench.rows.raw_loop import FORM
 from sendwindow import Freeform, Producer, Purpose, SendMessage
+from tests.support.cast import whatsapp
 from worker.runtime.embedded_store import start
 from worker.services import WorkerService
 from worker.stores.store import Store
@@ -87,7 +88,7 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     async with Producer(store_url) as producer:
         for number in (1, 2):
             message = SendMessage(
-                to="whatsapp:+14155550123",
+                to=whatsapp(0),
                 sender="shop",
                 purpose=Purpose.UTILITY,
                 freeform=Freeform(body=FORM["Body"]),
