@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 
 from tests.conftest import StoreUnderTest
+from tests.support.cast import ANNA
 from tests.support.cli_world import GOOD, CommandLine
-from tests.support.stores_world import ANNA, DEAD, opened
+from tests.support.stores_world import DEAD, opened
 from worker.ports.people import Inbound
 
 COMMANDS = (
