@@ -9,14 +9,14 @@ from types import MappingProxyType
 from typing import Final
 
 from policies.decision import FreeformContent, TemplateContent
-from policies.evaluation import Choice, Delay, Evaluation, Refusal, Ruling, verdict
+from policies.evaluation import Choice, Delay, Evaluation, Refusal, RuleResult, verdict
 from policies.facts import FreeformDraft
 from policies.tag import tag_problem
 from policies.templates import pick_template
 from sendwindow.vocabulary import Channel, MediaKind, Purpose, Reason, WhenClosed
 
 
-def check_window(case: Evaluation) -> Ruling:
+def check_window(case: Evaluation) -> RuleResult:
     """Record whether the session window is open. It decides nothing by itself."""
     if not case.window.is_open:
         words = "never opened" if case.person.last_inbound_at is None else "closed"
@@ -25,7 +25,7 @@ def check_window(case: Evaluation) -> Ruling:
     return verdict("window", "skip" if case.draft.channel is Channel.SMS else "pass", words)
 
 
-def check_freeform(case: Evaluation) -> Ruling:
+def check_freeform(case: Evaluation) -> RuleResult:
     """Establish the freeform content. WhatsApp would not deliver all of a text with a medium.
 
     On WhatsApp only an image can carry a text (Twilio, "Guidance on WhatsApp media messages", read
@@ -40,7 +40,7 @@ def check_freeform(case: Evaluation) -> Ruling:
     return verdict("freeform", "skip", Reason.BODY_LOST_WITH_MEDIA.value)
 
 
-def check_template(case: Evaluation) -> Ruling:
+def check_template(case: Evaluation) -> RuleResult:
     """Establish the template, if the form of the message may depend on it."""
     if case.is_confirmation or not _needs_template(case):
         return None
@@ -57,7 +57,7 @@ def _needs_template(case: Evaluation) -> bool:
     return case.draft.channel is Channel.WHATSAPP and not case.is_implied
 
 
-def choose_content(case: Evaluation) -> Ruling:
+def choose_content(case: Evaluation) -> RuleResult:
     """Choose the content of the message by the rules of its channel."""
     if case.is_confirmation:
         return _confirm(case)
@@ -65,7 +65,7 @@ def choose_content(case: Evaluation) -> Ruling:
     return None if carrier is None else carrier(case)
 
 
-def _confirm(case: Evaluation) -> Ruling:
+def _confirm(case: Evaluation) -> RuleResult:
     freeform, stopped_at = case.freeform, case.permission.opted_out_at
     if freeform is None or stopped_at is None:
         return Refusal("confirmation", Reason.MISSING_FACT, "freeform")
@@ -76,7 +76,7 @@ def _confirm(case: Evaluation) -> Ruling:
     return Choice("confirmation", Reason.OPT_OUT_CONFIRMATION, content, ends_at, start_by)
 
 
-def _carry_whatsapp(case: Evaluation) -> Ruling:
+def _carry_whatsapp(case: Evaluation) -> RuleResult:
     freeform, window, template = case.freeform, case.window, case.template
     if case.is_implied and freeform is not None:
         content = _freeform(freeform)
@@ -101,7 +101,7 @@ def _carry_whatsapp(case: Evaluation) -> Ruling:
 
 def _whatsapp_freeform(
     case: Evaluation, freeform: FreeformDraft, start_by: datetime | None
-) -> Ruling:
+) -> RuleResult:
     return Choice(
         "whatsapp.open.freeform",
         Reason.WINDOW_OPEN,
@@ -111,7 +111,7 @@ def _whatsapp_freeform(
     )
 
 
-def _carry_messenger(case: Evaluation) -> Ruling:
+def _carry_messenger(case: Evaluation) -> RuleResult:
     freeform, window, template = case.freeform, case.window, case.template
     if window.is_open:
         ends_at = window.closes_at
@@ -128,7 +128,7 @@ def _carry_messenger(case: Evaluation) -> Ruling:
     return _messenger_closed(case, Reason.WINDOW_CLOSED)
 
 
-def _carry_account_update(case: Evaluation, freeform: FreeformDraft) -> Ruling:
+def _carry_account_update(case: Evaluation, freeform: FreeformDraft) -> RuleResult:
     problem, tag = tag_problem(case.facts.tag, case.policy), case.facts.tag
     if problem is None and tag is not None:
         content = FreeformContent(freeform.body, freeform.media_url, relies_on_tag=True)
@@ -143,14 +143,14 @@ def _carry_account_update(case: Evaluation, freeform: FreeformDraft) -> Ruling:
     return _messenger_closed(case, problem)
 
 
-def _messenger_closed(case: Evaluation, reason: Reason) -> Ruling:
+def _messenger_closed(case: Evaluation, reason: Reason) -> RuleResult:
     can_wait = case.freeform is not None or isinstance(case.template, TemplateContent)
     if can_wait and case.draft.when_closed is WhenClosed.WAIT:
         return _await_inbound(case, "messenger.closed.nothing")
     return Refusal("messenger.closed.nothing", reason)
 
 
-def _carry_sms(case: Evaluation) -> Ruling:
+def _carry_sms(case: Evaluation) -> RuleResult:
     freeform, template = case.freeform, case.template
     if freeform is not None:
         content = _freeform(freeform)
@@ -171,7 +171,7 @@ def _await_inbound(case: Evaluation, rule: str) -> Delay:
     return Delay(rule, Reason.AWAITING_INBOUND, case.draft.expires_at, on_inbound=True)
 
 
-CARRIERS: Final[Mapping[Channel, Callable[[Evaluation], Ruling]]] = MappingProxyType(
+CARRIERS: Final[Mapping[Channel, Callable[[Evaluation], RuleResult]]] = MappingProxyType(
     {
         Channel.WHATSAPP: _carry_whatsapp,
         Channel.MESSENGER: _carry_messenger,

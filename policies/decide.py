@@ -32,7 +32,7 @@ from policies.decision import (
     Verdict,
     Wait,
 )
-from policies.evaluation import Choice, Delay, Evaluation, Refusal, Ruling, verdict
+from policies.evaluation import Choice, Delay, Evaluation, Refusal, RuleResult, verdict
 from policies.facts import Draft, Facts
 from policies.guards import (
     check_addresses,
@@ -53,7 +53,7 @@ from policies.guards import (
 from policies.policy import Policy
 from sendwindow.vocabulary import Reason
 
-Rule = Callable[[Evaluation], Ruling]
+Rule = Callable[[Evaluation], RuleResult]
 
 RULES: Final[tuple[Rule, ...]] = (
     check_expiry,
@@ -93,26 +93,26 @@ def decide(draft: Draft, facts: Facts, policy: Policy, now: datetime) -> Decisio
     case = Evaluation(draft, facts, policy, now)
     verdicts: list[Verdict] = []
     for rule in RULES:
-        ruling = rule(case)
-        if isinstance(ruling, Verdict):
-            verdicts.append(ruling)
-        elif ruling is not None:
-            return _decision(case, verdicts, ruling)
+        result = rule(case)
+        if isinstance(result, Verdict):
+            verdicts.append(result)
+        elif result is not None:
+            return _decision(case, verdicts, result)
     return _decision(case, verdicts, Refusal("deny_by_default", Reason.UNKNOWN_CHANNEL))
 
 
 def _decision(
-    case: Evaluation, verdicts: list[Verdict], ruling: Refusal | Delay | Choice
+    case: Evaluation, verdicts: list[Verdict], result: Refusal | Delay | Choice
 ) -> Decision:
-    """Return the decision that the last ruling makes, with its trace."""
-    rule, reason = ruling.rule, ruling.reason
-    if isinstance(ruling, Choice):
-        return _send(case, ruling, _trace(case, verdicts, verdict(rule, "choose", reason.value)))
-    if isinstance(ruling, Delay):
-        until = min(ruling.until, case.draft.expires_at)
+    """Return the decision that the last result makes, with its trace."""
+    rule, reason = result.rule, result.reason
+    if isinstance(result, Choice):
+        return _send(case, result, _trace(case, verdicts, verdict(rule, "choose", reason.value)))
+    if isinstance(result, Delay):
+        until = min(result.until, case.draft.expires_at)
         trace = _trace(case, verdicts, verdict(rule, "wait", reason.value))
-        return Wait(reason, until, ruling.on_inbound, trace)
-    last = verdict(rule, "deny", ruling.detail or reason.value)
+        return Wait(reason, until, result.on_inbound, trace)
+    last = verdict(rule, "deny", result.detail or reason.value)
     return Refuse(reason, _trace(case, verdicts, last))
 
 

@@ -1,6 +1,6 @@
 """The evaluation of one message: its inputs, what the rules establish, and what a rule returns.
 
-Values only. A rule returns its ruling, and `decide` collects the rulings in order.
+Values only. A rule returns its result, and `decide` collects the results in order.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,10 @@ class Evaluation:
 
 
 class Refusal(NamedTuple):
-    """The ruling that refuses the message. The verdict's detail is `detail`, or else the reason."""
+    """Ends the evaluation: the message is refused.
+
+    The verdict's detail is `detail`, or else the reason.
+    """
 
     rule: str
     reason: Reason
@@ -51,7 +54,7 @@ class Refusal(NamedTuple):
 
 
 class Delay(NamedTuple):
-    """The ruling that lets the message wait until `until`, and never longer than its expiry."""
+    """Ends the evaluation: the message waits until `until`, and never longer than its expiry."""
 
     rule: str
     reason: Reason
@@ -60,7 +63,7 @@ class Delay(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The ruling that sends `content`.
+    """Ends the evaluation: `content` is sent.
 
     `ends_at`: when the content is no longer permitted. `start_by`: from when on the rules would
     prefer another form, so the POST must start before that. `tag`: the revision of the tag on which
@@ -75,11 +78,11 @@ class Choice(NamedTuple):
     tag: int | None = None
 
 
-Ruling = Verdict | Refusal | Delay | Choice | None
+RuleResult = Verdict | Refusal | Delay | Choice | None
 """What a rule returns.
 
 A `Verdict` permits the message or does not apply to it, and the next rule is evaluated. None is the
-same without an entry in the trace. Any other ruling is the last.
+same without an entry in the trace. Any other result is the last.
 """
 
 PASSES: Final = {

@@ -7,7 +7,7 @@ provider hold back, and consent.
 from typing import Final
 
 from policies.consent import Standing, earliest, permission
-from policies.evaluation import PASSES, SKIPS, Delay, Evaluation, Refusal, Ruling, verdict
+from policies.evaluation import PASSES, SKIPS, Delay, Evaluation, Refusal, RuleResult, verdict
 from policies.facts import BlockFact, Holds
 from policies.window import session_window
 from sendwindow.vocabulary import Channel, Purpose, Reason, WhenClosed
@@ -19,14 +19,14 @@ _BLOCK_REASONS: Final = {
 }
 
 
-def check_expiry(case: Evaluation) -> Ruling:
+def check_expiry(case: Evaluation) -> RuleResult:
     """Refuse an expired message. The instant of expiry itself is already too late."""
     if case.now >= case.draft.expires_at:
         return Refusal("expiry", Reason.EXPIRED)
     return PASSES["expiry"]
 
 
-def check_sender(case: Evaluation) -> Ruling:
+def check_sender(case: Evaluation) -> RuleResult:
     """Refuse the message if its sender is not configured."""
     if case.facts.sender is None:
         return Refusal("sender", Reason.UNKNOWN_SENDER)
@@ -34,7 +34,7 @@ def check_sender(case: Evaluation) -> Ruling:
     return PASSES["sender"]
 
 
-def check_channel(case: Evaluation) -> Ruling:
+def check_channel(case: Evaluation) -> RuleResult:
     """Refuse an address without a known channel, or with another channel than the sender's."""
     if case.draft.channel is None:
         return Refusal("channel", Reason.UNKNOWN_CHANNEL)
@@ -43,14 +43,14 @@ def check_channel(case: Evaluation) -> Ruling:
     return verdict("channel", "pass", case.draft.channel.value)
 
 
-def check_addresses(case: Evaluation) -> Ruling:
+def check_addresses(case: Evaluation) -> RuleResult:
     """Refuse a message to the sender itself (Twilio, error 63031)."""
     if case.policy.spellings.is_same_person(case.draft.to, case.sender.address):
         return Refusal("addresses", Reason.SAME_ADDRESS)
     return PASSES["addresses"]
 
 
-def check_allow_list(case: Evaluation) -> Ruling:
+def check_allow_list(case: Evaluation) -> RuleResult:
     """Refuse a recipient that is not on the allow list, if there is one."""
     allowed = case.policy.allow_recipients
     if allowed is None:
@@ -60,7 +60,7 @@ def check_allow_list(case: Evaluation) -> Ruling:
     return PASSES["allow_list"]
 
 
-def check_person(case: Evaluation) -> Ruling:
+def check_person(case: Evaluation) -> RuleResult:
     """Establish permission and session window. Refuse if the person's record could not be read."""
     person = case.facts.person
     if person is None or not person.is_readable:
@@ -73,7 +73,7 @@ def check_person(case: Evaluation) -> Ruling:
     return PASSES["person"]
 
 
-def check_opt_out(case: Evaluation) -> Ruling:
+def check_opt_out(case: Evaluation) -> RuleResult:
     """Refuse a message to a person who opted out.
 
     Only one confirmation of the stop passes, within five minutes (47 CFR 64.1200(a)).
@@ -91,7 +91,7 @@ def check_opt_out(case: Evaluation) -> Ruling:
     return verdict("opt_out", "pass", "confirmation")
 
 
-def check_not_before(case: Evaluation) -> Ruling:
+def check_not_before(case: Evaluation) -> RuleResult:
     """Return a wait until the message's `not_before`, if that is still ahead."""
     not_before = case.draft.not_before
     if not_before is None:
@@ -101,7 +101,7 @@ def check_not_before(case: Evaluation) -> Ruling:
     return PASSES["not_before"]
 
 
-def check_pauses(case: Evaluation) -> Ruling:
+def check_pauses(case: Evaluation) -> RuleResult:
     """Return a wait until the pause of the account or the sender ends, if one is paused."""
     sender = case.sender
     if sender.account_paused_until is not None and case.now < sender.account_paused_until:
@@ -111,7 +111,7 @@ def check_pauses(case: Evaluation) -> Ruling:
     return PASSES["pauses"]
 
 
-def check_suppression(case: Evaluation) -> Ruling:
+def check_suppression(case: Evaluation) -> RuleResult:
     """Refuse an address that the provider reported as unusable, until the suppression ends."""
     until = case.person.suppressed_until
     if until is not None and case.now < until:
@@ -119,7 +119,7 @@ def check_suppression(case: Evaluation) -> Ruling:
     return PASSES["suppression"]
 
 
-def check_blocks(case: Evaluation) -> Ruling:
+def check_blocks(case: Evaluation) -> RuleResult:
     """Refuse a message that a block holds back from the person.
 
     We hold messages back after an error of the provider. That is independent of the person's
@@ -143,7 +143,7 @@ def check_blocks(case: Evaluation) -> Ruling:
     return PASSES["blocks"] if case.answer_by is None else verdict("blocks", "pass", "an answer")
 
 
-def check_person_cap(case: Evaluation) -> Ruling:
+def check_person_cap(case: Evaluation) -> RuleResult:
     """Refuse the message if the person already got as many messages in 24 h as the cap allows.
 
     The message is refused rather than kept waiting: messages that waited would arrive in a burst a
@@ -158,7 +158,7 @@ def check_person_cap(case: Evaluation) -> Ruling:
     return PASSES["person_cap"]
 
 
-def check_consent(case: Evaluation) -> Ruling:
+def check_consent(case: Evaluation) -> RuleResult:
     """Refuse a message without permission.
 
     On WhatsApp and SMS the permission is a grant. On Messenger it is that the person wrote to the
@@ -188,7 +188,7 @@ def check_consent(case: Evaluation) -> Ruling:
     return Refusal("consent", Reason.NO_MARKETING_CONSENT if is_marketing else Reason.NO_CONSENT)
 
 
-def check_suspected_stop(case: Evaluation) -> Ruling:
+def check_suspected_stop(case: Evaluation) -> RuleResult:
     """Return a wait for marketing while a suspected stop of the person waits for an operator.
 
     Other purposes are not affected, and only a marketing message has this rule in its trace. The

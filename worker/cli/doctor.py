@@ -320,7 +320,8 @@ async def _misdirected(store: "Store") -> list[Finding]:
 
 async def _credentials(account: "Account", dispatch: "DispatchSettings") -> Finding:
     from worker.runtime.clock import wall_now
-    from worker.twilio.client import ReadFailed, TwilioClient
+    from worker.twilio.client import TwilioClient
+    from worker.twilio.messages import ReadFailed
 
     what, base_url = f"account {account.name}", f"accounts.{account.name}.base_url"
     async with TwilioClient(

@@ -138,7 +138,8 @@ async def _fetch_inbound(
     from worker.gateway.app import MISSED, make_app
     from worker.telemetry.logs import get_log
     from worker.telemetry.metrics import Metrics
-    from worker.twilio.client import ReadFailed, TwilioClient
+    from worker.twilio.client import TwilioClient
+    from worker.twilio.messages import ReadFailed
     from worker.wiring import load_rules
 
     app = make_app(

@@ -23,8 +23,7 @@ from worker.gateway.forms import GarbageError
 from worker.gateway.inbound_form import InboundForm, read_inbound
 from worker.gateway.request import RefusedError
 from worker.runtime.cancellation import end_tasks
-from worker.twilio.client import ReadFailed
-from worker.twilio.messages import InboundListing, InboundRow
+from worker.twilio.messages import InboundListing, InboundRow, ReadFailed
 
 MARGIN: Final = timedelta(minutes=2)
 """How far before the last mark of a gateway the list starts.

@@ -18,8 +18,7 @@ from worker.ports.statuses import MissingStatus, Statuses
 from worker.ports.unknowns import Unknowns
 from worker.settings.schema import SenderSettings
 from worker.settings.settings import Settings
-from worker.twilio.client import ReadFailed
-from worker.twilio.messages import MessageRow
+from worker.twilio.messages import MessageRow, ReadFailed
 
 BATCH: Final = 20
 """How many messages of one account a turn takes at once."""

@@ -224,13 +224,7 @@ class Pipeline:
             "settle", partial(self.settlements.submit, end.settlement)
         )
         if tried is not None:
-            self.recorder.settled(
-                end.settlement,
-                tried.answer,
-                decision=end.decision,
-                entry=end.entry,
-                seconds=end.post_seconds,
-            )
+            self.recorder.settled(end, tried.answer)
 
     # -- one function per outcome without a POST -------------------------------------------------
 

@@ -9,9 +9,9 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from policies.decision import Decision, FreeformContent, Refuse, Send, TemplateContent, Wait
-from policies.error_catalogue import ErrorEntry
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Reason, Stage
+from worker.pipeline.attempt import Conclusion
 from worker.ports.admissions import Permit
 from worker.ports.arq_ingress import Unreadable
 from worker.ports.claims import ClaimBatch, Reaped
@@ -119,56 +119,52 @@ class Recorder:
                 http=None if isinstance(reply, NotSent) else reply.http_status,
             )
 
-    def settled(
-        self,
-        settlement: Settlement,
-        settled: Settled,
-        *,
-        decision: Decision | None,
-        entry: ErrorEntry | None,
-        seconds: float | None,
-    ) -> None:
+    def settled(self, end: Conclusion, settled: Settled) -> None:
         """Record a settlement, and write the attempt's one log line.
-
-        `seconds`: how long the POST took.
 
         A settlement that came too late changed no stage: `settled.stage` is the stage that the
         message has now.
         """
+        settlement, stage = end.settlement, settled.stage
         reason, code = reason_of(settlement.result), code_of(settlement.result)
-        if settled.stage is None:
+        if stage is None:
             self._unrecorded(settlement, reason, code)
             return
-        if settled.stage is Stage.UNKNOWN and isinstance(settlement.result, SettleAccepted):
+        if stage is Stage.UNKNOWN and isinstance(settlement.result, SettleAccepted):
             # The store has this SID for another attempt, so the reply belonged to another POST.
             reason = Reason.OUTCOME_UNREADABLE
         if settled.has_copy:
             self._log.warning("duplicate", message_id=settlement.message_id)
         if settled.applied:
-            self._metrics.settled(settled.stage, reason)
+            self._metrics.settled(stage, reason)
         if self._journal.is_on:
             self._journal.write(
                 "settled",
                 id=settlement.message_id,
                 attempt=settlement.attempt,
-                stage=settled.stage,
+                stage=stage,
                 reason=reason,
                 code=code,
                 applied=settled.applied,
             )
-        write = self._log.warning if entry is not None and entry.needs_alert else self._log.info
+        self._log_attempt(end, stage, reason, is_late=not settled.applied)
+
+    def _log_attempt(self, end: Conclusion, stage: Stage, reason: Reason, *, is_late: bool) -> None:
+        settlement, decision, seconds = end.settlement, end.decision, end.post_seconds
+        needs_alert = end.entry is not None and end.entry.needs_alert
+        write = self._log.warning if needs_alert else self._log.info
         write(
             "attempt",
             message_id=settlement.message_id,
             attempt=settlement.attempt,
             decision=None if decision is None else _WORDS[type(decision)],
             why=None if decision is None else decision.reason.value,
-            stage=settled.stage.value,
+            stage=stage.value,
             reason=reason.value,
-            code=code,
+            code=code_of(settlement.result),
             sender=settlement.sender,
             post_ms=None if seconds is None else round(seconds * 1000, 1),
-            late=not settled.applied,
+            late=is_late,
         )
 
     def _unrecorded(self, settlement: Settlement, reason: Reason, code: int | None) -> None:

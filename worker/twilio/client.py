@@ -4,28 +4,28 @@ It makes no decisions: it sends forms, and returns what the responses prove.
 """
 
 import ssl
-from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote_plus
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from policies.error_catalogue import Operation
 from worker.ports.posts import CreateMessage, Reply
 from worker.runtime.clock import monotonic
 from worker.settings.accounts import Account
+from worker.twilio.account_access import AccountAccess, access_to
 from worker.twilio.departure import DEPARTURE, Departure, GatedConnector
 from worker.twilio.messages import (
     InboundListing,
     InboundRow,
     Listing,
     MessageRow,
+    Page,
+    ReadFailed,
     is_newest_first,
     read_message,
     read_page,
@@ -41,35 +41,6 @@ from worker.twilio.replies import (
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_SIZE: Final = 500
 _READ_CONNECTIONS: Final = 8
-
-
-class ReadFailed(Exception):
-    """A list or a fetch got no usable response. The caller asks again later.
-
-    `status` is None when there was no response at all.
-
-    `code` is Twilio's error code. It is None when the response was not Twilio's or had no code.
-    What the code means depends on `operation`; `policies.error_catalogue` decides it.
-    """
-
-    def __init__(
-        self, detail: str, operation: Operation, status: int | None = None, code: int | None = None
-    ) -> None:
-        super().__init__(f"reading from Twilio failed ({detail}); it is tried again later")
-        self.operation = operation
-        self.status = status
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class _AccountSession:
-    """What is the same for every POST of an account. It is built once."""
-
-    messages: URL
-    origin: URL
-    headers: CIMultiDict[str] = field(repr=False)
-    proxy: URL | None = None
-    proxy_headers: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class TwilioClient:
@@ -94,7 +65,7 @@ class TwilioClient:
         keepalive: float = 15.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._doors = {name: _door(account) for name, account in accounts.items()}
+        self._accounts = {name: access_to(account) for name, account in accounts.items()}
         self._slots = slots
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -130,7 +101,7 @@ class TwilioClient:
         `start_by` is in seconds of this process's monotonic clock. From then on no first byte is
         sent.
         """
-        door = self._doors[message.account]
+        access = self._accounts[message.account]
         timeout = self._timeout
         if start_by is not None:
             left = start_by - monotonic()
@@ -138,22 +109,17 @@ class TwilioClient:
                 return PERMIT_LAPSED
             if left < self._connect_timeout:
                 timeout = self._timeout_for(left)
-        # Parameter names are plain ASCII, so only the values are encoded. That is half of the work
-        # of urlencode.
-        body = "&".join([f"{name}={quote_plus(value)}" for name, value in message.form]).encode(
-            "ascii"
-        )
         departure = Departure(start_by)
         mark = DEPARTURE.set(departure)
         try:
             async with _open(self._posts).post(
-                door.messages,
-                data=body,
-                headers=door.headers,
+                access.messages,
+                data=_encode(message),
+                headers=access.headers,
                 timeout=timeout,
                 allow_redirects=False,
-                proxy=door.proxy,
-                proxy_headers=door.proxy_headers,
+                proxy=access.proxy,
+                proxy_headers=access.proxy_headers,
             ) as response:
                 answer, complete = await _bounded(response, MAX_ANSWER_BYTES)
         except Exception as error:  # noqa: BLE001 -- bytes may have left: return a Reply
@@ -173,9 +139,9 @@ class TwilioClient:
 
         Raises ReadFailed, also when Twilio has no message with that SID; `code` then says so.
         """
-        door = self._doors[account]
-        url = door.messages.parent / "Messages" / f"{message_sid}.json"
-        status, body = await self._get(door, url, Operation.FETCH)
+        access = self._accounts[account]
+        url = access.messages.parent / "Messages" / f"{message_sid}.json"
+        status, body = await self._get(access, url, Operation.FETCH)
         row = read_message(body) if status == 200 else None
         if row is None:
             raise ReadFailed(
@@ -195,27 +161,19 @@ class TwilioClient:
         is queued ("Messages resource", read 2026-11-20). Rows are returned unfiltered, because
         Twilio may write an address in another form, or ignore a filter. Raises ReadFailed.
         """
-        door = self._doors[account]
+        access = self._accounts[account]
         query = {"From": from_address, "PageSize": str(_PAGE_SIZE)} | (
             {"To": to} if to is not None else {}
         )
-        url: URL | None = door.messages.with_query(query)
+        url: URL | None = access.messages.with_query(query)
         rows: list[MessageRow] = []
         requests = 0
         is_complete = is_whole = False
         while url is not None and requests < max_requests and not is_complete:
-            status, body = await self._get(door, url, Operation.LIST)
+            page = await self._page(access, url)
             requests += 1
-            page = read_page(body) if status == 200 else None
-            if page is None:
-                raise ReadFailed(
-                    "a page of messages could not be read",
-                    Operation.LIST,
-                    status,
-                    read_error(status, body),
-                )
             rows.extend(page.rows)
-            url = _next_page(door, page.next_page)
+            url = _next_page(access, page.next_page)
             reaches_back = bool(rows) and rows[-1].created_at < since and is_newest_first(rows)
             is_whole = page.next_page is None
             is_complete = is_whole or reaches_back
@@ -231,27 +189,19 @@ class TwilioClient:
         address or the date of an inbound message ("Messages resource", read 2026-11-20). Raises
         ReadFailed.
         """
-        door = self._doors[account]
-        url: URL | None = door.messages.with_query({"PageSize": str(_PAGE_SIZE)})
+        access = self._accounts[account]
+        url: URL | None = access.messages.with_query({"PageSize": str(_PAGE_SIZE)})
         found: dict[str, InboundRow] = {}
         dates: list[datetime] = []
         requests, is_whole = 0, True
         is_complete = False
         while url is not None and requests < max_requests and not is_complete:
-            status, body = await self._get(door, url, Operation.LIST)
+            page = await self._page(access, url)
             requests += 1
-            page = read_page(body) if status == 200 else None
-            if page is None:
-                raise ReadFailed(
-                    "a page of messages could not be read",
-                    Operation.LIST,
-                    status,
-                    read_error(status, body),
-                )
             found |= {row.message_sid: row for row in page.inbounds if row.created_at >= since}
             is_whole = is_whole and page.has_all_inbounds
             dates.extend(page.dates)
-            url = _next_page(door, page.next_page)
+            url = _next_page(access, page.next_page)
             reaches_back = (
                 bool(dates) and dates[-1] < since and dates == sorted(dates, reverse=True)
             )
@@ -261,17 +211,25 @@ class TwilioClient:
         rows = tuple(sorted(oldest_first, key=lambda row: row.created_at))
         return InboundListing(rows, is_complete and is_whole, requests)
 
+    async def _page(self, access: AccountAccess, url: URL) -> Page:
+        status, body = await self._get(access, url, Operation.LIST)
+        page = read_page(body) if status == 200 else None
+        if page is None:
+            detail = "a page of messages could not be read"
+            raise ReadFailed(detail, Operation.LIST, status, read_error(status, body))
+        return page
+
     async def _get(
-        self, door: _AccountSession, url: URL, operation: Operation
+        self, access: AccountAccess, url: URL, operation: Operation
     ) -> tuple[int, bytes]:
         try:
             async with _open(self._reads).get(
                 url,
-                headers=door.headers,
+                headers=access.headers,
                 timeout=self._timeout,
                 allow_redirects=False,
-                proxy=door.proxy,
-                proxy_headers=door.proxy_headers,
+                proxy=access.proxy,
+                proxy_headers=access.proxy_headers,
             ) as response:
                 body, complete = await _bounded(response, _MAX_PAGE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -304,53 +262,24 @@ def _open(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
     return session
 
 
-def _door(account: Account) -> _AccountSession:
-    credentials = b64encode(f"{account.username}:{account.password}".encode()).decode("ascii")
-    headers = CIMultiDict(
-        {
-            "Authorization": f"Basic {credentials}",
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "sendwindow",
-        }
-    )
-    base = URL(account.base_url)
-    messages = (
-        URL(account.base_url.rstrip("/"))
-        / "2010-04-01"
-        / "Accounts"
-        / account.account_sid
-        / "Messages.json"
-    )
-    if account.proxy is None:
-        return _AccountSession(messages, base.origin(), headers)
-    proxy = URL(account.proxy)
-    login = _proxy_login(proxy)
-    if base.scheme == "http":
-        # Plain HTTP has no tunnel, so the proxy reads its credentials from the request itself.
-        headers.update(login)
-    return _AccountSession(messages, base.origin(), headers, proxy.with_user(None), login)
-
-
-def _proxy_login(proxy: URL) -> dict[str, str]:
-    if proxy.user is None:
-        return {}
-    credentials = b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode("ascii")
-    return {"Proxy-Authorization": f"Basic {credentials}"}
-
-
-def _next_page(door: _AccountSession, path: str | None) -> URL | None:
+def _next_page(access: AccountAccess, path: str | None) -> URL | None:
     """Return the URL of the next page. Raises ReadFailed for another host.
 
     The credentials of the account must not go to another host.
     """
     if path is None:
         return None
-    url = door.origin.join(URL(path, encoded=True))
-    if url.origin() != door.origin:
+    url = access.origin.join(URL(path, encoded=True))
+    if url.origin() != access.origin:
         raise ReadFailed("the next page is on another host", Operation.LIST)
     return url
+
+
+def _encode(message: CreateMessage) -> bytes:
+    # Parameter names are plain ASCII, so only the values are encoded. That is half of the work of
+    # urlencode.
+    form = [f"{name}={quote_plus(value)}" for name, value in message.form]
+    return "&".join(form).encode("ascii")
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:

@@ -12,12 +12,31 @@ from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from typing import Any, Final
 
+from policies.error_catalogue import Operation
 from worker.twilio.fields import read_code, read_status
 
 MESSAGE_SID: Final = re.compile(r"(?:SM|MM)[0-9a-fA-F]{32}")
 """Twilio's form of a MessageSid ("Messages resource", read 2026-11-20). Use `fullmatch`."""
 
 _COUNT: Final = re.compile(r"[0-9]{1,3}")
+
+
+class ReadFailed(Exception):
+    """A list or a fetch got no usable response. The caller asks again later.
+
+    `status` is None when there was no response at all.
+
+    `code` is Twilio's error code. It is None when the response was not Twilio's or had no code.
+    What the code means depends on `operation`; `policies.error_catalogue` decides it.
+    """
+
+    def __init__(
+        self, detail: str, operation: Operation, status: int | None = None, code: int | None = None
+    ) -> None:
+        super().__init__(f"reading from Twilio failed ({detail}); it is tried again later")
+        self.operation = operation
+        self.status = status
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,21 +50,7 @@ def read_answer(
     if status >= 500:
         return _unproven(Reason.OUTCOME_SERVER_ERROR, f"HTTP {status}", status, code, body)
     if 200 <= status < 300:
-        message_sid = document.get("sid") if document else None
-        if document and isinstance(message_sid, str) and MESSAGE_SID.fullmatch(message_sid):
-            shown = document.get("to")
-            if isinstance(shown, str) and shown != to and _is_somebody_else(to, shown):
-                return _unproven(
-                    Reason.OUTCOME_UNREADABLE,
-                    f"HTTP {status} for another address",
-                    status,
-                    code,
-                    body,
-                )
-            return Accepted(message_sid, read_status(document.get("status")), status)
-        return _unproven(
-            Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a MessageSid", status, code, body
-        )
+        return _read_success(status, document or {}, code, body, to)
     if 300 <= status < 400:
         return _unproven(
             Reason.OUTCOME_UNREADABLE,
@@ -78,6 +64,18 @@ def read_answer(
     return _unproven(
         Reason.OUTCOME_UNREADABLE, f"HTTP {status} without a Twilio code", status, None, body
     )
+
+
+def _read_success(
+    status: int, document: Mapping[str, Any], code: int | None, body: bytes, to: str
+) -> Reply:
+    message_sid, shown = document.get("sid"), document.get("to")
+    unreadable = Reason.OUTCOME_UNREADABLE
+    if not isinstance(message_sid, str) or not MESSAGE_SID.fullmatch(message_sid):
+        return _unproven(unreadable, f"HTTP {status} without a MessageSid", status, code, body)
+    if isinstance(shown, str) and shown != to and _is_somebody_else(to, shown):
+        return _unproven(unreadable, f"HTTP {status} for another address", status, code, body)
+    return Accepted(message_sid, read_status(document.get("status")), status)
 
 
 def read_error(status: int, body: bytes) -> int | None:

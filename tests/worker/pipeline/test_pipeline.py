@@ -653,12 +653,12 @@ async def test_nobody_listening_is_proven_not_sent_and_tried_again(
         await world.consents()
         await world.writes()
         await world.enqueue()
-        working = world.client._doors["main"]
+        working = world.client._accounts["main"]
         gone = replace(working, messages=working.messages.with_port(1))
-        world.client._doors["main"] = gone
+        world.client._accounts["main"] = gone
         async with world.working():
             await world.watch.until(lambda: (Stage.RETRYING, Reason.NOT_SENT) in world.watch.stages)
-            world.client._doors["main"] = working
+            world.client._accounts["main"] = working
             await world.later(seconds=30)
             await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
         assert len(world.twilio.posts) == 1

@@ -9,6 +9,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from sendwindow.vocabulary import Reason, Stage
+from worker.pipeline.attempt import Conclusion
 from worker.pipeline.recorder import Observers, Recorder
 from worker.ports.claims import ClaimBatch
 from worker.ports.pipeline_metrics import NoMetrics
@@ -50,9 +51,8 @@ def test_a_result_whose_message_is_gone_is_an_error_and_no_end(
     )
     recorder = Recorder(Observers(journal, metrics, log))
     settlement = Settlement("m1", 7, 2, result, "digest", "shop", "main", posted=True)
-    recorder.settled(
-        settlement, Settled(applied=False, stage=None), decision=None, entry=None, seconds=0.1
-    )
+    end = Conclusion(settlement, post_seconds=0.1)
+    recorder.settled(end, Settled(applied=False, stage=None))
     journal.close()
     (line,) = [json.loads(text) for text in (tmp_path / "j").read_text().splitlines()]
     assert line == line | {"e": "unrecorded", "id": "m1", "attempt": 2, **told}
@@ -82,7 +82,7 @@ def test_a_reply_that_the_store_knows_as_anothers_is_told_as_unproven(tmp_path: 
     )
     settled = Settled(applied=True, stage=Stage.UNKNOWN)
     Recorder(Observers(journal, NoMetrics(), log)).settled(
-        settlement, settled, decision=None, entry=None, seconds=0.1
+        Conclusion(settlement, post_seconds=0.1), settled
     )
     journal.close()
     told = {"stage": "unknown", "reason": "outcome_unreadable"}
@@ -106,13 +106,8 @@ def test_a_copy_is_one_warning_with_the_id_alone(tmp_path: Path) -> None:
         "m1", 7, 2, SettleAccepted("SM2", "queued"), "digest", "shop", "main", posted=True
     )
     for has_copy in (True, False):
-        recorder.settled(
-            settlement,
-            Settled(True, Stage.ACCEPTED, has_copy),
-            decision=None,
-            entry=None,
-            seconds=0.1,
-        )
+        end = Conclusion(settlement, post_seconds=0.1)
+        recorder.settled(end, Settled(True, Stage.ACCEPTED, has_copy))
     journal.close()
     warnings = [entry for entry in capture.entries if entry["log_level"] == "warning"]
     assert warnings == [{"event": "duplicate", "log_level": "warning", "message_id": "m1"}]

@@ -19,7 +19,8 @@ from tests.support.cast import ACCOUNT_SID, MESSAGE_SID
 from tests.support.waiting import HANG_SECONDS
 from worker.ports.posts import Accepted, CreateMessage, NotSent, Rejected, Unproven
 from worker.settings.accounts import Account
-from worker.twilio.client import ReadFailed, TwilioClient
+from worker.twilio.client import TwilioClient
+from worker.twilio.messages import ReadFailed
 
 pytestmark = pytest.mark.asyncio
 

@@ -16,7 +16,7 @@ from worker.pipeline.unknown.message_lists import MAX_PAGES, MessageLists
 from worker.pipeline.unknown.search_case import SearchCase
 from worker.ports.unknowns import UnknownAttempt
 from worker.settings.schema import SenderSettings
-from worker.twilio.client import ReadFailed
+from worker.twilio.messages import ReadFailed
 
 _MAX_FAILURES: Final = 3
 """After this many reads that Twilio answered with an error, a turn reads no more of the account."""
