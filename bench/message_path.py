@@ -7,9 +7,10 @@ API. The second message counts, because the first one also loads the scripts int
 project's own Python counts, from the call of `send` until the outcome is recorded. Left out is what
 runs whether or not there is a message: leases, reaping, adoption and the periodic work.
 
-A move is a call of a function in another file than the call before it. When a waiting coroutine
-goes on, every coroutine that waits for it goes on too. A reader does not follow these steps, and
-their number depends on how the replies arrive, so they are counted apart, as resumptions.
+A move is a call of a function in another file than the call before it in the same task. When a
+waiting coroutine goes on, every coroutine that waits for it goes on too. A reader does not follow
+these steps, and their number depends on how the replies arrive, so they are counted apart, as
+resumptions.
 """
 
 import argparse
@@ -46,7 +47,7 @@ class MessagePath:
         self.functions: Counter[str] = Counter()
         self.moves = 0
         self.resumptions = 0
-        self._at: str | None = None
+        self._at: dict[asyncio.Task[object] | None, str] = {}
         self._begun: set[types.FrameType] = set()
         self.is_on = False
 
@@ -60,18 +61,19 @@ class MessagePath:
             self._begun.add(frame)
         if not self.is_on or code.co_name == "<module>":
             return
+        task = None
         with contextlib.suppress(RuntimeError):
             task = asyncio.current_task()
-            if task is not None and task.get_name() in BACKGROUND:
-                return
+        if task is not None and task.get_name() in BACKGROUND:
+            return
         if is_resumed:
             self.resumptions += 1
             return
         file = str(Path(code.co_filename).relative_to(ROOT))
         self.files[file] += 1
         self.functions[f"{file}:{code.co_qualname}"] += 1
-        self.moves += file != self._at
-        self._at = file
+        self.moves += file != self._at.get(task)
+        self._at[task] = file
 
 
 async def walk(store_url: str, base_url: str) -> MessagePath:
@@ -96,6 +98,10 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
             path.is_on = number == 2
             await producer.send(message)
             await asyncio.create_task(_until_accepted(watch, number), name="watch")
+            # The store has the outcome before the worker has the store's reply.
+            for task in asyncio.all_tasks():
+                if task.get_name() == "message":
+                    await asyncio.wait({task})
         path.is_on = False
     sys.setprofile(None)
     await watch.close()

@@ -60,6 +60,7 @@ class Claimer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: Batcher[tuple[str, int], bool] = Batcher(self._release)
         self._stopping = asyncio.Event()
+        self._waiting: asyncio.Task[bool] | None = None
         self._has_room = asyncio.Event()
         self.has_claimed = False
 
@@ -123,15 +124,12 @@ class Claimer:
         self._isolation.expire(clock.monotonic())
 
     async def _wait_for_work(self, seconds: float) -> None:
-        """Wait until a lane has work, the time is over, or the worker is stopped."""
-        waiting = [
-            asyncio.create_task(self._ledger.wait_for_work(seconds)),
-            asyncio.create_task(self._stopping.wait()),
-        ]
+        """Wait until a lane has work, the time is over, or `stop` cancels the wait."""
+        self._waiting = asyncio.create_task(self._ledger.wait_for_work(seconds))
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._waiting})
         finally:
-            await end_tasks(waiting)
+            self._waiting.cancel()
 
     @property
     def holds(self) -> Holdings:
@@ -197,6 +195,8 @@ class Claimer:
     def stop(self) -> None:
         """Stop claiming, and release the messages that have no slot yet."""
         self._stopping.set()
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._slots.close()
         self._has_room.set()
 

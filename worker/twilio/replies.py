@@ -46,11 +46,11 @@ def read_answer(
     2026-11-20.
     """
     document = _json_object(body) if complete else None
+    if 200 <= status < 300:
+        return _read_success(status, document or {}, body, to)
     code = read_code(document.get("code")) if document else None
     if status >= 500:
         return _unproven(Reason.OUTCOME_SERVER_ERROR, f"HTTP {status}", status, code, body)
-    if 200 <= status < 300:
-        return _read_success(status, document or {}, code, body, to)
     if 300 <= status < 400:
         return _unproven(
             Reason.OUTCOME_UNREADABLE,
@@ -66,16 +66,16 @@ def read_answer(
     )
 
 
-def _read_success(
-    status: int, document: Mapping[str, Any], code: int | None, body: bytes, to: str
-) -> Reply:
+def _read_success(status: int, document: Mapping[str, Any], body: bytes, to: str) -> Reply:
     message_sid, shown = document.get("sid"), document.get("to")
-    unreadable = Reason.OUTCOME_UNREADABLE
     if not isinstance(message_sid, str) or not MESSAGE_SID.fullmatch(message_sid):
-        return _unproven(unreadable, f"HTTP {status} without a MessageSid", status, code, body)
-    if isinstance(shown, str) and shown != to and _is_somebody_else(to, shown):
-        return _unproven(unreadable, f"HTTP {status} for another address", status, code, body)
-    return Accepted(message_sid, read_status(document.get("status")), status)
+        detail = f"HTTP {status} without a MessageSid"
+    elif isinstance(shown, str) and shown != to and _is_somebody_else(to, shown):
+        detail = f"HTTP {status} for another address"
+    else:
+        return Accepted(message_sid, read_status(document.get("status")), status)
+    code = read_code(document.get("code"))
+    return _unproven(Reason.OUTCOME_UNREADABLE, detail, status, code, body)
 
 
 def read_error(status: int, body: bytes) -> int | None:
