@@ -6,7 +6,7 @@ A suspect is a message that two workers crashed on. Draining takes at most half 
 import math
 from typing import Final
 
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import CRASHES_IN_COMPANY, ClaimBatch, Suspects
 
 MAX_SECONDS: Final = 1.0
 """How long a drained worker continues to claim suspects. It claims one in any case."""
@@ -66,7 +66,8 @@ class SuspectIsolation:
 
         While the isolation is on, the worker that made the claim was drained.
         """
-        self.has_claimed_suspect = has_suspect = batch.has_suspect
+        has_suspect = any(one.crashes >= CRASHES_IN_COMPANY for one in batch.claimed)
+        self.has_claimed_suspect = has_suspect
         if self._began is None:
             if (batch.is_called or has_suspect) and now >= self._rests_until:
                 self.is_on, self._began = True, now

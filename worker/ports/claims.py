@@ -50,11 +50,6 @@ class ClaimedMessage:
     enqueued_at: datetime
     tries: int = 0
 
-    @property
-    def is_suspect(self) -> bool:
-        """Whether the message is claimed alone, by the same rule as in the claim script."""
-        return self.crashes >= CRASHES_IN_COMPANY
-
 
 @dataclass(frozen=True, slots=True)
 class ClaimBatch:
@@ -72,11 +67,6 @@ class ClaimBatch:
     next_due_at: datetime | None
     is_called: bool = False
     in_unknown_stage: tuple[str, ...] = ()
-
-    @property
-    def has_suspect(self) -> bool:
-        """Whether the claim returned a suspect. The claim never returns messages next to it."""
-        return any(one.is_suspect for one in self.claimed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from worker.pipeline.suspect_isolation import (
     MIN_WAIT_SECONDS,
     SuspectIsolation,
 )
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import CRASHES_IN_COMPANY, ClaimBatch, Suspects
 
 NOTHING = ClaimBatch((), datetime(2026, 11, 21, tzinfo=UTC), None)
 CALLED = replace(NOTHING, is_called=True)
-A_SUSPECT: Any = SimpleNamespace(is_suspect=True)
+A_SUSPECT: Any = SimpleNamespace(crashes=CRASHES_IN_COMPANY)
 SUSPECT = replace(NOTHING, claimed=(A_SUSPECT,))
 
 
