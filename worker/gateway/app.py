@@ -26,7 +26,7 @@ from worker.telemetry.logs import person_labels
 from worker.telemetry.metrics import CONTENT_TYPE, Metrics, ProcessMetrics
 from worker.telemetry.stored_metrics import StoredMetrics
 
-Answer = Callable[[SignedRequest], Awaitable[web.Response]]
+Respond = Callable[[SignedRequest], Awaitable[web.Response]]
 
 METER: Final = web.AppKey("meter", ProcessMetrics)
 MISSED: Final = web.AppKey("missed", MissedInbound)
@@ -83,7 +83,7 @@ def make_app(
 
 
 def _guarded(
-    parts: GatewayContext, door: RequestAuthenticator, endpoint: str, path: str, answer: Answer
+    parts: GatewayContext, door: RequestAuthenticator, endpoint: str, path: str, answer: Respond
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Wrap an endpoint in the signature check, the time limit and the error responses.
 

@@ -12,7 +12,7 @@ from worker.gateway.request import RefusedError
 from worker.runtime.batcher import Batcher
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 MAX_WAITING: Final = 2_048
 """A healthy store never has this many items waiting.
@@ -27,7 +27,7 @@ class _Handed(Generic[Item]):
     is_wanted: bool = True
 
 
-class BatchedWrites(Generic[Item, Answer]):
+class BatchedWrites(Generic[Item, Value]):
     """Submits items to the store, up to 32 in one call.
 
     While the store is unavailable, it holds at most `most_waiting` items.
@@ -35,15 +35,15 @@ class BatchedWrites(Generic[Item, Answer]):
 
     def __init__(
         self,
-        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]],
         most_waiting: int = MAX_WAITING,
     ) -> None:
         self._call = call
         self._most_waiting = most_waiting
         self._waiting = 0
-        self._batcher: Batcher[_Handed[Item], Answer | None] = Batcher(self._commit)
+        self._batcher: Batcher[_Handed[Item], Value | None] = Batcher(self._commit)
 
-    async def submit(self, item: Item) -> Answer:
+    async def submit(self, item: Item) -> Value:
         """Submit one item, and wait until the store has stored it. Returns the store's result.
 
         Raises RefusedError (503) when too many items are already waiting.
@@ -66,7 +66,7 @@ class BatchedWrites(Generic[Item, Answer]):
         async with asyncio.timeout(seconds):
             await self._batcher.drained()
 
-    async def _commit(self, batch: Sequence[_Handed[Item]]) -> Sequence[Answer | None]:
+    async def _commit(self, batch: Sequence[_Handed[Item]]) -> Sequence[Value | None]:
         # The other requests ended without a 2xx, so Twilio sends those items again.
         wanted = [handed for handed in batch if handed.is_wanted]
         try:

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 LIMIT: Final = 32
 """The most items in one call, so that a script never blocks the store for long."""
 
 
-class Batcher(Generic[Item, Answer]):
+class Batcher(Generic[Item, Value]):
     """Combines single submissions into calls of up to `limit` items, in order.
 
     Only one call runs at a time. The first item goes out at the end of the loop turn in which it
@@ -21,16 +21,16 @@ class Batcher(Generic[Item, Answer]):
     """
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, limit: int = LIMIT
+        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]], *, limit: int = LIMIT
     ) -> None:
         self._call = call
         self._limit = limit
-        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Item, asyncio.Future[Value]]] = deque()
         self._running: asyncio.Task[None] | None = None
 
-    async def submit(self, item: Item) -> Answer:
+    async def submit(self, item: Item) -> Value:
         """Submit one item, and return its result. Raises whatever the call raised."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         # A task that is cancelled before its first step never runs its `finally`, so `_running`
         # may still hold it.
@@ -53,7 +53,7 @@ class Batcher(Generic[Item, Answer]):
         finally:
             self._running = None
 
-    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Value]]]) -> None:
         try:
             answers = await self._call([item for item, _ in batch])
             if len(answers) != len(batch):
