@@ -64,11 +64,11 @@ def _verdict(attempt: UnknownAttempt, step: UnknownStep, why: str) -> Verdict | 
             return SettleAgain(Stage.RETRYING, Reason.RESENT_BY_RULE, sentence=f"evidence: {why}")
         case UnknownAction.END if attempt.is_poison:
             sentence = (
-                "It may have gone out; each worker that posted it was gone before the answer came."
+                "It may have been sent: each worker that posted it died before the reply came."
             )
             return SettleEnd(Stage.DEAD, Reason.POISON, sentence=sentence)
         case UnknownAction.END:
-            sentence = "It may have gone out; its rule forbids to send it again."
+            sentence = "It may have been sent, and its rule forbids sending it again."
             return SettleEnd(Stage.DEAD, Reason.NEVER_BY_RULE, sentence=sentence)
         case UnknownAction.HOLD:
             return SettleUnresolved(Reason.HELD_BY_RULE, why)
