@@ -305,8 +305,7 @@ class Nemesis:
 
     @property
     def _server_pid(self) -> int:
-        assert self._server.pid is not None
-        return self._server.pid
+        return int((self.folder / "store" / "server.pid").read_text())
 
     # -- faults --------------------------------------------------------------------------------
 

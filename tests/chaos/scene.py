@@ -32,6 +32,7 @@ from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.chaos.processes import Process
 from tests.chaos.settings import PERSON_KEY
 from tests.support.cast import SHOP, whatsapp
+from tests.support.no_metrics import NoMetrics
 from tests.support.waiting import no_hang, until
 from verify.judge import verify
 from verify.judge_context import Options
@@ -40,7 +41,6 @@ from worker.cli.journal_option import write_accepted, write_consent
 from worker.pipeline.dispatcher import Dispatcher
 from worker.pipeline.recorder import Observers
 from worker.ports.people import ConsentEntry
-from worker.ports.pipeline_metrics import NoMetrics
 from worker.settings.settings import Settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store

@@ -17,6 +17,7 @@ from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose, Reason, Stage
 from tests.support.cast import ACCOUNT_SID, GRETA, PAGE, SHOP, sid
+from tests.support.no_metrics import NoMetrics
 from tests.support.shipped import rules
 from tests.support.stores_world import PERSON_KEY, Place
 from tests.support.waiting import no_hang
@@ -28,7 +29,6 @@ from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.message_lists import MessageLists
 from worker.pipeline.unknown.search import UnknownSearch
 from worker.ports.people import ConsentEntry, Inbound
-from worker.ports.pipeline_metrics import NoMetrics
 from worker.ports.records import Record
 from worker.settings.settings import Settings, parse_settings
 from worker.stores.ledger import Tuning

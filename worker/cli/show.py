@@ -19,7 +19,7 @@ from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.output import Output, add_json, instant, paragraph
 
 if TYPE_CHECKING:
-    from worker.ports.records import Record
+    from worker.ports.records import Record, SidLine
     from worker.settings.settings import Settings
 
 
@@ -92,10 +92,6 @@ FIELDS: Final = (
 )
 """Every field of a row that programs and people see, in their order."""
 
-INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us"})
-"""Fields of a row that only the store's scripts use: digests, fences, ranks, revisions, a proof on
-hold."""
-
 _WIDEST: Final = max(len(field.name) for field in FIELDS)
 
 _INSTANTS: Final = frozenset({"at", "due", "expires", "until"})
@@ -151,6 +147,8 @@ def print_record(record: "Record", output: Output) -> None:
     for name, value in named_row(record.row).items():
         if name not in {"stage", "reason"} and value:
             output.say(f"  {name.replace('_', ' '):<{_WIDEST}}  {_shown(value)}")
+    for sid, line in _other_sids(record).items():
+        output.say(f"  {'other SID':<{_WIDEST}}  {sid}: {_in_words(line)}")
     output.table(("at", "event", "detail"), [_line(event) for event in record.timeline])
 
 
@@ -163,6 +161,16 @@ def as_object(record: "Record") -> dict[str, object]:
         "message_id": record.message_id,
         **{name: _plain(value) for name, value in named_row(record.row).items()},
         "due_at": _plain(record.due_at),
+        "other_sids": [
+            {
+                "message_sid": sid,
+                "attempt": line.attempt,
+                "status": line.status or None,
+                "error_code": line.code,
+                "sent_again": line.was_sent_again,
+            }
+            for sid, line in _other_sids(record).items()
+        ],
         "timeline": [
             {
                 key: _plain(_instant(value)) if key in _INSTANTS else value
@@ -171,6 +179,17 @@ def as_object(record: "Record") -> dict[str, object]:
             for event in record.timeline
         ],
     }
+
+
+def _other_sids(record: "Record") -> "dict[str, SidLine]":
+    return {sid: line for sid, line in record.sids.items() if sid != record.row.get("sid")}
+
+
+def _in_words(line: "SidLine") -> str:
+    status = line.status or ("failed" if line.has_failed else "no status yet")
+    code = f" ({line.code})" if line.code else ""
+    again = ", sent again after it failed" if line.was_sent_again else ""
+    return f"attempt {line.attempt}, {status}{code}{again}"
 
 
 def named_row(row: Mapping[str, str]) -> dict[str, object]:

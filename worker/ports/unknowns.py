@@ -14,7 +14,7 @@ from worker.ports.statuses import MissingStatus
 class UnknownAttempt:
     """An attempt in the stage unknown whose search is due. `now`: the store's clock.
 
-    `looks`: how many searches came before this one. `reason`: why the outcome is unknown.
+    `reason`: why the outcome is unknown.
     `was_template`: whether a template went out, None when the store does not say. `content_sid`:
     the template's, None when it is not known. `listing`: names the list at Twilio that would show
     the message. `is_poison`: too many workers crashed with the message, so its rule no longer sends
@@ -33,7 +33,6 @@ class UnknownAttempt:
     on_unknown: OnUnknown
     expires_at: datetime
     payload: bytes | None = field(repr=False)
-    looks: int = 0
     reason: Reason = Reason.OUTCOME_TIMEOUT
     person_digest: str = ""
     listing: str = ""

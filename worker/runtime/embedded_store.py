@@ -41,10 +41,9 @@ _OWN_FILES: Final = frozenset(
 
 @dataclass(slots=True)
 class EmbeddedStore:
-    """A store to connect to. `pid` is None when `REDIS_URL` named the store."""
+    """A store to connect to."""
 
     url: str
-    pid: int | None = None
     _data_dir: Path | None = None
     _share: int | None = None
 
@@ -85,12 +84,12 @@ def start(data_dir: Path, *, environ: Mapping[str, str], maxmemory: int = 0) -> 
     _refuse_foreign(folder)
     with _locked(folder / "lock"):
         path = _recorded_socket(folder)
-        if path is None or (pid := _ping(path)) is None:
+        if path is None or _ping(path) is None:
             path = _socket_path(folder, environ)
-            pid = _start_server(folder, path, find_engine(environ), maxmemory)
+            _start_server(folder, path, find_engine(environ), maxmemory)
         share = os.open(folder / "users", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(share, fcntl.LOCK_SH)
-    return EmbeddedStore(f"unix://{path}?db=0", pid, folder, share)
+    return EmbeddedStore(f"unix://{path}?db=0", folder, share)
 
 
 @contextmanager
@@ -183,7 +182,7 @@ def _socket_path(folder: Path, environ: Mapping[str, str]) -> Path:
     )
 
 
-def _start_server(folder: Path, path: Path, engine: Engine, maxmemory: int) -> int:
+def _start_server(folder: Path, path: Path, engine: Engine, maxmemory: int) -> None:
     log = folder / "server.log"
     # The server is a daemon with its own session. Otherwise Ctrl-C would end the store before the
     # worker has drained.
@@ -205,8 +204,8 @@ def _start_server(folder: Path, path: Path, engine: Engine, maxmemory: int) -> i
             )
     deadline = monotonic() + START_SECONDS
     while monotonic() < deadline:
-        if (pid := _ping(path)) is not None:
-            return pid
+        if _ping(path) is not None:
+            return
         if not _is_used(folder):
             break
         time.sleep(0.003)

@@ -13,26 +13,6 @@ from sendwindow.timestamps import to_ms
 from worker.ports.posts import CreateMessage
 from worker.twilio.callback_query import id_parameter
 
-PARAMETERS: Final = frozenset(
-    {
-        "To",
-        "From",
-        "MessagingServiceSid",
-        "Body",
-        "MediaUrl",
-        "ContentSid",
-        "ContentVariables",
-        "StatusCallback",
-        "ValidityPeriod",
-    }
-)
-"""Every parameter that this service sends.
-
-They are a subset of Twilio's "Messages resource" page (read 2026-11-20). `Attempt` is left out:
-Twilio does not use it to detect duplicates, and the callback URL already contains our attempt
-number.
-"""
-
 CALLBACK_OVERRIDES: Final = "rc=5&rp=all"
 """Makes Twilio retry a callback five times on any failure.
 

@@ -4,7 +4,7 @@ import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -13,10 +13,15 @@ from sendwindow.vocabulary import OnUnknown
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import CommandLine
 from tests.support.stores_world import DEAD, FAR, LATER, opened
-from worker.cli.show import FIELDS, INTERNAL, as_object, named_row
-from worker.ports.records import Record
+from worker.cli.output import Output
+from worker.cli.show import FIELDS, as_object, named_row, print_record
+from worker.ports.records import Record, SidLine
 
 COMMANDS_PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
+
+INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us"})
+"""Fields of a row that only the store's scripts use: digests, fences, ranks, revisions, a proof on
+hold."""
 
 ROW = {
     "s": "accepted",
@@ -89,6 +94,15 @@ OBJECT = {
     "redecided": True,
     "perhaps_sent": True,
     "due_at": "2025-11-21T10:00:04+00:00",
+    "other_sids": [
+        {
+            "message_sid": "SM0",
+            "attempt": 1,
+            "status": "failed",
+            "error_code": 30500,
+            "sent_again": True,
+        }
+    ],
 }
 
 
@@ -122,12 +136,29 @@ def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
     Fields that only the scripts use are left out.
     """
     due_at = datetime(2025, 11, 21, 10, 0, 4, tzinfo=UTC)
-    told = as_object(Record("m1", ROW, ({"at": 1763719200000, "e": "enqueued"},), due_at=due_at))
+    sids = {
+        "SM0": SidLine(1, 60, "failed", has_failed=True, was_sent_again=True, code=30500),
+        "SM1": SidLine(2, 65, "delivered", has_failed=False, was_sent_again=False, code=None),
+    }
+    enqueued = {"at": 1763719200000, "e": "enqueued"}
+    told = as_object(Record("m1", ROW, (enqueued,), due_at=due_at, sids=sids))
     timeline = [{"at": "2025-11-21T10:00:00+00:00", "e": "enqueued"}]
     assert told == {"message_id": "m1", **OBJECT, "timeline": timeline}
     assert [type(one) for one in told.values()] == [type(one) for one in (told | OBJECT).values()]
     shown = str(told)
     assert not [ROW[key] for key in INTERNAL if key not in {"sr", "pr", "us"} and ROW[key] in shown]
+
+
+def test_other_sids_are_shown_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` has a line for each SID of the message that is not its own."""
+    sids = {
+        "SM0": SidLine(1, 60, "failed", has_failed=True, was_sent_again=True, code=30500),
+        "SM2": SidLine(3, -1, "", has_failed=False, was_sent_again=False, code=None),
+    }
+    print_record(Record("m1", ROW, (), sids=sids), Output(as_json=False))
+    shown = [line.split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()]
+    assert "SM0: attempt 1, failed (30500), sent again after it failed" in shown
+    assert "SM2: attempt 3, no status yet" in shown
 
 
 def test_what_a_row_does_not_have_is_told_all_the_same() -> None:

@@ -27,6 +27,7 @@ from tests.support.pipeline_world import (
     resetting,
 )
 from tests.support.stores_world import Place
+from tests.support.twilio_parameters import PARAMETERS
 from worker.ports.admissions import Admission, AdmitRequest, Permit
 from worker.ports.claims import ClaimBatch
 from worker.ports.effects import Effect, OptOut, SetTag, SuppressAddress
@@ -35,7 +36,6 @@ from worker.ports.settlements import SettleAgain, Settlement
 from worker.ports.statuses import StatusUpdate
 from worker.settings.schema import TemplateLanguage
 from worker.settings.settings import Settings
-from worker.twilio.requests import PARAMETERS
 from worker.wiring import register
 
 pytestmark = pytest.mark.asyncio

@@ -9,10 +9,10 @@ import structlog
 from structlog.testing import LogCapture
 
 from sendwindow.vocabulary import Reason, Stage
+from tests.support.no_metrics import NoMetrics
 from worker.pipeline.attempt import Conclusion
 from worker.pipeline.recorder import Observers, Recorder
 from worker.ports.claims import ClaimBatch
-from worker.ports.pipeline_metrics import NoMetrics
 from worker.ports.settlements import Result, SettleAccepted, Settled, SettleEnd, Settlement
 from worker.telemetry.journal import Journal
 

@@ -27,7 +27,7 @@ import os, sys
 from pathlib import Path
 from worker.runtime import embedded_store
 store = embedded_store.start(Path(sys.argv[1]), environ={"PATH": os.environ["PATH"]})
-print(store.pid, store.url, flush=True)
+print(store.url, flush=True)
 sys.stdin.readline()
 store.stop()
 """
@@ -54,9 +54,8 @@ def persistence(connection: Redis) -> dict[str, Any]:
     return dict(found)
 
 
-def pid_of(store: EmbeddedStore) -> int:
-    assert store.pid is not None
-    return store.pid
+def pid_of(folder: Path) -> int:
+    return int((folder / "server.pid").read_text())
 
 
 def asking(root: Path, folder: Path) -> subprocess.Popen[str]:
@@ -69,10 +68,9 @@ def asking(root: Path, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def answer_of(caller: subprocess.Popen[str]) -> tuple[int, str]:
+def answer_of(caller: subprocess.Popen[str]) -> str:
     assert caller.stdout is not None
-    pid, url = caller.stdout.readline().split()
-    return int(pid), url
+    return caller.stdout.readline().strip()
 
 
 def socket_of(url: str) -> Path:
@@ -83,8 +81,7 @@ def test_six_simultaneous_callers_get_one_server(tmp_path: Path, root: Path) -> 
     """Six processes that ask at once get one server, and the last one to leave stops it."""
     callers = [asking(root, tmp_path) for _ in range(6)]
     with ThreadPoolExecutor(6) as threads:
-        answers = set(threads.map(answer_of, callers))
-    ((_, url),) = answers
+        (url,) = set(threads.map(answer_of, callers))
     with Redis.from_url(url) as connection:
         for caller in callers[:5]:
             caller.communicate("\n", timeout=60)
@@ -98,13 +95,14 @@ def test_data_survives_kill_nine_of_the_server(tmp_path: Path) -> None:
     """Data that a killed server had written to its file is there when the next call starts a
     server.
     """
-    with running(tmp_path) as (first, connection):
+    with running(tmp_path) as (_, connection):
         for number in range(100):
             connection.set(f"k{number}", number)
         until_now(lambda: persistence(connection), "the file to be written", holds=is_written)
-        os.kill(pid_of(first), signal.SIGKILL)
-        with running(tmp_path) as (second, again):
-            assert second.pid != first.pid
+        first = pid_of(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        with running(tmp_path) as (_, again):
+            assert pid_of(tmp_path) != first
             assert again.dbsize() == 100
 
 
@@ -118,9 +116,10 @@ def test_data_survives_an_orderly_stop(tmp_path: Path) -> None:
 
 def test_stopping_one_of_two_holders_leaves_the_server_to_the_other(tmp_path: Path) -> None:
     """A short command that ends does not stop the store of a running worker."""
-    with running(tmp_path) as (first, connection):
+    with running(tmp_path) as (_, connection):
+        first = pid_of(tmp_path)
         second = embedded_store.start(tmp_path, environ=ENVIRON)
-        assert second.pid == first.pid
+        assert pid_of(tmp_path) == first
         second.stop()
         second.stop()
         assert connection.ping()
@@ -129,18 +128,19 @@ def test_stopping_one_of_two_holders_leaves_the_server_to_the_other(tmp_path: Pa
 def test_a_server_outlives_its_killed_parent_and_is_found_again(tmp_path: Path, root: Path) -> None:
     """If the process that started the server was killed, the next caller still finds it."""
     parent = asking(root, tmp_path)
-    pid, _ = answer_of(parent)
+    answer_of(parent)
+    pid = pid_of(tmp_path)
     parent.kill()
     parent.communicate(timeout=60)
-    with running(tmp_path) as (store, connection):
-        assert store.pid == pid
+    with running(tmp_path) as (_, connection):
+        assert pid_of(tmp_path) == pid
         assert connection.ping()
 
 
 def test_a_hanging_server_is_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hanging server still owns its files, so no second server is started on them."""
-    with running(tmp_path) as (store, connection):
-        os.kill(pid_of(store), signal.SIGSTOP)
+    with running(tmp_path) as (_, connection):
+        os.kill(pid_of(tmp_path), signal.SIGSTOP)
         try:
             # Patch these limits only here: the fixture that stops the server needs the usual time.
             with monkeypatch.context() as patch:
@@ -149,7 +149,7 @@ def test_a_hanging_server_is_not_doubled(tmp_path: Path, monkeypatch: pytest.Mon
                 with pytest.raises(EmbeddedStoreError, match="runs but does not answer"):
                     embedded_store.start(tmp_path, environ=ENVIRON)
         finally:
-            os.kill(pid_of(store), signal.SIGCONT)
+            os.kill(pid_of(tmp_path), signal.SIGCONT)
         assert connection.ping()
 
 
@@ -260,7 +260,7 @@ def test_a_given_url_wins_and_nothing_is_started(tmp_path: Path) -> None:
         tmp_path / "data", environ={**ENVIRON, "REDIS_URL": "redis://elsewhere:6379/0"}
     )
     store.stop()
-    assert (store.url, store.pid) == ("redis://elsewhere:6379/0", None)
+    assert store.url == "redis://elsewhere:6379/0"
     assert not (tmp_path / "data").exists()
 
 

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sendwindow.vocabulary import Reason, Stage
-from worker.ports.pipeline_metrics import NoMetrics, PipelineMetrics
+from tests.support.no_metrics import NoMetrics
+from worker.ports.pipeline_metrics import PipelineMetrics
 from worker.telemetry.metrics import Metrics, ProcessMetrics, WorkerMetrics
 from worker.telemetry.stored_metrics import Snapshot, StoredMetrics
 

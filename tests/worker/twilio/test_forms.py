@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from policies.decision import Content, FreeformContent, SeenRevisions, Send, TemplateContent, Trace
 from sendwindow.timestamps import to_ms
 from sendwindow.vocabulary import Reason
+from tests.support.twilio_parameters import PARAMETERS
 from worker.gateway.forms import GarbageError, read_status
 from worker.ports.posts import Accepted, NotSent, Rejected, Unproven
 from worker.twilio import replies
 from worker.twilio.messages import read_message, read_page
-from worker.twilio.requests import PARAMETERS, Route, build, status_callback
+from worker.twilio.requests import Route, build, status_callback
 
 TWILIO_PARAMETERS: Final = frozenset(
     {
