@@ -14,7 +14,7 @@ from typing import Final
 
 from policies.facts import Holds
 from policies.status import FAILURES
-from policies.toml_reader import Table, raise_faults
+from policies.toml_reader import DataFault, Table, raise_faults
 
 FILES: Final = ("errors.toml",)
 """The names of the files in `policies/data/` that `parse_errors` needs."""
@@ -277,7 +277,7 @@ def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
 
     Raises `PolicyDataError`, which lists every fault.
     """
-    faults: list[str] = []
+    faults: list[DataFault] = []
     file = Table("errors.toml", "", data.get("errors.toml"), faults)
     file.date("read")
     stopped = frozenset(item for item in file.items("marketing_stopped") if isinstance(item, int))

@@ -10,7 +10,7 @@ from typing import Final
 
 from policies.keywords import Keyword, Keywords
 from policies.text_folding import fold
-from policies.toml_reader import Table, raise_faults
+from policies.toml_reader import DataFault, Table, raise_faults
 from sendwindow.vocabulary import Channel
 
 FILES: Final = ("keywords.toml", "phrases.toml", "buttons.toml")
@@ -75,7 +75,7 @@ def parse_keywords(
     `extra`: these words by label, where the labels are those in `EXTENSIBLE`. Raises
     `PolicyDataError`, which lists every fault with file, key and remedy.
     """
-    faults: list[str] = []
+    faults: list[DataFault] = []
     found = _Phrases()
     words = Table("keywords.toml", "", data.get("keywords.toml"), faults)
     for row in words.tables("words"):

@@ -14,7 +14,7 @@ from typing import Final
 
 from policies.spellings import FILES as SPELLINGS
 from policies.spellings import Spellings, read_spellings
-from policies.toml_reader import Table, raise_faults
+from policies.toml_reader import DataFault, Table, raise_faults
 from sendwindow.vocabulary import Category, Purpose
 
 FILES: Final = ("policy.toml", "numbering.toml", *SPELLINGS)
@@ -155,7 +155,7 @@ def parse_policy(
     `allow_recipients` and `per_person_per_day` (`[guards]`). Raises `PolicyDataError`, which lists
     every fault with file, key and remedy.
     """
-    faults: list[str] = []
+    faults: list[DataFault] = []
     policy = Table("policy.toml", "", data.get("policy.toml"), faults)
     numbering = Table("numbering.toml", "", data.get("numbering.toml"), faults)
     settings = Table(_SETTINGS_FILE, "", overrides or {}, faults)

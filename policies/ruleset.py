@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policies import error_catalogue, keyword_data, keywords, policy
-from policies.toml_reader import PolicyDataError
+from policies.toml_reader import DataFault, PolicyDataError
 
 FILES: Final = (*policy.FILES, *error_catalogue.FILES, *keyword_data.FILES)
 """The names of the files in `policies/data/` that `parse_ruleset` needs."""
@@ -34,7 +34,7 @@ def parse_ruleset(
     `parse_policy`, and `words` is the argument `extra` of `parse_keywords`. Raises
     `PolicyDataError`, which lists the faults of every file.
     """
-    faults: list[str] = []
+    faults: list[DataFault] = []
     parsed_policy = parsed_errors = parsed_keywords = None
     try:
         parsed_policy = policy.parse_policy(data, overrides)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from policies.toml_reader import Table, raise_faults
+from policies.toml_reader import DataFault, Table, raise_faults
 
 FILES: Final = ("spellings.toml",)
 """The names of the files in `policies/data/` that `parse_spellings` needs."""
@@ -154,13 +154,13 @@ class Spellings:
 
 def parse_spellings(data: Mapping[str, Mapping[str, object]]) -> Spellings:
     """Build the spellings from parsed TOML. Raises `PolicyDataError`, which lists every fault."""
-    faults: list[str] = []
+    faults: list[DataFault] = []
     spellings = read_spellings(data, faults)
     raise_faults(faults)
     return spellings
 
 
-def read_spellings(data: Mapping[str, Mapping[str, object]], faults: list[str]) -> Spellings:
+def read_spellings(data: Mapping[str, Mapping[str, object]], faults: list[DataFault]) -> Spellings:
     """Build the spellings and add every fault of the data to `faults`."""
     file = Table("spellings.toml", "", data.get("spellings.toml"), faults)
     return Spellings(tuple(_digit(name, file.table(name)) for name in file.keys))

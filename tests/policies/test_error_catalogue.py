@@ -526,23 +526,23 @@ def test_every_error_has_a_meaning(
     "change, fault",
     [
         ({"codes": [21610]}, "each code once, and 21610 is already there"),
-        ({"codes": ["5-3"]}, "codes: expected numbers, or ranges"),
-        ({"codes": ["3-500"]}, "codes: expected numbers, or ranges"),
-        ({"codes": [True]}, "codes: expected numbers, or ranges"),
-        ({"class": "PANIC"}, "class: expected one of RETRY"),
-        ({"source": "hearsay"}, "source: expected a name from [sources]"),
-        ({"wait": -1}, "wait: expected a whole number"),
-        ({"colour": "red"}, "colour: unknown key"),
-        ({"class": "HOLD"}, "holds: expected one of marketing, all_but_replies, grants"),
+        ({"codes": ["5-3"]}, "codes: is not valid; write numbers, or ranges"),
+        ({"codes": ["3-500"]}, "codes: is not valid; write numbers, or ranges"),
+        ({"codes": [True]}, "codes: is not valid; write numbers, or ranges"),
+        ({"class": "PANIC"}, "class: is not one of the choices; known: BADADDR"),
+        ({"source": "hearsay"}, "source: is not valid; write a name from [sources]"),
+        ({"wait": -1}, "wait: is out of range; write a whole number from 0"),
+        ({"colour": "red"}, "colour: there is no such key"),
+        ({"class": "HOLD"}, "holds: is missing; known: all_but_replies, grants, marketing"),
         (
             {"class": "RETRY", "only_undelivered": True},
-            "class: expected a class that sends nothing again",
+            "class: is not valid; write a class that sends nothing again",
         ),
         (
             {"user_id": {"class": "FAIL", "sentence": "A.", "source": "page", "colour": "red"}},
-            "colour: unknown key",
+            "colour: there is no such key",
         ),
-        ({"holds": "marketing"}, "holds: unknown key"),
+        ({"holds": "marketing"}, "holds: there is no such key"),
     ],
 )
 def test_a_wrong_entry_is_named(change: dict[str, object], fault: str) -> None:
@@ -552,7 +552,8 @@ def test_a_wrong_entry_is_named(change: dict[str, object], fault: str) -> None:
     with pytest.raises(PolicyDataError) as caught:
         parse_errors(data)
     assert any(
-        line.startswith("errors.toml: entry[") and fault in line for line in caught.value.faults
+        str(one).startswith("errors.toml: entry[") and fault in str(one)
+        for one in caught.value.faults
     )
 
 
@@ -560,7 +561,9 @@ def test_a_missing_default_is_a_fault() -> None:
     """A missing default is a fault, because an unknown code would have no meaning."""
     data = shipped()
     del data["errors.toml"]["default"]["failed"]
-    with pytest.raises(PolicyDataError, match=r"errors\.toml: default\.failed: expected a table"):
+    with pytest.raises(
+        PolicyDataError, match=r"errors\.toml: default\.failed: is missing; write it"
+    ):
         parse_errors(data)
 
 

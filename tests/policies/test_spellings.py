@@ -183,11 +183,11 @@ def test_without_data_every_address_is_a_person() -> None:
         ("digit", "99", "one digit"),
         ("followed_by", "6-9", "the digits that may follow"),
         ("followed_by", "09", "both forms would look alike"),
-        ("canonical", "longest", "one of with, without"),
+        ("canonical", "longest", "known: with, without"),
         ("read", "yesterday", "a date"),
         ("source", "", "a text"),
         ("position", -1, "a whole number"),
-        ("digits", "0", "unknown key"),
+        ("digits", "0", "there is no such key"),
     ],
 )
 def test_a_fault_in_the_data_names_file_key_and_remedy(key: str, value: object, fault: str) -> None:

@@ -276,6 +276,14 @@ def test_every_purpose_has_a_lifetime_and_a_rule(purpose: Purpose) -> None:
     assert a_message(purpose=purpose, on_unknown="hold").unknown_rule is OnUnknown.HOLD
 
 
+def test_a_message_ends_at_its_own_instant_or_after_its_lifetime() -> None:
+    """Without `expires_at`, a message lasts for the lifetime of its purpose from its start."""
+    start = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert a_message(purpose="reply").ends_at(start) == start + timedelta(hours=24)
+    own = start + timedelta(hours=1)
+    assert a_message(purpose="reply", expires_at=own).ends_at(start) == own
+
+
 def test_the_lifetimes_are_those_documented() -> None:
     """Codes live minutes, service messages a day, and marketing three."""
     assert {purpose.value: LIFETIME[purpose] for purpose in Purpose} == {

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from policies.facts import Approval
 from policies.rendering import placeholders
+from policies.toml_reader import closest
 from sendwindow.addresses import (
     RECIPIENT_FORMS,
     SENDER_FORMS,
@@ -19,7 +20,7 @@ from sendwindow.limits import VARIABLES, variable_complaints
 from sendwindow.validators import LANGUAGE
 from sendwindow.vocabulary import Category, Channel
 from worker.settings.accounts import Account
-from worker.settings.reader import SettingsReader, closest
+from worker.settings.reader import SettingsReader
 from worker.settings.schema import (
     DispatchSettings,
     GatewaySettings,

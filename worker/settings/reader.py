@@ -1,15 +1,28 @@
-"""Parses written values into typed ones, and collects every fault instead of stopping at the first.
+"""Reads the sections of the settings: from the file, from the environment, and by reference.
 
-A fault names file, key and remedy. It never repeats a value that could be a secret or an address.
+`policies.toml_reader` reads the values. A fault names file, key and remedy, and never repeats a
+value that could be a secret or an address.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from policies.toml_reader import (
+    DataFault,
+    UnusableError,
+    closest,
+    read_choice,
+    read_flag,
+    read_number,
+    read_table,
+    read_text,
+    read_texts,
+    read_whole,
+    wanted_number,
+)
 from worker.settings.schema import Kind, SettingRule
 
 if TYPE_CHECKING:
@@ -23,23 +36,10 @@ ReadFile = Callable[[str], str]
 ENVIRONMENT: Final = "environment"
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsFault:
-    """A problem in the settings, and its remedy."""
-
-    file: str
-    key: str
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.key}: {self.problem}; {self.remedy}"
-
-
 class SettingsError(Exception):
     """The settings cannot be used. `faults` holds every fault that was found."""
 
-    def __init__(self, faults: Iterable[SettingsFault]) -> None:
+    def __init__(self, faults: Iterable[DataFault]) -> None:
         self.faults = tuple(faults)
         many = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         super().__init__(
@@ -47,16 +47,7 @@ class SettingsError(Exception):
         )
 
 
-class _UnusableError(Exception):
-    """A value is written but cannot be read. The reader turns it into a fault."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
-
-
-class _UnreadableSecretError(_UnusableError):
+class _UnreadableSecretError(UnusableError):
     """A reference points to a secret that is not available here."""
 
 
@@ -65,15 +56,6 @@ UNREAD: Final = "unread"
 
 It is not a valid credential.
 """
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the most similar known word, or a list of the known words."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word.lower(), names, n=1)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return f"known: {', '.join(names)}" if names else "none is configured"
 
 
 @dataclass(slots=True)
@@ -93,7 +75,7 @@ class SettingsReader:
     file: str
     environ: Mapping[str, str]
     read_file: ReadFile
-    faults: list[SettingsFault] = field(default_factory=list)
+    faults: list[DataFault] = field(default_factory=list)
     unusable: set[str] = field(default_factory=set)
     variables: dict[str, str] = field(default_factory=dict)
     with_credentials: bool = True
@@ -103,7 +85,7 @@ class SettingsReader:
         setting, bracket, index = key.partition("[")
         if setting in self.variables:
             key, file = f"{self.variables[setting]}{bracket}{index}", ENVIRONMENT
-        self.faults.append(SettingsFault(file or self.file, key, problem, remedy))
+        self.faults.append(DataFault(file or self.file, key, problem, remedy))
 
     def missing(self, table: str, key: str, remedy: str, *, instead: Iterable[str] = ()) -> None:
         """Record that a setting is missing.
@@ -116,10 +98,11 @@ class SettingsReader:
 
     def table(self, value: object, key: str) -> Mapping[str, Any]:
         """Return a TOML table. Any other value is recorded as a fault and returned as empty."""
-        if isinstance(value, Mapping):
-            return value
-        self.fault(key, "is not a table", f"write it as [{key}]")
-        return {}
+        try:
+            return read_table(value, f"write it as [{key}]")
+        except UnusableError as unusable:
+            self.fault(key, unusable.problem, unusable.remedy)
+            return {}
 
     def unknown_keys(
         self, table: Mapping[str, Any], known: Iterable[str], prefix: str = ""
@@ -162,7 +145,7 @@ class SettingsReader:
                 return _from_text(rule, self.environ[variable], self)
             if member.name in table:
                 return _from_file(rule, table[member.name], self)
-        except _UnusableError as unusable:
+        except UnusableError as unusable:
             if isinstance(unusable, _UnreadableSecretError) and not self._needs(prefix):
                 return (UNREAD,) if rule.kind is Kind.REFERENCES else UNREAD
             self.unusable.add(f"{prefix}.{member.name}")
@@ -182,7 +165,7 @@ class SettingsReader:
     def secret(self, text: str) -> str:
         """Return the secret behind an `env:NAME` or `file:PATH` reference.
 
-        Raises _UnusableError when there is none.
+        Raises UnusableError when there is none.
         """
         kind, _, name = text.partition(":")
         if kind == "env" and name:
@@ -205,7 +188,7 @@ class SettingsReader:
                     f"the file {name} is empty", "write the secret into it"
                 )
             return value.strip()
-        raise _UnusableError(
+        raise UnusableError(
             "a secret must not be written here",
             "write env:NAME or file:PATH and keep the secret there",
         )
@@ -214,23 +197,21 @@ class SettingsReader:
 def _from_file(rule: SettingRule, value: object, reader: SettingsReader) -> Any:
     match rule.kind:
         case Kind.REFERENCE:
-            return reader.secret(_text(value))
+            return reader.secret(read_text(value))
         case Kind.URL:
-            return _store_url(_text(value), reader)
+            return _store_url(read_text(value), reader)
         case Kind.REFERENCES:
-            return tuple(reader.secret(item) for item in _texts(value))
+            return tuple(reader.secret(item) for item in read_texts(value))
         case Kind.TEXTS | Kind.ADDRESSES | Kind.PHRASES:
-            return _texts(value)
+            return read_texts(value)
         case Kind.TABLE:
-            return _instance(value, Mapping, "is not a table", rule.description)
+            return read_table(value, rule.description)
         case Kind.FLAG:
-            return _instance(
-                value, bool, "is not true or false", "write true or false without quotes"
-            )
+            return read_flag(value)
         case Kind.INTEGER | Kind.NUMBER:
             return _number(rule, value)
         case Kind.TEXT | Kind.CHOICE:
-            return _checked(rule, _text(value))
+            return _checked(rule, read_text(value))
 
 
 def _from_text(rule: SettingRule, value: str, reader: SettingsReader) -> Any:
@@ -239,13 +220,13 @@ def _from_text(rule: SettingRule, value: str, reader: SettingsReader) -> Any:
     match rule.kind:
         case Kind.REFERENCE:
             if not text:
-                raise _UnusableError("is empty", "set it or unset the variable")
+                raise UnusableError("is empty", "set it or unset the variable")
             return reader.secret(text) if text.startswith(("env:", "file:")) else text
         case Kind.URL:
             return reader.secret(text) if text.startswith(("env:", "file:")) else text or None
         case Kind.ADDRESSES | Kind.PHRASES:
             if not text and rule.kind is Kind.ADDRESSES:
-                raise _UnusableError(
+                raise UnusableError(
                     "is empty", "list addresses between commas, or unset the variable"
                 )
             return tuple(item.strip() for item in text.split(",") if item.strip())
@@ -253,55 +234,25 @@ def _from_text(rule: SettingRule, value: str, reader: SettingsReader) -> Any:
             try:
                 return _number(rule, int(text) if rule.kind is Kind.INTEGER else float(text))
             except ValueError as error:
-                raise _UnusableError("is not a number", _range(rule)) from error
+                kind = "a whole number" if rule.kind is Kind.INTEGER else "a number"
+                remedy = wanted_number(kind, rule.least, rule.most)
+                raise UnusableError("is not a number", remedy) from error
         case Kind.TEXT | Kind.CHOICE:
             return _checked(rule, text)
         case Kind.TEXTS | Kind.REFERENCES | Kind.TABLE | Kind.FLAG:
-            raise _UnusableError("cannot be set here", "set it in the file")
-
-
-def _instance(value: object, kind: type, problem: str, remedy: str) -> Any:
-    if not isinstance(value, kind):
-        raise _UnusableError(problem, remedy)
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _UnusableError("is not a text", "write it between quotes, not empty")
-    return value.strip()
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(item, str) and item.strip() for item in value
-    ):
-        raise _UnusableError("is not a list of texts", 'write ["one", "two"]')
-    return tuple(item.strip() for item in value)
-
-
-def _range(rule: SettingRule) -> str:
-    whole = "a whole number" if rule.kind is Kind.INTEGER else "a number"
-    return f"write {whole} from {rule.span}" if rule.span else f"write {whole}"
+            raise UnusableError("cannot be set here", "set it in the file")
 
 
 def _number(rule: SettingRule, value: object) -> float | int:
-    wanted = int if rule.kind is Kind.INTEGER else (int, float)
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        raise _UnusableError(
-            "is not a number" if rule.kind is Kind.NUMBER else "is not a whole number", _range(rule)
-        )
-    # NaN compares false with everything, so with this form of the test it is out of range too.
-    if rule.least is not None and rule.most is not None and not rule.least <= value <= rule.most:
-        raise _UnusableError("is out of range", _range(rule))
-    return value if rule.kind is Kind.INTEGER else float(value)
+    read = read_whole if rule.kind is Kind.INTEGER else read_number
+    return read(value, rule.least, rule.most)
 
 
 def _checked(rule: SettingRule, text: str) -> str:
-    if rule.choices and text not in rule.choices:
-        raise _UnusableError("is not one of the choices", closest(text, rule.choices))
+    if rule.choices:
+        return read_choice(text, rule.choices)
     if rule.pattern and not re.fullmatch(rule.pattern, text):
-        raise _UnusableError("does not have the right format", f"write {rule.shape}")
+        raise UnusableError("does not have the right format", f"write {rule.shape}")
     return text
 
 
@@ -311,11 +262,11 @@ def _store_url(text: str, reader: SettingsReader) -> str:
     try:
         has_password = bool(urlsplit(text).password)
     except ValueError as error:
-        raise _UnusableError(
+        raise UnusableError(
             "is not a URL", "write redis://host:6379/0, rediss://… or unix:///path"
         ) from error
     if has_password or "password=" in text:
-        raise _UnusableError(
+        raise UnusableError(
             "a password must not be written here",
             "write env:NAME or file:PATH and keep the URL there",
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
+from policies.toml_reader import DataFault
 from sendwindow.ids import name_complaint
 from sendwindow.store_faults import place_of
 from worker.settings import checks
@@ -28,7 +29,6 @@ from worker.settings.reader import (
     ENVIRONMENT,
     ReadFile,
     SettingsError,
-    SettingsFault,
     SettingsReader,
 )
 from worker.settings.schema import (
@@ -143,10 +143,10 @@ def _load(
             f"check the path, its permissions and that it is UTF-8; {FILE_VARIABLE} or --config "
             "names another file"
         )
-        raise SettingsError([SettingsFault(str(file), "file", problem, remedy)]) from error
+        raise SettingsError([DataFault(str(file), "file", problem, remedy)]) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
-            [SettingsFault(str(file), "file", f"is not TOML: {error}", "correct that line")]
+            [DataFault(str(file), "file", f"is not TOML: {error}", "correct that line")]
         ) from error
     return parse_settings(
         data, environ, _reading_in(file.parent), str(file), with_credentials=with_credentials
@@ -161,7 +161,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(DATA_VARIABLE) or _DATA_FOLDER).expanduser()
 
 
-def _data_folder_fault(environ: Mapping[str, str]) -> SettingsFault | None:
+def _data_folder_fault(environ: Mapping[str, str]) -> DataFault | None:
     """Return why the data folder cannot hold an embedded store.
 
     Returns None when it can, or when the folder can still be created.
@@ -170,9 +170,9 @@ def _data_folder_fault(environ: Mapping[str, str]) -> SettingsFault | None:
     remedy = "name a folder for the embedded store, or set store.url"
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not there.is_dir():
-        return SettingsFault(ENVIRONMENT, DATA_VARIABLE, f"{there} is a file, not a folder", remedy)
+        return DataFault(ENVIRONMENT, DATA_VARIABLE, f"{there} is a file, not a folder", remedy)
     if not os.access(there, os.W_OK | os.X_OK) and environ.get(DATA_VARIABLE):
-        return SettingsFault(ENVIRONMENT, DATA_VARIABLE, f"{there} cannot be written", remedy)
+        return DataFault(ENVIRONMENT, DATA_VARIABLE, f"{there} cannot be written", remedy)
     return None
 
 
