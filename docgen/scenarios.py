@@ -36,7 +36,7 @@ _CANADIAN: Final = "+14165550100"
 _AMERICAN: Final = "+14155550100"
 _FREEFORM: Final = FreeformDraft("text")
 _FILM: Final = FreeformDraft("text", "https://example.com/film.mp4", MediaKind.VIDEO)
-_WISH: Final = TemplateRef("order_update", "en", {"1": "x"})
+_WISH: Final = TemplateRef("order_update", {"1": "x"})
 
 ANYONE: Final = PersonFact()
 GRANTED: Final = PersonFact(consents=(ConsentFact(granted=True, at=NOW - _HOUR),))
@@ -67,7 +67,6 @@ def _draft(channel: Channel | None, purpose: Purpose = Purpose.UTILITY, **change
         channel or Channel.SMS, _CANADIAN
     )
     base = Draft(
-        "m",
         channel,
         to,
         channel is not Channel.MESSENGER,

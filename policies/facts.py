@@ -64,7 +64,6 @@ class TemplateRef:
     """The template that a message asks for, by its configured name or its ContentSid."""
 
     name: str
-    language: str | None
     variables: Mapping[str, str]
 
 
@@ -75,7 +74,6 @@ class Draft:
     At least one of `freeform` and `template` is present. Datetimes are aware.
     """
 
-    message_id: str
     channel: Channel | None
     to: str
     to_is_phone: bool

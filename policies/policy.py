@@ -57,7 +57,6 @@ class PurposeRule:
     `granted_by`: the purposes whose grants count. None stands for a grant that names no purpose.
     """
 
-    purpose: Purpose
     category: Category
     granted_by: frozenset[Purpose | None]
 
@@ -263,7 +262,6 @@ def _purpose(purpose: Purpose, table: Table) -> PurposeRule:
             "UTILITY or AUTHENTICATION: a marketing template needs the purpose marketing",
         )
     rule = PurposeRule(
-        purpose=purpose,
         category=table.choice("category", Category),
         granted_by=frozenset(names[name] for name in granted_by if name in names),
     )

@@ -61,7 +61,7 @@ FROM: Final[Mapping[Channel, str]] = {
 }
 
 FREEFORM: Final = FreeformDraft("text")
-WISH: Final = TemplateRef("order_update", "en", {"1": "x"})
+WISH: Final = TemplateRef("order_update", {"1": "x"})
 GRANT: Final = ConsentFact(granted=True, at=NOW - DAY)
 STOP: Final = ConsentFact(granted=False, at=NOW - MINUTE)
 
@@ -71,9 +71,7 @@ def draft(
 ) -> Draft:
     """Make a freeform message that expires in two days."""
     to = TO[channel or Channel.WHATSAPP]
-    return replace(
-        Draft("m1", channel, to, True, purpose, FREEFORM, None, NOW + 2 * DAY), **changes
-    )
+    return replace(Draft(channel, to, True, purpose, FREEFORM, None, NOW + 2 * DAY), **changes)
 
 
 def person(*consents: ConsentFact, wrote: timedelta | None = None, **changes: Any) -> PersonFact:

@@ -109,9 +109,8 @@ def situations(draw: st.DrawFn) -> tuple[Draft, Facts, Policy]:
     In half of them only consent, window and content may stop the message.
     """
     channel = draw(st.sampled_from(Channel))
-    wishes = [None, TemplateRef("order_update", "en", {"1": "x"}), TemplateRef("HX1", None, {})]
+    wishes = [None, TemplateRef("order_update", {"1": "x"}), TemplateRef("HX1", {})]
     message = Draft(
-        message_id="m1",
         channel=channel,
         to=TO[channel],
         to_is_phone=True,
@@ -439,7 +438,7 @@ CONSENT_STATES = (
     ),
 )
 WROTE = (None, timedelta(0), DAY - 5 * MINUTE - TICK, DAY - 5 * MINUTE, DAY - TICK, DAY)
-WISH = TemplateRef("order_update", "en", {"1": "x"})
+WISH = TemplateRef("order_update", {"1": "x"})
 CONTENTS = ((FreeformDraft("text"), None), (None, WISH), (FreeformDraft("text"), WISH))
 OFFERED = (
     None,

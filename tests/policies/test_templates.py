@@ -116,7 +116,7 @@ def test_the_category_must_fit_the_purpose(purpose: Purpose, category: Category)
 
 def test_a_template_may_be_named_by_its_content_sid() -> None:
     """A ContentSid means the configured template that has it."""
-    by_sid = wishing(template=TemplateRef("HX1", None, {"1": "x"}))
+    by_sid = wishing(template=TemplateRef("HX1", {"1": "x"}))
     assert isinstance(pick_template(by_sid, template(), POLICY), TemplateContent)
 
 

@@ -29,11 +29,10 @@ _MILLISECONDS: Final = re.compile(r"[0-9]{1,15}")
 
 
 class GarbageError(Exception):
-    """A request is not one that Twilio sends. `what` names the bad part, never its value."""
+    """A request is not one that Twilio sends. The text names the bad part, never its value."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is missing or unreadable; nothing was written")
-        self.what = what
 
 
 def decode_form(text: bytes) -> list[tuple[str, str]]:

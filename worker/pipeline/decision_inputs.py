@@ -39,15 +39,12 @@ def read_draft(message: SendMessage, expires_at: datetime) -> Draft:
     except AddressError:
         address = None
     return Draft(
-        message_id=message.message_id,
         channel=address.channel if address else None,
         to=message.to,
         to_is_phone=address.is_phone if address else False,
         purpose=message.purpose,
         freeform=asked,
-        template=TemplateRef(template.name, template.language, template.variables)
-        if template
-        else None,
+        template=TemplateRef(template.name, template.variables) if template else None,
         expires_at=expires_at,
         not_before=message.not_before,
         when_closed=message.when_closed,

@@ -6,13 +6,12 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Whether a store is marked. `copied_at` and `restored_at` are None when it is not.
+    """Whether a store is marked. `copied_at` is None when it is not.
 
     `alive_at`: when a process last reported that it is alive, None when no process ever did.
     `living`: how many processes are alive now.
     """
 
     copied_at: datetime | None
-    restored_at: datetime | None
     alive_at: datetime | None
     living: int

@@ -31,7 +31,6 @@ class UnknownAttempt:
     intent_at: datetime
     now: datetime
     on_unknown: OnUnknown
-    expires_at: datetime
     payload: bytes | None = field(repr=False)
     reason: Reason = Reason.OUTCOME_TIMEOUT
     person_digest: str = ""

@@ -67,8 +67,8 @@ class RestoredStore:
 
 
 def _restoring(answer: Any) -> Restoring:
-    copied, restored, alive, living = answer
-    return Restoring(_instant(copied), _instant(restored), _instant(alive), int(living))
+    copied, _restored, alive, living = answer
+    return Restoring(_instant(copied), _instant(alive), int(living))
 
 
 def _instant(value: bytes) -> datetime | None:

@@ -129,7 +129,7 @@ class UnknownStore:
 
 
 def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
-    message_id, n, intent, on_unknown, expires, payload, _looks, reason, person, form, listing = (
+    message_id, n, intent, on_unknown, _expires, payload, _looks, reason, person, form, listing = (
         fields[:11]
     )
     is_poison, doubts, content_sid, account, restored_at, was_posted = fields[11:]
@@ -143,7 +143,6 @@ def _attempt(now: datetime, fields: Sequence[Any]) -> UnknownAttempt:
         intent_at=from_ms(int(intent)),
         now=now,
         on_unknown=rule,
-        expires_at=from_ms(int(expires)),
         payload=payload,
         reason=_reason(reason),
         person_digest=person.decode(),

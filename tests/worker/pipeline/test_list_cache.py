@@ -36,7 +36,7 @@ def row(number: int, to: str, after: int) -> MessageRow:
 
 
 def attempt(intent_at: datetime) -> UnknownAttempt:
-    return UnknownAttempt("m1", 1, intent_at, NOON, OnUnknown.NEVER, NOON, None)
+    return UnknownAttempt("m1", 1, intent_at, NOON, OnUnknown.NEVER, None)
 
 
 ROWS: Final = st.lists(
