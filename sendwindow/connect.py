@@ -1,12 +1,12 @@
-"""Builds connections to the store with explicit timeouts, protocol and retries.
+"""Builds connections to the store with explicit timeouts and protocol, and without retries.
 
 Supports redis-py from release 5 to the newest one.
 
 We set every option because the defaults differ: redis-py 5 does not retry at all and redis-py 8
-retries ten times. A refused connection is an OSError, which redis-py 5 retries only on request.
+retries ten times. Here it never does, because only the caller knows whether a call may be repeated,
+and whether it is a repeat.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,23 +18,21 @@ from redis import exceptions as redis_errors
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
-from redis.backoff import FullJitterBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from sendwindow.errors import BadStoreUrl
 
-RETRIED: Final = (
+RECONNECT_AFTER: Final = (
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
     redis_errors.BusyLoadingError,
     redis_errors.ReadOnlyError,
     OSError,
 )
-"""Errors after which redis-py repeats the call. This is safe because every script is repeatable."""
+"""Errors after which redis-py closes the connection, so that the next call opens another."""
 
-_PAUSE_CAP: Final = 1.0
-_PAUSE_BASE: Final = 0.05
 _SENTINEL_PORT: Final = 26379
 _HIGHEST_PORT: Final = 65535
 _OPTIONS: Final = frozenset(
@@ -64,17 +62,12 @@ _PARTITION: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _DURABILITY: Final = re.compile(r"none|wait:([1-9])")
 
 
-def connect(
-    url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50
-) -> redis.asyncio.Redis:
+def connect(url: str, *, timeout: float = 2.5, max_connections: int = 50) -> redis.asyncio.Redis:
     """Build an asynchronous connection pool without connecting. Close it with `disconnect`.
 
-    `budget`: for how many seconds redis-py itself repeats a failed call. With 0 it never does; for
-    a worker, choose more than a failover lasts. `timeout`: how many seconds each connect and each
-    reply may take. Raises BadStoreUrl.
+    `timeout`: how many seconds each connect and each reply may take. Raises BadStoreUrl.
     """
-    retry = AsyncRetry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
-    options = _options(timeout, retry)
+    options = _options(timeout, AsyncRetry(NoBackoff(), 0))
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
         sentinels = _make_sentinel(AsyncSentinel, target, timeout, options)
@@ -86,15 +79,12 @@ def connect(
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def connect_sync(
-    url: str, *, budget: float = 5.0, timeout: float = 2.5, max_connections: int = 50
-) -> redis.Redis:
+def connect_sync(url: str, *, timeout: float = 2.5, max_connections: int = 50) -> redis.Redis:
     """Build a blocking connection pool, for code without asyncio.
 
     Arguments and errors are those of `connect`. Close the pool with `disconnect_sync`.
     """
-    retry = Retry(FullJitterBackoff(_PAUSE_CAP, _PAUSE_BASE), _tries(budget))
-    options = _options(timeout, retry)
+    options = _options(timeout, Retry(NoBackoff(), 0))
     if _scheme(url) == "sentinel":
         target = _parse_sentinel(url)
         primary: redis.Redis = _make_sentinel(Sentinel, target, timeout, options).master_for(
@@ -110,8 +100,8 @@ def connect_sync(
 async def disconnect(store: redis.asyncio.Redis) -> None:
     """Close every connection of a pool built by `connect`, including those to sentinels.
 
-    A call that is still in progress either fails, or connects again and completes. Its new
-    connection is closed as soon as the call ends.
+    A call that is still in progress fails. If its caller repeats it, the repeat connects again, and
+    its connection is closed as soon as it ends.
     """
     pool: Any = store.connection_pool
     pool.keeps_none = True
@@ -152,7 +142,7 @@ def replicas_asked(durability: str) -> int:
 class _Keeping(redis.asyncio.ConnectionPool):
     """Keeps connections for the next call until `keeps_none` is set.
 
-    redis-py's pools cannot be closed for good. A call that is in progress while the pool closes
+    redis-py's pools cannot be closed for good. A call that is repeated after the pool closed
     connects again, and its connection would stay open until the garbage collector finds it.
     """
 
@@ -292,17 +282,8 @@ def _options(timeout: float, retry: Any) -> dict[str, Any]:
         "protocol": 2,
         "decode_responses": False,
         "retry": retry,
-        "retry_on_error": list(RETRIED),
+        "retry_on_error": list(RECONNECT_AFTER),
     }
-
-
-def _tries(budget: float) -> int:
-    """Return how many tries fill `budget` seconds.
-
-    A pause lasts half of `_PAUSE_CAP` on average, so we need two pauses for each `_PAUSE_CAP` of
-    the budget. The first few pauses are shorter, so the tries may end slightly before the budget.
-    """
-    return math.ceil(2 * budget / _PAUSE_CAP)
 
 
 def _sentinels(pool: Any) -> list[Any]:

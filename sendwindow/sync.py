@@ -42,9 +42,8 @@ class Producer:
         self._meta = self._keys.meta
         self._replicas = replicas_asked(durability)
         self._timeout = timeout
-        # We retry here rather than inside redis-py, so that we know when a call is a repeat.
         self._store = connect_sync(
-            url, budget=0, timeout=timeout / 2 + (WAIT_MS / 1000 if self._replicas else 0)
+            url, timeout=timeout / 2 + (WAIT_MS / 1000 if self._replicas else 0)
         )
         self._place = place_of(url)
 

@@ -391,9 +391,9 @@ async def _forget(store: Store, registering: asyncio.Task[None]) -> None:
 async def _probe(url: str) -> None:
     """Raise at once unless the store answers.
 
-    The store's own connections would retry for seconds.
+    `Store.connect` would retry for seconds.
     """
-    connection = connect(url, budget=0)
+    connection = connect(url)
     try:
         answer: Any = connection.ping()
         await answer

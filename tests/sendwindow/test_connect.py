@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 
 from sendwindow.connect import (
-    RETRIED,
+    RECONNECT_AFTER,
     connect,
     connect_sync,
     disconnect,
@@ -36,7 +36,7 @@ def test_everything_is_said_about_a_connection(build: Any, url: str) -> None:
     """Timeouts, protocol, retries and retried errors are set here, whatever redis-py's defaults
     are.
     """
-    store = build(url, budget=30, timeout=1.5, max_connections=7)
+    store = build(url, timeout=1.5, max_connections=7)
     options = store.connection_pool.connection_kwargs
     assert (options["socket_timeout"], options["socket_connect_timeout"], options["protocol"]) == (
         1.5,
@@ -44,9 +44,9 @@ def test_everything_is_said_about_a_connection(build: Any, url: str) -> None:
         2,
     )
     assert options["db"] == 3
-    assert set(options["retry_on_error"]) == set(RETRIED)
-    assert OSError in RETRIED
-    assert options["retry"]._retries == 60
+    assert set(options["retry_on_error"]) == set(RECONNECT_AFTER)
+    assert OSError in RECONNECT_AFTER
+    assert options["retry"]._retries == 0
     assert options.get("socket_keepalive", False) != url.startswith("unix")
     assert store.connection_pool.max_connections == 7
 
@@ -82,7 +82,7 @@ def test_a_sentinel_url_names_sentinels_and_service(build: Any) -> None:
     assert pool.service_name == "shop"
     options = pool.connection_kwargs
     assert (options["db"], options["username"], options["password"]) == (2, "ann", "x")
-    assert set(options["retry_on_error"]) == set(RETRIED)
+    assert set(options["retry_on_error"]) == set(RECONNECT_AFTER)
 
 
 @pytest.mark.parametrize("build", [connect, connect_sync])
@@ -175,7 +175,7 @@ async def test_no_call_gets_a_connection_that_is_being_closed(
     """When the primary changes, its idle connections close, and calls made meanwhile get new
     ones.
     """
-    store: Any = connect(f"sentinel://127.0.0.1:{watched[1].port}/shop", budget=0)
+    store: Any = connect(f"sentinel://127.0.0.1:{watched[1].port}/shop")
     pool = store.connection_pool
     try:
         await asyncio.gather(*(store.ping() for _ in range(20)))
@@ -191,10 +191,10 @@ async def test_no_call_gets_a_connection_that_is_being_closed(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("finds", ["itself", "through a sentinel"])
-async def test_a_call_that_outlives_the_closing_leaves_no_connection(
+async def test_a_call_after_the_closing_leaves_no_connection(
     watched: tuple[Server, Server], finds: str
 ) -> None:
-    """A call under way connects again when its connection is closed, and leaves no connection
+    """A call under way fails when its connection is closed, and a repeat of it leaves no connection
     open.
     """
     primary, sentinel = watched
@@ -209,11 +209,12 @@ async def test_a_call_that_outlives_the_closing_leaves_no_connection(
         redis.Redis(port=sentinel.port) as at_sentinel,
     ):
         call = asyncio.create_task(store.blpop(["list"], timeout=0))
-        [before] = await until(lambda: _others(at_primary, flags="b"), "a blocked connection")
+        await until(lambda: _others(at_primary, flags="b"), "a blocked connection")
         await disconnect(store)
-        await until(lambda: _others(at_primary, flags="b") - {before}, "another one")
+        with pytest.raises(redis.ConnectionError):
+            await call
         at_primary.rpush("list", "1")
-        assert await call == (b"list", b"1")
+        assert await store.blpop(["list"], timeout=0) == (b"list", b"1")
         await until(
             lambda: _others(at_primary) | _others(at_sentinel),
             "every connection to close",

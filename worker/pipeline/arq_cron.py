@@ -97,7 +97,7 @@ async def run_cron_jobs(
     Raises ClockMovedError, and what arq raises when the store goes away, because that ends arq's
     `Worker`. The caller starts it again.
     """
-    store = connect(url, budget=0)
+    store = connect(url)
     pool = _ArqPool(
         store.connection_pool,
         job_serializer=_serialize,

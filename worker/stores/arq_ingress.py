@@ -89,15 +89,16 @@ class ArqIngressStore:
         return Adopted(taken, unreadable)
 
     async def _entries(self, limit: int) -> list[_Entry]:
-        queued = await self._calls.redis.zrange(
-            self._calls.keys.ingress, 0, limit - 1, withscores=True
+        redis, ingress = self._calls.redis, self._calls.keys.ingress
+        queued = await self._calls.patiently(
+            lambda: redis.zrange(ingress, 0, limit - 1, withscores=True)
         )
         if not queued:
             return []
-        jobs = await self._calls.redis.mget([_job_key(job_id) for job_id, _ in queued])
+        jobs = await self._calls.ask("MGET", *[_job_key(job_id) for job_id, _ in queued])
         # A call of its own: arq's list of aborts has no hash tag, so on a cluster it may be in
         # another slot.
-        aborts = await self._calls.redis.zmscore(ARQ_ABORT, [job_id for job_id, _ in queued])
+        aborts = await self._calls.ask("ZMSCORE", ARQ_ABORT, *[job_id for job_id, _ in queued])
         return [
             _Entry(job_id, score, job, abort is not None)
             for (job_id, score), job, abort in zip(queued, jobs, aborts, strict=True)
@@ -150,7 +151,7 @@ class ArqIngressStore:
             # If this call fails, the messages are still held back, and their aborts, which stay
             # listed, cancel them later.
             await self._calls.run_durably(CANCEL, [message_id for _, message_id in aborted])
-            await self._calls.redis.zrem(ARQ_ABORT, *[job_id for job_id, _ in aborted])
+            await self._calls.ask("ZREM", ARQ_ABORT, *[job_id for job_id, _ in aborted])
 
     async def _keep(self, entry: _Entry, job: bytes, found: Unreadable, text: str) -> None:
         """Record a job as a dead letter, with all its bytes.
@@ -184,7 +185,7 @@ class ArqIngressStore:
         for entry, message_id in entries:
             key = _job_key(entry.job_id)
             if entry.job is not None and key != self._calls.keys.job(message_id).encode():
-                await self._calls.redis.delete(key)
+                await self._calls.ask("DEL", key)
 
     async def _abort(self) -> None:
         """Look through some of the aborts, from where the last call ended.
@@ -194,12 +195,14 @@ class ArqIngressStore:
         counts only for a job on our own queue.
         """
         redis, tag = self._calls.redis, self._calls.keys.tag.encode()
-        cursor, found = await redis.zscan(ARQ_ABORT, self._abort_cursor, count=_ABORTS_AT_ONCE)
+        cursor, found = await self._calls.patiently(
+            lambda: redis.zscan(ARQ_ABORT, self._abort_cursor, count=_ABORTS_AT_ONCE)
+        )
         job_ids = [job_id for job_id, _ in found if job_id.startswith(tag)]
         if job_ids:
             # Read the queue before the cancel, so that the cancel knows a job that another worker
             # takes over between the two calls.
-            backlog = await redis.zmscore(self._calls.keys.ingress, job_ids)
+            backlog = await self._calls.ask("ZMSCORE", self._calls.keys.ingress, *job_ids)
             answers = await self._calls.run_durably(
                 CANCEL, [self._untagged(job_id) for job_id in job_ids]
             )
@@ -210,7 +213,7 @@ class ArqIngressStore:
                 if answer != b"unknown_id" or score is None
             ]
             if done:
-                await redis.zrem(ARQ_ABORT, *done)
+                await self._calls.ask("ZREM", ARQ_ABORT, *done)
         self._abort_cursor = cursor
 
     def _message_id(self, entry: _Entry) -> str:

@@ -37,18 +37,17 @@ class HeldStore:
 
     async def waiting(self, senders: Sequence[str]) -> Mapping[str, int]:
         """Return how many effects are held for each sender, without the senders that have none."""
-        pipeline = self._calls.redis.pipeline(transaction=False)
-        for sender in senders:
-            pipeline.llen(self._calls.keys.held(sender))
-        lengths = await pipeline.execute() if senders else []
+        lengths = await self._calls.ask_together(
+            [("LLEN", self._calls.keys.held(sender)) for sender in senders]
+        )
         return {
             sender: int(length) for sender, length in zip(senders, lengths, strict=True) if length
         }
 
     async def examine(self, sender: str) -> HeldEffects:
         """Return the held effects of a sender, without the persons that they are about."""
-        lines: Any = self._calls.redis.lrange(self._calls.keys.held(sender), 0, -1)
-        kept = [json.loads(line) for line in await lines]
+        lines = await self._calls.ask("LRANGE", self._calls.keys.held(sender), 0, -1)
+        kept = [json.loads(line) for line in lines]
         return HeldEffects(
             sender=sender,
             waiting=len(kept),

@@ -104,15 +104,21 @@ class PeopleStore:
         """Yield the suspected stops that no operator has decided, oldest first."""
         keys, redis = self._calls.keys, self._calls.redis
         start = 0
-        while members := await redis.zrange(
-            keys.suspected_stops, start, start + _PAGE - 1, withscores=True
-        ):
+
+        async def page(start: int) -> Any:
+            return await self._calls.patiently(
+                lambda: redis.zrange(
+                    keys.suspected_stops, start, start + _PAGE - 1, withscores=True
+                )
+            )
+
+        while members := await page(start):
             start += len(members)
             named = [(*member.decode().partition("|")[::2], since) for member, since in members]
-            pipeline = redis.pipeline(transaction=False)
-            for digest, account, _ in named:
-                pipeline.hget(keys.person(digest), SUSPECTED + account)
-            for (digest, account, since), held in zip(named, await pipeline.execute(), strict=True):
+            found = await self._calls.ask_together(
+                [("HGET", keys.person(digest), SUSPECTED + account) for digest, account, _ in named]
+            )
+            for (digest, account, since), held in zip(named, found, strict=True):
                 if held is not None:
                     # The list has the date, so a value that cannot be read still yields its case.
                     _, sid, sender = (*held.decode(errors="replace").split("|", 2), "", "")[:3]

@@ -77,21 +77,24 @@ class ProcessStore:
 
     async def forget(self) -> None:
         """Record that this process ends. Raises redis-py's errors."""
-        keys, pipeline = self._calls.keys, self._calls.redis.pipeline(transaction=False)
-        pipeline.delete(keys.process(self._process_id))
-        pipeline.zrem(keys.processes, self._process_id)
-        await pipeline.execute()
+        keys = self._calls.keys
+        await self._calls.ask_together(
+            [
+                ("DEL", keys.process(self._process_id)),
+                ("ZREM", keys.processes, self._process_id),
+            ]
+        )
 
     async def living(self) -> list[LivingProcess]:
         """Return the processes that reported within `ALIVE_FOR`, in no order.
 
         Raises redis-py's errors.
         """
-        keys, redis = self._calls.keys, self._calls.redis
-        ids = [each.decode() for each in await redis.zrange(keys.processes, 0, -1)]
+        keys = self._calls.keys
+        ids = [each.decode() for each in await self._calls.ask("ZRANGE", keys.processes, 0, -1)]
         if not ids:
             return []
-        values: list[Any] = await redis.mget([keys.process(each) for each in ids])
+        values: list[Any] = await self._calls.ask("MGET", *[keys.process(each) for each in ids])
         return [
             _process(one, value)
             for one, value in zip(ids, values, strict=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sendwindow.scripts import Argument
+from sendwindow.scripts import Argument, Command, execute_together
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.records import IN_A_LANE, Ended, Record
 from worker.stores.attempts_table import sids_of, told
@@ -50,10 +50,10 @@ class RecordStore:
         record = (await self.several([message_id]))[0]
         if record is None or record.row.get("s") not in IN_A_LANE:
             return record
-        keys, pipeline = self._calls.keys, self._calls.redis.pipeline(transaction=False)
-        pipeline.zscore(keys.lane(record.row["l"]), message_id)
-        pipeline.zscore(keys.suspects, message_id)
-        due_ms = next((score for score in await pipeline.execute() if score is not None), None)
+        keys = self._calls.keys
+        places = keys.lane(record.row["l"]), keys.suspects
+        scores = await self._calls.ask_together([("ZSCORE", key, message_id) for key in places])
+        due_ms = next((score for score in scores if score is not None), None)
         return record if due_ms is None else replace(record, due_at=from_ms(math.ceil(due_ms)))
 
     async def listed(self, which: str) -> AsyncIterator[Record]:
@@ -63,7 +63,7 @@ class RecordStore:
         """
         if which not in {"dead", "unknown", "unresolved"}:
             raise ValueError("the lists are dead, unknown and unresolved; ask for one of them")
-        members = await self._calls.redis.zrange(getattr(self._calls.keys, which), 0, -1)
+        members = await self._calls.ask("ZRANGE", getattr(self._calls.keys, which), 0, -1)
         for start in range(0, len(members), _PAGE):
             for record in await self.several(
                 [member.decode() for member in members[start : start + _PAGE]]
@@ -80,7 +80,7 @@ class RecordStore:
 
     async def counts(self) -> Mapping[str, int]:
         """Return the totals of the whole store."""
-        totals: Any = await self._await(self._calls.redis.hgetall(self._calls.keys.counts))
+        totals = await self._calls.ask("HGETALL", self._calls.keys.counts)
         return {name.decode(): int(value) for name, value in totals.items()}
 
     async def depths(self) -> Mapping[str, int]:
@@ -88,13 +88,14 @@ class RecordStore:
 
         A lane is named `<sender>|<priority>|<campaign>`, and a list by its own name.
         """
-        keys, redis = self._calls.keys, self._calls.redis
-        lanes = [*await redis.zrange(keys.ready, 0, -1), *await redis.zrange(keys.timers, 0, -1)]
-        names = [lane.decode() for lane in dict.fromkeys(lanes)]
-        pipeline = redis.pipeline(transaction=False)
-        for key in itertools.chain(map(keys.lane, names), (getattr(keys, name) for name in _LISTS)):
-            pipeline.zcard(key)
-        depths = dict(zip([*names, *_LISTS], await pipeline.execute(), strict=True))
+        keys = self._calls.keys
+        ready, timers = await self._calls.ask_together(
+            [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers)]
+        )
+        names = [lane.decode() for lane in dict.fromkeys([*ready, *timers])]
+        places = (*map(keys.lane, names), *(getattr(keys, name) for name in _LISTS))
+        lengths = await self._calls.ask_together([("ZCARD", key) for key in places])
+        depths = dict(zip([*names, *_LISTS], lengths, strict=True))
         return {name: int(depth) for name, depth in depths.items() if depth or name in _LISTS}
 
     async def suspected_for(self) -> timedelta | None:
@@ -102,9 +103,8 @@ class RecordStore:
 
         None: there is no suspected stop.
         """
-        oldest = await self._calls.redis.zrange(
-            self._calls.keys.suspected_stops, 0, 0, withscores=True
-        )
+        redis, stops = self._calls.redis, self._calls.keys.suspected_stops
+        oldest = await self._calls.patiently(lambda: redis.zrange(stops, 0, 0, withscores=True))
         if not oldest:
             return None
         return timedelta(
@@ -114,19 +114,21 @@ class RecordStore:
     async def note_misdirected(self, endpoint: str) -> None:
         """Count a request that came to `endpoint` and belongs to the other one, and record when."""
         now = await self._calls.run(_NOW, [])
-        pipeline = self._calls.redis.pipeline(transaction=False)
-        pipeline.hincrby(self._calls.keys.counts, f"misdirected:{endpoint}", 1)
-        pipeline.hset(self._calls.keys.meta, f"misdirected:{endpoint}", str(int(now)))
-        await pipeline.execute()
+        # Not repeated: a repeat would count the request again.
+        await execute_together(
+            self._calls.redis,
+            [
+                ("HINCRBY", self._calls.keys.counts, f"misdirected:{endpoint}", 1),
+                ("HSET", self._calls.keys.meta, f"misdirected:{endpoint}", str(int(now))),
+            ],
+        )
 
     async def misdirected_for(self, endpoint: str) -> timedelta | None:
         """Return how long ago a request last came to the wrong URL, `endpoint`.
 
         None: no request ever did.
         """
-        last: Any = await self._await(
-            self._calls.redis.hget(self._calls.keys.meta, f"misdirected:{endpoint}")
-        )
+        last = await self._calls.ask("HGET", self._calls.keys.meta, f"misdirected:{endpoint}")
         if last is None:
             return None
         return timedelta(
@@ -159,7 +161,9 @@ class RecordStore:
         """
         prefix, seen, cursor = self._calls.keys.row(""), set[str](), 0
         while True:
-            cursor, names = await self._calls.redis.scan(cursor, match=f"{prefix}*", count=_SCANNED)
+            cursor, names = await self._calls.ask(
+                "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCANNED
+            )
             ids = [name.decode().removeprefix(prefix) for name in names]
             for one in await self._ended(ids):
                 if one.stage in stages and one.message_id not in seen:
@@ -169,10 +173,9 @@ class RecordStore:
                 return
 
     async def _ended(self, message_ids: Sequence[str]) -> list[Ended]:
-        pipeline = self._calls.redis.pipeline(transaction=False)
-        for message_id in message_ids:
-            pipeline.hmget(self._calls.keys.row(message_id), ["s", "r", "l", "z", "c"])
-        rows = await pipeline.execute() if message_ids else []
+        rows = await self._calls.ask_together(
+            [("HMGET", self._calls.keys.row(each), *"srlzc") for each in message_ids]
+        )
         found = []
         for message_id, (*known, code) in zip(message_ids, rows, strict=True):
             if all(known):
@@ -254,19 +257,16 @@ class RecordStore:
     async def several(self, message_ids: Sequence[str]) -> list[Record | None]:
         """Return messages whole except for `due_at`, None for an id that is not known."""
         keys = self._calls.keys
-        pipeline = self._calls.redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for message_id in message_ids:
-            pipeline.hgetall(keys.row(message_id))
-            pipeline.lrange(keys.timeline(message_id), 0, -1)
-            pipeline.get(keys.job(message_id))
-            pipeline.get(keys.unreadable(message_id))
-        answers = iter(await pipeline.execute())
+            commands += [
+                ("HGETALL", keys.row(message_id)),
+                ("LRANGE", keys.timeline(message_id), 0, -1),
+                ("GET", keys.job(message_id)),
+                ("GET", keys.unreadable(message_id)),
+            ]
+        answers = iter(await self._calls.ask_together(commands))
         return [_record(message_id, *itertools.islice(answers, 4)) for message_id in message_ids]
-
-    @staticmethod
-    async def _await(reply: Any) -> Any:
-        # redis-py annotates its commands for sync and async clients at once.
-        return await reply
 
 
 def _whole(text: str) -> int | None:

@@ -6,7 +6,7 @@ What persons said is kept under these names, so no name may come to mean another
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sendwindow.scripts import Argument, execute
+from sendwindow.scripts import Argument
 from worker.stores.script_runner import ScriptRunner, worker_script
 
 _NAMES: Final = worker_script("names")
@@ -62,7 +62,7 @@ class NameStore:
         said: list[Any]
         if reading:
             ask: list[Argument] = ["HMGET", self._calls.keys.names, *(field for field, _ in own)]
-            said = await self._calls.patiently(lambda: execute(self._calls.redis, *ask))
+            said = await self._calls.ask(*ask)
         else:
             said = await self._calls.run_durably(_NAMES, [part for pair in own for part in pair])
         return [

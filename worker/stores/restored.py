@@ -53,11 +53,11 @@ class RestoredStore:
         It works in bounded steps and yields how many messages each step moved. `listings`: sender →
         which of Twilio's lists shows its messages.
         """
-        keys, redis = self._calls.keys, self._calls.redis
-        lanes: list[bytes] = [
-            *await redis.zrange(keys.ready, 0, -1),
-            *await redis.zrange(keys.timers, 0, -1),
-        ]
+        keys = self._calls.keys
+        ready, timers = await self._calls.ask_together(
+            [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers)]
+        )
+        lanes: list[bytes] = [*ready, *timers]
         rest = [self._digests.inner, self._digests.outer, *flat(sorted(listings.items()))]
         for place in (*_LISTS, *(lane.decode() for lane in lanes)):
             start = 0

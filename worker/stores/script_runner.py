@@ -16,7 +16,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from sendwindow.keys import Keys
-from sendwindow.scripts import Argument, Script, load_script
+from sendwindow.scripts import (
+    Argument,
+    Command,
+    Script,
+    execute,
+    execute_together,
+    load_script,
+)
 from sendwindow.store_faults import is_passing
 from worker.persons import SPELLINGS
 from worker.runtime import clock
@@ -85,8 +92,7 @@ class ScriptRunner:
     """Runs scripts on one partition of one store.
 
     `replicas`: how many must acknowledge a durable call (0: none). `budget`: how long a call that
-    lost its connection is repeated. redis-py itself repeats a call that failed under way, but not
-    one whose connection broke while it was opened.
+    failed is repeated. redis-py itself repeats nothing.
     """
 
     __slots__ = ("_budget", "_replicas", "_unanswered", "keys", "redis")
@@ -113,6 +119,16 @@ class ScriptRunner:
                 if not is_passing(error) or clock.monotonic() >= ends_at:
                     raise
             await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
+
+    async def ask(self, *command: Argument) -> Any:
+        """Run one command that may be repeated. Raises redis-py's errors."""
+        return await self.patiently(lambda: execute(self.redis, *command))
+
+    async def ask_together(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands that may be repeated, in one round trip. Raises redis-py's errors."""
+        if not commands:
+            return []
+        return await self.patiently(lambda: execute_together(self.redis, commands))
 
     async def run(self, script: Script, args: Sequence[Argument]) -> Any:
         """Run a script. Raises redis-py's errors."""

@@ -44,14 +44,6 @@ _MS: Final = timedelta(milliseconds=1)
 _LEASE: Final = timedelta(seconds=15)
 _TUNING: Final = Tuning()
 _NONE: Final[Mapping[Any, str]] = MappingProxyType({})
-_OWN_BUDGET: Final = 0.5
-"""redis-py's own budget, in seconds: enough for one more try where `ScriptRunner.patiently` is not
-used.
-
-With a larger budget, a store that hangs would be noticed only after half a minute, because each try
-takes until its timeout.
-"""
-
 
 _OTHER_PROFILE: Final = {
     "sandbox": "the store's profile is sandbox: it was made with sandbox settings "
@@ -127,7 +119,7 @@ class Store:
                 "a worker id has 1 to 64 of the characters A-Z a-z 0-9 . _ -; choose another"
             )
         digests = PersonDigests(person_key)
-        redis = connect(url, budget=_OWN_BUDGET)
+        redis = connect(url)
         calls = ScriptRunner(
             redis, Keys(checked_partition(partition)), replicas_asked(durability), tuning.budget
         )
@@ -137,7 +129,7 @@ class Store:
         except BaseException:
             await disconnect(redis)
             raise
-        blocking = connect(url, budget=0, timeout=BLOCK_SECONDS + 5, max_connections=2)
+        blocking = connect(url, timeout=BLOCK_SECONDS + 5, max_connections=2)
         store = cls(calls, blocking, digests, Worker(worker_id, lease, tuning))
         store.warnings = warnings
         return store
@@ -212,7 +204,7 @@ class Store:
         return pressure
 
     async def _ask(self, *command: Argument) -> Any:
-        return await self._calls.patiently(lambda: execute(self._calls.redis, *command))
+        return await self._calls.ask(*command)
 
 
 async def _check_server(redis: Redis) -> tuple[str, ...]:
@@ -267,8 +259,7 @@ async def _check_meta(
 ) -> None:
     own = (str(SCHEMA), profile, digests.fingerprint)
     if reading:
-        ask = ("HMGET", calls.keys.meta, "schema", "profile", "person_key")
-        kept = await calls.patiently(lambda: execute(calls.redis, *ask))
+        kept = await calls.ask("HMGET", calls.keys.meta, "schema", "profile", "person_key")
     else:
         kept = await calls.run_durably(_OPENING, own)
     schema, kept_profile, fingerprint = (

@@ -99,7 +99,7 @@ class UnknownStore:
         if not message_sids:
             return []
         names = [self._calls.keys.sid(sid) for sid in message_sids]
-        bound = await self._calls.patiently(lambda: self._calls.redis.mget(names))
+        bound = await self._calls.ask("MGET", *names)
         return [_owner(value) for value in bound]
 
     async def missing(

@@ -1,13 +1,14 @@
 """A call that raised may have been done, so a repeated call returns the first result."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.asyncio import Redis
 
 from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import Reason, Stage
-from tests.support.stores_world import AT_ONCE, Place, World, opened, update
+from tests.support.stores_world import AT_ONCE, SENDER, Place, World, opened, update
 from worker.ports.people import Inbound
 from worker.ports.unknowns import Resolution
 from worker.stores import script_runner
@@ -119,3 +120,23 @@ async def test_other_calls_that_raised_do_not_pile_up(
                 await world.store.unknowns.resolve([Resolution(name, 1, AT_ONCE)])
         assert await world.store.unknowns.resolve([Resolution("m1", 1, AT_ONCE)]) == [None]
         assert await world.store.unknowns.resolve([Resolution("m2", 1, AT_ONCE)]) == [AT_ONCE.stage]
+
+
+async def test_a_read_is_repeated_over_a_new_connection(store: Place, redis_client: Redis) -> None:
+    """A lost connection fails no read. redis-py repeats nothing, so the store itself does."""
+    async with opened(store) as world:
+        await world.enqueue()
+        records, held = world.store.records, world.store.held
+        reads: tuple[Callable[[], Awaitable[object]], ...] = (
+            records.counts,
+            records.depths,
+            records.suspected_for,
+            lambda: records.record("m1"),
+            lambda: held.waiting([SENDER]),
+            lambda: held.examine(SENDER),
+            world.store.processes.living,
+            world.store.pressure,
+        )
+        for read in reads:
+            await redis_client.client_kill_filter(_type="normal", skipme=True)
+            await read()

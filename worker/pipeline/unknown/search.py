@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from policies.ruleset import Ruleset
-from sendwindow.connect import RETRIED
+from sendwindow.connect import RECONNECT_AFTER
 from sendwindow.contract import SendMessage
 from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
@@ -217,7 +217,7 @@ class UnknownSearch:
             nonlocal errors
             try:
                 return await call()
-            except (*RETRIED, NotDurable):
+            except (*RECONNECT_AFTER, NotDurable):
                 raise
             except Exception:
                 errors += 1
