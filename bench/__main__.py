@@ -1,137 +1,96 @@
-"""Runs the rows interleaved, prints medians and ratios, writes bench/results/latest.json."""
+"""Measures speed in rounds that run every row in turn, and prints medians and ratios.
+
+It writes bench/results/latest.json and a picture, latest.svg.
+"""
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
+import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
-from worker.runtime.embedded_store import start
+from bench.mock_server import shared_mock
+from bench.picture import draw
+from bench.registry import ROWS
+from bench.report import Report
+from bench.row import Row
+from bench.row_runner import RowError, run_row
+from bench.schedule import QUICK_ROUNDS, UnknownRowError, chosen, size_of, turns
 
-HERE = Path(__file__).parent
-ROWS = ("raw_loop", "ours", "vanilla_arq")
-HANG_GUARD = 300.0
-
-
-@contextmanager
-def mock_api() -> Iterator[str]:
-    """Run the bundled mock API in a process of its own, and yield its base URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.mock_api"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-    finally:
-        process.terminate()
-        process.wait()
+RESULTS = Path(__file__).parent / "results"
 
 
-def run_row(row: str, store_url: str, base_url: str, messages: int) -> dict[str, float]:
-    """Run one row in a process of its own.
-
-    Returns CPU seconds, wall seconds, and how many messages were sent.
-    """
-    arguments = [base_url] if row == "raw_loop" else [store_url, base_url]
-    finished = subprocess.run(
-        [sys.executable, "-m", f"bench.rows.{row}", *arguments, str(messages)],
-        capture_output=True,
-        text=True,
-        timeout=HANG_GUARD,
-        check=False,
-    )
-    if finished.returncode:
-        sys.exit(f"bench: the row {row} failed:\n{finished.stderr[-2000:]}")
-    answer: dict[str, float] = json.loads(finished.stdout.strip().splitlines()[-1])
-    return answer
-
-
-def measure(rounds: int, messages: int) -> dict[str, list[dict[str, float]]]:
-    """Run every row once per round, in turn, so that a noisy minute affects all of them."""
-    results: dict[str, list[dict[str, float]]] = {row: [] for row in ROWS}
-    with mock_api() as base_url:
-        for number in range(rounds):
-            for row in ROWS:
-                with tempfile.TemporaryDirectory() as folder:
-                    store = start(Path(folder), environ=os.environ)
-                    try:
-                        results[row].append(run_row(row, store.url, base_url, messages))
-                    finally:
-                        store.stop()
-            print(f"round {number + 1} of {rounds} done", flush=True)
-    return results
+def measure(rows: Sequence[Row], rounds: int, *, is_quick: bool) -> Report:
+    """Run the rows in turn, and print each when it is done. A row that fails runs no more."""
+    results: dict[str, list[dict[str, float]]] = {}
+    failed: dict[str, str] = {}
+    with shared_mock() as mock:
+        not_measured = {row.name: why for row in rows if (why := _missing(row, mock.tls_url))}
+        able = [row for row in rows if row.name not in not_measured]
+        sizes = {row.name: size_of(row, is_quick=is_quick) for row in able}
+        for number, row in turns(able, rounds, is_quick=is_quick):
+            if row.name in failed:
+                continue
+            try:
+                results.setdefault(row.name, []).append(run_row(row, sizes[row.name], mock))
+            except RowError as error:
+                # An hour of other rows is not thrown away for one that fails.
+                failed[row.name] = str(error)
+                del results[row.name]
+            word = "failed" if row.name in failed else "done"
+            print(f"round {number} of {rounds}: {row.name} {word}", file=sys.stderr, flush=True)
+        return Report(able, results, rounds, is_quick, mock.kind, sizes, not_measured, failed)
 
 
-def summarise(results: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    """Compute medians and ranges of CPU seconds per 1,000 messages and of rates, and two ratios."""
-    cpu = {
-        row: [1000 * run["cpu"] / run["messages"] for run in runs] for row, runs in results.items()
-    }
-    rate = {row: [run["messages"] / run["wall"] for run in runs] for row, runs in results.items()}
-    middle = {row: statistics.median(values) for row, values in cpu.items()}
-    return {
-        "rows": {
-            row: {
-                "cpu_seconds_per_1000": [min(cpu[row]), middle[row], max(cpu[row])],
-                "messages_per_second": [
-                    min(rate[row]),
-                    statistics.median(rate[row]),
-                    max(rate[row]),
-                ],
-            }
-            for row in results
-        },
-        "ratios": {
-            "raw loop / ours, CPU": middle["raw_loop"] / middle["ours"],
-            "vanilla arq / ours, CPU": middle["vanilla_arq"] / middle["ours"],
-        },
-    }
+def _missing(row: Row, tls_url: str) -> str | None:
+    """Return why a row cannot run on this machine, or None."""
+    if row.mock == "tls" and not tls_url:
+        return "openssl is not on the PATH"
+    return row.missing() if row.missing is not None else None
 
 
-def show(summary: dict[str, object], rounds: int) -> None:
-    """Print the summary as a table: median (minimum to maximum)."""
-    rows, ratios = summary["rows"], summary["ratios"]
-    assert isinstance(rows, dict)
-    assert isinstance(ratios, dict)
-    print(f"\n{'':14}{'CPU s per 1,000':>28}{'messages/s':>28}   median of {rounds} (min to max)")
-    for row, values in rows.items():
-        low, mid, high = values["cpu_seconds_per_1000"]
-        slow, rate, fast = values["messages_per_second"]
-        print(
-            f"{row:14}{f'{mid:.3f} ({low:.3f} to {high:.3f})':>28}"
-            f"{f'{rate:.0f} ({slow:.0f} to {fast:.0f})':>28}"
-        )
-    for name, value in ratios.items():
-        print(f"{name}: {value:.2f}")
-    print("mock API: bundled (shares this machine's cores)")
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave in order, so that every process and store of the run is stopped."""
+    sys.exit(128 + number)
 
 
-def main() -> None:
-    """Parse the options, run the rows, and print and write the summary."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 1,000 messages")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds of fewer and smaller rows"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="5 by default, 3 with --quick")
+    parser.add_argument(
+        "--rows", default="", metavar="A,B", help="only these rows; `--list` names them"
+    )
+    parser.add_argument("--list", action="store_true", help="list the rows and stop")
+    return parser
+
+
+def main() -> int:
+    """Parse the options, run the rows, print the table, and write the results."""
+    parser = _parser()
     options = parser.parse_args()
-    rounds, messages = (3, 1000) if options.quick else (options.rounds, options.messages)
-    summary = summarise(measure(rounds, messages))
-    show(summary, rounds)
-    summary["where"] = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    summary["options"] = {"rounds": rounds, "messages": messages, "mock_api": "bundled"}
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "latest.json").write_text(json.dumps(summary, indent=2) + "\n")
+    if options.list:
+        print("\n".join(f"{row.name:18}{row.what}" for row in ROWS))
+        return 0
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else 5)
+    if rounds < 1:
+        parser.error("--rounds is at least 1")
+    names = [name.strip() for name in options.rows.split(",") if name.strip()]
+    try:
+        rows = chosen(ROWS, names, is_quick=options.quick)
+    except UnknownRowError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, _end)
+    report = measure(rows, rounds, is_quick=options.quick)
+    for text in report.failed.values():
+        print(f"bench: {text}", file=sys.stderr)
+    print(report.table())
+    report.write(RESULTS, draw(report))
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,9 +25,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from bench.__main__ import mock_api
-from bench.rows.ours import connect, make_settings, prepare
-from bench.rows.raw_loop import FORM
+from bench.mock_server import mock_api
+from bench.posted import FORM
+from bench.world import connect, make_settings, opened, record_people
 from sendwindow import Freeform, Producer, Purpose, SendMessage
 from tests.support.cast import whatsapp
 from worker.runtime.embedded_store import start
@@ -80,9 +80,10 @@ async def walk(store_url: str, base_url: str) -> MessagePath:
     """Send two messages, and run a worker until each is recorded as accepted. Count the second."""
     path = MessagePath()
     settings = make_settings(store_url, base_url)
-    await prepare(store_url, 0)
+    async with opened(store_url) as store:
+        await record_people(store, 1)
     service = WorkerService(settings)
-    watch = await connect(settings)
+    watch = await connect(store_url)
     sys.setprofile(path.record)
     running = asyncio.create_task(service.run(), name="service")
     while service.problem is not None:  # noqa: ASYNC110 -- the service has no event for it

@@ -1,4 +1,4 @@
-"""One module per row: a program that does the same work in its own way.
+"""One module per row, or per few rows that differ in one number. `bench/registry.py` lists them.
 
-It prints how much CPU time its process used for that.
+A row does its work in its own way and returns its figures. What it prepares is not measured.
 """

@@ -4,36 +4,35 @@ Do not improve it.
 
 The ratio means nothing without these options: plain `data=` form, `Authorization` header built
 once, ClientTimeout(total=30), uvloop, 100 requests at a time, answers parsed as JSON.
+
+`raw_loop_tls` does the same over TLS. `raw_loop_200ms` has 25 requests at a time, each of which
+takes as long as Twilio does.
 """
 
 import asyncio
-import json
-import sys
+import ssl
 import time
+from collections.abc import Mapping
+from typing import Final
 
 import aiohttp
-import uvloop
 
-AT_A_TIME = 100
-FORM = {
-    "To": "whatsapp:+14155550101",
-    "From": "whatsapp:+14155550100",
-    "Body": "Your order 1234 has left the warehouse and arrives tomorrow between 9 and 12.",
-    "StatusCallback": "https://hooks.example.com/twilio/status"
-    "?m=0123456789abcdef0123&a=1#rc=5&rp=all",
-    "ValidityPeriod": "36000",
-}
+from bench.child_commands import cpu_seconds
+from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
+from bench.scripted_mock import LIKE_TWILIO, SLOTS, scripted_mock
 
 
-async def main(base_url: str, messages: int) -> None:
-    url = f"{base_url}/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json"
-    headers = {
-        "Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")
-    }
+async def post_all(
+    base_url: str, messages: int, at_a_time: int = AT_A_TIME, tls: ssl.SSLContext | None = None
+) -> Spent:
+    """Post the form as often as asked."""
+    url = f"{base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
+    headers = {"Authorization": aiohttp.encode_basic_auth(ACCOUNT_SID, "secret")}
     left = messages
 
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=AT_A_TIME),
+        connector=aiohttp.TCPConnector(limit=at_a_time, ssl=True if tls is None else tls),
         timeout=aiohttp.ClientTimeout(total=30),
         headers=headers,
     ) as session:
@@ -45,15 +44,47 @@ async def main(base_url: str, messages: int) -> None:
                 async with session.post(url, data=FORM) as response:
                     assert (await response.json())["sid"]
 
-        cpu, wall = time.process_time(), time.perf_counter()
-        await asyncio.gather(*(sender() for _ in range(AT_A_TIME)))
-        spent = {
-            "cpu": time.process_time() - cpu,
-            "wall": time.perf_counter() - wall,
-            "messages": messages,
-        }
-        print(json.dumps(spent), flush=True)
+        cpu, wall = cpu_seconds(), time.perf_counter()
+        await asyncio.gather(*(sender() for _ in range(at_a_time)))
+        return Spent(cpu_seconds() - cpu, time.perf_counter() - wall, messages)
 
 
-if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2])))
+async def measure(place: Place) -> Mapping[str, float]:
+    return (await post_all(place.base_url, place.size)).figures()
+
+
+async def measure_tls(place: Place) -> Mapping[str, float]:
+    context = ssl.create_default_context(cafile=place.ca_file)
+    return (await post_all(place.tls_url, place.size, tls=context)).figures()
+
+
+async def measure_slow(place: Place) -> Mapping[str, float]:
+    async with scripted_mock(LIKE_TWILIO) as mock:
+        return (await post_all(mock.base_url, place.size, SLOTS)).figures()
+
+
+ROWS: Final = (
+    Row(
+        "raw_loop",
+        "posts the same messages in a bare aiohttp loop: no queue, no rules, no record",
+        CPU_AND_RATE,
+        Sizes(5000, 500, 20),
+        measure,
+    ),
+    Row(
+        "raw_loop_tls",
+        "the same over TLS",
+        CPU_AND_RATE,
+        Sizes(5000, 500, 20),
+        measure_tls,
+        mock="tls",
+    ),
+    Row(
+        "raw_loop_200ms",
+        "the same with 25 at a time, when an answer takes as long as Twilio's",
+        CPU_AND_RATE,
+        Sizes(1250, 125, 10),
+        measure_slow,
+        mock="scripted",
+    ),
+)

@@ -2,24 +2,39 @@
 
 That is three reads, a POST and two writes. Settings: max_jobs=100, poll_delay=0.5 (its default),
 keep_result=0, JSON codec, and burst mode, so that it ends by itself.
+
+The `arq_…` rows change one setting each. They are slower, which shows that these settings do arq no
+injustice.
 """
 
 import asyncio
 import json
 import logging
-import sys
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 import aiohttp
-import uvloop
 from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.asyncio import ConnectionPool
 
-from bench.rows.raw_loop import AT_A_TIME, FORM
+from bench.child_commands import cpu_seconds
+from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
 
-QUEUE = "bench:arq"
+QUEUE: Final = "bench:arq"
+
+
+@dataclass(frozen=True, slots=True)
+class ArqSettings:
+    """What a row sets of arq's worker. `keep_result` is in seconds."""
+
+    max_jobs: int = AT_A_TIME
+    poll_delay: float = 0.5
+    keep_result: int = 0
 
 
 def _dumps(value: dict[str, Any]) -> bytes:
@@ -37,12 +52,18 @@ async def send_message(ctx: dict[str, Any], number: int) -> None:
     await redis.set(f"bench:result:{number}", sid)
 
 
-async def main(redis_url: str, base_url: str, messages: int) -> None:
-    logging.disable(logging.CRITICAL)
-    pool = ConnectionPool.from_url(redis_url)
-    redis = ArqRedis(
-        pool, job_serializer=_dumps, job_deserializer=json.loads, default_queue_name=QUEUE
+def arq_redis(store_url: str) -> ArqRedis:
+    """Open a connection as arq's producers and workers do, with the JSON codec."""
+    return ArqRedis(
+        ConnectionPool.from_url(store_url),
+        job_serializer=_dumps,
+        job_deserializer=json.loads,
+        default_queue_name=QUEUE,
     )
+
+
+async def enqueue(redis: ArqRedis, messages: int) -> None:
+    """Queue a job for each message, 50 at a time."""
     for start in range(0, messages, 50):
         await asyncio.gather(
             *(
@@ -50,10 +71,14 @@ async def main(redis_url: str, base_url: str, messages: int) -> None:
                 for number in range(start, min(start + 50, messages))
             )
         )
-    headers = {
-        "Authorization": aiohttp.encode_basic_auth("AC00000000000000000000000000000000", "secret")
-    }
-    url = f"{base_url}/2010-04-01/Accounts/AC00000000000000000000000000000000/Messages.json"
+
+
+async def measure(settings: ArqSettings, place: Place) -> Mapping[str, float]:
+    logging.disable(logging.CRITICAL)
+    redis = arq_redis(place.store_url)
+    await enqueue(redis, place.size)
+    headers = {"Authorization": aiohttp.encode_basic_auth(ACCOUNT_SID, "secret")}
+    url = f"{place.base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=AT_A_TIME),
         timeout=aiohttp.ClientTimeout(total=30),
@@ -64,23 +89,35 @@ async def main(redis_url: str, base_url: str, messages: int) -> None:
             redis_pool=redis,
             queue_name=QUEUE,
             burst=True,
-            max_jobs=AT_A_TIME,
-            keep_result=0,
+            max_jobs=settings.max_jobs,
+            poll_delay=settings.poll_delay,
+            keep_result=settings.keep_result,
             handle_signals=False,
             ctx={"session": session, "url": url},
             job_serializer=_dumps,
             job_deserializer=json.loads,
         )
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, wall = cpu_seconds(), time.perf_counter()
         await worker.async_run()
-        spent = {
-            "cpu": time.process_time() - cpu,
-            "wall": time.perf_counter() - wall,
-            "messages": worker.jobs_complete,
-        }
+        spent = Spent(cpu_seconds() - cpu, time.perf_counter() - wall, worker.jobs_complete)
         await worker.close()
-    print(json.dumps(spent), flush=True)
+    assert spent.messages == place.size, "arq did not complete every job"
+    return spent.figures()
 
 
-if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+def _row(name: str, what: str, settings: ArqSettings, quick: int | None = None) -> Row:
+    run: Callable[[Place], Awaitable[Mapping[str, float]]] = partial(measure, settings)
+    return Row(name, what, CPU_AND_RATE, Sizes(5000, quick, 20), run)
+
+
+ROWS: Final = (
+    _row("vanilla_arq", "posts each of them from a job of plain arq", ArqSettings(), 500),
+    _row("arq_50_jobs", "the same with 50 jobs at a time", ArqSettings(max_jobs=50)),
+    _row("arq_200_jobs", "the same with 200 jobs at a time", ArqSettings(max_jobs=200)),
+    _row("arq_fast_poll", "the same with a poll every 100 ms", ArqSettings(poll_delay=0.1)),
+    _row(
+        "arq_keeps_results",
+        "the same with results kept for an hour, arq's default",
+        ArqSettings(keep_result=3600),
+    ),
+)
