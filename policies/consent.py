@@ -58,26 +58,45 @@ def permission(
     if not person.is_readable:
         return Permission(Standing.OPTED_OUT)
     counted = policy.purposes[purpose].granted_by
-    relevant = [fact for fact in person.consents if fact.sender is None or fact.sender == sender]
-    valid = [fact for fact in relevant if fact.granted and _is_unexpired(fact, now)]
+    valid: list[ConsentFact] = []
+    withdrawals: list[ConsentFact] = []
+    has_expired = False
+    for fact in person.consents:
+        if fact.sender is not None and fact.sender != sender:
+            continue
+        if not fact.granted:
+            withdrawals.append(fact)
+        elif fact.expires_at is None or now < fact.expires_at:
+            valid.append(fact)
+        elif fact.purpose in counted:
+            has_expired = True
+    opted_out_at, until = _in_force(withdrawals, valid, purpose, counted)
+    if opted_out_at is not None:
+        return Permission(Standing.OPTED_OUT, opted_out_at=opted_out_at)
+    grants = [fact for fact in valid if fact.purpose in counted]
+    if grants:
+        return Permission(Standing.GRANTED, until=earliest(until, _lasts_until(grants)))
+    return Permission(Standing.EXPIRED if has_expired else Standing.NONE, until=until)
+
+
+def _in_force(
+    withdrawals: Iterable[ConsentFact],
+    valid: Iterable[ConsentFact],
+    purpose: Purpose,
+    counted: Collection[Purpose | None],
+) -> tuple[datetime | None, datetime | None]:
+    """Return the date of the latest withdrawal in force, and when an undone one returns."""
     until: datetime | None = None
     opted_out_at: datetime | None = None
-    for fact in relevant:
-        if fact.granted or fact.purpose not in (None, purpose):
+    for fact in withdrawals:
+        if fact.purpose not in (None, purpose):
             continue
         undoing = [grant for grant in valid if _undoes(grant, fact, purpose, counted)]
         if undoing:
             until = earliest(until, _lasts_until(undoing))
         elif opted_out_at is None or fact.at > opted_out_at:
             opted_out_at = fact.at
-    if opted_out_at is not None:
-        return Permission(Standing.OPTED_OUT, opted_out_at=opted_out_at)
-    grants = [fact for fact in valid if fact.purpose in counted]
-    if grants:
-        return Permission(Standing.GRANTED, until=earliest(until, _lasts_until(grants)))
-    if any(fact.granted and fact.purpose in counted for fact in relevant):
-        return Permission(Standing.EXPIRED, until=until)
-    return Permission(Standing.NONE, until=until)
+    return opted_out_at, until
 
 
 def is_stopped(person: PersonFact, sender: str, now: datetime) -> bool:

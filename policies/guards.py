@@ -7,10 +7,14 @@ provider hold back, and consent.
 from typing import Final
 
 from policies.consent import Standing, earliest, permission
+from policies.decision import Verdict
 from policies.evaluation import PASSES, SKIPS, Delay, Evaluation, Refusal, RuleResult, verdict
 from policies.facts import BlockFact, Holds
 from policies.window import session_window
 from sendwindow.vocabulary import Channel, Purpose, Reason, WhenClosed
+
+_CHANNELS: Final = {one: Verdict("channel", "pass", one.value) for one in Channel}
+_GRANTED: Final = Verdict("consent", "pass", "granted")
 
 _BLOCK_REASONS: Final = {
     Holds.MARKETING: Reason.MARKETING_HELD,
@@ -40,7 +44,7 @@ def check_channel(case: Evaluation) -> RuleResult:
         return Refusal("channel", Reason.UNKNOWN_CHANNEL)
     if case.draft.channel is not case.sender.channel:
         return Refusal("channel", Reason.CHANNEL_MISMATCH)
-    return verdict("channel", "pass", case.draft.channel.value)
+    return _CHANNELS[case.draft.channel]
 
 
 def check_addresses(case: Evaluation) -> RuleResult:
@@ -174,7 +178,7 @@ def check_consent(case: Evaluation) -> RuleResult:
         return verdict("consent", "pass", "wrote to the page")
     standing = case.permission.standing
     if standing is Standing.GRANTED:
-        return verdict("consent", "pass", "granted")
+        return _GRANTED
     if draft.purpose is Purpose.REPLY and draft.freeform is not None:
         if case.window.is_open:
             case.is_implied = True
