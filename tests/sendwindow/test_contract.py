@@ -40,6 +40,13 @@ def test_a_message_needs_four_things() -> None:
     assert message.address.text == message.to
 
 
+def test_a_message_ends_at_its_own_expiry_or_after_its_lifetime() -> None:
+    """Without `expires_at`, a message ends when the lifetime of its purpose has passed."""
+    own = NOON + timedelta(minutes=5)
+    assert a_message(expires_at=own).ends_at(NOON) == own
+    assert a_message(purpose=Purpose.MARKETING).ends_at(NOON) == NOON + timedelta(hours=72)
+
+
 def test_all_faults_are_named_at_once() -> None:
     """The error lists every fault with field, problem and remedy."""
     with pytest.raises(InvalidMessage) as caught:
