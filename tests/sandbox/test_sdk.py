@@ -15,8 +15,8 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from sandbox.status_schedule import Step
-from tests.sandbox.test_api import Desk, desk
 from tests.support.cast import ACCOUNT_SID
+from tests.support.sandbox_desk import Desk, desk
 
 pytestmark = [
     pytest.mark.asyncio,

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from sandbox.config import SandboxTemplate
-from tests.sandbox.test_api import PAGE, PSID, Desk, desk
-from tests.sandbox.test_callbacks import lines, scene
 from tests.support.cast import GRETA, SHOP, TEMPLATE_SID
+from tests.support.sandbox_desk import HOUR, PAGE, PSID, Desk, desk
+from tests.support.sandbox_scene import lines, scene
 
 pytestmark = pytest.mark.asyncio
 
-HOUR = 3_600_000
 GERMAN, AMERICAN, CANADIAN = (
     GRETA,
     "whatsapp:+14155550176",

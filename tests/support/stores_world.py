@@ -18,7 +18,7 @@ from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage
 from tests.support.cast import ANNA
 from worker.ports.admissions import Admission, AdmitRequest, Permit
 from worker.ports.claims import ClaimedMessage, Suspects
-from worker.ports.effects import Effect
+from worker.ports.effects import Effect, SuppressAddress
 from worker.ports.people import Inbound, InboundApplied
 from worker.ports.records import SidLine
 from worker.ports.settlements import (
@@ -55,6 +55,9 @@ LATER = SettleAgain(Stage.RETRYING, Reason.THROTTLED, delay_ms=60_000)
 AT_ONCE = SettleAgain(Stage.RETRYING, Reason.NOT_SENT)
 WAITS = SettleAgain(Stage.WAITING, Reason.AWAITING_INBOUND, delay_ms=3_600_000, on_inbound=True)
 REFUSED = SettleEnd(Stage.REFUSED, Reason.OPTED_OUT)
+UNREACHABLE = (SuppressAddress(2_592_000, "code 63024"),)
+"""What 63024 teaches: the address is suppressed."""
+
 DEAD = SettleEnd(Stage.DEAD, Reason.RETRIES_EXHAUSTED, code=30500, sentence="it failed too often")
 
 

@@ -1,19 +1,13 @@
 """`verify` on errors that tell the sender not to send: which count, and how many are too many."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.verify.test_promises import Run, rules
+from tests.support.verify_run import Run, rules
 from verify.error_jumps import ATTEMPTS, MAX_ERRORS
 
 ANNA: dict[str, Any] = {"person": "anna", "account": "AC1", "channel": "whatsapp", "sender": "shop"}
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "run.jsonl")
 
 
 def accept(run: Run, name: str, digest: str, purpose: str = "utility") -> None:

@@ -2,19 +2,13 @@
 stop.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.verify.test_promises import Run, rules
+from tests.support.verify_run import Run, rules
 
 WHO = {"person": "person-1", "account": "AC1", "channel": "whatsapp", "stop": False, "start": False}
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "run.jsonl")
 
 
 def meant(run: Run, means: str | None, sid: str = "SMin", *, http: int = 200, **more: Any) -> None:

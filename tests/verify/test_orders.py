@@ -2,19 +2,12 @@
 reply.
 """
 
-from pathlib import Path
-
 import pytest
 
-from tests.verify.test_promises import Line, Run, rules
+from tests.support.verify_run import Line, Run, rules
 from verify.history import StoredOutcome
 from verify.judge import verify
 from verify.judge_context import Options
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "run.jsonl")
 
 
 def ordered(run: Run, *, word: str = "retried", is_done: bool = False) -> Line:

@@ -1,19 +1,15 @@
-"""Lives of a message: every order of statuses, before and after its failure began another life."""
+"""Every order of statuses, before and after a failure began another life."""
 
 import itertools
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policies.facts import Holds, TagState
-from policies.status import FAILURES, RANKS
-from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
+from policies.status import RANKS
+from sendwindow.vocabulary import OnUnknown, Stage
 from tests.depth import examples
-from tests.support.cast import ANNA
 from tests.support.stores_world import (
     ACCOUNT,
     AT_ONCE,
@@ -29,26 +25,17 @@ from tests.support.stores_world import (
     opened,
 )
 from worker.ports.admissions import Lost, Permit
-from worker.ports.effects import (
-    CloseWindow,
-    Effect,
-    HoldBack,
-    OptOut,
-    PauseSender,
-    SetTag,
-    SetTemplate,
-    SuppressAddress,
-    WithdrawMarketing,
-)
-from worker.ports.settlements import SettleAgain, SettleEnd
 
 pytestmark = pytest.mark.asyncio
 
+
 WORDS = ("queued", "sending", "sent", "failed", "delivered", "read")
+
+
 STATUSES = (*WORDS, "undelivered", "canceled")
+
+
 PROOFS = ("delivered", "read")
-UNREACHABLE = (SuppressAddress(2_592_000, "code 63024"),)
-WINDOW = SettleAgain(Stage.RETRYING, Reason.WINDOW_CLOSED_BY_PROVIDER, redecided=True, code=63016)
 
 
 async def _report(
@@ -244,189 +231,6 @@ async def test_a_message_with_the_rule_never_is_not_sent_again_for_a_failure(
         assert (await world.callback("delivered")).moved
 
 
-# -- what a failure taught -------------------------------------------------------------------------
-
-
-async def _suppressed(world: World) -> bool:
-    person = (await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)).person
-    return person.suppressed_until is not None
-
-
-@pytest.mark.parametrize("is_open_again", [False, True])
-async def test_a_proof_takes_back_what_the_failure_taught(
-    store: Place, is_open_again: bool
-) -> None:
-    """A later proof takes back the effects of a failure: 63024 had suppressed the address for 30
-    days.
-    """
-    async with opened(store) as world:
-        await world.enqueue(template="order_update")
-        claimed = await world.claim_one()
-        await world.admit(claimed, template=ORDER)
-        await world.settle(claimed, accepted())
-        before = await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
-        taught: tuple[Effect, ...] = (
-            *UNREACHABLE,
-            CloseWindow(),
-            PauseSender(3600, "x"),
-            SetTemplate("paused", "63041", 3600),
-            HoldBack(
-                Holds.ALL_BUT_REPLIES,
-                Holds.ALL_BUT_REPLIES,
-                0,
-                until_inbound=True,
-                sender_only=False,
-                code=63014,
-            ),
-        )
-        reopen: dict[str, Any] = {"reopen_after_ms": 0} if is_open_again else {}
-        await world.callback("failed", effects=taught, **reopen)
-        assert await _suppressed(world)
-        await world.callback("read")
-        after = await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)
-        assert (after.person.suppressed_until, after.person.closed_at) == (
-            None,
-            before.person.closed_at,
-        )
-        assert after.person.blocks == before.person.blocks
-        assert (after.sender.paused_until, after.template.state) == (None, before.template.state)
-        assert after.person.revision > before.person.revision
-        assert await world.count("taken_back") == 1
-
-
-async def test_what_was_written_after_the_failure_stays(store: Place) -> None:
-    """Effects of another message that failed alike stay until its own failure is disproved."""
-    async with opened(store) as world:
-        await world.accept("m1", "SM1")
-        await world.callback("failed", effects=UNREACHABLE)
-        await world.later(hours=1)
-        await world.accept("m2", "SM2")
-        await world.callback(
-            "failed", "SM2", message_id="m2", effects=(*UNREACHABLE, PauseSender(7200, "x"))
-        )
-        await world.callback("delivered")
-        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
-        assert facts.person.suppressed_until is not None
-        assert facts.sender.paused_until is not None
-        await world.callback("delivered", "SM2", message_id="m2")
-        assert not await _suppressed(world)
-
-
-@pytest.mark.parametrize(
-    "order", [("failed", "delivered"), ("delivered", "failed"), ("failed", "delivered", "failed")]
-)
-async def test_a_stop_and_a_dead_tag_stand_in_every_order(
-    store: Place, order: tuple[str, ...]
-) -> None:
-    """An opt-out stands in every order until the person takes it back; a dead tag until an
-    operator resets it.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        claimed = await world.claim_one()
-        await world.admit(claimed, relies_on_tag=True)
-        await world.settle(claimed, accepted())
-        for status in order:
-            failed = (OptOut(sender_only=False, evidence="21610"), SetTag("dead", "x"))
-            await world.callback(status, effects=failed if status in FAILURES else ())
-        assert [line["granted"] for line in await world.store.people.consents(ANNA)] == [False]
-        if order[0] == "failed":
-            assert (
-                await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
-            ).tag.state is TagState.DEAD
-
-
-@pytest.mark.parametrize("is_named", [True, False])
-@pytest.mark.parametrize(
-    "order", list(itertools.permutations(("undelivered", "failed", "delivered")))
-)
-async def test_every_stop_counts_in_every_order_before_the_reply(
-    store: Place, order: tuple[str, ...], is_named: bool
-) -> None:
-    """A STOP that waits under its SID is not lost to a status before or behind it."""
-    names: dict[str, Any] = {} if is_named else {"message_id": None, "attempt": None}
-    stops: dict[str, Effect] = {
-        "undelivered": OptOut(sender_only=True, evidence="21610"),
-        "failed": WithdrawMarketing("131050"),
-    }
-    async with opened(store) as world:
-        claimed = await world.post()
-        for status in order:
-            effects = (stops[status],) if status in stops else ()
-            await world.callback(status, "SM1", effects=effects, **names)
-        await world.settle(claimed, accepted("SM1"))
-        assert (await world.row())["st"] == "delivered"
-        facts = await world.store.people.facts(ANNA, SENDER, ACCOUNT, None)
-        assert {one.purpose for one in facts.person.consents if not one.granted} == {
-            None,
-            Purpose.MARKETING,
-        }
-
-
-# -- 63016 -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("template", [None, ORDER])
-async def test_a_closed_window_in_the_reply_allows_one_new_decision_and_none_to_a_template(
-    store: Place, template: str | None
-) -> None:
-    """63016 in the reply allows one new decision for a freeform and none for a template.
-
-    A template needs no window, so a second one would be refused again.
-    """
-    async with opened(store) as world:
-        await world.enqueue(template="order_update")
-        claimed = await world.claim_one()
-        await world.admit(claimed, template=template)
-        settled = await world.settle(claimed, WINDOW, template=template)
-        if template is not None:
-            assert settled.stage is Stage.FAILED
-            assert (await world.row())["r"] == Reason.WINDOW_CLOSED_BY_PROVIDER
-            return
-        assert settled.stage is Stage.RETRYING
-        again = await world.claim_one()
-        await world.admit(again)
-        assert (await world.settle(again, WINDOW)).stage is Stage.FAILED
-
-
-async def test_the_one_new_decision_is_shared_by_both_ways(store: Place) -> None:
-    """The one new decision is shared: after a report used it, a reply with 63016 ends the
-    message.
-    """
-    async with opened(store) as world:
-        await world.accept()
-        assert (await world.callback("failed", reopen_after_ms=0, redecides=True)).reopened
-        again = await world.claim_one()
-        await world.admit(again)
-        assert (await world.settle(again, WINDOW)).stage is Stage.FAILED
-
-
-@pytest.mark.parametrize("template", [None, ORDER])
-async def test_a_closed_window_is_judged_by_the_reply_when_the_intent_was_lost(
-    store: Place, template: str | None
-) -> None:
-    """If a failover lost the intent, the worker's own form decides about 63016 in its reply."""
-    async with opened(store) as world:
-        await world.enqueue(template="order_update")
-        claimed = await world.claim_one()
-        settled = await world.settle(claimed, WINDOW, template=template)
-        assert settled.stage is (Stage.RETRYING if template is None else Stage.FAILED)
-
-
-async def test_a_closed_window_that_is_reported_of_an_unknown_form_allows_nothing(
-    store: Place,
-) -> None:
-    """63016 for an unknown form allows no new decision, since it may have been a template."""
-    async with opened(store) as world:
-        await world.accept()
-        await world.redis.hdel(world.keys.row("m1"), "@1")  # type: ignore[misc]  # redis-py types both flavours
-        assert not (await world.callback("failed", reopen_after_ms=0, redecides=True)).reopened
-        assert (await world.row())["s"] == Stage.ACCEPTED
-
-
-# -- cancel ----------------------------------------------------------------------------------------
-
-
 async def test_a_cancelled_dead_letter_is_not_replayed(store: Place) -> None:
     """A cancelled dead letter leaves the list with its job, and no operator can replay it."""
     async with opened(store) as world:
@@ -462,92 +266,3 @@ async def test_a_cancel_that_came_before_the_end_holds_after_it(store: Place) ->
         assert (await world.settle(claimed, DEAD)).stage is Stage.DEAD
         assert await world.store.records.replay(["m1"], FAR) == ["cancelled"]
         assert await world.redis.zcard(world.keys.dead) == 0
-
-
-# -- nothing grows ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_posted", [False, True], ids=["not sent", "throttled"])
-async def test_rounds_of_one_reason_are_one_line_and_leave_nothing_in_the_row(
-    store: Place, is_posted: bool
-) -> None:
-    """Rounds of one reason make one line, and the row has the same size after 5 rounds and after
-    200.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        sizes = []
-        for round_number in range(200):
-            claimed = await world.claim_one()
-            await world.admit(claimed)
-            await world.settle(claimed, AT_ONCE, posted=is_posted)
-            if round_number in {4, 199}:
-                row, line = world.keys.row("m1"), world.keys.timeline("m1")
-                sizes.append([await world.redis.hlen(row), await world.redis.llen(line)])  # type: ignore[misc]  # redis-py types both flavours
-        assert sizes[0] == sizes[1]
-        record = await world.store.records.record("m1")
-        assert record is not None
-        last = record.timeline[-1]
-        assert (last["e"], last["reason"], last["times"]) == ("retrying", "not_sent", 200)
-        assert [line["e"] for line in record.timeline] == ["enqueued", "intent", "retrying"]
-
-
-async def test_another_reason_is_another_line(store: Place) -> None:
-    """Another reason is another line of the timeline; a repeated one is counted."""
-    async with opened(store) as world:
-        await world.enqueue()
-        for reason in (
-            Reason.NOT_SENT,
-            Reason.NOT_SENT,
-            Reason.THROTTLED,
-            Reason.THROTTLED,
-            Reason.NOT_SENT,
-        ):
-            claimed = await world.claim_one()
-            await world.admit(claimed)
-            await world.settle(claimed, SettleAgain(Stage.RETRYING, reason))
-        record = await world.store.records.record("m1")
-        assert record is not None
-        told = [
-            (line["reason"], line.get("times", 1))
-            for line in record.timeline
-            if line["e"] == "retrying"
-        ]
-        assert told == [("not_sent", 2), ("throttled", 2), ("not_sent", 1)]
-
-
-async def test_a_timeline_is_bounded_whatever_happens(store: Place) -> None:
-    """A timeline keeps its first and its last lines and counts those between.
-
-    Reasons that alternate cannot be folded.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        for round_number in range(100):
-            claimed = await world.claim_one()
-            await world.admit(claimed)
-            reason = (Reason.NOT_SENT, Reason.THROTTLED)[round_number % 2]
-            await world.settle(claimed, SettleAgain(Stage.RETRYING, reason))
-        record = await world.store.records.record("m1")
-        assert record is not None
-        lines = record.timeline[1:]
-        assert len(lines) == 64
-        assert (lines[0]["e"], lines[-1]["e"], lines[-1]["n"]) == ("intent", "retrying", 100)
-        assert [line["lines"] for line in lines if line["e"] == "left_out"] == [200 - 63]
-
-
-async def test_no_field_of_a_row_is_longer_than_a_short_one(store: Place) -> None:
-    """No field of a row is long enough to double the row's cost in memory."""
-    async with opened(store) as world:
-        await world.enqueue(template="order_update")
-        claimed = await world.claim_one()
-        await world.admit(claimed, template=ORDER, is_marketing=True, to_user_id=True)
-        for number in range(12):
-            sid = f"SM{number:032}"
-            await world.callback(
-                "failed", sid, effects=UNREACHABLE, reopen_after_ms=86_400_000, most_tries=20
-            )
-        await world.settle(claimed, SettleEnd(Stage.FAILED, Reason.PROVIDER_REFUSED))
-        fields = await world.redis.hgetall(world.keys.row("m1"))  # type: ignore[misc]  # redis-py types both flavours
-        assert max(max(len(name), len(value)) for name, value in fields.items()) <= 64
-        assert timedelta(0) < timedelta(milliseconds=await world.redis.pttl(world.keys.row("m1")))

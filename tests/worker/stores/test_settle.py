@@ -1,4 +1,4 @@
-"""Settlement: every outcome is recorded once, in its one place, however late it comes."""
+"""A settlement records an outcome once, with what it teaches."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -15,17 +15,14 @@ from tests.support.stores_world import (
     REFUSED,
     SENDER,
     UNKNOWN,
-    WAITS,
     Place,
-    World,
     accepted,
     opened,
     settlement,
 )
-from worker.ports.admissions import Cancelled, Permit
+from worker.ports.admissions import Permit
 from worker.ports.effects import CloseWindow, OptOut, PauseAccount, PauseSender, SuppressAddress
 from worker.ports.settlements import Result
-from worker.ports.unknowns import Resolution, SettleUnresolved
 
 pytestmark = pytest.mark.asyncio
 
@@ -172,202 +169,6 @@ async def test_a_settlement_without_attempt_covers_an_intent_whose_answer_was_lo
         assert (again.attempts, again.tries) == (1, 0)
 
 
-async def test_a_waiting_message_is_released_by_the_person(store: Place) -> None:
-    """A message that waits for an inbound is due when the person writes to this sender, or at
-    its time.
-    """
-    async with opened(store) as world:
-        for message_id in ("m1", "m2"):
-            await world.enqueue(message_id)
-        for claimed in await world.claim():
-            settled = await world.settle(claimed, WAITS, attempt=0, posted=False)
-            assert settled.stage is Stage.WAITING
-        assert await world.claim() == ()
-        assert (await world.writes("SM8", sender="other")).released == 0
-        assert (await world.writes("SM9")).released == 2
-        assert len(await world.claim()) == 2
-        assert (await world.writes("SM10")).released == 0
-
-
-async def test_a_wait_that_the_person_overtook_is_decided_again(store: Place) -> None:
-    """A wait is due at once if the person wrote between the claim and the settlement.
-
-    Nothing would release it later.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        claimed = await world.claim_one()
-        await world.writes()
-        await world.settle(claimed, WAITS, attempt=0, posted=False)
-        assert [one.message_id for one in await world.claim()] == ["m1"]
-
-
-async def test_a_waiting_message_comes_due_by_itself(store: Place) -> None:
-    """Without an inbound the wait ends at its time, and the wait list forgets the message."""
-    async with opened(store) as world:
-        await world.enqueue()
-        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
-        await world.later(hours=1, seconds=1)
-        claimed = await world.claim_one()
-        waiting = world.keys.waiting(claimed.facts.person_digest, SENDER)
-        assert not await world.redis.exists(waiting)
-        assert "w" not in await world.row()
-        assert (await world.writes()).released == 0
-        await world.settle(claimed, REFUSED, attempt=0, posted=False)
-
-
-@pytest.mark.parametrize("result", [REFUSED, DEAD, LATER], ids=["refused", "dead", "retrying"])
-async def test_a_claim_that_was_cancelled_ends_so_whatever_was_decided(
-    store: Place, result: Result
-) -> None:
-    """A claim that was cancelled ends as cancelled, whatever was decided.
-
-    No POST went out and the caller was told `cancelled`, so no other end may contradict it.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        claimed = await world.claim_one()
-        assert await world.cancel() == "cancelled"
-        settled = await world.settle(claimed, result, attempt=0, posted=False)
-        assert (settled.applied, settled.stage) == (True, Stage.CANCELLED)
-        row = await world.row()
-        assert (row["s"], row["r"]) == ("cancelled", "cancelled")
-        assert (await world.events())[-1] == "cancelled"
-        assert await world.count("end:cancelled:cancelled") == 1
-        assert await world.cancel() == "cancelled"
-
-
-@pytest.mark.parametrize("stage", ["posting", "unknown", "unresolved"])
-async def test_what_may_be_at_twilio_is_not_sent_again_once_cancelled(
-    store: Place, stage: str
-) -> None:
-    """A cancelled message that may be at Twilio is not sent again by a retry, a rule or an
-    operator. The caller is not told that it never went out.
-    """
-    async with opened(store) as world:
-        claimed = await world.post()
-        if stage != "posting":
-            await world.settle(claimed, UNKNOWN)
-        if stage == "unresolved":
-            await world.store.unknowns.resolve(
-                [Resolution("m1", 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))]
-            )
-        assert (await world.row())["s"] == stage
-        assert await world.cancel() == "too_late"
-        if stage == "posting":
-            await world.settle(claimed, LATER)
-        else:
-            await world.send_again()
-        assert (await world.row())["s"] == "cancelled"
-        assert await world.claim() == ()
-        assert await world.cancel() == ("cancelled" if stage == "posting" else "too_late")
-
-
-async def test_what_may_be_at_twilio_is_cancelled_too_late(store: Place) -> None:
-    """An earlier attempt is unproven, so a cancel ends the message but returns `too_late`."""
-    async with opened(store) as world:
-        await world.park()
-        await world.send_again()
-        assert (await world.row())["s"] == "retrying"
-        assert await world.cancel() == "too_late"
-        assert (await world.row())["s"] == "cancelled"
-        assert await world.cancel() == "too_late"
-        assert await world.claim() == ()
-        await world.callback("sent", "SM1")
-        assert await world.cancel() == "too_late"
-
-
-async def test_a_claim_of_what_may_be_at_twilio_is_cancelled_too_late(store: Place) -> None:
-    """A cancel during a claim stops a further POST and keeps returning `too_late`.
-
-    An earlier attempt is unproven.
-    """
-    async with opened(store) as world:
-        await world.park()
-        await world.send_again()
-        claimed = await world.claim_one()
-        assert await world.cancel() == "too_late"
-        assert isinstance(await world.admit(claimed), Cancelled)
-        await world.settle(claimed, REFUSED, attempt=0, posted=False)
-        assert (await world.row())["s"] == "cancelled"
-        assert await world.cancel() == "too_late"
-
-
-async def test_what_was_proven_not_sent_is_cancelled(store: Place) -> None:
-    """A message whose only attempts were rejected or lapsed is cancelled without a doubt."""
-    async with opened(store) as world:
-        first = await world.post()
-        await world.settle(first, AT_ONCE)
-        second = await world.claim_one()
-        await world.admit(second)
-        await world.settle(second, AT_ONCE, posted=False)
-        assert await world.cancel() == "cancelled"
-        assert await world.cancel() == "cancelled"
-
-
-async def test_a_retry_of_a_cancelled_claim_ends_cancelled(store: Place) -> None:
-    """A cancelled claim ends cancelled, whatever retry the worker settles."""
-    async with opened(store) as world:
-        await world.enqueue()
-        claimed = await world.claim_one()
-        assert await world.cancel() == "cancelled"
-        settled = await world.settle(claimed, LATER, attempt=0, posted=False)
-        assert settled.stage is Stage.CANCELLED
-        await world.later(hours=1)
-        assert await world.claim() == ()
-
-
-@pytest.mark.parametrize(
-    "stage, answer",
-    [
-        ("queued", "cancelled"),
-        ("waiting", "cancelled"),
-        ("retrying", "cancelled"),
-        ("posting", "too_late"),
-        ("unknown", "too_late"),
-        ("unresolved", "too_late"),
-        ("accepted", "ended"),
-        ("refused", "ended"),
-        ("nowhere", "unknown_id"),
-    ],
-)
-async def test_cancel_answers_by_stage(store: Place, stage: str, answer: str) -> None:
-    """`cancelled` means that no POST will happen, and asking twice returns the same."""
-    async with opened(store) as world:
-        await _bring_to(world, stage)
-        assert await world.cancel() == answer
-        before = await world.contents()
-        assert await world.cancel() == answer
-        assert await world.contents() == before
-        if answer == "cancelled":
-            assert (await world.row())["s"] == "cancelled"
-            assert await world.claim() == ()
-            assert (await world.writes()).released == 0
-
-
-async def _bring_to(world: World, stage: str) -> None:
-    if stage == "nowhere":
-        return
-    if stage == "queued":
-        await world.enqueue()
-    elif stage == "posting":
-        await world.post()
-    elif stage in {"unknown", "unresolved"}:
-        await world.park()
-        if stage == "unresolved":
-            await world.store.unknowns.resolve(
-                [Resolution("m1", 1, SettleUnresolved(Reason.HELD_BY_RULE, ""))]
-            )
-    else:
-        results: dict[str, Result] = {
-            "waiting": WAITS,
-            "retrying": LATER,
-            "accepted": accepted(),
-            "refused": REFUSED,
-        }
-        await world.settle(await world.post(), results[stage])
-
-
 async def test_effects_change_what_is_known(store: Place) -> None:
     """Each effect changes the thing that it is about."""
     async with opened(store) as world:
@@ -432,15 +233,6 @@ async def test_what_the_person_does_after_the_post_outranks_its_error(store: Pla
         assert person.closed_at < person.last_inbound_at
 
 
-async def test_a_wait_nobody_overtook_is_a_wait(store: Place) -> None:
-    """An inbound from before the claim releases nothing, because the decision saw it."""
-    async with opened(store) as world:
-        await world.writes()
-        await world.enqueue()
-        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
-        assert await world.claim() == ()
-
-
 async def test_a_reply_with_another_messages_sid_proves_nothing(store: Place) -> None:
     """A reply with another message's SID leaves its own attempt unknown, and the first binding
     stays.
@@ -490,33 +282,3 @@ async def test_a_reply_outranks_a_list_that_was_misread(store: Place) -> None:
         await world.accept("m2", "SM2")
         row = await world.row("m2")
         assert (row["s"], row["sid"]) == ("accepted", "SM2")
-
-
-async def test_a_wait_repeated_for_the_same_reason_is_noted_once(store: Place) -> None:
-    """A wait repeated for the same reason is one line.
-
-    Otherwise a message checked every minute for a day would fill the store.
-    """
-    async with opened(store) as world:
-        await world.enqueue()
-        for _ in range(5):
-            await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
-            await world.later(hours=1)
-        assert (await world.events()).count("waiting") == 1
-        await world.settle(
-            await world.claim_one(),
-            replace(WAITS, reason=Reason.NOT_BEFORE),
-            attempt=0,
-            posted=False,
-        )
-        assert (await world.events()).count("waiting") == 2
-
-
-async def test_a_wait_decided_anew_is_noted_again(store: Place) -> None:
-    """A wait decided again after an inbound is another line, even for the same reason."""
-    async with opened(store) as world:
-        await world.enqueue()
-        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
-        await world.writes()
-        await world.settle(await world.claim_one(), WAITS, attempt=0, posted=False)
-        assert await world.events() == ["enqueued", "waiting", "released", "waiting"]

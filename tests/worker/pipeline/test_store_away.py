@@ -1,0 +1,124 @@
+"""A worker whose store goes away posts nothing without a permit."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sendwindow.vocabulary import Reason, Stage
+from tests.support.dispatcher_steps import Away, Gate, is_ready, known
+from tests.support.pipeline_world import (
+    Between,
+    World,
+    dispatching,
+)
+from tests.support.stores_world import Place
+from worker.ports.admissions import Admission, AdmitRequest
+from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.settlements import Settled, Settlement
+from worker.runtime import embedded_store
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.mark.parametrize("call, posts", [("claim", 0), ("admit", 0), ("settle", 1)])
+async def test_while_the_store_is_away_nothing_is_posted_without_a_permit_and_no_result_is_lost(
+    store: Place, tmp_path: Path, call: str, posts: int
+) -> None:
+    """While the store is away no POST starts, no result is lost, and the worker is not ready.
+
+    Later it goes on by itself and sends the message once.
+    """
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world)
+        ledger = Away(world, call)
+        async with world.working(ledger=ledger) as dispatcher:
+            await world.watch.until(lambda: world.watch.parts.count(call) >= 3)
+            assert not is_ready(dispatcher)
+            assert call in dispatcher.failing
+            assert len(world.twilio.posts) == posts
+            ledger.calls.clear()
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+            assert is_ready(dispatcher)
+        assert len(world.twilio.posts) == 1
+
+
+class Forgetful(Between):
+    """A ledger that does what it is asked and loses every first reply."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._lost: set[str] = set()
+
+    def _lose(self, call: str) -> None:
+        if call not in self._lost:
+            self._lost.add(call)
+            raise ConnectionError("the answer was lost")
+
+    async def claim(self, limit: int, suspects: Suspects) -> ClaimBatch:
+        batch: ClaimBatch = await self._ledger.claim(limit, suspects)
+        self._lose("claim")
+        return batch
+
+    async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
+        admissions: list[Admission] = await self._ledger.admit(requests)
+        self._lose("admit")
+        return admissions
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        settled: list[Settled] = await self._ledger.settle(settlements)
+        self._lose("settle")
+        return settled
+
+
+async def test_a_lost_answer_of_the_store_changes_nothing(store: Place, tmp_path: Path) -> None:
+    """A lost reply of the store changes nothing.
+
+    A settlement may be repeated, and a permit whose reply was lost counts as lapsed, because a STOP
+    may have waited for it.
+    """
+    async with dispatching(store, tmp_path / "j", lease_seconds=1.0) as world:
+        await known(world)
+        ledger = Forgetful(world)
+        ledger._lost.add("claim")  # A lost claim needs no repetition: it comes back with its lease.
+        await world.run_until(Stage.ACCEPTED, ledger=ledger)
+        assert world.watch.parts == ["admit", "settle"]
+        replies = [
+            (line["attempt"], line["reply"]) for line in world.journaled() if line["e"] == "replied"
+        ]
+        assert replies == [(1, "not_sent"), (2, "accepted")]
+        (form,) = world.twilio.posts
+        assert "&a=2#" in form["StatusCallback"]
+        assert await world.stage() == "accepted"
+
+
+async def test_a_restart_of_the_store_during_a_post_loses_nothing(tmp_path: Path) -> None:
+    """If the server restarts with its file during a POST, the reply is settled afterwards."""
+    folder = tmp_path / "store"
+    environ = {"PATH": os.environ.get("PATH", "")}
+    server = embedded_store.start(folder, environ=environ)
+    gate = Gate()
+
+    class Here:
+        url = server.url
+        partition = "p0"
+
+    try:
+        async with dispatching(Here(), tmp_path / "j", gate) as world:
+            await known(world)
+            async with world.working() as dispatcher:
+                await gate.asked.wait()
+                await asyncio.to_thread(server.stop)
+                gate.open.set()
+                await world.watch.until(lambda: "settle" in world.watch.parts)
+                assert not is_ready(dispatcher)
+                server = await asyncio.to_thread(embedded_store.start, folder, environ=environ)
+                await world.watch.until(
+                    lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages
+                )
+            assert len(world.twilio.posts) == 1
+            assert await world.stage() == "accepted"
+    finally:
+        server.stop()
