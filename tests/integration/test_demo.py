@@ -195,7 +195,7 @@ def personal(examples: Path) -> tuple[set[str], set[str]]:
     return bare, {text for text in texts if len(text) > 2 and text.casefold() not in own}
 
 
-def test_a_deviation_is_told_with_its_trace_and_fails(root: Path, tmp_path: Path) -> None:
+def test_a_deviation_is_shown_with_its_trace_and_fails(root: Path, tmp_path: Path) -> None:
     """A deviation exits with 1 and shows the message with every rule that was evaluated."""
     examples = tmp_path / "wrong"
     examples.mkdir()

@@ -252,7 +252,7 @@ def test_a_gateway_whose_store_refuses_it_does_not_stay(tmp_path: Path) -> None:
         ("serve", "folder", "Is a directory"),
     ],
 )
-def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
+def test_a_journal_that_can_never_be_written_is_a_usage_error(
     tmp_path: Path, command: str, journal: str, why: str
 ) -> None:
     """A journal that can never be written ends the command before it touches anything.
@@ -271,7 +271,7 @@ def test_a_journal_that_nobody_can_ever_write_is_a_usage_error(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_data_folder_that_is_a_file_is_told_at_start(tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_reported_at_start(tmp_path: Path) -> None:
     """A data folder that is a file gives an error that names the variable.
 
     There is no stack trace, and no advice about Redis, which is not configured.

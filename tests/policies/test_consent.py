@@ -195,7 +195,7 @@ def test_a_record_that_cannot_be_read_permits_nothing() -> None:
         pytest.param((stop(HOUR, sender="other"),), False, id="stopped-another-sender"),
     ],
 )
-def test_whoever_withdrew_everything_is_stopped(
+def test_a_person_who_withdrew_everything_is_stopped(
     consents: tuple[ConsentFact, ...], expected: bool
 ) -> None:
     """A person who withdrew everything is stopped until everything is granted again.

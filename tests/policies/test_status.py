@@ -45,7 +45,7 @@ def test_messenger_ends_at_sent() -> None:
     assert not describe("queued", Channel.MESSENGER).is_final
 
 
-def test_a_status_nobody_knows_ranks_between_sending_and_sent() -> None:
+def test_an_unknown_status_ranks_between_sending_and_sent() -> None:
     """An unknown status ranks between sending and sent, so that it hides no documented one."""
     assert RANKS["sending"] < UNKNOWN_RANK < RANKS["sent"]
     assert describe("teleported").rank == UNKNOWN_RANK

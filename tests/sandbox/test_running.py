@@ -14,7 +14,7 @@ from tests.support.waiting import HANG_SECONDS, until
 
 
 @pytest.mark.asyncio
-async def test_it_serves_until_told_to_stop() -> None:
+async def test_it_serves_until_it_is_stopped() -> None:
     """`serve` prints its URL, answers, and ends at the event, even with hanging requests."""
     stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
     config = SandboxConfig(accounts=(SandboxAccount(sid=ACCOUNT_SID, token="secret"),))

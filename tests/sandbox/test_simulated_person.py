@@ -205,7 +205,7 @@ async def test_say_tells_why_it_was_refused() -> None:
         "messenger:777",
     ],
 )
-async def test_nobody_writes_from_where_nobody_can_be(tmp_path: Path, person: str) -> None:
+async def test_no_person_writes_from_an_impossible_address(tmp_path: Path, person: str) -> None:
     """An inbound from another channel's address is refused without effect, as Twilio would not
     deliver it.
     """

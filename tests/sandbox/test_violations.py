@@ -111,7 +111,7 @@ async def test_no_authentication_template_goes_to_a_user_id(
         ("https://example.com/a", None),
     ],
 )
-async def test_a_text_beside_a_file_that_is_no_picture_is_lost(
+async def test_a_text_with_a_file_that_is_no_picture_is_lost(
     tmp_path: Path, url: str, flag: str | None
 ) -> None:
     """A text next to a file that is no picture is lost: the person gets the file, and the list

@@ -72,7 +72,9 @@ async def test_a_store_that_comes_back_is_used_again(
 
 
 @pytest.mark.asyncio
-async def test_wrong_credentials_are_said_at_once(open_any: Open, store: "StoreUnderTest") -> None:
+async def test_wrong_credentials_are_reported_at_once(
+    open_any: Open, store: "StoreUnderTest"
+) -> None:
     """Wrong credentials are an error at once, since no retry helps; it repeats none."""
     path = store.url.removeprefix("unix://").partition("?")[0]
     async with open_any(f"unix://ann:s%40cret@{path}", store.partition) as producer:
@@ -100,7 +102,7 @@ async def test_credentials_in_the_url_are_decoded(
 
 
 @pytest.mark.asyncio
-async def test_a_user_without_permission_is_said_at_once(
+async def test_a_user_without_permission_is_reported_at_once(
     open_any: Open, store: "StoreUnderTest", redis_client: Redis
 ) -> None:
     """An ACL that forbids scripts is an error at once, because the operator must correct it."""
@@ -182,7 +184,7 @@ def test_which_errors_are_worth_another_try(error: Exception, kind: type[Excepti
 @pytest.mark.parametrize(
     "error", [exceptions.ConnectionError("refused"), NotDurable("1 of 2 replicas")]
 )
-def test_patience_ends(error: Exception) -> None:
+def test_retries_end(error: Exception) -> None:
     """Without time left an error is final, and one about missing replicas says so."""
     with pytest.raises(StoreUnavailable) as caught:
         RetryDeadline(0).after(error)

@@ -234,7 +234,7 @@ async def test_a_busy_store_is_waited_out(
 
 
 @pytest.mark.asyncio
-async def test_a_disk_that_takes_no_writes_is_said_as_such(
+async def test_a_disk_that_takes_no_writes_is_named(
     open_any: Open, start_server: Start, tmp_path: Path
 ) -> None:
     """MISCONF means a full or broken disk, not an old Redis, and the error names the store."""

@@ -79,7 +79,7 @@ def test_two_commands_on_a_fresh_checkout_install_once(machine: Machine, tools: 
     assert sum(INSTALLING in text for text in texts) == 1
 
 
-def test_a_moved_or_interrupted_installation_is_made_anew(machine: Machine, tools: Path) -> None:
+def test_a_moved_or_interrupted_installation_is_made_again(machine: Machine, tools: Path) -> None:
     """An installation that was moved or interrupted is made again.
 
     Its stamp, written last, says where it is and what it holds.

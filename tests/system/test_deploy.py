@@ -115,7 +115,7 @@ def test_a_worker_is_asked_whether_it_is_ready(compose: dict[str, Any]) -> None:
     assert "ports" not in worker
 
 
-def test_the_sandbox_profile_reaches_nobody(root: Path) -> None:
+def test_the_sandbox_profile_reaches_no_person(root: Path) -> None:
     """The sandbox profile has complete settings, and every account leads to the sandbox."""
     environ = {
         "TWILIO_AUTH_TOKEN": "any",

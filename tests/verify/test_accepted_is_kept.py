@@ -331,7 +331,7 @@ def test_a_store_that_denies_a_journalled_end_breaks_p2(run: Run) -> None:
     assert rules(run.judge(), "P2") == {"two_ends", "lost"}
 
 
-def test_a_claim_nobody_takes_over_is_stuck(run: Run) -> None:
+def test_a_claim_that_no_worker_takes_over_is_stuck(run: Run) -> None:
     """While a run goes on, a claim with no next line for too long is stuck: no worker reaps it."""
     run.claim("m1")
     for number in range(50):

@@ -119,7 +119,7 @@ def test_an_attempt_from_before_the_replay_may_arrive_after_it(run: Run) -> None
 
 
 @pytest.mark.parametrize("word", [REPLAYED, NOT_SENT], ids=["replayed", "not sent"])
-def test_what_a_person_has_sent_again_is_claimed_anew(run: Run, word: Line) -> None:
+def test_what_an_operator_retries_is_claimed_again(run: Run, word: Line) -> None:
     """After a replay the message needs a new fence, since a worker with the old claim decided
     before it.
     """

@@ -60,7 +60,7 @@ def test_a_post_after_an_answered_stop_breaks_p1(run: Run) -> None:
     assert rules(run.judge(), "P1") == {"after_stop"}
 
 
-def test_a_post_after_a_stop_nobody_answered_breaks_nothing(run: Run) -> None:
+def test_a_post_after_an_unanswered_stop_breaks_nothing(run: Run) -> None:
     """A STOP whose inbound got no 2xx breaks nothing yet."""
     run.stop(http=500)
     run.message("m1", "SM1")
@@ -150,7 +150,7 @@ def test_a_replayed_message_has_another_expiry(run: Run, late_ms: int, broken: b
     assert rules(run.judge(), "P1") == ({"after_expiry"} if broken else set())
 
 
-def test_a_post_nobody_decided_to_send_breaks_p1(run: Run) -> None:
+def test_a_post_without_a_decision_breaks_p1(run: Run) -> None:
     """A POST of a refused message breaks P1, even if the sandbox has no objection."""
     run.message("m0", "SM0")
     run.add("worker-1", "claimed", id="m1", fence=1)

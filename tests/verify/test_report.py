@@ -157,7 +157,7 @@ def test_an_empty_journal_proves_nothing(tmp_path: Path) -> None:
         assert verdict(report) is Exit.FAILED
 
 
-def test_the_headline_names_the_promises_nobody_bears_witness_to(tmp_path: Path) -> None:
+def test_the_headline_names_the_promises_without_evidence(tmp_path: Path) -> None:
     """The headline names the promises that were not checked, because some read only that line.
 
     Without the sandbox's journal, POSTs were not counted.
@@ -167,7 +167,7 @@ def test_the_headline_names_the_promises_nobody_bears_witness_to(tmp_path: Path)
     assert (to_json(report)["ok"], verdict(report)) == (True, Exit.DONE)
 
 
-def test_messages_nobody_announced_are_not_judged_for_loss(tmp_path: Path) -> None:
+def test_messages_that_were_not_announced_are_not_judged_for_loss(tmp_path: Path) -> None:
     """Without the line `accepted` a message lost before its first claim leaves no line, and P2
     says so.
     """
@@ -246,7 +246,7 @@ def test_a_message_the_store_still_holds_is_open(tmp_path: Path) -> None:
     assert verify([path], Options(final=False), found=found).ok
 
 
-def test_a_message_nobody_holds_is_lost(tmp_path: Path) -> None:
+def test_a_message_that_no_worker_holds_is_lost(tmp_path: Path) -> None:
     """A message that the store does not know, has in no lane, or was not asked for is lost.
 
     A line `found` of another writer does not change that.

@@ -65,7 +65,7 @@ def test_two_callbacks_at_once_may_be_journalled_in_either_order(run: Run) -> No
     assert run.judge().ok
 
 
-def test_an_answered_callback_nobody_stored_breaks_p4(run: Run) -> None:
+def test_an_answered_callback_that_was_not_stored_breaks_p4(run: Run) -> None:
     """A callback with a 2xx that was not stored breaks P4."""
     run.message("m1", "SM1")
     run.lines = [
@@ -116,7 +116,7 @@ def test_an_inbound_that_the_gateway_refuses_for_good_breaks_p4(
     assert ("turned_away" in rules(run.judge(), "P4")) is is_broken
 
 
-def test_an_answered_inbound_nobody_stored_breaks_p4(run: Run) -> None:
+def test_an_answered_inbound_that_was_not_stored_breaks_p4(run: Run) -> None:
     """An inbound with a 2xx that was not stored breaks P4. A lost STOP would be the worst case."""
     run.message("m1", "SM1")
     run.stop()

@@ -191,7 +191,7 @@ def refused(run: Run, reason: str, purpose: str = "utility") -> None:
         ("address_suppressed", 30007, "UTILITY", True, False),
     ],
 )
-def test_nobody_stays_shut_out_for_what_their_own_act_ended(
+def test_no_person_stays_shut_out_for_what_their_own_act_ended(
     run: Run, reason: str, code: int, category: str, has_written: bool, is_shut_out: bool
 ) -> None:
     """A refusal after the person's own act ended the hold is a breach, because that message was

@@ -41,7 +41,7 @@ def test_what_the_sandbox_refers_to_needs_no_file(service: str, root: Path) -> N
     assert all(f"    {name}: ${{{name}:?" in service for name in names)
 
 
-def test_the_containers_environment_holds_no_variable_that_nobody_reads(service: str) -> None:
+def test_the_containers_environment_holds_no_variable_that_is_not_read(service: str) -> None:
     """The containers get every variable of deploy/.env, and the service refuses none of them."""
     names = set(re.findall(r"SENDWINDOW_[A-Z_]+", service))
     assert "SENDWINDOW_TOML" in names

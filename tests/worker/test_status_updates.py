@@ -53,7 +53,7 @@ def test_a_failure_teaches_what_the_catalogue_says(code: int, effect: type[Effec
     assert [type(one) for one in reported("failed", code).effects] == [effect]
 
 
-def test_a_code_beside_a_good_status_is_a_warning() -> None:
+def test_a_code_with_a_good_status_is_a_warning() -> None:
     """A warning code such as 63037 next to `sent` closes nothing and opts no person out."""
     assert reported("sent", 21610).effects == ()
     assert reported("delivered", 63016).reopen_after_ms is None

@@ -212,7 +212,7 @@ def test_the_examples_settings_are_valid(root: Path) -> None:
     ],
     ids=["missing", "unknown", "no JSON"],
 )
-def test_a_script_that_cannot_be_read_is_told_by_line(
+def test_a_script_that_cannot_be_read_is_reported_by_line(
     tmp_path: Path, messages: str, words: str
 ) -> None:
     """A mistake in the examples is reported with file and line."""
@@ -245,7 +245,7 @@ GOOD_ROW = {"row": "x", "at": 1, "message": {"message_id": "one"}, "expect": {"e
         ("messages", GOOD_ROW | {"expect": "accepted"}, "expect: "),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told_before_anything_starts(
+def test_a_value_of_the_wrong_kind_is_reported_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, line: object, words: str
 ) -> None:
     """A wrong value is reported with file, line, field and remedy, with exit code 2, before any
@@ -264,7 +264,7 @@ def test_a_value_of_the_wrong_kind_is_told_before_anything_starts(
 
 
 @pytest.mark.parametrize("where", ["/proc/x", "a file"])
-def test_a_folder_that_cannot_keep_anything_is_told_before_anything_starts(
+def test_a_folder_that_cannot_keep_anything_is_reported_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
     """A folder that cannot be written is reported before the run, so that no run is played and

@@ -81,7 +81,9 @@ def test_a_long_name_among_the_problems_does_not_widen_what_is_healthy(
     ]
 
 
-def test_what_waits_for_a_person_is_told(command: CommandLine, store: StoreUnderTest) -> None:
+def test_what_waits_for_an_operator_is_reported(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
     """Dead letters are a warning that names the command to list them."""
 
     async def die() -> None:
@@ -95,7 +97,7 @@ def test_what_waits_for_a_person_is_told(command: CommandLine, store: StoreUnder
     )
 
 
-def test_a_clock_that_is_off_is_told(command: CommandLine, store: StoreUnderTest) -> None:
+def test_a_clock_that_is_off_is_reported(command: CommandLine, store: StoreUnderTest) -> None:
     """A store whose clock differs from this machine's by more than two seconds is a warning."""
 
     async def move() -> None:
@@ -200,7 +202,9 @@ async def test_live_tells_good_credentials_from_wrong_ones(
     assert words in found[2]
 
 
-def test_live_with_nobody_at_base_url_says_so(command: CommandLine, unused_tcp_port: int) -> None:
+def test_live_says_that_nothing_listens_at_base_url(
+    command: CommandLine, unused_tcp_port: int
+) -> None:
     """A refused connection fails the check and names what to check."""
     code, mark, words = asyncio.run(live_finding(command, f"http://127.0.0.1:{unused_tcp_port}"))
     assert (code, mark) == (Exit.FAILED, "FAILED")
@@ -209,7 +213,7 @@ def test_live_with_nobody_at_base_url_says_so(command: CommandLine, unused_tcp_p
 
 
 @pytest.mark.asyncio
-async def test_live_does_not_wait_for_ever(command: CommandLine) -> None:
+async def test_live_does_not_wait_forever(command: CommandLine) -> None:
     """A server that takes the request and never answers is given up after dispatch.read_timeout.
 
     That is after at most 10 s.

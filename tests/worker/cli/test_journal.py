@@ -11,7 +11,7 @@ from tests.support.stores_world import DEAD, opened
 from worker.cli.exit_codes import Exit
 
 
-def test_a_decision_whose_line_has_no_room_is_told(
+def test_a_decision_whose_line_has_no_room_is_reported(
     store: StoreUnderTest,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -59,7 +59,7 @@ def test_a_wrong_command_line_is_a_usage_error(
     assert "error: " in capsys.readouterr().err
 
 
-def test_faulty_settings_are_told_one_by_one(
+def test_faulty_settings_are_reported_one_by_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every fault in the settings is listed with file, key and remedy, and the exit code is 2."""

@@ -101,7 +101,7 @@ def test_what_cannot_be_recorded_is_refused_with_a_remedy(
     assert command("contact", ANNA, "--json").objects[0]["consents"] == []
 
 
-def test_many_consents_come_as_lines_and_bad_ones_are_told(
+def test_many_consents_come_as_lines_and_bad_ones_are_reported(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines override the options.

@@ -81,7 +81,7 @@ def test_a_command_that_calls_no_provider_needs_no_secret_of_it(
     assert answer.code == code, answer.err
 
 
-def test_a_wrong_key_in_a_first_question_locks_nobody_out(
+def test_a_wrong_key_in_a_first_question_locks_no_process_out(
     command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading with a wrong person key does not bind the store to that key.

@@ -219,7 +219,7 @@ def typed(store: StoreUnderTest, root: Path, folder: Path, line: str) -> tuple[i
 
 
 @pytest.mark.parametrize("words", ["send", "explain", "consent grant"])
-def test_closed_standard_input_is_told(
+def test_closed_standard_input_is_reported(
     store: StoreUnderTest, root: Path, tmp_path: Path, words: str
 ) -> None:
     """A closed standard input, as a service manager may leave it, is reported: there is nothing
@@ -239,7 +239,7 @@ def test_closed_standard_input_is_told(
     [(">&-", "standard output is closed"), (">/dev/full", "No space left on device")],
     ids=["closed", "full"],
 )
-def test_an_answer_that_cannot_be_written_is_told(
+def test_an_answer_that_cannot_be_written_is_reported(
     store: StoreUnderTest, root: Path, tmp_path: Path, line: str, where: str, why: str
 ) -> None:
     """An answer that cannot be written gives no stack trace, and another exit code than an

@@ -99,7 +99,7 @@ def test_what_is_no_url_is_called_so(
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("person", ["zz", "+447700900101"])
-async def test_say_shows_why_nobody_writes_from_there(
+async def test_say_shows_why_no_person_writes_from_there(
     config: str, capsys: pytest.CaptureFixture[str], person: str
 ) -> None:
     """`sandbox say` shows the sandbox's reason and the form to use, but not the address."""

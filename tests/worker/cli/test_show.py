@@ -189,7 +189,7 @@ def test_instants_of_events_have_one_form() -> None:
 @pytest.mark.parametrize(
     "odd", [{"c": "none"}, {"tg": "1 x"}, {"fm": "v"}, {"e": "1e300"}, {"l": "shop||"}], ids=str
 )
-def test_a_value_nobody_expects_hides_no_message(odd: dict[str, str]) -> None:
+def test_an_unexpected_value_hides_no_message(odd: dict[str, str]) -> None:
     """An unexpected value, of a newer worker or by accident, is shown as far as possible."""
     assert len(named_row(ROW | odd)) == len(FIELDS)
 

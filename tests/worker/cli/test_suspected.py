@@ -122,7 +122,7 @@ def test_what_was_no_stop_is_dismissed(command: CommandLine, store: StoreUnderTe
         (("--dismiss", ANNA, "--all"), Exit.USAGE, "Use it with --confirm."),
     ],
 )
-def test_what_cannot_be_decided_is_told(
+def test_what_cannot_be_decided_is_reported(
     command: CommandLine, store: StoreUnderTest, arguments: tuple[str, ...], code: Exit, words: str
 ) -> None:
     """A name that matches no suspected stop decides nothing, and no error repeats an address."""

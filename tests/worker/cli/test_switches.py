@@ -181,7 +181,7 @@ def test_a_program_is_told_what_was_switched_on(
 @pytest.mark.parametrize(
     "words", [("tags", "reset", "shop"), ("templates", "reset", "gone"), ("resume", "gone")]
 )
-def test_a_name_nobody_configured_is_a_mistake(
+def test_a_name_that_is_not_configured_is_a_mistake(
     command: CommandLine, store: StoreUnderTest, words: Sequence[str]
 ) -> None:
     """An unknown name is an error, and only a Page has a tag. A typo must not look like success."""

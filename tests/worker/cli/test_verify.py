@@ -72,7 +72,7 @@ def test_send_writes_what_the_queue_took(
     assert ANNA not in journal.read_text()
 
 
-def test_each_receipt_is_written_beside_its_own_message() -> None:
+def test_each_receipt_is_written_next_to_its_own_message() -> None:
     """Each receipt is written with its own message.
 
     Rejected messages, and those that a full queue refused, have none.

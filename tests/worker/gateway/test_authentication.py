@@ -158,7 +158,7 @@ async def test_blank_values_and_repeated_names_are_signed(store: Place) -> None:
 
 
 @pytest.mark.asyncio
-async def test_parameters_nobody_knows_are_ignored(store: Place) -> None:
+async def test_unknown_parameters_are_ignored(store: Place) -> None:
     """Unknown parameters are ignored, and an unreadable external id fails no callback.
 
     Twilio adds parameters without notice.
@@ -398,7 +398,7 @@ async def test_waiting_requests_are_bounded() -> None:
 
 
 @pytest.mark.asyncio
-async def test_what_nobody_waits_for_is_not_stored() -> None:
+async def test_what_no_caller_waits_for_is_not_stored() -> None:
     """A request that was answered with 503 is not stored later, because Twilio repeats it."""
     stored: list[int] = []
     gate = asyncio.Event()

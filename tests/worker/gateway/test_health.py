@@ -43,7 +43,7 @@ class Records(RecordStore):
 
 
 @pytest.mark.asyncio
-async def test_live_asks_nobody(store: Place) -> None:
+async def test_live_makes_no_request_without_an_account(store: Place) -> None:
     """A gateway without its store is alive, because a restart would not help."""
     async with gateway_at(store) as scene:
         answer, text = await scene.twilio.send("GET", "/health/live")

@@ -67,7 +67,7 @@ class Broken(Between):
         return nonsense
 
 
-async def test_a_bug_in_the_pipe_leaves_the_message_to_its_lease(
+async def test_a_bug_in_the_pipeline_leaves_the_message_to_its_lease(
     store: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A bug in the pipeline stops only its own message; the others go on.
@@ -87,7 +87,7 @@ async def test_a_bug_in_the_pipe_leaves_the_message_to_its_lease(
         assert world.twilio.posts == []
 
 
-async def test_a_busy_worker_empties_its_hands_for_a_suspect_and_holds_nothing_beside_it(
+async def test_a_busy_worker_drains_for_a_suspect_and_holds_nothing_else(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A busy worker drains and takes a suspect alone, before its queue is empty."""
@@ -116,7 +116,7 @@ async def test_a_busy_worker_empties_its_hands_for_a_suspect_and_holds_nothing_b
         assert max(settled.index(suspect) for suspect in suspects) < len(settled) - 50
 
 
-async def test_a_slow_post_beside_a_suspect_does_not_stop_the_claiming(
+async def test_a_slow_post_next_to_a_suspect_does_not_stop_the_claiming(
     store: Place, tmp_path: Path
 ) -> None:
     """A drain that takes too long is given up.

@@ -271,7 +271,7 @@ def test_a_row_that_could_be_another_unproven_attempts_is_no_proof(
     )
 
 
-def test_among_a_crowd_of_unproven_attempts_a_row_is_nobodys_proof() -> None:
+def test_among_many_unproven_attempts_a_row_proves_none() -> None:
     """With more rivals than the store names, a free row proves nothing.
 
     A bound row is still ours, and an absent one still absent.

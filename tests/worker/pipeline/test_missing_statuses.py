@@ -73,7 +73,7 @@ async def test_fetching_keeps_to_its_token_bucket(store: Place, tmp_path: Path) 
         assert world.twilio.reads == 2
 
 
-async def test_a_budget_refills_with_time_and_remembers_debt() -> None:
+async def test_a_token_bucket_refills_with_time_and_remembers_debt() -> None:
     """Spending more than was left delays the next requests."""
     now = 0.0
     bucket = TokenBucket(2.0, 10, lambda: now)

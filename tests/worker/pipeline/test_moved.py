@@ -164,7 +164,7 @@ async def _without(world: World, what: str) -> Settings:
 
 
 @pytest.mark.parametrize("what", GONE)
-async def test_what_nobody_has_any_more_is_refused(store: Place, tmp_path: Path, what: str) -> None:
+async def test_an_unknown_message_is_refused(store: Place, tmp_path: Path, what: str) -> None:
     """A message of a removed sender is refused half an hour after the last worker that knew it."""
     wish, reason = GONE[what]
     async with dispatching(store, tmp_path / "j") as world:

@@ -49,7 +49,7 @@ class Wall:
         pytest.param(timedelta(seconds=-10), marks=pytest.mark.long),
     ],
 )
-async def test_duties_go_on_when_the_clock_was_set(
+async def test_periodic_work_goes_on_when_the_clock_was_set(
     store: Place, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
 ) -> None:
     """After the clock is set back or forward, periodic work starts again at once.

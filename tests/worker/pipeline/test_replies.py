@@ -114,7 +114,7 @@ async def test_refused_credentials_stop_the_account_not_the_message(
         assert batch.claimed == ()
 
 
-async def test_nobody_listening_is_proven_not_sent_and_tried_again(
+async def test_a_refused_connection_is_proven_not_sent_and_tried_again(
     store: Place, tmp_path: Path
 ) -> None:
     """A refused connection uses no try and ends nothing."""

@@ -29,6 +29,12 @@ SECOND_SID: Final = "AC" + "2" * 32
 CODE_TO: Final = f"whatsapp:{german(999)}"
 
 
+@pytest.fixture(autouse=True)
+def _lists_stay_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a list fresh for longer than a slow machine needs; test_list_cache.py has the limit."""
+    monkeypatch.setattr("worker.pipeline.unknown.list_cache.FRESH", timedelta(hours=1))
+
+
 @asynccontextmanager
 async def two_accounts(store: Place, journal: Path) -> AsyncIterator[World]:
     """Open a world whose sender `branch` belongs to another account, `second`."""
@@ -139,7 +145,7 @@ async def test_one_list_proves_the_absence_of_all_that_it_covers(
         assert world.twilio.asked == [None]
 
 
-async def test_a_row_to_somebody_else_is_nobodys_in_a_senders_list(
+async def test_a_row_to_another_person_proves_nothing_in_a_senders_list(
     store: Place, tmp_path: Path
 ) -> None:
     """A row to another person counts for no message of ours, even with the same text."""
@@ -187,7 +193,7 @@ async def test_a_list_read_before_the_rule_decides_is_not_the_last_word(
         assert await world.stage(f"shop-{number(1)[-9:]}") == "retrying"
 
 
-async def test_an_account_without_budget_does_not_stop_the_others(
+async def test_an_account_with_an_empty_token_bucket_does_not_stop_the_others(
     store: Place, tmp_path: Path
 ) -> None:
     """An account without requests left keeps its work due and does not stop other accounts."""
@@ -245,7 +251,9 @@ async def accept(world: World, names: Sequence[str], sender: str = "shop", first
             at += 1
 
 
-async def test_a_turn_fetches_all_that_the_budgets_allow(store: Place, tmp_path: Path) -> None:
+async def test_a_turn_fetches_all_that_the_token_buckets_allow(
+    store: Place, tmp_path: Path
+) -> None:
     """One run fetches all that the token buckets allow, in more than one batch."""
     async with two_accounts(store, tmp_path / "j") as world:
         await accept(world, [f"m{at}" for at in range(2 * BATCH)])
@@ -280,7 +288,9 @@ async def test_an_account_that_does_not_answer_fetches_is_left_alone_for_the_tur
         assert await world.reconciler().turn() == BATCH - _AT_ONCE
 
 
-async def test_searches_and_fetches_have_budgets_of_their_own(store: Place, tmp_path: Path) -> None:
+async def test_searches_and_fetches_have_token_buckets_of_their_own(
+    store: Place, tmp_path: Path
+) -> None:
     """Searches and fetches have separate token buckets, so a backlog of statuses costs a search
     nothing.
     """

@@ -97,7 +97,7 @@ class Hesitating(Between):
         return []
 
 
-async def test_a_second_stop_gives_back_what_has_no_permit(store: Place, tmp_path: Path) -> None:
+async def test_a_second_stop_releases_what_has_no_permit(store: Place, tmp_path: Path) -> None:
     """A second stop releases messages without a permit, without a try and without a crash."""
     async with dispatching(store, tmp_path / "j", slots=2) as world:
         await known(world)
@@ -138,7 +138,7 @@ class Unheard(Between):
         return await self._ledger.claim(limit, suspects)
 
 
-async def test_a_stop_gives_back_what_a_lost_claim_had_taken(store: Place, tmp_path: Path) -> None:
+async def test_a_stop_releases_what_a_lost_claim_had_taken(store: Place, tmp_path: Path) -> None:
     """A stop releases messages from a claim whose reply was lost, and counts no crash."""
     async with dispatching(store, tmp_path / "j") as world:
         await known(world, 3)
@@ -157,7 +157,7 @@ async def test_a_stop_gives_back_what_a_lost_claim_had_taken(store: Place, tmp_p
         ] * 3
 
 
-async def test_a_stop_gives_back_what_could_not_be_recorded(store: Place, tmp_path: Path) -> None:
+async def test_a_stop_releases_what_could_not_be_recorded(store: Place, tmp_path: Path) -> None:
     """A stop releases a message whose refusal could not be recorded within the grace.
 
     It is decided again and counts no crash.
@@ -174,7 +174,7 @@ async def test_a_stop_gives_back_what_could_not_be_recorded(store: Place, tmp_pa
         assert (row["s"], row["r"], row.get("k")) == ("queued", "worker_stopped", None)
 
 
-async def test_what_ends_as_it_is_given_back_is_journalled(store: Place, tmp_path: Path) -> None:
+async def test_what_ends_when_it_is_released_is_journaled(store: Place, tmp_path: Path) -> None:
     """A message cancelled while a worker released it is journaled with its end."""
     async with dispatching(store, tmp_path / "j", slots=2) as world:
         await known(world)

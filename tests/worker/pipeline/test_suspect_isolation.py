@@ -73,7 +73,7 @@ def test_a_turn_takes_one_after_the_other_for_a_while() -> None:
     assert quick.suspects_to_claim(MAX_SECONDS) is Suspects.LAST
 
 
-def test_hands_that_do_not_empty_end_the_turn_and_get_twice_as_long_next_time() -> None:
+def test_a_worker_that_does_not_drain_ends_its_turn_and_gets_twice_as_long_next_time() -> None:
     """A slow POST does not stop a worker's claiming, and each further drain may take twice as long.
 
     In the end the worker waits even for the slowest.
@@ -95,7 +95,7 @@ def test_hands_that_do_not_empty_end_the_turn_and_get_twice_as_long_next_time() 
     assert waits == [MIN_WAIT_SECONDS, 4, 8, 16, 32, MAX_WAIT_SECONDS]
 
 
-def test_empty_hands_are_not_given_up_and_begin_the_waits_anew() -> None:
+def test_a_drained_worker_keeps_its_turn_and_starts_again_with_the_shortest_wait() -> None:
     """A drained worker does not give up while a suspect runs, and its next wait is short again."""
     isolation = SuspectIsolation()
     isolation.observe(CALLED, 0)

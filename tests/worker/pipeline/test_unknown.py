@@ -259,7 +259,9 @@ async def test_a_failed_message_in_the_list_is_a_proof_too(store: Place, tmp_pat
         assert facts.person.suppressed_until is not None
 
 
-async def test_an_empty_budget_leaves_the_attempt_for_later(store: Place, tmp_path: Path) -> None:
+async def test_an_empty_token_bucket_leaves_the_attempt_for_later(
+    store: Place, tmp_path: Path
+) -> None:
     """Without requests left in the token bucket, no list is read and nothing is concluded."""
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world, on_unknown=OnUnknown.RESEND_IF_ABSENT)

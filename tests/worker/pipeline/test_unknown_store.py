@@ -86,7 +86,9 @@ class Vanishing(Unacknowledged):
             raise
 
 
-async def test_a_search_outlives_a_store_that_goes_away_and_is_told_once(tmp_path: Path) -> None:
+async def test_a_search_outlives_a_store_that_goes_away_and_is_reported_once(
+    tmp_path: Path,
+) -> None:
     """The search survives an outage of the store, and its result is journaled once.
 
     Periodic work restarts meanwhile, and the worker becomes ready again.
@@ -165,7 +167,9 @@ async def test_an_attempt_the_store_refuses_to_resolve_does_not_hold_up_the_othe
         assert not health.failing
 
 
-async def test_a_cancelled_message_is_not_told_as_sent_again(store: Place, tmp_path: Path) -> None:
+async def test_a_cancelled_message_is_not_journaled_as_sent_again(
+    store: Place, tmp_path: Path
+) -> None:
     """A cancelled message is journaled as ended, not as sent again, although its rule would resend
     it.
     """
@@ -223,7 +227,7 @@ async def test_a_turn_may_hear_what_the_store_did_before_it_ends(
         assert told.is_set()
 
 
-async def test_whoever_is_cut_off_while_insisting_fails_no_longer(
+async def test_a_store_retry_that_is_cancelled_fails_no_longer(
     store: Place, tmp_path: Path
 ) -> None:
     """A store retry that is cancelled clears its failure.

@@ -210,7 +210,7 @@ def test_a_data_folder_that_is_a_file_is_named(folder: Path, below: str) -> None
     assert file.stat().st_size == 0
 
 
-def test_the_folder_that_nobody_named_must_be_one_too(folder: Path) -> None:
+def test_the_default_folder_must_be_a_folder_too(folder: Path) -> None:
     """A file called `.data` in place of the default folder is a fault too."""
     (folder / ".data").touch()
     assert ".data is a file, not a folder" in fault_of_load({})
@@ -227,7 +227,7 @@ def test_a_data_folder_that_cannot_be_written_is_named(
     )
 
 
-def test_a_data_folder_that_nobody_needs_is_not_looked_at(folder: Path) -> None:
+def test_a_data_folder_that_is_not_needed_is_not_looked_at(folder: Path) -> None:
     """With a store of your own the data folder is not checked, because it is not used."""
     (folder / "afile").touch()
     environ = {"SENDWINDOW_DATA": "afile", "SENDWINDOW_STORE_PERSON_KEY": "k" * 16}

@@ -114,7 +114,7 @@ async def test_a_fact_that_flips_after_the_decision_admits_nothing(
         assert await world.store.people.permits_left_ms(facts.person_digest) == 0
 
 
-async def test_nobody_sends_by_another_account_than_the_facts_are_of(store: Place) -> None:
+async def test_no_message_goes_out_by_another_account_than_its_facts(store: Place) -> None:
     """A worker gets no permit for another account than the facts belong to.
 
     The sender moved to another account before the claim, and the decision saw that account's

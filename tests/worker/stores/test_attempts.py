@@ -111,7 +111,7 @@ async def test_two_proven_attempts_survive_a_crash(store: Place, is_own_first: b
         assert await world.count("duplicates") == 1
 
 
-async def test_a_failed_first_attempt_is_not_sent_again_beside_an_unproven_second(
+async def test_a_failed_first_attempt_is_not_sent_again_while_the_second_is_unproven(
     store: Place,
 ) -> None:
     """A failure of the first attempt allows no new attempt while the second may be on its way."""
@@ -250,7 +250,7 @@ async def test_a_refused_resend_does_not_free_the_page(store: Place) -> None:
         assert facts.tag.in_flight
 
 
-async def test_whoever_proves_a_copy_is_told(store: Place) -> None:
+async def test_the_call_that_proves_a_copy_is_answered_so(store: Place) -> None:
     """A callback or reply that proves a second SID reports a copy; a repeated callback does not."""
     async with opened(store) as world:
         second = await world.resent()
@@ -261,7 +261,7 @@ async def test_whoever_proves_a_copy_is_told(store: Place) -> None:
         assert not (await world.callback("sent", "SMthree", attempt=1)).is_copy
 
 
-async def test_a_copy_is_told_once(store: Place) -> None:
+async def test_a_copy_is_reported_once(store: Place) -> None:
     """A reply that names a copy's SID again reports nothing new, however often it is recorded."""
     async with opened(store) as world:
         second = await world.resent()

@@ -307,7 +307,7 @@ async def test_the_limit_holds_over_all_lanes(store: Place) -> None:
         assert len(await world.claim(5)) == 3
 
 
-async def test_nobody_follows_a_crashed_message_into_its_claim(store: Place) -> None:
+async def test_no_message_is_claimed_together_with_a_crashed_one(store: Place) -> None:
     """A message that crashed is claimed alone, even if it is first and due before the others."""
     async with opened(store) as world:
         await suspected(world, "m1")

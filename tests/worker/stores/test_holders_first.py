@@ -33,7 +33,7 @@ async def _asked_ago(world: World, share: float) -> None:
     await world.redis.hset(world.keys.meta, "reap_at", at)  # type: ignore[misc]  # redis-py types both flavours
 
 
-async def test_whoever_asks_shows_that_the_store_is_there(store: Place) -> None:
+async def test_each_reaping_shows_that_the_store_is_there(store: Place) -> None:
     """Any worker's reap shows that the store is up.
 
     Two workers reap in turn and one dies; the other's next reap comes in time and is no outage.
@@ -53,7 +53,7 @@ async def test_whoever_asks_shows_that_the_store_is_there(store: Place) -> None:
         assert len(await world.store.ledger.reap(10)) == 1
 
 
-async def test_the_time_given_to_holders_is_the_same_for_everybody(store: Place) -> None:
+async def test_the_time_given_to_holders_is_the_same_for_every_worker(store: Place) -> None:
     """After an outage holders get the longest lease in use, while workers differ in
     `lease_seconds`.
     """
@@ -77,7 +77,7 @@ async def test_a_clock_set_back_makes_no_lease_last_for_hours(store: Place) -> N
         assert len(await world.store.ledger.reap(10)) == 1
 
 
-async def test_a_lost_claim_is_told_after_a_long_outage(store: Place) -> None:
+async def test_a_lost_claim_is_reported_after_a_long_outage(store: Place) -> None:
     """A claim whose reply was lost is remembered longer than an outage of the store lasts."""
     async with opened(store, worker_id="w1") as world:
         await world.enqueue()
@@ -85,7 +85,7 @@ async def test_a_lost_claim_is_told_after_a_long_outage(store: Place) -> None:
         assert await world.redis.pttl(world.keys.last_claim("w1")) > 30 * 60 * 1000
 
 
-async def test_what_is_given_back_after_a_cancel_ends(store: Place) -> None:
+async def test_what_is_released_after_a_cancel_ends(store: Place) -> None:
     """Releasing a cancelled message reports that it ended, also when the reply was lost."""
     async with opened(store) as world:
         await world.enqueue()

@@ -69,9 +69,7 @@ async def test_in_every_order_one_post_and_one_end(store: Place, order: tuple[st
 
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(STATUSES, 2)))
-async def test_each_status_before_and_behind_each_other(
-    store: Place, pair: tuple[str, str]
-) -> None:
+async def test_each_status_before_and_after_each_other(store: Place, pair: tuple[str, str]) -> None:
     """For every pair of statuses, only a retryable failure without proof behind it begins
     another life.
     """

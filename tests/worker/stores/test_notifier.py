@@ -44,7 +44,7 @@ async def test_a_wait_ends_by_itself(store: Place) -> None:
         assert not await world.store.ledger.wait_for_work(0.01)
 
 
-async def test_a_wake_nobody_waits_for_goes_to_another_worker(store: Place) -> None:
+async def test_a_wake_that_its_worker_misses_goes_to_another(store: Place) -> None:
     """A worker that stopped waiting during its pop hands the wake on to another worker."""
     async with opened(store, worker_id="w1") as one, opened(store, worker_id="w2") as two:
         assert not await one.store.ledger.wait_for_work(0.01)

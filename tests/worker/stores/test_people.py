@@ -110,7 +110,7 @@ async def test_open_permits_are_counted_until_they_are_settled(store: Place) -> 
         assert await world.store.people.permits_left_ms(applied.person_digest) == 0
 
 
-async def test_a_permit_nobody_settles_lapses(store: Place) -> None:
+async def test_a_permit_without_a_settlement_lapses(store: Place) -> None:
     """The permit of a killed worker ends on time, and the store reports it as unsettled."""
     async with opened(store) as world:
         claimed = await world.post()

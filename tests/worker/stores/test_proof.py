@@ -124,7 +124,7 @@ async def test_a_message_whose_copy_failed_too_is_sent_again(store: Place) -> No
         assert (await world.callback("failed", "SMtwo", attempt=2, reopen_after_ms=0)).reopened
 
 
-async def test_what_a_list_misread_gives_way_to_the_proof_beside_it(store: Place) -> None:
+async def test_what_a_misread_list_showed_gives_way_to_proof(store: Place) -> None:
     """A proven SID of our own replaces a SID that a list search assigned wrongly."""
     async with opened(store) as world:
         await world.park("m1")
@@ -144,7 +144,7 @@ async def test_what_a_list_misread_gives_way_to_the_proof_beside_it(store: Place
         assert await world.redis.zcard(world.keys.unknown) == 0
 
 
-async def test_a_proven_attempt_is_nobodys_rival(store: Place) -> None:
+async def test_a_proven_attempt_is_no_rival(store: Place) -> None:
     """A proven attempt is no rival for rows of Twilio's list, and the permit of an open POST
     stays.
     """

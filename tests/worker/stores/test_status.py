@@ -149,7 +149,7 @@ async def test_a_row_of_the_list_is_evidence_too(store: Place) -> None:
         assert await world.count("resolved:evidence_list") == 1
 
 
-async def test_a_sid_nobody_knows_is_kept_until_its_reply(store: Place) -> None:
+async def test_an_unknown_sid_is_kept_until_its_reply(store: Place) -> None:
     """A callback with only a SID waits up to 24 h for its reply, at the furthest status."""
     async with opened(store) as world:
         claimed = await world.post()
@@ -174,7 +174,7 @@ async def test_both_ways_of_being_early_are_put_together(store: Place) -> None:
         assert (await world.row())["st"] == "delivered"
 
 
-async def test_a_callback_for_a_message_nobody_has_is_kept_for_a_day(store: Place) -> None:
+async def test_a_callback_for_an_unknown_message_is_kept_for_a_day(store: Place) -> None:
     """A callback for a message that is gone is kept for a day and does not bring its row back."""
     async with opened(store) as world:
         applied = await world.callback("sent", "SM1", message_id="gone")

@@ -230,7 +230,7 @@ async def test_an_earlier_life_takes_no_sid_from_what_a_list_showed(store: Place
         assert (applied.message_id, applied.moved, applied.unbound) == ("m2", True, None)
 
 
-async def test_a_row_written_anew_after_a_failover_is_the_same_life(store: Place) -> None:
+async def test_a_row_written_again_after_a_failover_is_the_same_life(store: Place) -> None:
     """A row that was enqueued again after a failover lost it is the same life, so the first
     POST's callback proves it.
     """

@@ -62,7 +62,7 @@ async def test_a_suspect_may_go_last(store: Place) -> None:
         assert _ids(await world.claim(10, Suspects.LAST)) == ["m1"]
 
 
-async def test_one_worker_at_a_time_is_called_to_empty_its_hands(store: Place) -> None:
+async def test_one_worker_at_a_time_is_asked_to_drain(store: Place) -> None:
     """While a suspect is due, one worker is asked to drain.
 
     After a lease another one may be asked.
@@ -148,7 +148,9 @@ async def _searched(world: World) -> list[UnknownAttempt]:
     return await world.store.unknowns.due(10, 1000)
 
 
-async def test_a_message_that_kills_whoever_posts_it_is_not_sent_for_ever(store: Place) -> None:
+async def test_a_message_that_kills_each_worker_that_posts_it_is_not_sent_forever(
+    store: Place,
+) -> None:
     """A message that crashes its worker at each POST is marked after two crashes in company and
     three alone. Its own rule stays as it was.
     """

@@ -234,7 +234,7 @@ async def test_a_lost_resolve_reply_is_recognised(store: Place) -> None:
         assert await world.contents() == before
 
 
-async def test_missing_callbacks_are_asked_for_on_a_budget(store: Place) -> None:
+async def test_missing_statuses_are_fetched_within_a_token_bucket(store: Place) -> None:
     """A missing status is handed out when due, not again at once, and never after 48 h."""
     async with opened(store) as world:
         await world.accept("m1", "SM1")

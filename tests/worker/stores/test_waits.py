@@ -60,7 +60,7 @@ async def test_a_waiting_message_comes_due_by_itself(store: Place) -> None:
         await world.settle(claimed, REFUSED, attempt=0, posted=False)
 
 
-async def test_a_wait_nobody_overtook_is_a_wait(store: Place) -> None:
+async def test_a_wait_that_no_inbound_overtook_is_a_wait(store: Place) -> None:
     """An inbound from before the claim releases nothing, because the decision saw it."""
     async with opened(store) as world:
         await world.writes()
@@ -89,7 +89,7 @@ async def test_a_wait_repeated_for_the_same_reason_is_noted_once(store: Place) -
         assert (await world.events()).count("waiting") == 2
 
 
-async def test_a_wait_decided_anew_is_noted_again(store: Place) -> None:
+async def test_a_wait_that_is_decided_again_is_noted_again(store: Place) -> None:
     """A wait decided again after an inbound is another line, even for the same reason."""
     async with opened(store) as world:
         await world.enqueue()

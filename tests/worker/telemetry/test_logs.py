@@ -226,7 +226,7 @@ for _ in range(2): get_log().warning("after")
     assert json.loads(second).keys().isdisjoint({"lines_lost"})
 
 
-def test_a_log_nobody_reads_any_more_ends_nothing() -> None:
+def test_a_log_without_a_reader_ends_nothing() -> None:
     """A collector that goes away loses the lines and ends nothing."""
     reading, writing = os.pipe()
     os.close(reading)

@@ -95,7 +95,7 @@ def test_a_process_shows_nothing_of_what_it_does_not_do() -> None:
         assert f"sendwindow_{name}" in gateway - worker
 
 
-def test_a_status_or_keyword_nobody_knows_is_one_label() -> None:
+def test_unknown_statuses_and_keywords_are_one_label() -> None:
     """An unknown status or keyword gets one common label, since Twilio may add statuses and
     anyone may write texts.
     """

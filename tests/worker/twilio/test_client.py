@@ -131,7 +131,7 @@ async def test_an_answer_that_never_comes_is_unproven() -> None:
     assert reply.reason is Reason.OUTCOME_TIMEOUT
 
 
-async def test_an_answer_that_drips_for_ever_is_unproven() -> None:
+async def test_an_answer_that_drips_forever_is_unproven() -> None:
     """The total timeout ends an answer that drips byte by byte."""
 
     async def drip(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -303,7 +303,7 @@ async def test_a_surplus_answer_is_not_taken_for_that_of_the_next_post() -> None
         assert await twilio.create(MESSAGE) == Accepted(f"SM{2:032x}", "queued")
 
 
-async def test_a_post_whose_answer_is_for_somebody_else_is_unproven() -> None:
+async def test_a_post_whose_answer_names_another_recipient_is_unproven() -> None:
     """An answer that names another recipient leaves the POST unproven."""
     theirs = json.dumps({"sid": MESSAGE_SID, "status": "queued", "to": "+14155550199"}).encode()
     async with serving(sending(answer(201, theirs))) as url, client(url) as twilio:

@@ -76,7 +76,7 @@ async def test_a_list_is_read_to_its_last_page() -> None:
         assert await listed(url, since=LONG_AGO) == (["1", "2", "3"], True, 3)
 
 
-async def test_a_list_cut_by_the_budget_is_not_complete() -> None:
+async def test_a_list_cut_short_by_its_limit_is_not_complete() -> None:
     """A list that the token bucket cut is not complete and never proves absence."""
     async with serving(pages([row(1, NOON)], [row(2, NOON)])) as url:
         assert await listed(url, since=LONG_AGO, max_requests=1) == (["1"], False, 1)

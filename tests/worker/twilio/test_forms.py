@@ -124,7 +124,7 @@ def test_a_template_goes_out_as_content_sid_and_variables_in_one_json_string() -
     assert "ContentVariables" not in form(TemplateContent("plain", "HX" + "0" * 32, {}))
 
 
-def test_from_stays_beside_a_messaging_service() -> None:
+def test_from_stays_with_a_messaging_service() -> None:
     """From is sent next to a messaging service, so that the service chooses no other sender.
 
     A window belongs to one sender.
@@ -180,7 +180,7 @@ def test_an_escape_that_was_never_written_is_garbage(escaped: str) -> None:
         )
 
 
-def test_media_goes_out_beside_the_text() -> None:
+def test_media_goes_out_with_the_text() -> None:
     """A body with one media URL is one message, and so is media alone."""
     both = form(FreeformContent("see", "https://example.com/a.png"))
     assert (both["Body"], both["MediaUrl"]) == ("see", "https://example.com/a.png")
@@ -311,7 +311,7 @@ def test_no_answer_whatever_its_bytes_breaks_the_reader(
         pytest.param("somebody", "+14155550100", True, id="not known"),
     ],
 )
-def test_an_answer_for_somebody_else_proves_nothing(
+def test_an_answer_for_another_recipient_proves_nothing(
     asked: str, shown: str | None, is_ours: bool
 ) -> None:
     """A 201 that shows another recipient is the answer to another POST.
