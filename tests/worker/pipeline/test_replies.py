@@ -150,8 +150,8 @@ async def test_a_late_reply_is_evidence_for_its_own_attempt(store: Place, tmp_pa
         async with world.working():
             await asked.wait()
             await world.later(seconds=60)
-            (reaped,) = await world.store.ledger.reap(10)
-            assert reaped.stage is Stage.UNKNOWN
+            await world.store.ledger.reap(10)  # unless the worker itself was faster
+            assert await world.stage() == "unknown"
             gate.set()
             await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
         record = await world.record()
