@@ -204,9 +204,9 @@ def settings_digests(settings: Settings) -> dict[str, str]:
     """Compute a digest of each section that decides what goes out.
 
     The digests are keyed, so that no address can be guessed from them. They leave out secrets,
-    because a rotated token does not make the settings different.
+    because a rotated token does not make the settings different, and where a worker answers probes.
     """
-    key = (settings.store.person_key or "").encode()
+    key = _digest_key(settings)
     sections: dict[str, object] = {
         "accounts": settings.accounts,
         "senders": settings.senders,
@@ -218,7 +218,15 @@ def settings_digests(settings: Settings) -> dict[str, str]:
     return {name: _digest(key, section) for name, section in sections.items()}
 
 
-_SECRETS: Final = frozenset({"password", "webhook_tokens"})
+_LEFT_OUT: Final = frozenset({"password", "webhook_tokens", "health_host", "health_port"})
+
+
+def _digest_key(settings: Settings) -> bytes:
+    """Return the person key, or that of the embedded store if the settings have none."""
+    if settings.store.person_key is not None:
+        return settings.store.person_key.encode()
+    path = data_folder(os.environ) / _KEY_FILE
+    return path.read_bytes().strip() if path.exists() else b""
 
 
 def _digest(key: bytes, section: object) -> str:
@@ -232,7 +240,7 @@ def _canonical(value: object) -> str:
     if isinstance(value, frozenset):
         return "[" + ",".join(sorted(map(repr, value))) + "]"
     if is_dataclass(value) and not isinstance(value, type):
-        shown = (member.name for member in fields(value) if member.name not in _SECRETS)
+        shown = (member.name for member in fields(value) if member.name not in _LEFT_OUT)
         return "(" + ",".join(f"{name}={_canonical(getattr(value, name))}" for name in shown) + ")"
     return repr(value)
 

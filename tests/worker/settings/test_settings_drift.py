@@ -18,7 +18,7 @@ from worker.cli.main import main
 from worker.settings.reader import UNREAD, SettingsError
 from worker.settings.schema import GuardSettings
 from worker.settings.settings import Settings, parse_settings
-from worker.wiring import read_settings, settings_digests
+from worker.wiring import read_settings, settings_digests, store_settings
 
 MINIMAL = """
 [accounts.main]
@@ -73,6 +73,23 @@ def test_digests_tell_settings_apart_and_no_secret_counts() -> None:
         settings, store=replace(settings.store, person_key="another key of 32 characters ....")
     )
     assert not set(settings_digests(keyed).values()) & set(digests.values())
+
+
+def test_processes_at_an_embedded_store_have_the_settings_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command without a person key in its settings takes the key of the embedded store, and the
+    port of the health endpoints decides nothing that goes out: `up` sets another one.
+    """
+    monkeypatch.setenv("SENDWINDOW_DATA", str(tmp_path))
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    settings = settings_for("http://127.0.0.1:1")
+    with store_settings(settings, announce=lambda _: None) as complete:
+        assert complete.store.person_key is not None
+        dispatch = replace(complete.dispatch, health_port=8090, health_host="127.0.0.2")
+        running = settings_digests(replace(complete, dispatch=dispatch))
+        assert settings_digests(settings) == running
+        assert settings_digests(settings_for("http://127.0.0.1:1", slots=3)) != running
 
 
 @pytest.mark.parametrize("section", ["templates", "guards"])
