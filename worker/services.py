@@ -5,58 +5,38 @@ Builds each part once, starts it, and stops the parts in reverse order.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
-from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
 from policies.policy import due_dates
 from policies.ruleset import Ruleset
 from sendwindow.connect import connect, disconnect
-from sendwindow.errors import NotDurable
-from sendwindow.store_faults import fault_of
 from worker.gateway.app import MISSED, make_app, make_health_app
 from worker.gateway.deferred_store import DeferredStore
 from worker.gateway.missed_inbound import MissedInbound
 from worker.gateway.server import RunningGateway, serve
 from worker.pipeline.dispatcher import Dispatcher
 from worker.pipeline.recorder import Observers
-from worker.pipeline.store_retry import LAST_SECONDS
 from worker.ports.processes import Holdings
-from worker.registration import Registration, first_of
+from worker.registration import Registration, admitted, first_of, registered, until_answered
 from worker.runtime.cancellation import end_tasks
 from worker.runtime.clock import wall_now
 from worker.runtime.release import own_release
 from worker.settings.settings import Settings
-from worker.stores.store import Store, StoreRefused
+from worker.stores.store import Store
 from worker.telemetry.journal import PatientJournal
 from worker.telemetry.logs import configure_logs, get_log
 from worker.telemetry.metrics import Metrics, WorkerMetrics
 from worker.twilio.client import TwilioClient
-from worker.wiring import connect_store, load_rules, read_settings, register, settings_digests
-
-Answer = TypeVar("Answer")
-
-RETRY_SECONDS: Final = 0.5
-"""How often a process that starts without its store tries again."""
+from worker.wiring import connect_store, load_rules, read_settings, settings_digests
 
 _RESTORING: Final = (
     "the store is marked as restored from a copy, so this process claims nothing: stop "
     "it, and repeat `store restored --yes`"
 )
-
-REGISTER_SECONDS: Final = 5.0
-"""How often a process reports to the store that it is alive.
-
-A worker then also registers its names again, which restores the names that a failover lost.
-"""
-
-WAITING_SECONDS: Final = 1.0
-"""How often a process that waits for another release reports, so that it begins soon."""
 
 
 def prepare(path: str | None, role: str) -> Settings:
@@ -134,7 +114,9 @@ class WorkerService:
 
     async def _work(self, metrics: WorkerMetrics, log: FilteringBoundLogger) -> None:
         settings, rules = self._settings, load_rules(self._settings)
-        store = await _patiently(lambda: _open_store(settings, "worker"), settings, self._stopping)
+        store = await until_answered(
+            lambda: _open_store(settings, "worker"), settings, self._stopping
+        )
         if store is None:
             return
         registration = self._registration = Registration(
@@ -142,11 +124,11 @@ class WorkerService:
         )
         try:
             async with (
-                _registered(store, settings, registration, self._stopping, self._note_mark),
+                registered(store, settings, registration, self._stopping, self._note_mark),
                 _twilio_of(settings) as twilio,
             ):
                 observers = Observers(self._journal, metrics, log)
-                while await _admitted(store, settings, registration, self._stopping):
+                while await admitted(store, settings, registration, self._stopping):
                     if self._dispatcher is None:
                         _say_started("worker", settings, rules, store, log)
                     self._dispatcher = Dispatcher(
@@ -218,7 +200,7 @@ class GatewayService:
                 app, settings.gateway.host, settings.gateway.port, "gateway.port"
             )
             try:
-                store = await _patiently(
+                store = await until_answered(
                     lambda: _open_store(settings, "gateway"), settings, self._stopping
                 )
                 if store is not None:
@@ -247,9 +229,9 @@ class GatewayService:
         registration = self._registration = Registration(
             store.processes, "gateway", settings_digests(settings), own_release()
         )
-        async with _registered(store, settings, registration, self._stopping):
+        async with registered(store, settings, registration, self._stopping):
             async with _twilio_of(settings) as twilio:
-                while await _admitted(store, settings, registration, self._stopping):
+                while await admitted(store, settings, registration, self._stopping):
                     # The gateway accepts Twilio's requests from now on. Load balancers send some
                     # only once it has looked for the inbound messages that it missed.
                     missed.expect(registration.waited_since)
@@ -311,83 +293,6 @@ async def _open_store(settings: Settings, role: str) -> Store:
     return await connect_store(settings, role)
 
 
-@asynccontextmanager
-async def _registered(
-    store: Store,
-    settings: Settings,
-    registration: Registration,
-    stopping: asyncio.Event,
-    noted: Callable[[bool], None] = lambda _: None,
-) -> AsyncIterator[None]:
-    """Report to the store, until the block ends, that this process is alive.
-
-    `noted` is called each time with whether the store is marked as restored from a copy.
-    """
-
-    async def report() -> bool:
-        await registration.report()
-        noted(registration.answer is not None and registration.answer.is_restoring)
-        return True
-
-    await _patiently(report, settings, stopping)
-    keeping = asyncio.create_task(
-        _keep_registered(store, settings, registration, report), name="register"
-    )
-    try:
-        yield
-    finally:
-        await _forget(store, keeping)
-
-
-async def _admitted(
-    store: Store, settings: Settings, registration: Registration, stopping: asyncio.Event
-) -> bool:
-    """Wait until this process may work, and register what the names in messages stand for.
-
-    Claims look the names up. Only a worker replaces what a name stands for, because it sends
-    accordingly. A gateway may have older settings. Returns False when the process is stopped first.
-    Raises StoreRefused.
-    """
-    if not await registration.admitted(stopping):
-        return False
-
-    async def register_names() -> bool:
-        await register(store, settings, overwrite=registration.role == "worker")
-        return True
-
-    await _patiently(register_names, settings, stopping)
-    return not stopping.is_set()
-
-
-async def _keep_registered(
-    store: Store,
-    settings: Settings,
-    registration: Registration,
-    report: Callable[[], Coroutine[Any, Any, bool]],
-) -> None:
-    """Report again and again.
-
-    A worker also registers its names again, which restores those that the store lost.
-    """
-    while True:
-        waits = registration.problem is not None
-        await asyncio.sleep(WAITING_SECONDS if waits else REGISTER_SECONDS)
-        # The dispatcher reports that the store or a replica is away. After a failover lost a name,
-        # another process may have registered it for something else.
-        with suppress(RedisError, OSError, NotDurable, StoreRefused):
-            await report()
-            if registration.role == "worker" and registration.problem is None:
-                await register(store, settings, overwrite=False)
-
-
-async def _forget(store: Store, registering: asyncio.Task[None]) -> None:
-    """Remove this process from the store. A store that is away forgets it by itself."""
-    await end_tasks([registering])
-    with suppress(RedisError, OSError, TimeoutError):
-        async with asyncio.timeout(LAST_SECONDS):
-            await store.processes.forget()
-
-
 async def _probe(url: str) -> None:
     """Raise at once unless the store answers.
 
@@ -399,42 +304,6 @@ async def _probe(url: str) -> None:
         await answer
     finally:
         await disconnect(connection)
-
-
-async def _patiently(
-    ask: Callable[[], Coroutine[Any, Any, Answer]], settings: Settings, stopping: asyncio.Event
-) -> Answer | None:
-    """Ask the store until it answers. Returns None when the process is stopped first.
-
-    Raises StoreRefused.
-    """
-    stopped = asyncio.create_task(stopping.wait(), name="stopping")
-    told = False
-    try:
-        while not stopping.is_set():
-            asking = asyncio.create_task(ask(), name="asking the store")
-            await asyncio.wait({asking, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
-                asking.cancel()
-                return None
-            try:
-                return asking.result()
-            except (RedisError, OSError, NotDurable) as error:
-                # The error's text may hold the URL and its password, so only the kind is logged.
-                if not told:
-                    fault = fault_of(error)
-                    get_log().warning(
-                        "store_unreachable",
-                        error=type(error).__name__,
-                        word=fault.word,
-                        store=settings.store_place,
-                        remedy=fault.remedy,
-                    )
-                told = True
-            await asyncio.wait({stopped}, timeout=RETRY_SECONDS)
-        return None
-    finally:
-        stopped.cancel()
 
 
 def _say_started(

@@ -20,7 +20,6 @@ from tests.support.pipeline_world import Twilio, World, accepting, dispatching
 from tests.support.processes_world import OLD, remove_entry, report_of, write_entry
 from tests.support.stores_world import Place
 from tests.support.waiting import HANG_SECONDS
-from worker import services
 from worker.ports.processes import LayoutRange
 from worker.registration import Registration
 from worker.services import GatewayService, WorkerService
@@ -66,8 +65,8 @@ class Reports:
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
     """Let processes report without pause."""
-    monkeypatch.setattr(services, "REGISTER_SECONDS", 0.01)
-    monkeypatch.setattr(services, "WAITING_SECONDS", 0.01)
+    monkeypatch.setattr("worker.registration.REGISTER_SECONDS", 0.01)
+    monkeypatch.setattr("worker.registration.WAITING_SECONDS", 0.01)
     return Reports(monkeypatch)
 
 

@@ -237,7 +237,7 @@ async def test_a_worker_registers_again_what_the_store_lost(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker registers again what a failover lost, without a new process."""
-    monkeypatch.setattr(services, "REGISTER_SECONDS", 0.05)
+    monkeypatch.setattr("worker.registration.REGISTER_SECONDS", 0.05)
     heard = asyncio.Queue[str]()
 
     async def answer(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
