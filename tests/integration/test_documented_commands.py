@@ -37,6 +37,7 @@ PAGES = (
     "docs/performance.md",
     "docs/sandbox.md",
     "docs/settings.md",
+    "docs/upgrade.md",
 )
 
 ELSEWHERE = {
