@@ -62,7 +62,11 @@ _MAY_BEGIN: Final = re.compile(r"\+(1[2-9]\d\d55501\d?|5511995)\{")
 """The fictional range of an area, and Brazil, which has none."""
 
 _HERE: Final = Path(__file__)
-CAST: Final = _HERE.parent / "support" / "cast.py"
+MAY_COMPOSE: Final = {
+    _HERE.parent / "support" / "cast.py",
+    # It runs with an old release, so it imports nothing; upgrade.py compares it with the cast.
+    _HERE.parent / "chaos" / "upgrade_producer.py",
+}
 
 
 def texts(root: Path) -> dict[Path, str]:
@@ -92,7 +96,7 @@ def test_no_number_is_composed_of_parts(root: Path) -> None:
     composed = {
         f"{path.relative_to(root)}: {start}"
         for path, text in texts(root).items()
-        if path.suffix == ".py" and path != CAST
+        if path.suffix == ".py" and path not in MAY_COMPOSE
         for start in _COMPOSED.findall(text)
         if not _MAY_BEGIN.fullmatch(start)
     }
