@@ -91,7 +91,8 @@ class Report:
     def _lines(self) -> Iterator[str]:
         measured = self.measured
         rows = [row for row in self.rows if row.name in measured]
-        yield f"{'':{_NAME}}{CPU.label:>{_WIDTH}}{RATE.label:>{_WIDTH}}"
+        if any(row.figures == CPU_AND_RATE for row in rows):
+            yield f"{'':{_NAME}}{CPU.label:>{_WIDTH}}{RATE.label:>{_WIDTH}}"
         for row in rows:
             if row.figures == CPU_AND_RATE:
                 found = measured[row.name]
