@@ -69,7 +69,7 @@ def prepare(message: Message) -> Entry:
     now = now_ms()
     check_times(message, to_ms(message.not_before) if message.not_before else now, now)
     job = codec.encode_job(message, now)
-    return Entry(message, job, row_arguments(message, job))
+    return Entry(message, job, tuple(row_arguments(message, job)))
 
 
 def one_id(message_id: str) -> str:
