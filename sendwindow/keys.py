@@ -1,10 +1,11 @@
-"""Names every Redis key of a partition and generates the Lua prelude with the same names.
+"""Names every Redis key of a partition, and generates Lua code that names the same keys.
 
 This is the only place where a key is spelled. Every key of a partition carries its hash tag, so
 that a partition fits in one Cluster slot. No key holds an address: a person appears as a keyed
 digest, and an id that looks like an address is refused.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,7 +114,7 @@ class Keys:
 
     # A message.
     def row(self, message_id: str) -> str:
-        """HASH: the row of the message. `ROW_FIELDS` lists its short field names."""
+        """HASH: the row of the message. `RowField` lists its short field names."""
         return self._key(f"m:{message_id}")
 
     def timeline(self, message_id: str) -> str:
@@ -363,90 +364,6 @@ class Keys:
         return self._key(f"tag:{sender}")
 
 
-ROW_FIELDS: Final = {
-    "s": "stage",
-    "l": "lane",
-    "d": "digest of the content, for idempotency",
-    "q": "enqueued at (ms)",
-    "e": "expires at (ms)",
-    "nb": "not before (ms), absent when none",
-    "u": "on_unknown",
-    "n": "number of the last attempt (POSTs admitted)",
-    "f": "fence of the last claim; `-` before it: settled, `~`: given back",
-    "p": "person digest of the last admission",
-    "k": "crashes in a row",
-    "po": (
-        "1 when it crashed too many workers after its intent; a dead letter instead of being "
-        "sent again"
-    ),
-    "x": (
-        "1 when cancel was asked for; nothing is sent after it, whatever a worker or a person "
-        "asks for"
-    ),
-    "lf": (
-        "which life it is in; absent in the first. A reported failure, a replay or a retry "
-        "begins another"
-    ),
-    "rd": "1 when the one re-decision after 63016 was used",
-    "r": "reason of the last step",
-    "c": "error code of the last step",
-    "sid": "MessageSid of the accepted attempt",
-    "a": "number of the accepted attempt",
-    "st": "provider status, verbatim",
-    "sr": (
-        "rank that the next status must exceed; one less than the rank of a status that a "
-        "reply told"
-    ),
-    "z": "ended at (ms)",
-    "v": "policy version of the last decision",
-    "w": "`<person digest>|<sender>` while waiting for an inbound",
-    "li": (
-        "digest of the Twilio account and the From of the last attempt: which list at Twilio "
-        "shows it"
-    ),
-    "g": "group",
-    "pr": "revision of the person's facts at the last claim",
-    "ps": "1 when it ended although an attempt of it may be at Twilio",
-    "rs": (
-        "of a restored copy: `<attempt>|<restored at>|<p posted, q not>|<stage>|<due>`, what "
-        "to go back to"
-    ),
-    "us": (
-        "1 when a worker met the message in a stage, or with a number, that only a newer "
-        "version knows"
-    ),
-    "lo": "searches made for evidence of the unknown attempt",
-}
-"""Fields of a row.
-
-The fields that begin with `@` are the attempts table of the row (docs/decisions/0018):
-
-* `@<attempt>`: intent, form and ContentSid.
-* `@<sid>`: attempt, rank, flags, status and code of a SID that is not the row's own.
-* `@0`: how many attempts do not count as tries.
-* `@~`: the rank up to which reports were discarded.
-* `@-…`: what an effect of a failure changed, so that a later proof of delivery can undo it.
-"""
-
-FOLDED_FIELDS: Final = {
-    "i": "intent of the last attempt (ms)",
-    "fm": "form of the last attempt: t (template) or f (freeform)",
-    "fa": (
-        "attempts that retries do not count: admitted but never posted, or before a replay; "
-        "absent when none"
-    ),
-    "tg": "numbers of the attempts that relied on ACCOUNT_UPDATE and may be on their way or sent",
-    "dup": "fence of the claim whose settlement proved a second copy last",
-    "ev": (
-        "`<attempt>:<sid>`: proof that an attempt was accepted, while it could not be acted on yet"
-    ),
-}
-"""Fields that earlier versions wrote.
-
-A script that loads the row moves them, `sid:<attempt>` and `cb:<sid>` into the attempts table.
-`Record.row` still uses the names of the first four for what it returns from that table.
-"""
-
 KEEP_ENDED_MS: Final = 72 * 3600 * 1000
 """How long the row, the timeline and the idempotency digest of an ended message are kept."""
 
@@ -454,37 +371,40 @@ KEEP_ENDED_MS: Final = 72 * 3600 * 1000
 _MARK: Final = "\x00"
 
 
-def lua_prelude() -> str:
-    """Return Lua code that names the same keys: a table `K` of strings and functions.
+def lua_keys(names: Collection[str]) -> str:
+    """Return Lua code that names these keys: a table `K` of strings and functions.
 
     It is generated from `Keys`, so that no key is spelled twice. `KEYS[1]` is always the `meta` key
-    of the partition, and the code takes the hash tag from it.
+    of the partition, and the code takes the hash tag from it. Raises KeyError for a name that is
+    not a key.
     """
-    keys = Keys(_MARK)
-    lines = [
-        f"local SCHEMA = {SCHEMA}",
-        f"local KEEP_ENDED = {KEEP_ENDED_MS}",
-        "local TAG = string.match(KEYS[1], '{.-}')",
-    ]
-    lines.append("local K = {}")
-    for name, member in vars(Keys).items():
-        if name.startswith("_") or name in {"partition", "tag"}:
-            continue
-        if isinstance(member, property):
-            lines.append(f"K.{name} = {_lua_concat(getattr(keys, name))}")
-        else:
-            count = member.__code__.co_argcount - 1
-            marks = [chr(1 + index) for index in range(count)]
-            arguments = ", ".join(f"a{index + 1}" for index in range(count))
-            lines.append(
-                f"K.{name} = function({arguments}) "
-                f"return {_lua_concat(getattr(keys, name)(*marks))} end"
-            )
-    return "\n".join(lines) + "\n"
+    tag, lines = "local TAG = string.match(KEYS[1], '{.-}')\n", []
+    for name in sorted(names):
+        arguments = [f"a{index + 1}" for index in range(_arguments_of(name))]
+        code = lua_key(name, arguments)
+        if arguments:
+            code = f"function({', '.join(arguments)}) return {code} end"
+        lines.append(f"  {name} = {code},")
+    return tag + ("local K = {\n" + "\n".join(lines) + "\n}\n" if lines else "")
 
 
-def _lua_concat(key: str) -> str:
+def lua_key(name: str, arguments: Sequence[str]) -> str | None:
+    """Return Lua code for one key, which takes the values of these pieces of code.
+
+    Return None if the key takes another number of arguments. Raises KeyError for a name that is not
+    a key.
+    """
+    if _arguments_of(name) != len(arguments):
+        return None
+    marks = [chr(1 + index) for index in range(len(arguments))]
+    member = getattr(Keys(_MARK), name)
+    key: str = member(*marks) if marks else member
     text = "'" + key.replace("{" + _MARK + "}", "'..TAG..'") + "'"
-    for index in range(1, 4):
-        text = text.replace(chr(index), f"'..a{index}..'")
-    return "..".join(part for part in text.split("..") if part != "''")
+    for mark, argument in zip(marks, arguments, strict=True):
+        text = text.replace(mark, f"'..{argument}..'")
+    return text.removesuffix("..''")
+
+
+def _arguments_of(name: str) -> int:
+    member = vars(Keys)[name]
+    return 0 if isinstance(member, property) else member.__code__.co_argcount - 1

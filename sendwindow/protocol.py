@@ -20,19 +20,31 @@ from sendwindow.media import lost_body_complaint, type_complaint
 from sendwindow.message_errors import Fault, IdConflict, InvalidMessage
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt
 from sendwindow.retry_deadline import FULL
+from sendwindow.row_fields import RowField
+from sendwindow.script_names import SOURCES
 from sendwindow.scripts import Argument, load_script
 from sendwindow.timestamps import from_ms, now_ms, to_ms
 from sendwindow.validators import LANGUAGE
 from sendwindow.vocabulary import Channel, Stage
 from sendwindow.wire import shown
 
-ENQUEUE: Final = load_script("enqueue")
-CANCEL: Final = load_script("cancel", flags=["allow-oom"])
+ENQUEUE: Final = load_script("enqueue", SOURCES)
+CANCEL: Final = load_script("cancel", SOURCES, flags=["allow-oom"])
 
 BATCH_BYTES: Final = 1024 * 1024
 """A batch is closed when its jobs reach this size in bytes, so that a script call stays short."""
 
-STATUS_FIELDS: Final = ("s", "r", "c", "st", "sid", "n", "q", "e", "z")
+STATUS_FIELDS: Final = (
+    RowField.STAGE,
+    RowField.REASON,
+    RowField.ERROR_CODE,
+    RowField.STATUS,
+    RowField.MESSAGE_SID,
+    RowField.ATTEMPT,
+    RowField.ENQUEUED_AT,
+    RowField.EXPIRES_AT,
+    RowField.ENDED_AT,
+)
 _MS: Final = timedelta(milliseconds=1)
 _CODE: Final = re.compile(r"[0-9]{1,9}")
 
@@ -242,19 +254,21 @@ def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None
     if not knows_layout(schema):
         raise ResponseError("SCHEMA the layout is another one")
     row = {name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value}
-    if "s" not in row:
+    if RowField.STAGE not in row:
         return None
     return MessageStatus(
         message_id=message_id,
-        stage=Stage(row["s"]),
-        reason=row.get("r"),
-        error_code=int(row["c"]) if _CODE.fullmatch(row.get("c", "")) else None,
-        status=row.get("st"),
-        message_sid=row.get("sid"),
-        attempts=int(row["n"]),
-        enqueued_at=from_ms(float(row["q"])),
-        expires_at=from_ms(float(row["e"])),
-        ended_at=from_ms(float(row["z"])) if "z" in row else None,
+        stage=Stage(row[RowField.STAGE]),
+        reason=row.get(RowField.REASON),
+        error_code=int(row[RowField.ERROR_CODE])
+        if _CODE.fullmatch(row.get(RowField.ERROR_CODE, ""))
+        else None,
+        status=row.get(RowField.STATUS),
+        message_sid=row.get(RowField.MESSAGE_SID),
+        attempts=int(row[RowField.ATTEMPT]),
+        enqueued_at=from_ms(float(row[RowField.ENQUEUED_AT])),
+        expires_at=from_ms(float(row[RowField.EXPIRES_AT])),
+        ended_at=from_ms(float(row[RowField.ENDED_AT])) if RowField.ENDED_AT in row else None,
     )
 
 

@@ -1,11 +1,10 @@
-"""Assembles Lua scripts from key names, shared prelude and body, and runs them.
+"""Runs Lua scripts.
 
 Sends EVALSHA first, and the text of the script only if the store does not know it.
 """
 
 import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, Final
 
 import redis
@@ -13,7 +12,7 @@ import redis.asyncio
 from redis.exceptions import NoScriptError, ResponseError
 
 from sendwindow.errors import NotDurable
-from sendwindow.keys import lua_prelude
+from sendwindow.lua_sources import LuaSources
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -126,18 +125,14 @@ class Script:
         return ("EVAL", self.source, 1, meta_key, *args)
 
 
-def load_script(
-    name: str, *, package: str = "sendwindow", flags: Sequence[str] = (), prelude: str = ""
-) -> Script:
-    """Return the script that consists of key names, shared prelude, `prelude` and a Lua file.
+def load_script(name: str, sources: LuaSources, *, flags: Sequence[str] = ()) -> Script:
+    """Return the script of a Lua file, with everything that it includes.
 
-    The file is `lua/<name>.lua` of `package`. Without `allow-oom` in `flags`, a store with full
-    memory refuses the whole script before its first write.
+    Without `allow-oom` in `flags`, a store with full memory refuses the whole script before its
+    first write.
     """
-    shared = (resources.files("sendwindow") / "lua" / "prelude.lua").read_text("utf-8")
-    body = (resources.files(package) / "lua" / f"{name}.lua").read_text("utf-8")
     first = "#!lua" + (f" flags={','.join(flags)}" if flags else "")
-    return Script(name, f"{first}\n{lua_prelude()}\n{shared}\n{prelude}\n{body}")
+    return Script(name, f"{first}\n{sources.assemble(name)}")
 
 
 def _durably(command: Command, meta_key: str, replicas: int) -> tuple[Command, ...]:

@@ -8,33 +8,40 @@
 -- Callers: producers (`sendwindow.protocol.CANCEL`), and `ArqIngressStore` for jobs that a plain
 -- arq producer aborted.
 
+-- include: add_to_timeline, clock, count_unproven, end_message, expire_ended, in_a_lane
+-- include: retriable
+
 -- Stages in which an attempt is under way or may be at Twilio: the message is not sent again.
-local HELD = { claimed = true, posting = true, unknown = true, unresolved = true }
-local FIELDS = { 's', 'l', 'w', 'x', 'k', 'n', 'p', 'ps', 'r' }
+local HELD = C.HELD
+local FIELDS = {
+  F.stage, F.lane, F.awaited, F.cancel_asked, F.crashes, F.attempt, F.person, F.maybe_sent,
+  F.reason,
+}
 local now = clock()
 
-local function ask(id, row, now)
-  if row.x then return end
-  redis.call('HSET', K.row(id), 'x', '1')
-  row.x = '1'
-  note(id, now, 'cancel_asked')
+-- Records on the row that its producer no longer wants the message.
+local function mark_cancelled(id, row)
+  if row[F.cancel_asked] then return end
+  redis.call('HSET', K.row(id), F.cancel_asked, '1')
+  row[F.cancel_asked] = '1'
+  add_to_timeline(id, now, 'cancel_asked')
 end
 
--- Whether Twilio gave an attempt a SID, which is a field `@SM…` of the attempts table.
+-- Whether Twilio gave an attempt a SID, which is a field of the attempts table.
 local function has_sid(id)
   for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
-    if string.find(name, '^@%a') then return true end
+    if string.find(name, '^' .. F.table .. '%a') then return true end
   end
   return false
 end
 
 -- A dead letter waits for an operator, who could replay it. After a cancel it leaves that list and
 -- is deleted after the usual term. Its stage and reason do not change.
-local function let_go(id, row, now)
-  if row.x then return end
-  ask(id, row, now)
+local function cancel_dead(id, row)
+  if row[F.cancel_asked] then return end
+  mark_cancelled(id, row)
   redis.call('ZREM', K.dead, id)
-  keep_ended(id, row)
+  expire_ended(id, row)
 end
 
 local replies = {}
@@ -42,28 +49,30 @@ for _, id in ipairs(ARGV) do
   local got = redis.call('HMGET', K.row(id), unpack(FIELDS))
   local row = {}
   for index, name in ipairs(FIELDS) do row[name] = got[index] or nil end
-  local stage = row.s
+  local stage = row[F.stage]
   local reply
   if not stage then
     reply = 'unknown_id'
-  elseif stage == 'queued' or stage == 'waiting' or stage == 'retrying' then
-    reply = is_in_doubt(id, row) and 'too_late' or 'cancelled'
-    end_message(id, row, 'cancelled', 'cancelled', nil, now)
+  elseif IN_A_LANE[stage] then
+    reply = count_unproven(id, row) > 0 and 'too_late' or 'cancelled'
+    end_message(id, row, C.CANCELLED, C.CANCELLED, nil, now)
   elseif HELD[stage] then
-    -- Admission refuses a message that carries `x`, so no further POST begins. The worker that
+    -- Admission refuses a message that carries the mark, so no further POST begins. The worker that
     -- holds or resolves the message ends it.
-    ask(id, row, now)
-    reply = (stage ~= 'claimed' or is_in_doubt(id, row)) and 'too_late' or 'cancelled'
-  elseif stage == 'cancelled' then
-    reply = row.ps and 'too_late' or 'cancelled'
-  elseif stage == 'dead' then
-    let_go(id, row, now)
-    reply = (row.ps or row.r == 'never_by_rule' or has_sid(id)) and 'too_late' or 'cancelled'
+    mark_cancelled(id, row)
+    local maybe_sent = stage ~= C.CLAIMED or count_unproven(id, row) > 0
+    reply = maybe_sent and 'too_late' or 'cancelled'
+  elseif stage == C.CANCELLED then
+    reply = row[F.maybe_sent] and 'too_late' or 'cancelled'
+  elseif stage == C.DEAD then
+    cancel_dead(id, row)
+    local maybe_sent = row[F.maybe_sent] or row[F.reason] == C.NEVER_BY_RULE or has_sid(id)
+    reply = maybe_sent and 'too_late' or 'cancelled'
   else
-    -- Without `x`, a failure that is reported later would send an accepted message again, and an
-    -- operator's `retry` would send any other. The job of the others is deleted as well.
-    if MAY_BE_RETRIED[stage] then redis.call('DEL', K.job(id)) end
-    ask(id, row, now)
+    -- Without the mark, a failure that is reported later would send an accepted message again, and
+    -- an operator's `retry` would send any other. The job of the others is deleted as well.
+    if RETRIABLE[stage] then redis.call('DEL', K.job(id)) end
+    mark_cancelled(id, row)
     reply = 'ended'
   end
   replies[#replies + 1] = reply

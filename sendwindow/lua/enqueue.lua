@@ -6,6 +6,9 @@
 -- Returns for each: {'new' | 'duplicate' | 'conflict' | 'full', enqueued_at (ms)}.
 -- Keys: meta, row, job, lane, ready, timers, wake, counts.
 -- Callers: producers (`sendwindow.protocol.ENQUEUE`), and `adopt.lua`, which contains this text.
+
+-- include: clock, int, put_into_lane
+
 local WIDTH = 9
 local now = clock()
 local limit = tonumber(ARGV[1])
@@ -13,25 +16,36 @@ local pressure = tonumber(redis.call('HGET', K.meta, 'pressure') or '0')
 local replies = {}
 local added = 0
 for at = 2, #ARGV, WIDTH do
-  local id, payload, digest, lane = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local id, payload, digest, lane, start, ends, ttl, on_unknown, group =
+    unpack(ARGV, at, at + WIDTH - 1)
   local row = K.row(id)
-  local first = redis.call('HMGET', row, 'd', 'q')
-  if first[1] then
-    replies[#replies + 1] = { first[1] == digest and 'duplicate' or 'conflict', first[2] }
+  local known_digest, enqueued_at =
+    unpack(redis.call('HMGET', row, F.content_digest, F.enqueued_at))
+  if known_digest then
+    replies[#replies + 1] = { known_digest == digest and 'duplicate' or 'conflict', enqueued_at }
   elseif limit > 0 and pressure >= limit then
     replies[#replies + 1] = { 'full', int(now) }
   else
-    local not_before = tonumber(ARGV[at + 4])
-    local expires = tonumber(ARGV[at + 5]) or (math.max(now, not_before or 0) + tonumber(ARGV[at + 6]))
-    local fields = { 's', 'queued', 'l', lane, 'd', digest, 'q', int(now), 'e', int(expires), 'u', ARGV[at + 7], 'n', '0' }
-    if not_before then fields[#fields + 1] = 'nb'; fields[#fields + 1] = int(not_before) end
-    if ARGV[at + 8] ~= '' then fields[#fields + 1] = 'g'; fields[#fields + 1] = ARGV[at + 8] end
+    local not_before = tonumber(start)
+    local expires = tonumber(ends) or (math.max(now, not_before or 0) + tonumber(ttl))
+    local fields = {
+      F.stage, C.QUEUED, F.lane, lane, F.content_digest, digest, F.enqueued_at, int(now),
+      F.expires_at, int(expires), F.on_unknown, on_unknown, F.attempt, '0',
+    }
+    if not_before then
+      fields[#fields + 1] = F.not_before
+      fields[#fields + 1] = int(not_before)
+    end
+    if group ~= '' then
+      fields[#fields + 1] = F.group
+      fields[#fields + 1] = group
+    end
     redis.call('HSET', row, unpack(fields))
     redis.call('SET', K.job(id), payload)
     -- Each message is due 0.25 µs after the one before it, so that the messages of one call keep
     -- their order within a millisecond.
-    local later = not_before and not_before > now
-    to_lane(lane, id, later and not_before or (now - 1 + at / WIDTH * 0.00025), now)
+    local is_later = not_before and not_before > now
+    put_into_lane(lane, id, is_later and not_before or (now - 1 + at / WIDTH * 0.00025), now)
     added = added + 1
     replies[#replies + 1] = { 'new', int(now) }
   end

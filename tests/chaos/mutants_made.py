@@ -22,6 +22,7 @@ from policies.keywords import Keywords
 from policies.tag import tag_problem
 from policies.templates import pick_template
 from policies.window import Window
+from sendwindow.lua_sources import Part
 from sendwindow.scripts import Script
 from sendwindow.vocabulary import OnUnknown
 from worker.pipeline.attempt import Attempt, Conclusion
@@ -33,6 +34,7 @@ from worker.ports.posts import CreateMessage, NotSent, Reply, Unproven
 from worker.runtime.clock import monotonic
 from worker.stores.ledger import LedgerStore
 from worker.stores.person_digests import PersonDigests
+from worker.stores.worker_scripts import SOURCES
 from worker.twilio.departure import Departure
 from worker.twilio.replies import read_answer
 from worker.twilio.requests import build
@@ -69,7 +71,11 @@ def both(*makes: Make) -> Make:
 
 
 def lua(fragment: str, instead: str, *scripts: tuple[ModuleType, str]) -> Make:
-    """Replace a fragment that must be in each of the scripts exactly once."""
+    """Replace a fragment that must be in each of the scripts exactly once.
+
+    The fragment is as the Lua file has it, with `F.` and `C.`.
+    """
+    fragment = SOURCES._expand("a mutant", Part("", fragment))[0]
 
     def make(patch: Patch) -> None:
         for module, name in scripts:

@@ -95,8 +95,8 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "a grant takes the place of a withdrawal, also when it has lapsed",
         "consent_withdrawn",
         lua(
-            "  unite(key, 'c:' .. scope,",
-            "  redis.call('HDEL', key, 'd:' .. scope) unite(key, 'c:' .. scope,",
+            "  unite_consent(key, F.grants .. scope,",
+            "  redis.call('HDEL', key, 'd:' .. scope) unite_consent(key, 'c:' .. scope,",
             CONSENT,
         ),
     ),
@@ -123,7 +123,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         'the button "Stop promotions" is answered and withdraws nothing',
         "after_marketing_stop",
         lua(
-            "    say_purpose(person, account, 'marketing', '*', false, at, nil, line)\n",
+            "    set_purpose(person, account, C.MARKETING, C.ANY, false, at, nil, line)\n",
             "",
             INBOUND,
         ),
@@ -162,7 +162,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "stale_admitted",
         "admission does not ask whether the person's facts are still the same",
         "after_stop",
-        lua("and same(K.person(ask.person), ask.seen_person)", "", ADMIT),
+        lua("and is_unchanged(K.person(request.person), seen.person)", "", ADMIT),
     ),
     (
         "expiry_ignored",
@@ -170,7 +170,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "after_expiry",
         both(
             without_rule("check_expiry"),
-            lua("return now < tonumber(ask.valid_until)", "return true", ADMIT),
+            lua("return now < request.valid_until", "return true", ADMIT),
             sets(
                 "worker.pipeline.attempt.Attempt.start_by",
                 lambda _run, _send, permit, _now: permit.lapses_at,
@@ -191,9 +191,11 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
             without_rule("check_not_before"),
             both(
                 lua(
-                    "local later = not_before and not_before > now", "local later = false", ENQUEUE
+                    "local is_later = not_before and not_before > now",
+                    "local is_later = false",
+                    ENQUEUE,
                 ),
-                lua("elseif (tonumber(row.nb or '0') or 0) > now and", "elseif false and", CLAIM),
+                lua("elseif starts_later(row) then", "elseif false then", CLAIM),
             ),
         ),
     ),
@@ -202,8 +204,8 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "a template refused for the window is sent again",
         "closed_again",
         lua(
-            "    if s.redecided and not may_redecide(row, s.n, s) then\n",
-            "    if false then\n",
+            "if settlement.redecided and not may_redecide(row, settlement.attempt, settlement)",
+            "if false",
             SETTLE,
         ),
     ),
@@ -301,7 +303,7 @@ ROWS: Final[tuple[tuple[str, str, str, Make], ...]] = (
         "second_unproven_tag",
         both(
             sets("policies.content.tag_problem", unproven_goes),
-            lua("if tag[2] ~= 'proven' and tag[3] == '1' then", "if false then", ADMIT),
+            lua("if state ~= 'proven' and in_flight == '1' then", "if false then", ADMIT),
         ),
     ),
     (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sendwindow.keys import FOLDED_FIELDS
+from sendwindow.row_fields import FOLDED_FIELDS
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.support.cast import ANNA

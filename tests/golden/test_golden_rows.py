@@ -11,7 +11,7 @@ import pytest
 
 from policies.consent import permission
 from policies.facts import ConsentFact
-from sendwindow.keys import FOLDED_FIELDS, ROW_FIELDS
+from sendwindow.row_fields import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from tests.support.cast import BERT

@@ -10,6 +10,7 @@ import redis
 
 from sendwindow.errors import NotDurable, StoreUnavailable
 from sendwindow.producer import Producer
+from sendwindow.script_names import SOURCES
 from sendwindow.scripts import load_script
 from tests.sendwindow.rig import Open, Server, Start, a_message
 
@@ -99,7 +100,7 @@ async def test_an_error_in_a_pipeline_shows_no_argument(pair: Pair) -> None:
     """An error in a redis-py pipeline shows only the server's words, not the command's
     arguments.
     """
-    script = load_script("enqueue")
+    script = load_script("enqueue", SOURCES)
     connection = redis.Redis(host="127.0.0.1", port=pair[1].port)
     with pytest.raises(redis.ReadOnlyError) as caught:
         script.run_sync(

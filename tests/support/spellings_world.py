@@ -4,14 +4,14 @@ persons say.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import strategies as st
 
 from policies.consent import Standing, permission
-from policies.spellings import Spellings
-from sendwindow.scripts import Script
+from sendwindow.scripts import load_script
 from sendwindow.vocabulary import Purpose
 from tests.policies.test_spellings import ALIKE
 from tests.support.shipped import rules
@@ -22,10 +22,10 @@ from tests.support.stores_world import (
     World,
 )
 from worker.ports.people import ConsentEntry
-from worker.stores import ledger, script_runner
+from worker.stores import ledger
 from worker.stores.ledger import Tuning
 from worker.stores.person_digests import PersonDigests
-from worker.stores.spellings_lua import spellings_lua
+from worker.stores.worker_scripts import CONSTANTS, SOURCES
 
 WHATSAPP = [pair for pair in ALIKE if pair[0].startswith("whatsapp:")]
 SMS = [pair for pair in ALIKE if pair[0].startswith("+")]
@@ -43,15 +43,10 @@ DIGESTS = PersonDigests(PERSON_KEY)
 @contextmanager
 def another_release() -> Iterator[None]:
     """Make every spelling a person of its own, as in a release that knows no spellings."""
-    claim = ledger._CLAIM
-    plain = spellings_lua(Spellings()) + (script_runner._FOLDER / "_spellings.lua").read_text(
-        "utf-8"
-    )
+    plain = replace(SOURCES, constants={**CONSTANTS, "OPTIONAL_DIGITS": []})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PersonDigests, "persons_of", lambda self, address: self.digest(address))
-        patch.setattr(
-            ledger, "_CLAIM", Script("claim", claim.source.replace(script_runner._SPELLINGS, plain))
-        )
+        patch.setattr(ledger, "_CLAIM", load_script("claim", plain, flags=["allow-oom"]))
         yield
 
 

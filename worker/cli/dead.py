@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sendwindow.contract import MAX_LIFETIME
+from sendwindow.row_fields import RowField
 from sendwindow.timestamps import from_ms
 from worker.cli.end_filter import NAMES, EndFilter, add_end_filter, lane_parts
 from worker.cli.exit_codes import CommandError, Exit
@@ -149,7 +150,7 @@ async def _list(store: "Store", arguments: argparse.Namespace, output: Output) -
 
 async def _show(store: "Store", message_id: str, output: Output, *, raw: bool) -> int:
     record = await store.records.record(message_id)
-    if record is None or record.row.get("s") != "dead":
+    if record is None or record.row.get(RowField.STAGE) != "dead":
         raise CommandError(
             "There is no such dead letter.", "`dead list` shows them, `show` any other message."
         )
@@ -227,22 +228,24 @@ _WHY: Final = {
 
 async def _chosen(store: "Store", arguments: argparse.Namespace) -> "AsyncIterator[Record]":
     async for record in store.records.listed("dead"):
-        died_at = from_ms(int(record.row.get("z", "0")))
-        if arguments.end_filter.lets_through(record.row.get("r"), _lane(record), died_at):
+        died_at = from_ms(int(record.row.get(RowField.ENDED_AT, "0")))
+        if arguments.end_filter.lets_through(
+            record.row.get(RowField.REASON), _lane(record), died_at
+        ):
             yield record
 
 
 def _lane(record: "Record") -> str:
-    return record.row.get("l", "||")
+    return record.row.get(RowField.LANE, "||")
 
 
 def _line(record: "Record") -> dict[str, object]:
     sender, campaign = lane_parts(_lane(record))
     texts = [event["text"] for event in record.timeline if event.get("text")]
     return {
-        "since": from_ms(int(record.row.get("z", "0"))),
+        "since": from_ms(int(record.row.get(RowField.ENDED_AT, "0"))),
         "message_id": record.message_id,
-        "reason": record.row.get("r"),
+        "reason": record.row.get(RowField.REASON),
         "sender": sender,
         "campaign": campaign,
         "error": texts[-1] if texts else "",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from policies.reasons import sentence
+from sendwindow.row_fields import RowField
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.input_parsing import open_lines
 from worker.cli.output import Output, add_json, paragraph, shown
@@ -85,7 +86,7 @@ async def _check(message: "SendMessage", store: "Store") -> None:
 
     prepare(message)
     record, digest = await store.records.record(message.message_id), content_digest(message)
-    if record is not None and record.row.get("d", digest) != digest:
+    if record is not None and record.row.get(RowField.CONTENT_DIGEST, digest) != digest:
         raise IdConflict(message.message_id)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
+from sendwindow.row_fields import RowField
 from sendwindow.timestamps import to_ms
 from worker.cli.explain import decide_now, form_of
 
@@ -81,9 +82,9 @@ def _prospect(
     message = _read(payload, message_id) if payload is not None else None
     return Prospect(
         message_id,
-        row.get("s"),
-        row.get("r"),
-        row.get("c"),
+        row.get(RowField.STAGE),
+        row.get(RowField.REASON),
+        row.get(RowField.ERROR_CODE),
         is_unreadable=payload is not None and message is None,
         expires_at=_expiry(message, now, lasts),
         message=message,

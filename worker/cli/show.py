@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from policies.reasons import sentence
+from sendwindow.row_fields import OldRowField, RowField
 from sendwindow.timestamps import from_ms
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.output import Output, add_json, instant, paragraph
@@ -61,34 +62,34 @@ class Field:
 
 
 FIELDS: Final = (
-    Field("stage", "s"),
-    Field("reason", "r"),
-    Field("error_code", "c", _number),
-    Field("sender", "l", _lane_part(0)),
-    Field("priority", "l", _lane_part(1)),
-    Field("campaign", "l", _lane_part(2)),
-    Field("group", "g"),
-    Field("enqueued_at", "q", _instant),
-    Field("not_before", "nb", _instant),
-    Field("expires_at", "e", _instant),
-    Field("ended_at", "z", _instant),
-    Field("lives", "lf", _number, 1),
-    Field("attempts", "n", _number, 0),
-    Field("uncounted_attempts", "fa", _number, 0),
-    Field("last_attempt_at", "i", _instant),
-    Field("form", "fm", _form),
-    Field("account_update_attempts", "tg", _numbers, ()),
-    Field("accepted_attempt", "a", _number),
-    Field("message_sid", "sid"),
-    Field("status", "st"),
-    Field("policy", "v"),
-    Field("on_unknown", "u"),
-    Field("evidence_searches", "lo", _number, 0),
-    Field("crashes", "k", _number, 0),
-    Field("poison", "po", _is_one, False),
-    Field("cancel_asked", "x", _is_one, False),
-    Field("redecided", "rd", _is_one, False),
-    Field("perhaps_sent", "ps", _is_one, False),
+    Field("stage", RowField.STAGE),
+    Field("reason", RowField.REASON),
+    Field("error_code", RowField.ERROR_CODE, _number),
+    Field("sender", RowField.LANE, _lane_part(0)),
+    Field("priority", RowField.LANE, _lane_part(1)),
+    Field("campaign", RowField.LANE, _lane_part(2)),
+    Field("group", RowField.GROUP),
+    Field("enqueued_at", RowField.ENQUEUED_AT, _instant),
+    Field("not_before", RowField.NOT_BEFORE, _instant),
+    Field("expires_at", RowField.EXPIRES_AT, _instant),
+    Field("ended_at", RowField.ENDED_AT, _instant),
+    Field("lives", RowField.LIFE, _number, 1),
+    Field("attempts", RowField.ATTEMPT, _number, 0),
+    Field("uncounted_attempts", OldRowField.UNCOUNTED, _number, 0),
+    Field("last_attempt_at", OldRowField.INTENT_AT, _instant),
+    Field("form", OldRowField.FORM, _form),
+    Field("account_update_attempts", OldRowField.TAG_ATTEMPTS, _numbers, ()),
+    Field("accepted_attempt", RowField.ACCEPTED_ATTEMPT, _number),
+    Field("message_sid", RowField.MESSAGE_SID),
+    Field("status", RowField.STATUS),
+    Field("policy", RowField.POLICY),
+    Field("on_unknown", RowField.ON_UNKNOWN),
+    Field("evidence_searches", RowField.SEARCHES, _number, 0),
+    Field("crashes", RowField.CRASHES, _number, 0),
+    Field("poison", RowField.IS_POISON, _is_one, False),
+    Field("cancel_asked", RowField.CANCEL_ASKED, _is_one, False),
+    Field("redecided", RowField.REDECIDED, _is_one, False),
+    Field("perhaps_sent", RowField.MAYBE_SENT, _is_one, False),
 )
 """Every field of a row that programs and people see, in their order."""
 
@@ -138,7 +139,7 @@ def print_record(record: "Record", output: Output) -> None:
     if output.as_json:
         output.object(as_object(record))
         return
-    stage, reason = record.row.get("s", "?"), record.row.get("r", "")
+    stage, reason = record.row.get(RowField.STAGE, "?"), record.row.get(RowField.REASON, "")
     output.say(f"{record.message_id}: {stage}" + (f" ({reason})" if reason else ""))
     if reason:
         output.say(paragraph(sentence(reason), "  "))
@@ -196,7 +197,7 @@ def named_row(row: Mapping[str, str]) -> dict[str, object]:
     """Return a row decoded, under the names that programs and people know."""
     # A job that could not be read has no sender, and the store itself set its expiry and unknown
     # rule.
-    invented = {"e", "u"} if row.get("l") == "||" else ()
+    invented = {"e", "u"} if row.get(RowField.LANE) == "||" else ()
     return {
         field.name: field.read(row[field.key])
         if field.key in row and field.key not in invented

@@ -8,6 +8,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from sendwindow.row_fields import OldRowField, RowField
 from sendwindow.timestamps import from_ms
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.journal_option import add_journal, open_journal
@@ -88,22 +89,22 @@ async def _list(store: "Store", output: Output) -> int:
     elif records:
         columns = ("message_id", "stage", "since", "rule", "reason", "sender", "attempt")
         output.table(columns, [_line(record, now) for record in records])
-    waiting = sum(record.row.get("s") == "unresolved" for record in records)
+    waiting = sum(record.row.get(RowField.STAGE) == "unresolved" for record in records)
     output.say(f"{len(records)} unknown, {waiting} of them wait for an operator")
     return Exit.DONE
 
 
 def _line(record: "Record", now: datetime) -> dict[str, object]:
     row = record.row
-    since = from_ms(int(row.get("i", "0")))
+    since = from_ms(int(row.get(OldRowField.INTENT_AT, "0")))
     return {
         "message_id": record.message_id,
-        "stage": row.get("s"),
+        "stage": row.get(RowField.STAGE),
         "since": f"{instant(since)} ({int((now - since).total_seconds() // 60)} min)",
-        "rule": row.get("u"),
-        "reason": row.get("r"),
-        "sender": row.get("l", "").partition("|")[0],
-        "attempt": row.get("n"),
+        "rule": row.get(RowField.ON_UNKNOWN),
+        "reason": row.get(RowField.REASON),
+        "sender": row.get(RowField.LANE, "").partition("|")[0],
+        "attempt": row.get(RowField.ATTEMPT),
     }
 
 
@@ -118,11 +119,11 @@ async def _resolve(
         raise CommandError(
             "This message is not known.", "`unknown list` shows those that can be resolved."
         )
-    if record.row.get("s") not in _OPEN:
+    if record.row.get(RowField.STAGE) not in _OPEN:
         raise CommandError(
             "This message is not unknown.", f"`show {message_id}` shows where it is."
         )
-    attempt = int(record.row.get("n", "0"))
+    attempt = int(record.row.get(RowField.ATTEMPT, "0"))
     stage = await (
         _as_not_sent(store, message_id, attempt)
         if sid is None

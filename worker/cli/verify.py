@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sendwindow.row_fields import RowField
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.output import Output, add_json, console
 
@@ -132,7 +133,7 @@ def _standing(record: "Record") -> "StoredOutcome":
     from verify.history import StoredOutcome
     from worker.ports.records import IN_A_LANE
 
-    stage = record.row["s"]
+    stage = record.row[RowField.STAGE]
     return StoredOutcome(stage, record.due_at is not None or stage not in IN_A_LANE)
 
 

@@ -20,12 +20,14 @@ from sendwindow.errors import Fault, InvalidMessage, UnreadableJob
 from sendwindow.ids import message_id_complaint
 from sendwindow.keys import ARQ_ABORT, ARQ_JOB
 from sendwindow.protocol import CANCEL, check_times, row_arguments
+from sendwindow.vocabulary import Reason
 from worker.ports.arq_ingress import Adopted, Unreadable
 from worker.stores.person_digests import PersonDigests
-from worker.stores.script_runner import ScriptRunner, adopt_script, rest_of_note, worker_script
+from worker.stores.script_runner import ScriptRunner, compact
+from worker.stores.worker_scripts import worker_script
 
 _UNREADABLE: Final = worker_script("unreadable")
-_ADOPT: Final = adopt_script()
+_ADOPT: Final = worker_script("adopt")
 _ADOPTED: Final = worker_script("adopted")
 _NOW: Final = worker_script("now")
 JOBS_AT_ONCE: Final = 64
@@ -159,9 +161,10 @@ class ArqIngressStore:
         If the id is taken, the dead letter gets an id made of the bytes.
         """
         digest = hashlib.sha256(job).hexdigest()[:24]
-        note = rest_of_note({"reason": "unreadable", "text": text})
+        entry_of_timeline = {"reason": Reason.UNREADABLE, "text": text}
         for one in (found, replace(found, message_id=f"job-{self._digests.name(job)}")):
-            answer = await self._calls.run_once(_UNREADABLE, [one.message_id, job, digest, note])
+            asked = {"id": one.message_id, "digest": digest, "entry": entry_of_timeline}
+            answer = await self._calls.run_once(_UNREADABLE, [compact(asked), job])
             if answer == b"kept":
                 self._untold[one.message_id] = one
             if answer != b"taken":

@@ -4,10 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from sendwindow.row_fields import OldRowField, RowField, TableField
 from worker.ports.records import SidLine
-
-MARK: Final = "@"
-"""What the names of the table's fields begin with."""
 
 _ATTEMPT: Final = re.compile(r"([0-9]+)([a-z?])([^!-]*)!?([a-z]*)-?")
 _SID: Final = re.compile(r"([0-9]+),(-?[0-9]+),([a-zA-Z]*),([^,]*),([0-9]*),[0-9]*,[0-9]*")
@@ -17,10 +15,10 @@ def sids_of(fields: Mapping[str, str]) -> dict[str, SidLine]:
     """Read the SIDs in the table. A line that cannot be read is left out."""
     lines = {}
     for name, value in fields.items():
-        match = _SID.fullmatch(value) if name.startswith(MARK) else None
+        match = _SID.fullmatch(value) if name.startswith(TableField.TABLE) else None
         if match is not None:
             attempt, rank, flags, status, code = match.groups()
-            lines[name.removeprefix(MARK)] = SidLine(
+            lines[name.removeprefix(TableField.TABLE)] = SidLine(
                 int(attempt),
                 int(rank),
                 status,
@@ -31,30 +29,33 @@ def sids_of(fields: Mapping[str, str]) -> dict[str, SidLine]:
     return lines
 
 
-def told(fields: Mapping[str, str]) -> dict[str, str]:
+def without_table(fields: Mapping[str, str]) -> dict[str, str]:
     """Return a row without its table, with what the table says in the fields of earlier rows.
 
-    `i` and `fm`: intent and form of the last attempt. `fa`: attempts that are not tries. `tg`:
-    attempts that rely on ACCOUNT_UPDATE. A row that no script has folded yet has these fields
-    already.
+    `OldRowField` names these fields. A row that no script has loaded yet has them already.
     """
-    row = {name: value for name, value in fields.items() if not name.startswith(MARK)}
-    last = _attempt(fields, row.get("n", "0"))
+    row = {name: value for name, value in fields.items() if not name.startswith(TableField.TABLE)}
+    last = _attempt(fields, row.get(RowField.ATTEMPT, "0"))
     if last is not None:
-        row |= {"i": last[0], "fm": "t" if last[1] == "t" else "f"}
-    if MARK + "0" in fields:
-        row["fa"] = fields[MARK + "0"]
-    numbers = (name.removeprefix(MARK) for name in fields if name.startswith(MARK))
+        row |= {
+            OldRowField.INTENT_AT: last[0],
+            OldRowField.FORM: "t" if last[1] == "t" else "f",
+        }
+    if TableField.FREE_ATTEMPTS in fields:
+        row[OldRowField.UNCOUNTED] = fields[TableField.FREE_ATTEMPTS]
+    numbers = (
+        name.removeprefix(TableField.TABLE) for name in fields if name.startswith(TableField.TABLE)
+    )
     relied = [
         n
         for n in numbers
         if n.isdecimal() and n != "0" and (_attempt(fields, n) or ("", ""))[1] == "g"
     ]
     if relied:
-        row["tg"] = " ".join(sorted(relied, key=int))
+        row[OldRowField.TAG_ATTEMPTS] = " ".join(sorted(relied, key=int))
     return row
 
 
 def _attempt(fields: Mapping[str, str], number: str) -> tuple[str, str] | None:
-    match = _ATTEMPT.fullmatch(fields.get(MARK + number, ""))
+    match = _ATTEMPT.fullmatch(fields.get(TableField.TABLE + number, ""))
     return None if match is None else (match[1], match[2])

@@ -13,26 +13,19 @@ from policies.facts import BlockFact, ConsentFact, Holds, PersonFact, TagFact, T
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from worker.ports.stored_facts import StoredFacts, StoredState
+from worker.stores.fact_fields import PersonField
 from worker.stores.person_digests import LENGTH
+from worker.stores.worker_scripts import ANY, MAX_DIGITS
 
 Field = bytes | int
-_BLOCK: Final = "b:"
-_WHY: Final = "xr"
-ANY = "*"
-"""Stands for every sender of an account, and for every purpose, in the names of consent fields."""
-
 _PURPOSES: Final[Mapping[str, Purpose | None]] = {ANY: None} | {
     purpose.value: purpose for purpose in Purpose
 }
 _GRANT: Final = "1:"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-_MAX_DIGITS: Final = 20
 _UNREADABLE: Final = -1
 """Not a revision of any record: an admission that rests on it is always stale."""
-
-SUSPECTED: Final = "h:"
-"""What the name of the field that holds a suspected stop begins with."""
 
 
 def parse_facts(reply: Sequence[object]) -> StoredFacts:
@@ -73,7 +66,7 @@ def _text(value: object) -> str:
 def _number(value: object) -> int | None:
     """Read whole milliseconds or a count; None when the value is neither."""
     text = _text(value)
-    is_number = len(text) < _MAX_DIGITS and text.isascii() and text.removeprefix("-").isdigit()
+    is_number = len(text) < MAX_DIGITS and text.isascii() and text.removeprefix("-").isdigit()
     return int(text) if is_number else None
 
 
@@ -146,13 +139,17 @@ def _person(fields: Sequence[Field]) -> PersonFact:
     suspected = [value for name, value in pairs if _is_suspected(name)]
     consents = [pair for pair in pairs if not _is_other(pair[0])]
     facts = [fact for name, value in consents for fact in _consents(name, value)]
-    blocks = [_block(name, _text(value)) for name, value in pairs if name.startswith(_BLOCK)]
+    blocks = [
+        _block(name, _text(value)) for name, value in pairs if name.startswith(PersonField.BLOCK)
+    ]
     return PersonFact(
         last_inbound_at=_known(_text(last_inbound)),
         closed_at=closed_at,
         consents=tuple(fact for fact in facts if fact is not None),
         suppressed_until=suppressed_until,
-        suppressed_for=next((_text(value) for name, value in pairs if name == _WHY), ""),
+        suppressed_for=next(
+            (_text(value) for name, value in pairs if name == PersonField.SUPPRESSED_FOR), ""
+        ),
         blocks=tuple(block for block in blocks if block is not None),
         sent_last_day=_number(sent) or 0,
         revision=_revision(revision),
@@ -162,12 +159,16 @@ def _person(fields: Sequence[Field]) -> PersonFact:
 
 
 def _is_suspected(name: str) -> bool:
-    return name.startswith(SUSPECTED) and "|" not in name
+    return name.startswith(PersonField.SUSPECTED_STOP) and "|" not in name
 
 
 def _is_other(name: str) -> bool:
     """Return whether a field is known and says nothing about consent."""
-    return name == _WHY or name.startswith(_BLOCK) or _is_suspected(name)
+    return (
+        name == PersonField.SUPPRESSED_FOR
+        or name.startswith(PersonField.BLOCK)
+        or _is_suspected(name)
+    )
 
 
 def _suspected_at(value: Field) -> datetime:
@@ -197,7 +198,7 @@ def _block(name: str, value: str) -> BlockFact | None:
     nothing>:<1: until inbound>:<attempt>:<id>`.
     None stands for a block that this version cannot read, which may hold anything back.
     """
-    places, parts = name.removeprefix(_BLOCK).split("|"), value.split(":", 3)
+    places, parts = name.removeprefix(PersonField.BLOCK).split("|"), value.split(":", 3)
     if len(places) != 4 or len(parts) != 4 or places[2] not in tuple(Holds):
         return None
     at, ends, code = _number(parts[0]), _number(parts[1]), _number(places[3])
@@ -214,21 +215,22 @@ def _block(name: str, value: str) -> BlockFact | None:
 
 
 def _consents(name: str, value: Field) -> Iterator[ConsentFact | None]:
-    """Read one field of the consent projection, which the head of `lua/_3_consent.lua` describes.
+    """Read one field of the consent projection, which `lua/includes/unite_consent.lua` describes.
 
     None stands for a field that may be a withdrawal that this version cannot read. A grant that
     this version cannot read grants nothing.
     """
-    kind, _, scope = name.partition(":")
+    kind, colon, scope = name.partition(":")
     places, text = scope.split("|")[1:], _text(value)
-    if kind == "c" and len(places) == 2:
+    kind += colon
+    if kind == PersonField.GRANTS and len(places) == 2:
         for part in text.split(","):
             yield from _part(part, *places)
-    elif kind == "d" and len(places) == 2:
+    elif kind == PersonField.PURPOSE_WITHDRAWN and len(places) == 2:
         yield _withdrawal(text, *places)
-    elif kind == "o" and len(places) == 1:
+    elif kind == PersonField.OPTED_OUT and len(places) == 1:
         yield _withdrawal(text, ANY, places[0])
-    elif kind != "c" or not all(part.startswith(_GRANT) for part in text.split(",")):
+    elif kind != PersonField.GRANTS or not all(part.startswith(_GRANT) for part in text.split(",")):
         yield None
 
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from sendwindow.timestamps import from_ms
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import worker_script
 
 _HELD: Final = worker_script("held")
 BATCH: Final = 32

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Final
 
 from sendwindow.timestamps import from_ms
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import worker_script
 
 _LISTENING: Final = worker_script("listening")
 

@@ -18,10 +18,11 @@ from worker.stores.arq_ingress import ArqIngressStore
 from worker.stores.fact_parsing import parse_facts, read_rule, read_stage
 from worker.stores.notifier import WorkNotifier
 from worker.stores.person_digests import PersonDigests
-from worker.stores.script_arguments import admit_arguments, flat, settle_arguments
-from worker.stores.script_runner import ScriptRunner, new_request, worker_script
+from worker.stores.script_arguments import admit_argument, flat, settle_argument
+from worker.stores.script_runner import ScriptRunner, compact, new_request
+from worker.stores.worker_scripts import worker_script
 
-_CLAIM: Final = worker_script("claim", reads_addresses=True)
+_CLAIM: Final = worker_script("claim")
 _ADMIT: Final = worker_script("admit")
 _SETTLE: Final = worker_script("settle")
 _RENEW: Final = worker_script("renew")
@@ -80,16 +81,17 @@ class LedgerStore:
         """
         async with self._claiming:
             self._claim_request = self._claim_request or new_request()
-            arguments: list[Argument] = [
-                self._worker.name,
-                self._claim_request,
-                limit,
-                self._worker.lease // _MS,
-                self._digests.inner,
-                self._digests.outer,
-                suspects,
-            ]
-            now, due, claimed, called, strange = await self._calls.run(_CLAIM, arguments)
+            claim = compact(
+                {
+                    "worker": self._worker.name,
+                    "request": self._claim_request,
+                    "limit": limit,
+                    "lease": self._worker.lease // _MS,
+                    "suspects": suspects,
+                }
+            )
+            arguments: list[Argument] = [claim, self._digests.inner, self._digests.outer]
+            now, due, claimed, called, unreadable = await self._calls.run(_CLAIM, arguments)
             self._claim_request = None
         return ClaimBatch(
             claimed=tuple(_claimed(fields) for fields in claimed),
@@ -97,7 +99,7 @@ class LedgerStore:
             # As a float, so that no score, however far in the future, loses what was claimed.
             next_due_at=from_ms(float(due)) if float(due) >= 0 else None,
             is_called=called == 1,
-            in_unknown_stage=tuple(message_id.decode() for message_id in strange),
+            in_unknown_stage=tuple(message_id.decode() for message_id in unreadable),
         )
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
@@ -105,7 +107,7 @@ class LedgerStore:
         if not requests:
             return []
         lapses_at = clock.monotonic() + self._tuning.permit.total_seconds()
-        arguments = flat([admit_arguments(request) for request in requests])
+        arguments = [admit_argument(request) for request in requests]
         times: list[Argument] = [self._tuning.permit // _MS, self._tuning.tag_later // _MS]
         answers = await self._calls.run_durably(_ADMIT, [*times, *arguments])
         return [_admission(*pair, lapses_at) for pair in zip(requests, answers, strict=True)]
@@ -114,9 +116,8 @@ class LedgerStore:
         """Record outcomes and apply their effects. Returns one result per settlement, in order."""
         if not settlements:
             return []
-        answers = await self._calls.run_durably(
-            _SETTLE, flat([settle_arguments(one) for one in settlements])
-        )
+        arguments = [settle_argument(one) for one in settlements]
+        answers = await self._calls.run_durably(_SETTLE, arguments)
         return [
             Settled(bool(applied), read_stage(stage), bool(has_copy))
             for applied, stage, has_copy in answers

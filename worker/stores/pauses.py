@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 from worker.ports.stored_facts import StoredState
 from worker.stores.fact_parsing import read_state
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import worker_script
 
 Kind = Literal["sender", "account", "template", "tag_state"]
 """A template is named by its ContentSid, the ACCOUNT_UPDATE tag of a Page by its sender."""

@@ -11,13 +11,14 @@ from typing import Any, Final, Literal, cast
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.people import ConsentEntry, Inbound, InboundApplied, SuspectedStop
 from worker.ports.stored_facts import StoredFacts
-from worker.stores.fact_parsing import ANY, SUSPECTED, parse_facts
+from worker.stores.fact_fields import PersonField
+from worker.stores.fact_parsing import parse_facts
 from worker.stores.person_digests import LENGTH, PersonDigests
-from worker.stores.script_arguments import flat
-from worker.stores.script_runner import ScriptRunner, compact, new_request, worker_script
+from worker.stores.script_runner import ScriptRunner, compact, new_request, without_none
+from worker.stores.worker_scripts import ANY, worker_script
 
-_INBOUND: Final = worker_script("inbound", "words")
-_SUSPECTED: Final = worker_script("suspected", "words")
+_INBOUND: Final = worker_script("inbound")
+_SUSPECTED: Final = worker_script("suspected")
 _PAGE: Final = 100
 _CONSENT: Final = worker_script("consent")
 _ALLOW: Final = worker_script("allow")
@@ -73,29 +74,36 @@ class PeopleStore:
         withdrawal wins. A grant that is dated after a withdrawal in force is not recorded
         (`opted_out`), unless `after_stop` says that it is meant.
         """
-        line = {
-            "granted": entry.granted,
-            "account": entry.account,
-            "purpose": entry.purpose,
-            "sender": entry.sender,
-            "source": entry.source,
-            "wording": entry.wording or None,
-            "evidence": entry.evidence or None,
-            "expires_at": to_ms(entry.expires_at) if entry.expires_at else None,
-        }
+        expires_ms = to_ms(entry.expires_at) if entry.expires_at else None
+        line = without_none(
+            {
+                "granted": entry.granted,
+                "account": entry.account,
+                "purpose": entry.purpose,
+                "sender": entry.sender,
+                "source": entry.source,
+                "wording": entry.wording or None,
+                "evidence": entry.evidence or None,
+                "expires_at": expires_ms,
+            }
+        )
         answer: bytes = await self._calls.run_durably(
             _CONSENT,
             [
-                self._digests.persons_of(address),
-                new_request(),
-                to_ms(entry.at) if entry.at else "",
-                "1" if entry.granted else "0",
-                entry.account,
-                entry.purpose or ANY,
-                entry.sender or ANY,
-                to_ms(entry.expires_at) if entry.expires_at else "",
-                compact(line),
-                "1" if after_stop else "",
+                compact(
+                    {
+                        "person": self._digests.persons_of(address),
+                        "request": new_request(),
+                        "at": to_ms(entry.at) if entry.at else None,
+                        "granted": entry.granted,
+                        "account": entry.account,
+                        "purpose": entry.purpose or ANY,
+                        "sender": entry.sender or ANY,
+                        "expires_at": expires_ms,
+                        "line": line,
+                        "after_stop": after_stop,
+                    }
+                )
             ],
         )
         return "recorded" if answer == b"recorded" else "opted_out"
@@ -116,7 +124,10 @@ class PeopleStore:
             start += len(members)
             named = [(*member.decode().partition("|")[::2], since) for member, since in members]
             found = await self._calls.ask_together(
-                [("HGET", keys.person(digest), SUSPECTED + account) for digest, account, _ in named]
+                [
+                    ("HGET", keys.person(digest), PersonField.SUSPECTED_STOP + account)
+                    for digest, account, _ in named
+                ]
             )
             for (digest, account, since), held in zip(named, found, strict=True):
                 if held is not None:
@@ -135,10 +146,12 @@ class PeopleStore:
         Messages that waited at `senders` are decided again. Returns for each stop how many messages
         that were; None: it was decided meanwhile.
         """
-        people = flat([(stop.person_digest, stop.account) for stop in stops])
-        answers = await self._calls.run_once(
-            _SUSPECTED, [decision, len(senders), *senders, *people]
-        )
+        asked = {
+            "decision": decision,
+            "senders": list(senders),
+            "stops": [(stop.person_digest, stop.account) for stop in stops],
+        }
+        answers = await self._calls.run_once(_SUSPECTED, [compact(asked)])
         return [None if int(released) < 0 else int(released) for released in answers]
 
     async def allow(self, address: str) -> int:

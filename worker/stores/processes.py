@@ -17,7 +17,8 @@ from worker.ports.processes import (
     ProcessReport,
     RegistryAnswer,
 )
-from worker.stores.script_runner import ScriptRunner, compact, worker_script
+from worker.stores.script_runner import ScriptRunner, compact
+from worker.stores.worker_scripts import worker_script
 
 _PROCESS: Final = worker_script("process")
 
@@ -54,17 +55,17 @@ class ProcessStore:
         }
         if report.holds is not None:
             fields |= {"messages": report.holds.messages, "posts": report.holds.posts}
+        asked = compact(
+            {
+                "process": self._process_id,
+                "alive_for": _ALIVE_MS,
+                "layouts": [first, last],
+                "is_working": report.is_working,
+            }
+        )
         now, mark, *others = await self._calls.run(
             _PROCESS,
-            [
-                self._process_id,
-                _ALIVE_MS,
-                first,
-                last,
-                "1" if report.is_working else "",
-                compact(fields),
-                compact(fields | {"waits": 1}),
-            ],
+            [asked, compact(fields), compact(fields | {"waits": 1})],
         )
         return RegistryAnswer(
             at=from_ms(int(now)),

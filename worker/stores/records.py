@@ -8,21 +8,26 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sendwindow.row_fields import RowField
 from sendwindow.scripts import Argument, Command, execute_together
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.records import IN_A_LANE, Ended, Record
-from worker.stores.attempts_table import sids_of, told
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.attempts_table import sids_of, without_table
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import MAX_DECIDED, MAX_DIGITS, worker_script
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
 _NOW: Final = worker_script("now")
 _PAGE: Final = 100
+_ENDED_FIELDS: Final = [
+    RowField.STAGE,
+    RowField.REASON,
+    RowField.LANE,
+    RowField.ENDED_AT,
+    RowField.ERROR_CODE,
+]
 _SCANNED: Final = 1000
-_DECIDED: Final = 32
-"""How many messages one call decides about. `dead.lua` takes no more."""
-_DIGITS: Final = 20
-"""No number in a row has this many digits. The scripts use the same limit."""
 
 _LISTS: Final = (
     "dead",
@@ -48,10 +53,10 @@ class RecordStore:
         A dead letter that no worker could read has its bytes as payload.
         """
         record = (await self.several([message_id]))[0]
-        if record is None or record.row.get("s") not in IN_A_LANE:
+        if record is None or record.row.get(RowField.STAGE) not in IN_A_LANE:
             return record
         keys = self._calls.keys
-        places = keys.lane(record.row["l"]), keys.suspects
+        places = keys.lane(record.row[RowField.LANE]), keys.suspects
         scores = await self._calls.ask_together([("ZSCORE", key, message_id) for key in places])
         due_ms = next((score for score in scores if score is not None), None)
         return record if due_ms is None else replace(record, due_at=from_ms(math.ceil(due_ms)))
@@ -174,7 +179,7 @@ class RecordStore:
 
     async def _ended(self, message_ids: Sequence[str]) -> list[Ended]:
         rows = await self._calls.ask_together(
-            [("HMGET", self._calls.keys.row(each), *"srlzc") for each in message_ids]
+            [("HMGET", self._calls.keys.row(each), *_ENDED_FIELDS) for each in message_ids]
         )
         found = []
         for message_id, (*known, code) in zip(message_ids, rows, strict=True):
@@ -243,8 +248,8 @@ class RecordStore:
             for message_id, end in zip(message_ids, ends, strict=True)
         ]
         answers: list[bytes] = []
-        for start in range(0, len(pairs), _DECIDED):
-            asked = itertools.chain.from_iterable(pairs[start : start + _DECIDED])
+        for start in range(0, len(pairs), MAX_DECIDED):
+            asked = itertools.chain.from_iterable(pairs[start : start + MAX_DECIDED])
             given: list[Argument] = [decision, "1" if even_if_sent else "", *asked]
             if decision == "may_retry":
                 # It changes nothing, so it needs no request id, and no replica has to acknowledge
@@ -274,7 +279,7 @@ def _whole(text: str) -> int | None:
 
     It does not raise, because one bad row must not hold up the others.
     """
-    return int(text) if text.isdecimal() and len(text) < _DIGITS else None
+    return int(text) if text.isdecimal() and len(text) < MAX_DIGITS else None
 
 
 def _record(message_id: str, *parts: Any) -> Record | None:
@@ -284,10 +289,10 @@ def _record(message_id: str, *parts: Any) -> Record | None:
     fields = {name.decode(): value.decode(errors="replace") for name, value in row.items()}
     # This line is not stored, because the row says the same. It would cost a line for each of a
     # million queued messages.
-    enqueued = {"at": _whole(fields.get("q", "")) or 0, "e": "enqueued"}
+    enqueued = {"at": _whole(fields.get(RowField.ENQUEUED_AT, "")) or 0, "e": "enqueued"}
     return Record(
         message_id=message_id,
-        row=told(fields),
+        row=without_table(fields),
         timeline=(enqueued, *(json.loads(line) for line in timeline)),
         payload=job if job is not None else raw,
         sids=sids_of(fields),

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sendwindow.scripts import Argument
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import worker_script
 
 _NAMES: Final = worker_script("names")
 

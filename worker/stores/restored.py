@@ -10,11 +10,11 @@ from typing import Any, Final
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.restored import Restoring
 from worker.stores.person_digests import PersonDigests
-from worker.stores.script_arguments import flat
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner, compact
+from worker.stores.worker_scripts import worker_script
 
 _RESTORING: Final = worker_script("restoring")
-_SWEEP: Final = worker_script("sweep", "restored", reads_addresses=True)
+_SWEEP: Final = worker_script("sweep")
 
 # Unknown attempts come first, because messages of the other lists become unknown.
 _LISTS: Final = ("unknown", "leases", "suspects")
@@ -58,11 +58,12 @@ class RestoredStore:
             [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers)]
         )
         lanes: list[bytes] = [*ready, *timers]
-        rest = [self._digests.inner, self._digests.outer, *flat(sorted(listings.items()))]
+        blocks = (self._digests.inner, self._digests.outer)
         for place in (*_LISTS, *(lane.decode() for lane in lanes)):
             start = 0
             while start >= 0:
-                start, moved = await self._calls.run_durably(_SWEEP, [place, start, *rest])
+                asked = compact({"list": place, "start": start, "listings": listings})
+                start, moved = await self._calls.run_durably(_SWEEP, [asked, *blocks])
                 yield int(moved)
 
 

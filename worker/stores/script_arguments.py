@@ -1,4 +1,4 @@
-"""Writes the scripts' arguments: effects, settlements, status updates, timeline notes. Pure."""
+"""Writes the scripts' arguments: effects, admissions, settlements, status updates. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ from worker.ports.settlements import (
 )
 from worker.ports.statuses import StatusUpdate
 from worker.ports.unknowns import Resolution, SettleUnresolved
-from worker.stores.script_runner import compact, rest_of_note
+from worker.stores.script_runner import compact, without_none
 
 
 def _due(instant: datetime | None) -> int | None:
@@ -107,41 +107,50 @@ def _trace(trace: Trace | None) -> dict[str, object]:
         [one.rule, one.verdict, one.detail] if one.detail else [one.rule, one.verdict]
         for one in trace.verdicts
     ]
-    return {"policy": trace.policy_version, "trace": verdicts}
+    # No empty list, because Lua would write it as an object.
+    return {"policy": trace.policy_version, "trace": verdicts or None}
 
 
-def admit_arguments(request: AdmitRequest) -> list[Argument]:
-    """Return the nineteen arguments that admit.lua takes for one request."""
+def admit_argument(request: AdmitRequest) -> str:
+    """Return one request in the form that admit.lua reads.
+
+    The fence and the revisions are texts, because Lua's numbers would not hold them exactly.
+    """
     seen = request.seen
-    return [
-        request.message_id,
-        request.fence,
-        request.attempt,
-        f"{request.person_digest} {request.other_digests}".rstrip(),
-        request.sender,
-        request.account,
-        request.template or "",
-        seen.person,
-        seen.sender,
-        seen.account,
-        "" if seen.template is None else seen.template,
-        "" if seen.tag is None else seen.tag,
-        to_ms(request.valid_until),
-        request.reason,
-        request.trace.policy_version,
-        request.person_cap,
-        "1" if request.relies_on_tag else "",
-        request.listing,
-        rest_of_note(
-            {
-                "reason": request.reason,
-                "template": request.template,
-                "marketing": request.is_marketing or None,
-                "user_id": request.to_user_id or None,
-                **_trace(request.trace),
-            }
-        ),
-    ]
+    revisions = {
+        "person": seen.person,
+        "sender": seen.sender,
+        "account": seen.account,
+        "template": seen.template,
+        "tag": seen.tag,
+    }
+    return compact(
+        {
+            "id": request.message_id,
+            "fence": str(request.fence),
+            "attempt": request.attempt,
+            "person": f"{request.person_digest} {request.other_digests}".rstrip(),
+            "sender": request.sender,
+            "account": request.account,
+            "template": request.template or None,
+            "seen": {name: str(one) for name, one in revisions.items() if one is not None},
+            "valid_until": to_ms(request.valid_until),
+            "reason": request.reason,
+            "policy": request.trace.policy_version,
+            "cap": request.person_cap,
+            "relies_on_tag": request.relies_on_tag,
+            "listing": request.listing,
+            "entry": without_none(
+                {
+                    "reason": request.reason,
+                    "template": request.template,
+                    "marketing": request.is_marketing or None,
+                    "user_id": request.to_user_id or None,
+                    **_trace(request.trace),
+                }
+            ),
+        }
+    )
 
 
 def _result(result: Result | SettleUnresolved) -> dict[str, Any]:
@@ -177,7 +186,7 @@ def _result(result: Result | SettleUnresolved) -> dict[str, Any]:
                 "kind": "unknown",
                 "reason": result.reason,
                 "code": result.code,
-                "look": result.look_after_ms,
+                "look_after": result.look_after_ms,
             }
         case SettleUnresolved():
             return {"kind": "unresolved", "reason": result.reason}
@@ -185,17 +194,19 @@ def _result(result: Result | SettleUnresolved) -> dict[str, Any]:
             assert_never(result)
 
 
-def _note(attempt: int, result: Result | SettleUnresolved, trace: Trace | None = None) -> str:
-    """Return the rest of the timeline note.
+def _entry(
+    attempt: int, result: Result | SettleUnresolved, trace: Trace | None = None
+) -> dict[str, object] | None:
+    """Return the entry of the timeline.
 
-    It is empty for accepted attempts, which the script notes itself.
+    None for accepted attempts, which the script records itself.
     """
     if isinstance(result, SettleAccepted):
-        return ""
+        return None
     detail = (
         result.detail if isinstance(result, SettleUnknown | SettleUnresolved) else result.sentence
     )
-    return rest_of_note(
+    return without_none(
         {
             "n": attempt or None,
             "reason": result.reason,
@@ -206,27 +217,38 @@ def _note(attempt: int, result: Result | SettleUnresolved, trace: Trace | None =
     )
 
 
-def settle_arguments(settlement: Settlement) -> list[Argument]:
-    """Return the two arguments that settle.lua takes for one settlement."""
-    fields = {
-        "id": settlement.message_id,
-        "fence": str(settlement.fence),
-        "n": settlement.attempt,
-        "posted": settlement.posted,
-        "person": settlement.person_digest,
-        "sender": settlement.sender,
-        "account": settlement.account,
-        "template": settlement.template,
-        "effects": [encode_effect(effect) for effect in settlement.effects],
-        **_result(settlement.result),
-    }
-    return [compact(fields), _note(settlement.attempt, settlement.result, settlement.trace)]
+def settle_argument(settlement: Settlement) -> str:
+    """Return one settlement in the form that settle.lua reads.
+
+    The fence is a text, because Lua's numbers would not hold it exactly.
+    """
+    return compact(
+        {
+            "id": settlement.message_id,
+            "fence": str(settlement.fence),
+            "attempt": settlement.attempt,
+            "posted": settlement.posted,
+            "person": settlement.person_digest,
+            "sender": settlement.sender,
+            "account": settlement.account,
+            "template": settlement.template,
+            "effects": [encode_effect(effect) for effect in settlement.effects],
+            "entry": _entry(settlement.attempt, settlement.result, settlement.trace),
+            **_result(settlement.result),
+        }
+    )
 
 
-def resolve_arguments(resolution: Resolution) -> list[Argument]:
-    """Return the two arguments that resolve.lua takes for one resolution."""
-    fields = {"id": resolution.message_id, "n": resolution.attempt, **_result(resolution.result)}
-    return [compact(fields), _note(resolution.attempt, resolution.result)]
+def resolve_argument(resolution: Resolution) -> str:
+    """Return one resolution in the form that resolve.lua reads."""
+    return compact(
+        {
+            "id": resolution.message_id,
+            "attempt": resolution.attempt,
+            "entry": _entry(resolution.attempt, resolution.result),
+            **_result(resolution.result),
+        }
+    )
 
 
 def status_argument(update: StatusUpdate) -> str:

@@ -9,7 +9,6 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from importlib import resources
 from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
@@ -22,12 +21,9 @@ from sendwindow.scripts import (
     Script,
     execute,
     execute_together,
-    load_script,
 )
 from sendwindow.store_faults import is_passing
-from worker.persons import SPELLINGS
 from worker.runtime import clock
-from worker.stores.spellings_lua import spellings_lua
 
 Answer = TypeVar("Answer")
 
@@ -36,38 +32,9 @@ _UNANSWERED: Final = 256
 """How many calls that raised keep their request ids. A call that raised before those gets a new id
 when it is repeated, as if another process made it.
 """
-_FOLDER: Final = resources.files("worker.stores") / "lua"
-_PARTS: Final = (
-    *("1_rows", "2_facts", "3_consent", "3_effects"),
-    *("4_table", "5_undo", "6_reports", "7_proof", "9_persons"),
-)
-_COMMON: Final = "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in _PARTS)
-_SPELLINGS: Final = spellings_lua(SPELLINGS) + (_FOLDER / "_spellings.lua").read_text("utf-8")
-
 _encode: Final = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, check_circular=False
 ).encode
-
-
-def worker_script(name: str, *more: str, reads_addresses: bool = False) -> Script:
-    """Load one of the worker's scripts, after the shared parts and the parts in `more`.
-
-    All of them may write to a full store, so that it drains. `reads_addresses`: the script finds
-    the address in a message and computes its digests itself.
-    """
-    prelude = _COMMON + (_SPELLINGS if reads_addresses else "")
-    prelude += "".join((_FOLDER / f"_{part}.lua").read_text("utf-8") for part in more)
-    return load_script(name, package="worker.stores", flags=["allow-oom"], prelude=prelude)
-
-
-def adopt_script() -> Script:
-    """Load the script that takes over arq's jobs.
-
-    Like a producer's own script, it writes nothing to a full store.
-    """
-    enqueue = (resources.files("sendwindow") / "lua" / "enqueue.lua").read_text("utf-8")
-    queueing = f"local function enqueue(ARGV)\n{enqueue}\nend\n"
-    return load_script("adopt", package="worker.stores", prelude=_COMMON + queueing)
 
 
 def new_request() -> str:
@@ -78,14 +45,17 @@ def new_request() -> str:
     return secrets.token_hex(8)
 
 
+def without_none(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return an object without the members that are None.
+
+    Lua would take None, which JSON writes as null, for a value that is there.
+    """
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def compact(fields: Mapping[str, object]) -> str:
     """Return a JSON object without spaces and without the members that are None."""
-    return _encode({name: value for name, value in fields.items() if value is not None})
-
-
-def rest_of_note(fields: Mapping[str, object]) -> str:
-    """Return the members of a timeline note that follow those the script writes itself."""
-    return compact(fields)[1:-1]
+    return _encode(without_none(fields))
 
 
 class ScriptRunner:

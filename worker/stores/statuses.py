@@ -5,7 +5,8 @@ from typing import Final
 
 from worker.ports.statuses import StatusApplied, StatusUpdate
 from worker.stores.script_arguments import status_argument
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner
+from worker.stores.worker_scripts import worker_script
 
 _STATUS: Final = worker_script("status")
 

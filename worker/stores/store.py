@@ -28,10 +28,10 @@ from worker.stores.processes import ProcessStore
 from worker.stores.records import RecordStore
 from worker.stores.registered_names import NameStore
 from worker.stores.restored import RestoredStore
-from worker.stores.script_arguments import flat
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_runner import ScriptRunner, compact
 from worker.stores.statuses import StatusStore
 from worker.stores.unknowns import UnknownStore
+from worker.stores.worker_scripts import worker_script
 
 _OPENING: Final = worker_script("opening")
 _OFFSET: Final = worker_script("offset")
@@ -162,9 +162,8 @@ class Store:
             ("|".join(name), content_sid) for name, content_sid in sorted(contents.items())
         ]
         if senders or templates:
-            await self._calls.run_durably(
-                _SENDERS, [len(senders), "1" if overwrite else "", *flat([*senders, *templates])]
-            )
+            asked = {"overwrites": overwrite, "senders": senders, "contents": templates}
+            await self._calls.run_durably(_SENDERS, [compact(asked)])
 
     async def now(self) -> datetime:
         """Return the store's clock, sandbox offset included."""

@@ -9,13 +9,14 @@ from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.ports.statuses import MissingStatus
 from worker.ports.unknowns import Resolution, RivalAttempt, UnknownAttempt
 from worker.stores.fact_parsing import read_rule, read_stage
-from worker.stores.script_arguments import flat, resolve_arguments
-from worker.stores.script_runner import ScriptRunner, worker_script
+from worker.stores.script_arguments import resolve_argument
+from worker.stores.script_runner import ScriptRunner, compact
+from worker.stores.worker_scripts import worker_script
 
-_UNKNOWNS: Final = worker_script("unknowns", "rings", "restored")
+_UNKNOWNS: Final = worker_script("unknowns")
 _RETURNED: Final = worker_script("returned")
-_RESOLVE: Final = worker_script("resolve", "restored")
-_MISSING: Final = worker_script("missing", "rings")
+_RESOLVE: Final = worker_script("resolve")
+_MISSING: Final = worker_script("missing")
 _RIVALS: Final = worker_script("rivals")
 
 _FORMS: Final = {b"t": True, b"f": False}
@@ -50,10 +51,11 @@ class UnknownStore:
         All of them are of one purpose and account. None is returned again before `again_after_ms`.
         Accounts take turns, without those in `passing_over`.
         """
+        asked = compact(
+            {"limit": limit, "again_after": again_after_ms, "passed_over": list(passing_over)}
+        )
         while True:
-            now, is_more, taken = await self._calls.run(
-                _UNKNOWNS, [limit, again_after_ms, *passing_over]
-            )
+            now, is_more, taken = await self._calls.run(_UNKNOWNS, [asked])
             if taken or not is_more:
                 return [_attempt(from_ms(int(now)), fields) for fields in taken]
 
@@ -88,7 +90,7 @@ class UnknownStore:
         """
         if not resolutions:
             return []
-        arguments = flat([resolve_arguments(one) for one in resolutions])
+        arguments = [resolve_argument(one) for one in resolutions]
         return [read_stage(stage) for stage in await self._calls.run_once(_RESOLVE, arguments)]
 
     async def owners(self, message_sids: Sequence[str]) -> list[tuple[str, int] | None]:
@@ -111,10 +113,17 @@ class UnknownStore:
         `again_after_ms`, and an old message only later. Accounts take turns, without those in
         `passing_over`.
         """
-        settings, taken = [limit, quiet_for_ms, again_after_ms, GIVE_UP // _MS], []
+        settings = {
+            "limit": limit,
+            "quiet_for": quiet_for_ms,
+            "again_after": again_after_ms,
+            "give_up_after": GIVE_UP // _MS,
+            "passed_over": list(passing_over),
+        }
+        taken: list[Any] = []
         for step in range(_MAX_STEPS):
-            is_last = int(step == _MAX_STEPS - 1)
-            is_more, taken = await self._calls.run(_MISSING, [*settings, is_last, *passing_over])
+            asked = compact({**settings, "is_last_step": step == _MAX_STEPS - 1})
+            is_more, taken = await self._calls.run(_MISSING, [asked])
             if taken or not is_more:
                 break
         return [

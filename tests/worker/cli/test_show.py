@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from sendwindow.keys import FOLDED_FIELDS, ROW_FIELDS
+from sendwindow.row_fields import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.vocabulary import OnUnknown
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import CommandLine

@@ -25,7 +25,7 @@ from tests.support.shipped import rules
 from tests.support.stores_world import ACCOUNT, Place, World, opened
 from worker.ports.effects import OptOut
 from worker.ports.people import ConsentEntry, Inbound
-from worker.stores import people
+from worker.stores.worker_scripts import SOURCES
 
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -176,24 +176,20 @@ def _is_taken_back(withdrawn: Said, places: tuple[str | None, ...], ledger: Sequ
     return withdrawn.purpose is None and bool(starts if places == (None,) else starts & {*places})
 
 
-def _body(script: Script, instead: str) -> str:
-    """Put another body behind a script's prelude."""
-    head, found, _ = script.source.partition("-- Appends to a person's consent ledger")
-    assert found
-    return head + instead
+def _script(name: str, text: str) -> Script:
+    return Script(name, f"#!lua\n{SOURCES.assemble_text(name, text)}")
 
 
-MERGE: Final = Script(
-    "merge", _body(people._CONSENT, "return merge_consents(ARGV[1], ARGV[2]) and 1 or 0")
+MERGE: Final = _script(
+    "merge",
+    "-- include: merge_consents\nreturn merge_consents(ARGV[1], ARGV[2]) and 1 or 0",
 )
-REFUSED: Final = Script(
+REFUSED: Final = _script(
     "refused",
-    _body(
-        people._CONSENT,
-        "local who = { digest = ARGV[1], sender = ARGV[2], account = 'main', "
-        "intent = tonumber(ARGV[3]) }\n"
-        "opt_out_by_provider({ sender_only = true, evidence = '21610' }, who, clock())",
-    ),
+    "-- include: clock, opt_out_by_provider\n"
+    "local who = { digest = ARGV[1], sender = ARGV[2], account = 'main', "
+    "intent = tonumber(ARGV[3]) }\n"
+    "opt_out_by_provider({ sender_only = true, evidence = '21610' }, who, clock())",
 )
 
 

@@ -28,7 +28,7 @@ from tests.support.stores_world import (
 from worker.ports.admissions import Lost
 from worker.ports.settlements import Result, SettleAgain, SettleEnd
 from worker.ports.unknowns import Resolution, SettleUnresolved
-from worker.stores.script_runner import worker_script
+from worker.stores.worker_scripts import worker_script
 
 pytestmark = pytest.mark.asyncio
 

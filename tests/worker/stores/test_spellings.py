@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from policies.consent import Standing
-from sendwindow.keys import lua_prelude
 from sendwindow.scripts import Script
 from sendwindow.vocabulary import Purpose
 from tests.depth import examples
@@ -38,7 +37,7 @@ from tests.support.stores_world import (
 from worker.persons import SPELLINGS
 from worker.ports.admissions import Permit, Stale
 from worker.ports.effects import CloseWindow, OptOut, SuppressAddress
-from worker.stores import script_runner
+from worker.stores.worker_scripts import SOURCES
 
 pytestmark = pytest.mark.asyncio
 
@@ -65,12 +64,12 @@ async def test_lua_finds_the_spellings_that_python_finds(
 ) -> None:
     """Lua and Python find the same spellings for any text, from one table of data."""
     async with opened(store) as world:
-        prelude = lua_prelude() + script_runner._SPELLINGS
         body = (
-            "local out = {} "
-            "for at, one in ipairs(ARGV) do out[at] = spellings_of(one) end return out"
+            "-- include: spellings\nlocal out = {}\n"
+            "for at, one in ipairs(ARGV) do out[at] = spellings_of(one) end\nreturn out"
         )
-        found = await world.calls.run(Script("spellings", f"#!lua\n{prelude}\n{body}"), addresses)
+        source = SOURCES.assemble_text("test", body)
+        found = await world.calls.run(Script("test", f"#!lua\n{source}"), addresses)
         assert [tuple(one.decode() for one in each) for each in found] == [
             SPELLINGS.persons_of(one) for one in addresses
         ]

@@ -17,7 +17,7 @@ from tests.support.stores_world import (
 from worker.ports.admissions import Lost
 from worker.ports.settlements import SettleAgain, SettleEnd, SettleUnknown
 from worker.ports.unknowns import Resolution, SettleUnresolved
-from worker.stores.script_arguments import resolve_arguments
+from worker.stores.script_arguments import resolve_argument
 from worker.stores.unknowns import _RESOLVE
 
 pytestmark = pytest.mark.asyncio
@@ -227,7 +227,7 @@ async def test_a_lost_resolve_reply_is_recognised(store: Place) -> None:
     """A resolution repeated after a lost reply returns the same and changes nothing."""
     async with opened(store) as world:
         await world.park()
-        arguments = ["r1", *resolve_arguments(Resolution("m1", 1, AT_ONCE))]
+        arguments = ["r1", resolve_argument(Resolution("m1", 1, AT_ONCE))]
         assert await world.calls.run(_RESOLVE, arguments) == [b"retrying"]
         before = await world.contents()
         assert await world.calls.run(_RESOLVE, arguments) == [b"retrying"]

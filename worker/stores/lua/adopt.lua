@@ -5,16 +5,22 @@
 -- Returns for each the word that `enqueue.lua` returns. The entry of a 'conflict' stays.
 -- Keys: those of `enqueue.lua`, and ingress.
 -- Callers: `ArqIngressStore.adopt`, for the dispatcher and the command for a restored store.
+
+-- include: remove_arq_entry
+
+-- include script: enqueue
+
+-- arq's job id, which comes before the arguments of `enqueue.lua`.
 local OWN = 1
 local WIDTH = 9 + OWN
-local asked = { '0' }
+local jobs = { '0' }
 for at = 1, #ARGV, WIDTH do
-  for index = at + OWN, at + WIDTH - 1 do asked[#asked + 1] = ARGV[index] end
+  for index = at + OWN, at + WIDTH - 1 do jobs[#jobs + 1] = ARGV[index] end
 end
 local words = {}
-for index, reply in ipairs(enqueue(asked)) do
+for index, reply in ipairs(enqueue(jobs)) do
   local at = (index - 1) * WIDTH + 1
   words[index] = reply[1]
-  if reply[1] ~= 'conflict' then drop_entry(ARGV[at], ARGV[at + OWN], true) end
+  if reply[1] ~= 'conflict' then remove_arq_entry(ARGV[at], ARGV[at + OWN], true) end
 end
 return words

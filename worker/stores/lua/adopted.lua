@@ -2,5 +2,8 @@
 -- ARGV: for each job its id and its message id. Returns 1.
 -- Keys: ingress, row, job, counts.
 -- Callers: `ArqIngressStore.adopt`, for the dispatcher and the command for a restored store.
-for at = 1, #ARGV, 2 do drop_entry(ARGV[at], ARGV[at + 1]) end
+
+-- include: remove_arq_entry
+
+for at = 1, #ARGV, 2 do remove_arq_entry(ARGV[at], ARGV[at + 1]) end
 return 1

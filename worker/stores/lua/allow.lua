@@ -6,12 +6,15 @@
 -- Keys: meta, answered, person; when the digests are gathered, consents, sent_to, suspected_stops,
 -- sender and counts.
 -- Callers: `PeopleStore.allow`, for the operator's commands.
+
+-- include: answer_once, clock, end_blocks, gathered, int, raise_revision
+
 local now = clock()
 local person = gathered(ARGV[2])
 
-return once(ARGV[1], HOUR, function()
-  local lifted = lift(person, nil, now, false)
-  redis.call('HSET', K.person(person), 'al', int(now))
-  bump(K.person(person))
+return answer_once(ARGV[1], C.HOUR_MS, function()
+  local lifted = end_blocks(person, nil, now, false)
+  redis.call('HSET', K.person(person), F.allowed_at, int(now))
+  raise_revision(K.person(person))
   return { lifted }
 end)

@@ -13,44 +13,47 @@
 -- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, ready, timers, wake, permits,
 -- counts.
 -- Callers: `RecordStore.replay`, `retry`, `may_retry` and `drop`, for the operator's commands.
-local MAX = 32
+
+-- include: add_to_timeline, answer_once, clock, count, load_row, retriable, send_again
+-- include: what_forbids_sending
+
 local now = clock()
 
 local function replay(id, row, expires, even_if_sent)
-  if row.s ~= 'dead' then return 'not_dead' end
-  local hindrance = hinders_sending(id, row, even_if_sent)
+  if row[F.stage] ~= C.DEAD then return 'not_dead' end
+  local hindrance = what_forbids_sending(id, row, even_if_sent)
   if hindrance then return hindrance end
   redis.call('ZREM', K.dead, id)
   count('replayed')
-  send_again(id, row, 'replayed', expires, now)
+  send_again(id, row, C.REPLAYED, expires, now)
   return 'replayed'
 end
 
 local function may_retry(id, row, even_if_sent)
-  if row.s == 'cancelled' then return 'cancelled' end
-  if not MAY_BE_RETRIED[row.s] then return 'not_ended' end
-  return hinders_sending(id, row, even_if_sent) or 'may_go'
+  if row[F.stage] == C.CANCELLED then return 'cancelled' end
+  if not RETRIABLE[row[F.stage]] then return 'not_ended' end
+  return what_forbids_sending(id, row, even_if_sent) or 'may_go'
 end
 
 local function retry(id, row, expires, even_if_sent)
   local word = may_retry(id, row, even_if_sent)
   if word ~= 'may_go' then return word end
   count('retried')
-  send_again(id, row, 'retried', expires, now)
+  send_again(id, row, C.RETRIED, expires, now)
   return 'retried'
 end
 
 local function drop(id, row)
-  if row.s ~= 'dead' then return 'not_dead' end
-  if row.r == 'dropped' then return 'dropped' end
+  if row[F.stage] ~= C.DEAD then return 'not_dead' end
+  if row[F.reason] == C.DROPPED then return 'dropped' end
   redis.call('ZREM', K.dead, id)
-  redis.call('HINCRBY', K.counts, 'end:dead:' .. row.r, -1)
+  redis.call('HINCRBY', K.counts, 'end:dead:' .. row[F.reason], -1)
   count('end:dead:dropped')
-  redis.call('HSET', K.row(id), 'r', 'dropped')
-  note(id, now, 'dropped')
+  redis.call('HSET', K.row(id), F.reason, C.DROPPED)
+  add_to_timeline(id, now, 'dropped')
   redis.call('DEL', K.job(id), K.unreadable(id))
-  redis.call('PEXPIRE', K.row(id), KEEP_ENDED)
-  redis.call('PEXPIRE', K.timeline(id), KEEP_ENDED)
+  redis.call('PEXPIRE', K.row(id), C.KEEP_ENDED_MS)
+  redis.call('PEXPIRE', K.timeline(id), C.KEEP_ENDED_MS)
   return 'dropped'
 end
 
@@ -66,10 +69,15 @@ end
 
 local function decide_all()
   local answers = {}
-  for at = 4, #ARGV, 2 do answers[#answers + 1] = decide(ARGV[at], load(ARGV[at]), ARGV[at + 1]) end
+  for at = 4, #ARGV, 2 do
+    local id, expires = ARGV[at], ARGV[at + 1]
+    answers[#answers + 1] = decide(id, load_row(id), expires)
+  end
   return answers
 end
 
-if #ARGV > 3 + 2 * MAX then return redis.error_reply('ERR at most ' .. MAX .. ' messages a call') end
+if #ARGV > 3 + 2 * C.MAX_DECIDED then
+  return redis.error_reply('ERR at most ' .. C.MAX_DECIDED .. ' messages a call')
+end
 if decision == 'may_retry' then return decide_all() end
-return once(request, HOUR, decide_all)
+return answer_once(request, C.HOUR_MS, decide_all)

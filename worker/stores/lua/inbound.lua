@@ -7,62 +7,74 @@
 -- Keys: meta, inbound_seen, person, consents, sent_to, suspected_stops, permits, waiting, row,
 -- timeline, lane, ready, timers, wake, sender, counts.
 -- Callers: `PeopleStore.apply_inbound`, for the gateway.
-local SEEN_FOR = 48 * 3600 * 1000
+
+-- include: append_to_ledger, clear_suspected_stop, clock, count, distinct_digests, end_blocks
+-- include: first_digest, follow_pointers, gather, heard_now, int, join_digests, open_permits
+-- include: opt_in, opt_out, raise_revision, release_waiting, resume_purpose, set_purpose
+-- include: stop_scope, suspect_stop
+
+local SEEN_FOR_MS = 48 * 3600 * 1000
 local now = clock()
 local request = ARGV[1]
 
+-- Records the mark of an inbound message. Returns false if the person has it already.
 -- The marks of a person's last messages are kept without a term, so that a very late repetition
 -- opens no window.
-local function remember(key, sid, marks)
-  local mark = string.sub(redis.sha1hex(sid), 1, MARK)
-  for at = 1, #marks, MARK do
-    if string.sub(marks, at, at + MARK - 1) == mark then return false end
+local function add_mark(key, sid, marks)
+  local mark = string.sub(redis.sha1hex(sid), 1, C.MARK_LENGTH)
+  for at = 1, #marks, C.MARK_LENGTH do
+    if string.sub(marks, at, at + C.MARK_LENGTH - 1) == mark then return false end
   end
-  redis.call('HSET', key, 'in', string.sub(marks .. mark, -MARK * REMEMBERED))
+  local last_marks = string.sub(marks .. mark, -C.MARK_LENGTH * C.MAX_MARKS)
+  redis.call('HSET', key, F.inbound_marks, last_marks)
   return true
 end
 
 local function move_window(key, sender, at)
   -- A date that cannot be read counts as none.
-  if (tonumber(redis.call('HGET', key, 'w:' .. sender) or '') or -1) < at then
-    redis.call('HSET', key, 'w:' .. sender, int(at))
+  local field = F.window .. sender
+  if (tonumber(redis.call('HGET', key, field) or '') or -1) < at then
+    redis.call('HSET', key, field, int(at))
   end
-  bump(key)
+  raise_revision(key)
 end
 
 -- What each keyword does. Arguments: person, account, sender, the instant at which it was said or
 -- nil, and the line of the ledger. Each returns whether anything changed.
 local WORDS = {
-  stop = function(person, account, sender, said_at, line)
-    line.at, line.granted, line.account = said_at or heard_now(person, account, false, now), false, account
-    unsuspect(person, account)
-    if opt_out(person, account, '*', line.at, line) then count('opted_out:inbound') end
+  stop = function(person, account, _, said_at, line)
+    line.at = said_at or heard_now(person, account, false, now)
+    line.granted, line.account = false, account
+    clear_suspected_stop(person, account)
+    if opt_out(person, account, C.ANY, line.at, line) then count('opted_out:inbound') end
     return true
   end,
   start = function(person, account, sender, said_at, line)
-    line.at, line.granted, line.account = said_at or heard_now(person, account, true, now), true, account
-    unsuspect(person, account)
-    if not opt_in(person, account, { '*', sender, stop_scope(sender) }, line.at) then return false end
-    ledger(person, line)
+    line.at = said_at or heard_now(person, account, true, now)
+    line.granted, line.account = true, account
+    clear_suspected_stop(person, account)
+    local senders = { C.ANY, sender, stop_scope(sender) }
+    if not opt_in(person, account, senders, line.at) then return false end
+    append_to_ledger(person, line)
     count('opted_in:inbound')
     return true
   end,
-  stop_marketing = function(person, account, sender, said_at, line)
+  stop_marketing = function(person, account, _, said_at, line)
     local at = said_at or heard_now(person, account, false, now)
-    unsuspect(person, account)
-    say_purpose(person, account, 'marketing', '*', false, at, nil, line)
+    clear_suspected_stop(person, account)
+    set_purpose(person, account, C.MARKETING, C.ANY, false, at, nil, line)
     count('opted_out:marketing')
     return true
   end,
-  start_marketing = function(person, account, sender, said_at, line)
+  start_marketing = function(person, account, _, said_at, line)
     local at = said_at or heard_now(person, account, true, now)
-    unsuspect(person, account)
-    if not resume_purpose(person, account, 'marketing', at, line) then return false end
+    clear_suspected_stop(person, account)
+    if not resume_purpose(person, account, C.MARKETING, at, line) then return false end
     count('opted_in:marketing')
     return true
   end,
   suspected = function(person, account, sender, said_at, line)
-    suspect(person, account, sender, said_at or now, line.evidence)
+    suspect_stop(person, account, sender, said_at or now, line.evidence)
     return true
   end,
 }
@@ -72,7 +84,8 @@ local function apply_keyword(inbound, at)
   if not apply_word then return '' end
   local line = { source = 'inbound', evidence = inbound.sid }
   local said_at = inbound.at and math.floor(at) or nil
-  return apply_word(inbound.person, inbound.account, inbound.sender, said_at, line) and inbound.keyword or ''
+  local person, account, sender = inbound.person, inbound.account, inbound.sender
+  return apply_word(person, account, sender, said_at, line) and inbound.keyword or ''
 end
 
 -- Returns the digest of the person's records, the marks of the last messages from the person, and
@@ -80,14 +93,18 @@ end
 -- `proven`: digests that belong to the person because WhatsApp says so (WaId), or nil.
 local function identify(names, proven)
   names = gather(names)
-  local person = first_of(names)
-  local got = redis.call('HMGET', K.person(person), 'to', 'in', 'sp')
-  if got[1] or proven then
-    person = resolve(person)
-    join(person, proven or '')
-    got = redis.call('HMGET', K.person(person), 'to', 'in', 'sp')
+  local person = first_digest(names)
+  local function read()
+    local key = K.person(person)
+    return unpack(redis.call('HMGET', key, F.moved_to, F.inbound_marks, F.other_digests))
   end
-  return person, got[2] or '', all_of(person .. ' ' .. names, got[3])
+  local moved_to, marks, others = read()
+  if moved_to or proven then
+    person = follow_pointers(person)
+    join_digests(person, proven or '')
+    marks, others = select(2, read())
+  end
+  return person, marks or '', distinct_digests(person .. ' ' .. names, others)
 end
 
 local function apply(inbound)
@@ -99,16 +116,20 @@ local function apply(inbound)
   if asked then
     -- The same call, repeated after a lost reply, still counts as the first. A repeated STOP waits
     -- for open permits too.
-    return { asked == request and 1 or 0, opted, tonumber(released), person, open_permits(digests, now) }
+    local is_first = asked == request and 1 or 0
+    return { is_first, opted, tonumber(released), person, open_permits(digests, now) }
   end
-  if not remember(key, inbound.sid, marks) then return { 0, '', 0, person, open_permits(digests, now) } end
+  if not add_mark(key, inbound.sid, marks) then
+    return { 0, '', 0, person, open_permits(digests, now) }
+  end
   local at = math.min(inbound.at or now, now)
   move_window(key, inbound.sender, at)
-  lift(person, inbound.account, at, true)
-  local opted = apply_keyword(inbound, at)
-  local released = release_all(digests, inbound.sender, now)
+  end_blocks(person, inbound.account, at, true)
+  opted = apply_keyword(inbound, at)
+  released = release_waiting(digests, inbound.sender, now)
   count('inbound')
-  redis.call('SET', K.inbound_seen(inbound.sid), request .. '|' .. opted .. '|' .. released, 'PX', SEEN_FOR)
+  local answer = request .. '|' .. opted .. '|' .. released
+  redis.call('SET', K.inbound_seen(inbound.sid), answer, 'PX', SEEN_FOR_MS)
   return { 1, opted, released, person, open_permits(digests, now) }
 end
 

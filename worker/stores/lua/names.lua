@@ -4,6 +4,7 @@
 -- Returns for each the value in the store. Nothing is written when any value differs.
 -- Keys: names.
 -- Callers: `NameStore.remember`, when a worker or a gateway starts.
+
 local says = {}
 local differs = false
 for at = 1, #ARGV, 2 do

@@ -3,6 +3,7 @@
 -- Returns the values in the store: schema, profile, fingerprint.
 -- Keys: meta.
 -- Callers: `Store.connect`.
+
 redis.call('HSETNX', K.meta, 'schema', ARGV[1])
 redis.call('HSETNX', K.meta, 'profile', ARGV[2])
 redis.call('HSETNX', K.meta, 'person_key', ARGV[3])

@@ -3,5 +3,9 @@
 -- ARGV: person (one digest).
 -- Keys: meta, person, permits, row.
 -- Callers: `PeopleStore.permits_left_ms`.
-local person = resolve(ARGV[1])
-return open_permits(all_of(person, redis.call('HGET', K.person(person), 'sp')), clock())
+
+-- include: clock, distinct_digests, follow_pointers, open_permits
+
+local person = follow_pointers(ARGV[1])
+local others = redis.call('HGET', K.person(person), F.other_digests)
+return open_permits(distinct_digests(person, others), clock())

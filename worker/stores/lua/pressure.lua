@@ -3,5 +3,6 @@
 -- ARGV: percent. Returns 1.
 -- Keys: meta.
 -- Callers: `Store.publish_pressure`, for the dispatcher.
+
 redis.call('HSET', K.meta, 'pressure', ARGV[1])
 return 1

@@ -8,18 +8,22 @@
 -- Keys: meta, row, leases, lane, ready, timers, wake, waiting; for a message that ends timeline,
 -- job, unreadable, permits, counts.
 -- Callers: `LedgerStore.release`, for the claimer.
+
+-- include: clock, load_row, read_instant, requeue
+
 local now = clock()
 local answers = {}
 for at = 1, #ARGV, 2 do
   local id, fence = ARGV[at], ARGV[at + 1]
-  local row = load(id)
+  local row = load_row(id)
   local stage = ''
-  if row and row.s == 'claimed' and row.f == fence then
-    redis.call('HSET', K.row(id), 'f', '~' .. fence)
-    requeue(id, row, 'queued', 'worker_stopped', math.min(now, (instant(row.q) or now) - 1), now)
-    stage = row.s
-  elseif row and (row.f == '~' .. fence or row.f == '-' .. fence) then
-    stage = row.s
+  if row and row[F.stage] == C.CLAIMED and row[F.fence] == fence then
+    redis.call('HSET', K.row(id), F.fence, '~' .. fence)
+    local due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
+    requeue(id, row, C.QUEUED, C.WORKER_STOPPED, due, now)
+    stage = row[F.stage]
+  elseif row and (row[F.fence] == '~' .. fence or row[F.fence] == '-' .. fence) then
+    stage = row[F.stage]
   end
   answers[#answers + 1] = stage
 end

@@ -2,18 +2,23 @@
 -- ARGV: 'unknown' or 'undelivered', message ids. Returns OK.
 -- Keys: meta, row, unknown, undelivered.
 -- Callers: `UnknownStore.give_back` and `still_missing`.
+
+-- include: clock, int, load_row, read_instant
+
+local list = ARGV[1]
 local now = clock()
 for at = 2, #ARGV do
   local id = ARGV[at]
-  local row = load(id)
-  if row and ARGV[1] == 'unknown' and row.s == 'unknown' then
+  local row = load_row(id)
+  if row and list == 'unknown' and row[F.stage] == C.UNKNOWN then
     local due = redis.call('ZSCORE', K.unknown, id)
     if due and tonumber(due) > now + lead then
       redis.call('ZADD', K.unknown, int(now + lead), id)
-      redis.pcall('HINCRBY', K.row(id), 'lo', -1)
+      redis.pcall('HINCRBY', K.row(id), F.searches, -1)
     end
-  elseif row and ARGV[1] == 'undelivered' and row.s == 'accepted' then
-    redis.call('ZADD', K.undelivered, 'XX', instant(row.z) and row.z or int(now), id)
+  elseif row and list == 'undelivered' and row[F.stage] == C.ACCEPTED then
+    local accepted_at = read_instant(row[F.ended_at]) and row[F.ended_at] or int(now)
+    redis.call('ZADD', K.undelivered, 'XX', accepted_at, id)
   end
 end
 return redis.status_reply('OK')

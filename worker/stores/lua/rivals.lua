@@ -6,11 +6,15 @@
 -- be left out.
 -- Keys: meta, person, permits, row, job.
 -- Callers: `UnknownStore.rivals`, for the unknown search.
-local most = tonumber(ARGV[4])
-local person = resolve(ARGV[1])
+
+-- include: distinct_digests, follow_pointers, load_row, remove_gone_permit
+
+local person, asking, since, most = follow_pointers(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4])
+local others = redis.call('HGET', K.person(person), F.other_digests)
 local entries = {}
-for _, digest in ipairs(all_of(person, redis.call('HGET', K.person(person), 'sp'))) do
-  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', K.permits(digest), ARGV[3], '+inf', 'LIMIT', 0, most + 1)) do
+for _, digest in ipairs(distinct_digests(person, others)) do
+  local listed = { K.permits(digest), since, '+inf', 'LIMIT', 0, most + 1 }
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', unpack(listed))) do
     entries[#entries + 1] = entry
   end
 end
@@ -18,10 +22,15 @@ if #entries > most then return false end
 local rivals = {}
 for _, entry in ipairs(entries) do
   local attempt, id = string.match(entry, '^(%d+):(.*)$')
-  if id ~= ARGV[2] then
-    local row = load(id)
-    if not row then forget_gone(resolve(ARGV[1]), entry) end
-    if row then rivals[#rivals + 1] = { id, attempt, row.i or row.q, redis.call('GET', K.job(id)), row.fm or '' } end
+  if id ~= asking then
+    local row = load_row(id)
+    if row then
+      local intent_at = row.last_intent or row[F.enqueued_at]
+      local job = redis.call('GET', K.job(id))
+      rivals[#rivals + 1] = { id, attempt, intent_at, job, row.last_form or '' }
+    else
+      remove_gone_permit(person, entry)
+    end
   end
 end
 return rivals

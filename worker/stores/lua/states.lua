@@ -3,9 +3,12 @@
 -- ARGV: kind and name of each. The kinds are those of `switches.lua`.
 -- Keys: meta, sender, account, template, tag_state.
 -- Callers: `PauseStore.states`.
+
+-- include: clock, key_of_kind, read_state
+
 local now = clock()
 local answers = {}
 for at = 1, #ARGV, 2 do
-  answers[#answers + 1] = stored(K[ARGV[at]](ARGV[at + 1]), now)
+  answers[#answers + 1] = read_state(KEY_OF_KIND[ARGV[at]](ARGV[at + 1]), now)
 end
 return answers

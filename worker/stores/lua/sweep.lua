@@ -1,98 +1,105 @@
 -- Moves messages of a restored copy that may have been sent since to stage `unknown`, at most 32 in
 -- a call.
--- ARGV: where (unknown, leases, suspects, or a lane), from which place on, inner and outer block of
--- the person key, then sender and listing of each sender.
+-- ARGV: a JSON object, inner and outer block of the person key. The object: list (unknown, leases,
+-- suspects, or a lane), start (from which place on), listings (sender → which of Twilio's lists
+-- shows its messages).
 -- Returns the next place, or -1 at the end of the list, and how many were moved.
 -- Keys: meta, row, timeline, job, lane, leases, suspects, waiting, unknown, permits, counts; when a
 -- person's digests are gathered, person, consents, sent_to, suspected_stops and sender; when proof
 -- ends a message, those of `reap.lua`.
 -- Callers: `RestoredStore.sweep`.
-local MOST = 32
+
+-- include: accept, add_to_timeline, attempt_key, attempt_line, clock, count, first_digest
+-- include: gather, int, load_row, mark_permit_settled, message_of, persons_of, proof_of
+-- include: remove_from_place, restored_mark, sender_of
+
+local MAX_MOVED = 32
 -- The form of an attempt that was never recorded.
-local UNTOLD = 'x'
+local UNRECORDED = 'x'
+local asked, inner, outer = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local now = clock()
-local from = tonumber(ARGV[2])
-local listings = {}
-for at = 5, #ARGV, 2 do listings[ARGV[at]] = ARGV[at + 1] end
 local got = redis.call('HMGET', K.meta, 'restoring', 'restored_at')
 local copied_at, restored_at = tonumber(got[1] or ''), tonumber(got[2] or '')
 if not copied_at then return { -1, 0 } end
 local LISTS = { unknown = K.unknown, leases = K.leases, suspects = K.suspects }
-local key = LISTS[ARGV[1]] or K.lane(ARGV[1])
+local key = LISTS[asked.list] or K.lane(asked.list)
 
 local function write_mark(id, row, kind, stage, due)
-  redis.call('HSET', K.row(id), 'rs', table.concat({ int(row.n), int(restored_at), kind, stage, int(due) }, '|'))
+  local parts = { int(row[F.attempt]), int(restored_at), kind, stage, int(due) }
+  redis.call('HSET', K.row(id), F.restored, table.concat(parts, '|'))
 end
 
 local function look_for(id, row, reason)
-  leave(id, row)
-  redis.call('HSET', K.row(id), 's', 'unknown', 'r', reason, 'f', '0')
+  remove_from_place(id, row)
+  redis.call('HSET', K.row(id), F.stage, C.UNKNOWN, F.reason, reason, F.fence, '0')
   redis.call('ZADD', K.unknown, int(now + lead), id)
   count('unknown')
-  note(id, now, 'unknown', '"n":' .. int(row.n) .. ',"reason":"' .. reason .. '"')
-  row.s = 'unknown'
+  add_to_timeline(id, now, 'unknown', { n = row[F.attempt], reason = reason })
+  row[F.stage] = C.UNKNOWN
 end
 
 -- The message was under way in the copy. Its intent is known, and it may have been sent again
 -- since.
-local function posted(id, row)
-  write_mark(id, row, 'p', 'retrying', now)
-  if row.s == 'unknown' then
+local function sweep_posted(id, row)
+  write_mark(id, row, 'p', C.RETRYING, now)
+  if row[F.stage] == C.UNKNOWN then
     redis.call('ZADD', K.unknown, int(now + lead), id)
     return
   end
   local proof = proof_of(row)
   if proof then
-    accept(id, row, row.sids[proof].n, proof, 'accepted', 'evidence_callback', now)
+    accept(id, row, row.sids[proof].n, proof, C.ACCEPTED, C.EVIDENCE_CALLBACK, now)
     return
   end
-  if row.p then mark_settled(row.p, mark_of(id, row.n), now) end
-  look_for(id, row, 'outcome_restored')
+  if row[F.person] then
+    mark_permit_settled(row[F.person], attempt_key(id, row[F.attempt]), now)
+  end
+  look_for(id, row, C.OUTCOME_RESTORED)
 end
 
 -- A message that waits for the person to write is decided at once, and it may wait again. The
 -- person may have written in the gap.
 local function place_of(id, row)
-  local score = redis.call('ZSCORE', K.lane(row.l), id)
-  if not score or row.w then return 'queued', now end
-  return row.s, math.max(0, tonumber(score) - lead)
+  local score = redis.call('ZSCORE', K.lane(row[F.lane]), id)
+  if not score or row[F.awaited] then return C.QUEUED, now end
+  return row[F.stage], math.max(0, tonumber(score) - lead)
 end
 
 -- The message was not posted in the copy. Its next attempt may have been posted since, so that
 -- number is not used again.
-local function waiting(id, row)
+local function sweep_unposted(id, row)
   local stage, due = place_of(id, row)
-  if row.s == 'claimed' then stage = 'queued' end
-  row.n = row.n + 1
+  if row[F.stage] == C.CLAIMED then stage = C.QUEUED end
+  row[F.attempt] = row[F.attempt] + 1
   local message = message_of(redis.call('GET', K.job(id)))
   if message and type(message.to) == 'string' then
-    row.p = first_of(gather(persons_of(message.to, ARGV[3], ARGV[4])))
-    redis.call('ZADD', K.permits(row.p), int(now) .. '.5', mark_of(id, row.n))
-    redis.call('PEXPIRE', K.permits(row.p), int(KEEP_ENDED))
-    redis.call('HSET', K.row(id), 'p', row.p)
+    row[F.person] = first_digest(gather(persons_of(message.to, inner, outer)))
+    redis.call('ZADD', K.permits(row[F.person]), int(now) .. '.5', attempt_key(id, row[F.attempt]))
+    redis.call('PEXPIRE', K.permits(row[F.person]), int(C.KEEP_ENDED_MS))
+    redis.call('HSET', K.row(id), F.person, row[F.person])
   end
-  redis.call('HSET', K.row(id), 'n', int(row.n))
-  write_attempt(id, row, row.n, { at = copied_at, form = UNTOLD, template = '' })
-  redis.call('HDEL', K.row(id), 'li')
-  local listing = listings[sender_of(row.l)]
-  if listing then redis.call('HSET', K.row(id), 'li', listing) end
+  redis.call('HSET', K.row(id), F.attempt, int(row[F.attempt]))
+  write_attempt(id, row, row[F.attempt], { at = copied_at, form = UNRECORDED, template = '' })
+  redis.call('HDEL', K.row(id), F.listing)
+  local listing = asked.listings[sender_of(row[F.lane])]
+  if listing then redis.call('HSET', K.row(id), F.listing, listing) end
   write_mark(id, row, 'q', stage, due)
-  look_for(id, row, 'outcome_restored')
+  look_for(id, row, C.OUTCOME_RESTORED)
 end
 
-local WAITING = { queued = true, waiting = true, retrying = true, claimed = true }
+local UNPOSTED = C.UNPOSTED
 
 -- Returns whether the message was moved. A message that came after the restore, or was marked
 -- before, is not.
 local function sweep(id)
-  local row = load(id)
-  if not row or tonumber(row.q) > restored_at then return false end
+  local row = load_row(id)
+  if not row or tonumber(row[F.enqueued_at]) > restored_at then return false end
   local mark = restored_mark(id, row)
-  if mark and mark.at == restored_at and row.s == 'unknown' then return false end
-  if WAITING[row.s] then
-    waiting(id, row)
-  elseif row.s == 'posting' or row.s == 'unknown' then
-    posted(id, row)
+  if mark and mark.at == restored_at and row[F.stage] == C.UNKNOWN then return false end
+  if UNPOSTED[row[F.stage]] then
+    sweep_unposted(id, row)
+  elseif row[F.stage] == C.POSTING or row[F.stage] == C.UNKNOWN then
+    sweep_posted(id, row)
   else
     return false
   end
@@ -100,9 +107,9 @@ local function sweep(id)
 end
 
 local moved, stays = 0, 0
-local ids = redis.call('ZRANGE', key, from, from + MOST - 1)
+local ids = redis.call('ZRANGE', key, asked.start, asked.start + MAX_MOVED - 1)
 for _, id in ipairs(ids) do
   if sweep(id) then moved = moved + 1 end
   if redis.call('ZSCORE', key, id) then stays = stays + 1 end
 end
-return { #ids < MOST and -1 or from + stays, moved }
+return { #ids < MAX_MOVED and -1 or asked.start + stays, moved }

@@ -6,16 +6,19 @@
 -- paused costs one look.
 -- Keys: meta, sender, account, template, tag_state, timers, lane, ready, wake.
 -- Callers: `PauseStore.pause`, `resume` and `reset`, for the operator's commands.
+
+-- include: clock, expiry_search_field, int, key_of_kind, make_ready, raise_revision
+
 local now = clock()
-local action, kind, name = ARGV[1], ARGV[2], ARGV[3]
-local key = K[kind](name)
+local action, kind, name, length, reason = unpack(ARGV)
+local key = KEY_OF_KIND[kind](name)
 
 local function look_again()
   for _, lane in ipairs(redis.call('ZRANGE', K.timers, 0, -1)) do
     local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
     if not first[2] then
       redis.call('ZREM', K.timers, lane)
-      redis.call('HDEL', K.meta, look_at(lane))
+      redis.call('HDEL', K.meta, expiry_search_field(lane))
     elseif tonumber(first[2]) <= now + lead then
       make_ready(lane)
     end
@@ -23,11 +26,13 @@ local function look_again()
 end
 
 if action == 'pause' then
-  redis.call('HSET', key, 'until', int(now + tonumber(ARGV[4])), 'reason', ARGV[5])
+  local ends = int(now + tonumber(length))
+  redis.call('HSET', key, F.state_until, ends, F.state_reason, reason)
 else
-  local removed = redis.call('HDEL', key, 'until', 'reason', 'state', 'message')
+  local removed = redis.call('HDEL', key, F.state_until, F.state_reason, F.state,
+    F.tag_message)
   if removed == 0 then return 0 end
   if action == 'resume' then look_again() end
 end
-bump(key)
+raise_revision(key)
 return 1

@@ -1,0 +1,59 @@
+"""The Lua files of producers, with the fields and constants that every script may use."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from importlib import resources
+from typing import Final
+
+from sendwindow.keys import KEEP_ENDED_MS, SCHEMA
+from sendwindow.lua_sources import Literal, LuaSources
+from sendwindow.row_fields import OldRowField, RowField, TableField
+from sendwindow.vocabulary import OnUnknown, Reason, Stage
+
+RETRIABLE: Final = frozenset({Stage.REFUSED, Stage.FAILED, Stage.EXPIRED})
+"""Stages of ended messages that an operator may retry. Such a message keeps its job as long as its
+row.
+"""
+
+HELD: Final = frozenset({Stage.CLAIMED, Stage.POSTING, Stage.UNKNOWN, Stage.UNRESOLVED})
+"""Stages in which an attempt is under way or may be at Twilio: the message is not sent again."""
+
+IN_A_LANE: Final = frozenset({Stage.QUEUED, Stage.WAITING, Stage.RETRYING})
+"""Stages of messages that are in a lane, or among the suspects, until a worker claims them."""
+
+
+def names_of(*enums: Iterable[StrEnum], prefix: str = "") -> dict[str, Literal]:
+    """Return each member of some enums under its own name.
+
+    Raises ValueError if two members with one name have different values.
+    """
+    found: dict[str, Literal] = {}
+    for member in (member for enum in enums for member in enum):
+        name = prefix + member.name
+        if found.setdefault(name, member.value) != member.value:
+            raise ValueError(f"two constants are called {name}")
+    return found
+
+
+def fields_of(*enums: Iterable[StrEnum]) -> Mapping[str, str]:
+    """Return the stored spelling of each field of some enums, by its name in Lua."""
+    return {name.lower(): str(value) for name, value in names_of(*enums).items()}
+
+
+FIELDS: Final = fields_of(RowField, OldRowField, TableField)
+
+CONSTANTS: Final[Mapping[str, Literal]] = {
+    **names_of(Stage, Reason),
+    **names_of(OnUnknown, prefix="ON_UNKNOWN_"),
+    "SCHEMA": SCHEMA,
+    "KEEP_ENDED_MS": KEEP_ENDED_MS,
+    "MAX_WAKE_TOKENS": 64,
+    "MAX_TIMELINE_LINES": 64,
+    "FIRST_TIMELINE_LINES": 16,
+    "RETRIABLE": RETRIABLE,
+    "IN_A_LANE": IN_A_LANE,
+    "HELD": HELD,
+}
+
+SOURCES: Final = LuaSources((resources.files("sendwindow") / "lua",), FIELDS, CONSTANTS)
+"""The scripts that a producer runs, and the helpers that they share with those of a worker."""

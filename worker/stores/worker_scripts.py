@@ -1,0 +1,102 @@
+"""The worker's Lua files, with the fields and constants that they may use."""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Final
+
+from policies.facts import Holds, TagState
+from policies.spellings import LONGEST, NumberForm, OptionalDigit
+from policies.status import FAILURES, RANKS
+from sendwindow import script_names
+from sendwindow.keys import ARQ_JOB
+from sendwindow.lua_sources import Literal, LuaSources
+from sendwindow.row_fields import OldRowField
+from sendwindow.script_names import IN_A_LANE, fields_of, names_of
+from sendwindow.scripts import Script, load_script
+from sendwindow.vocabulary import Purpose, Stage
+from worker.persons import SPELLINGS
+from worker.ports.claims import CRASHES_IN_COMPANY
+from worker.stores.fact_fields import PersonField, StateField
+from worker.stores.person_digests import LENGTH
+
+MAX_DECIDED: Final = 32
+"""How many messages one call of `dead.lua` decides about."""
+
+MAX_DIGITS: Final = 20
+"""No number that Sendwindow stores has this many digits."""
+
+ANY: Final = "*"
+"""Stands for every sender of an account, and for every purpose, in the names of consent fields."""
+
+UNPOSTED: Final = IN_A_LANE | {Stage.CLAIMED}
+"""Stages of messages that no attempt of this round was posted for."""
+
+_SECOND_MS: Final = 1000
+_HOUR_MS: Final = 3600 * _SECOND_MS
+
+
+def _spelling_rule(digit: OptionalDigit) -> Mapping[str, Literal]:
+    """Return the entry of a digit that a number may have or lack.
+
+    The countries are one text, because Lua would build a table again on every call.
+    """
+    return {
+        "countries": f" {' '.join(sorted(digit.countries))} ",
+        "digit": digit.digit,
+        "position": digit.position,
+        "followed_by": digit.followed_by,
+        "length": digit.length,
+        "is_with": digit.canonical is NumberForm.WITH,
+    }
+
+
+CONSTANTS: Final[Mapping[str, Literal]] = {
+    **script_names.CONSTANTS,
+    **names_of(TagState, prefix="TAG_"),
+    **names_of(Holds, prefix="HOLDS_"),
+    "FAILURE_STATUSES": FAILURES,
+    "HOUR_MS": _HOUR_MS,
+    "DAY_MS": 24 * _HOUR_MS,
+    "CRASHES_IN_COMPANY": CRASHES_IN_COMPANY,
+    "CRASHES_ALONE": 3,
+    "ANY": ANY,
+    "DIGEST_LENGTH": LENGTH,
+    "MARKETING": Purpose.MARKETING,
+    "CONSENT_FIELD": "[cdos]:",
+    "OLD_FIELDS": frozenset(OldRowField),
+    "UNPOSTED": UNPOSTED,
+    "OPEN_TO_PROOF": UNPOSTED | {Stage.UNKNOWN, Stage.UNRESOLVED},
+    "ELSEWHERE": frozenset(Stage) - IN_A_LANE,
+    "ARQ_JOB": ARQ_JOB,
+    "NEVER_MS": 253_402_300_800_000,
+    "MAX_COUNT": 1_000_000,
+    "MAX_GRANTS": 32,
+    "MAX_LEDGER_LINES": 512,
+    "KEPT_LEDGER_LINES": 384,
+    "POINTER_FIELDS": 2,
+    "MARK_LENGTH": 12,
+    "MAX_MARKS": 32,
+    "MAX_DIGITS": MAX_DIGITS,
+    "MAX_DECIDED": MAX_DECIDED,
+    "MAX_MOVED_TO_RING": 32,
+    "REOPEN_WITHIN_MS": 24 * _HOUR_MS,
+    "RANK_DELIVERED": RANKS["delivered"],
+    "MAX_NUMBER_DIGITS": LONGEST,
+    "OPTIONAL_DIGITS": [_spelling_rule(digit) for digit in SPELLINGS.digits],
+}
+
+SOURCES: Final = LuaSources(
+    (*script_names.SOURCES.folders, resources.files("worker.stores") / "lua"),
+    {**script_names.FIELDS, **fields_of(PersonField, StateField)},
+    CONSTANTS,
+)
+"""The scripts of workers and gateways."""
+
+
+def worker_script(name: str) -> Script:
+    """Load one of the worker's scripts.
+
+    All of them may write to a full store, so that it drains, except `adopt`: like a producer's own
+    script, it writes nothing to a full store.
+    """
+    return load_script(name, SOURCES, flags=() if name == "adopt" else ("allow-oom",))
