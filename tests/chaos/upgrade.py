@@ -56,6 +56,9 @@ OLD: Final = "fe44630"
 PEOPLE: Final = 300
 WORKERS: Final = 2
 BATCH: Final = 15
+BURST: Final = 150
+"""How many messages come at once while the old release ends: more than it can send."""
+
 PACE_SECONDS: Final = 0.25
 MIN_ACCEPTED: Final = 300
 """How many messages the queue takes before anything is harmed, and again after the new release
@@ -123,7 +126,7 @@ class UpgradeRound(Nemesis):
         self._old, self._ending = old, ending
         self._old_port, self._new_port = free_port(), free_port()
         self._faults: list[str] = []
-        self._is_feeding = True
+        self._is_feeding, self._is_ending = True, False
         self._library: subprocess.Popen[str] | None = None
         self._balancer: Balancer
 
@@ -260,6 +263,7 @@ class UpgradeRound(Nemesis):
 
     async def _end_old(self) -> dict[str, int]:
         """End the old processes, and return what they left open in the store."""
+        self._is_ending = True
         if self._ending in POINTS:
             await self._until_at_point()
         else:
@@ -277,7 +281,7 @@ class UpgradeRound(Nemesis):
         else:
             for process in self._old_processes:
                 process.send(signal.SIGKILL)
-        self._ended_at = time.monotonic()
+        self._ended_at, self._is_ending = time.monotonic(), False
         for process in self._old_processes:
             process.kill()
         stages = Counter(await self._stages())
@@ -301,10 +305,12 @@ class UpgradeRound(Nemesis):
         await until(lambda: process.is_frozen, f"{process.name} to reach its point")
 
     async def _until_under_way(self) -> None:
-        """Wait until attempts are open, so that the kill leaves something behind."""
-        await until(
-            self._stages, "open attempts", holds=lambda stages: stages.count("posting") >= 5
-        )
+        """Wait until attempts are open and lanes half taken, so that both are left behind."""
+
+        def is_under_way(stages: list[str]) -> bool:
+            return stages.count("posting") >= 5 and "queued" in stages
+
+        await until(self._stages, "open attempts and half-taken lanes", holds=is_under_way)
 
     async def _until_new_works(self) -> float:
         """Return how many seconds after the end of the old release a new worker claimed."""
@@ -354,14 +360,15 @@ class UpgradeRound(Nemesis):
         """Enqueue, cancel and stop at a steady pace, whatever happens to the service."""
         while self._is_feeding:
             first = self.accepted
-            for message_id, at in await self._ask("enqueue", first, BATCH):
+            count = BURST if self._is_ending else BATCH
+            for message_id, at in await self._ask("enqueue", first, count):
                 made = SendMessage(**fields(self.seed, int(message_id[1:]), PEOPLE))
                 receipt = Receipt(message_id, False, datetime.fromisoformat(at))
                 person = self._store.people.digest(made.to)
                 write_accepted(self._journal, made, self._settings, person, receipt)
-            self.accepted += BATCH
+            self.accepted += count
             if self._chance.random() < 0.3:
-                await self._ask("cancel", f"m{first + self._chance.randrange(BATCH)}")
+                await self._ask("cancel", f"m{first + self._chance.randrange(count)}")
             if self._chance.random() < 0.1:
                 self._in_background(self._person_stops())
             await asyncio.sleep(PACE_SECONDS)
