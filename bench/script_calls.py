@@ -71,7 +71,8 @@ class Calls:
         self._runner = runner
         self._size = size
         self._name = f"{size}-{number}"
-        self._people = [f"whatsapp:+1{201 + number}55501{size % 10}{at}" for at in range(size)]
+        area, first = 212 + number, 99 if size == 1 else 0
+        self._people = [f"whatsapp:+1{area}55501{first + at:02}" for at in range(size)]
 
     async def run(self) -> None:
         """Run all calls, in the order of a message's life."""

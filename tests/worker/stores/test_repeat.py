@@ -99,8 +99,8 @@ async def _adopted(world: World) -> None:
     """Adopt a plain arq job that is due tomorrow, and one that is unreadable."""
     for job_id, job in (("arq-1", PLAIN_JOB), ("arq-2", b"no json")):
         whole = world.keys.job_id(job_id)
-        await world.redis.set(f"{ARQ_JOB}{whole}", job)
-        await world.redis.zadd(world.keys.ingress, {whole: 86_400_000})
+        await world.calls.ask("SET", f"{ARQ_JOB}{whole}", job)
+        await world.calls.ask("ZADD", world.keys.ingress, 86_400_000, whole)
     assert (await world.store.ledger.adopt(10)).taken == 2
     assert (await world.row("arq-1"))["s"] == "queued"
     assert (await world.row("arq-2"))["s"] == "dead"
