@@ -74,8 +74,8 @@ def test_rows_have_names_of_their_own_and_say_what_they_do() -> None:
 
 
 def test_the_page_about_performance_names_every_row(root: Path) -> None:
-    """The tables of docs/performance.md have the rows of the registry, and no others."""
-    page = (root / "docs" / "performance.md").read_text()
+    """The tables of rows in docs/performance.md have the rows of the registry, and no others."""
+    page = (root / "docs" / "performance.md").read_text().split("## Measure it again")[1]
     listed = re.findall(r"^\| `([a-z0-9_]+)` \| (.+) \|$", page, re.MULTILINE)
     assert listed == [(row.name, row.what) for row in ROWS]
 

@@ -20,6 +20,7 @@ from tests.worker.gateway.test_inbound import LASTING, known_of
 from worker.ports.people import ConsentEntry
 from worker.ports.settlements import SettleAgain
 from worker.stores.people import _SUSPECTED
+from worker.stores.script_runner import compact
 
 MARKETING, UTILITY = Purpose.MARKETING, Purpose.UTILITY
 META_STOP = {"body": "Stop promotions", "ButtonText": "Stop promotions", "ButtonPayload": "STOP"}
@@ -335,7 +336,12 @@ async def test_a_decision_whose_answer_was_lost_gives_the_same_answer(store: Pla
         await scene.twilio.inbound("leave me alone")
         people, calls = scene.world.store.people, scene.world.calls
         [stop] = [one async for one in people.suspected()]
-        args: list[Argument] = ["request", "marketing", 1, "shop", stop.person_digest, stop.account]
+        asked = {
+            "decision": "marketing",
+            "senders": ["shop"],
+            "stops": [(stop.person_digest, stop.account)],
+        }
+        args: list[Argument] = ["request", compact(asked)]
         assert await calls.run_durably(_SUSPECTED, args) == [0]
         before = await scene.world.contents()
         assert await calls.run_durably(_SUSPECTED, args) == [0]
