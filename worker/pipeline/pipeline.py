@@ -136,7 +136,7 @@ class Pipeline:
         return self._cancelled(attempt, None) if claimed.cancel_asked else attempt
 
     def _decide(self, attempt: Attempt) -> Send | Conclusion:
-        """Decide what may be sent now, on the facts that came with the claim."""
+        """Decide what may be sent now, on the facts of the claim or of a stale admission."""
         if attempt.is_unregistered and not attempt.is_expired:
             # Consent belongs to an account, so no consent was read. Every worker registers its
             # names again within seconds.

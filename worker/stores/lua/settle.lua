@@ -1,5 +1,5 @@
--- Records how attempts went and applies what they taught. Repeated under the same fence, it returns
--- the same and changes nothing.
+-- Records how attempts went and applies what they taught. Repeated under the same fence, it changes
+-- nothing, and returns the same until the message is claimed again.
 -- ARGV: a JSON object for each settlement: id, fence (text), attempt (0: none), posted, kind
 -- accepted|end|again|unknown, sid, status, rank, stage, reason, code, due (ms), delay (ms),
 -- on_inbound, redecided, look_after (ms), person, sender, account, template, effects, entry (of the
@@ -16,6 +16,7 @@
 -- include: lasting_effects, load_row, mark_attempt_gone, mark_permit_settled, may_redecide
 -- include: proof_of, relied_on_tag, remove_from_place, requeue, sent_of, take_report
 
+-- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
 local LOOK_AFTER_MS = 15000
 local now = clock()
@@ -103,6 +104,8 @@ function KINDS.unknown(id, row, settlement)
   row[F.stage] = C.UNKNOWN
 end
 
+-- A `-` before the fence says that its holder has settled, so that a repeat is recognised. A `~`
+-- says that the holder gave the message back (`release.lua`), and `0` that its lease ran out.
 local function apply(id, row, settlement)
   local attempt, kind = settlement.attempt, settlement.kind
   redis.call('HSET', K.row(id), F.fence, '-' .. settlement.fence)
@@ -113,7 +116,7 @@ local function apply(id, row, settlement)
     redis.call('HSET', K.row(id), F.attempt, int(attempt), F.person, settlement.person)
     redis.call('HDEL', K.row(id), F.listing)
   end
-  local was_resolved = row[F.stage] == C.UNKNOWN or row[F.stage] == C.UNRESOLVED
+  local was_unproven = row[F.stage] == C.UNKNOWN or row[F.stage] == C.UNRESOLVED
   local had_permit = row[F.stage] ~= C.CLAIMED
   local last = row[F.attempt]
   local proof = had_permit and proof_of(row) or nil
@@ -141,7 +144,7 @@ local function apply(id, row, settlement)
     return
   end
   KINDS[kind](id, row, settlement)
-  if was_resolved and kind ~= 'accepted' then count('resolved:' .. C.EVIDENCE_LATE_REPLY) end
+  if was_unproven and kind ~= 'accepted' then count('resolved:' .. C.EVIDENCE_LATE_REPLY) end
 end
 
 -- Whether a settlement may be applied. It may if it comes from the worker that holds the message,

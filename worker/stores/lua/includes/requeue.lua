@@ -2,6 +2,12 @@
 
 -- Puts a message back into its lane. If a cancel was asked for meanwhile, it ends the message
 -- instead.
+-- Nothing is sent from here: the message is claimed, decided and admitted again. Who may put it
+-- back: the worker that holds it (`settle.lua`, `release.lua`), any worker after the lease ran out
+-- before an intent was written (`reap.lua`), the search for an unknown outcome by the message's own
+-- rule, or an operator (`resolve.lua`), an operator who sends an ended message again
+-- (`send_again`), a failure that Twilio reports of an accepted message (`reopen_message`), and the
+-- search after a restore (`back_from_copy`).
 local function requeue(id, row, stage, reason, due, now)
   remove_from_place(id, row)
   if row[F.cancel_asked] then
