@@ -3,7 +3,7 @@
 -- ARGV: '1' to record it or '', then accounts.
 -- Returns now (ms), then for each account when it was recorded before, '' for never.
 -- Keys: meta.
--- Callers: `InboundCoverageStore.heard_until` (reads) and `take_report` (records).
+-- Callers: `InboundCoverageStore.heard_until` (reads) and `hear` (records).
 
 -- include: clock, int
 
