@@ -150,7 +150,8 @@ class WorkerService:
         making_way = asyncio.create_task(registration.has_to_stop.wait(), name="make way")
         try:
             await asyncio.wait({running, making_way}, return_when=asyncio.FIRST_COMPLETED)
-            if not running.done():
+            # After a signal it is being stopped already. A second stop would cut its POSTs.
+            if not running.done() and not dispatcher.is_stopping:
                 await dispatcher.stop()
             await running
         finally:
@@ -159,18 +160,14 @@ class WorkerService:
     async def stop(self) -> None:
         """Stop claiming. `run` finishes what is under way within the grace period.
 
-        A second call ends it at once.
+        A second call ends it at once, even if this worker made way before the first one.
         """
-        is_first = not self._stopping.is_set()
+        is_hurried = self._stopping.is_set()
         _say_stopping("worker", self._stopping)
-        if self._dispatcher is None or (is_first and self._makes_way):
+        if self._dispatcher is None:
             return
-        await self._dispatcher.stop()
-
-    @property
-    def _makes_way(self) -> bool:
-        """Whether the dispatcher is being stopped already. A second stop would cut it short."""
-        return self._registration is not None and self._registration.has_to_stop.is_set()
+        if is_hurried or not self._dispatcher.is_stopping:
+            await self._dispatcher.stop()
 
 
 class GatewayService:

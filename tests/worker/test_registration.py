@@ -39,6 +39,19 @@ OTHER = {"role": "worker", "settings": {}, "release": "0.3.0", "layouts": [2, 3]
 Service = WorkerService | GatewayService
 
 
+class HeldPost:
+    """Answers POSTs only once the test lets it. `began`: set when the first POST has arrived."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def answer(self, twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+        self.began.set()
+        await self.may_end.wait()
+        return await accepting(twilio, form)
+
+
 class Reports:
     """Counts the reports of all processes in this test, and lets a test wait for the next ones."""
 
@@ -176,26 +189,20 @@ async def test_a_worker_makes_way_for_an_old_one_that_comes_back(
 
     Until its last message is settled, the new worker counts as working.
     """
-    posted, may_answer = asyncio.Event(), asyncio.Event()
-
-    async def slowly(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
-        posted.set()
-        await may_answer.wait()
-        return await accepting(twilio, form)
-
-    async with dispatching(store, tmp_path / "j", slowly, slots=1) as world:
+    post = HeldPost()
+    async with dispatching(store, tmp_path / "j", post.answer, slots=1) as world:
         await writes_a_message(world)
         service = WorkerService(world.stored_settings)
         other = ProcessStore(world.store._calls, "new-9", LayoutRange(9, 9))
         async with running(service):
-            await posted.wait()
+            await post.began.wait()
             await write_entry(world, "old-1", OLD)
             await reports.more()
             assert service.problem == WAITS
             [ours] = [one for one in await other.living() if one.process_id != "old-1"]
             assert not ours.is_waiting
             assert (ours.holds.messages, ours.holds.posts) == (1, 1) if ours.holds else False
-            may_answer.set()
+            post.may_end.set()
             await until(lambda: stage_is(world, Stage.ACCEPTED))
 
             async def waits() -> bool:
@@ -219,26 +226,79 @@ async def test_a_stop_while_a_worker_makes_way_cuts_nothing_short(
     store: Place, tmp_path: Path, reports: Reports
 ) -> None:
     """The first stop of a worker that makes way waits for its open POST, as any first stop does."""
-    posted, may_answer = asyncio.Event(), asyncio.Event()
-
-    async def slowly(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
-        posted.set()
-        await may_answer.wait()
-        return await accepting(twilio, form)
-
-    async with dispatching(store, tmp_path / "j", slowly, slots=1) as world:
+    post = HeldPost()
+    async with dispatching(store, tmp_path / "j", post.answer, slots=1) as world:
         await writes_a_message(world)
         service = WorkerService(world.stored_settings)
         async with running(service):
-            await posted.wait()
+            await post.began.wait()
             await write_entry(world, "old-1", OLD)
             await reports.more()
             await service.stop()
             assert service.problem == "draining"
-            may_answer.set()
+            post.may_end.set()
             # A second stop would be a hurried one.
             await until(lambda: stage_is(world, Stage.ACCEPTED))
         assert len(world.twilio.posts) == 1
+
+
+async def test_an_old_release_that_appears_during_a_stop_cuts_nothing_short(
+    store: Place, tmp_path: Path, reports: Reports
+) -> None:
+    """A worker that was stopped has to make way as well, and its open POST is still waited for."""
+    post = HeldPost()
+    async with dispatching(store, tmp_path / "j", post.answer, slots=1) as world:
+        await writes_a_message(world)
+        service = WorkerService(world.stored_settings)
+        async with running(service):
+            await post.began.wait()
+            stopping = asyncio.create_task(service.stop())
+            await write_entry(world, "old-1", OLD)
+            await reports.more()
+            post.may_end.set()
+            await until(lambda: stage_is(world, Stage.ACCEPTED))
+            await stopping
+
+
+async def test_a_stop_after_the_old_release_has_gone_cuts_nothing_short(
+    store: Place, tmp_path: Path, reports: Reports
+) -> None:
+    """A worker still makes way although the old process is gone again. Its first stop waits for its
+    open POST, and only a second one ends it at once.
+    """
+    post = HeldPost()
+    async with dispatching(store, tmp_path / "j", post.answer, slots=1) as world:
+        await writes_a_message(world)
+        service = WorkerService(world.stored_settings)
+        async with running(service):
+            await post.began.wait()
+            await write_entry(world, "old-1", OLD)
+            await reports.more()
+            await remove_entry(world, "old-1")
+            await reports.more()
+            stopping = asyncio.create_task(service.stop())
+            await reports.more()
+            post.may_end.set()
+            await until(lambda: stage_is(world, Stage.ACCEPTED))
+            await stopping
+
+
+async def test_only_a_second_stop_of_a_worker_that_makes_way_is_hurried(
+    store: Place, tmp_path: Path, reports: Reports
+) -> None:
+    """A worker that makes way is not stuck with a POST that never ends: a second stop ends it."""
+    post = HeldPost()
+    async with dispatching(store, tmp_path / "j", post.answer, slots=1) as world:
+        await writes_a_message(world)
+        service = WorkerService(world.stored_settings)
+        async with running(service):
+            await post.began.wait()
+            await write_entry(world, "old-1", OLD)
+            await reports.more()
+            await service.stop()
+            await service.stop()
+        assert await world.stage() == Stage.POSTING
+        post.may_end.set()
 
 
 async def test_a_worker_that_waits_can_be_stopped(

@@ -198,6 +198,11 @@ class Dispatcher:
         return self._claimer.has_claimed and not self._stopping.is_set() and not self.failing
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether this worker was asked to stop."""
+        return self._stopping.is_set()
+
+    @property
     def holds(self) -> Holdings:
         """What this worker holds now."""
         return self._claimer.holds
