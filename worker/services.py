@@ -14,9 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from policies.policy import due_dates
 from policies.ruleset import Ruleset
 from sendwindow.connect import connect, disconnect
-from worker.gateway.app import MISSED, make_app, make_health_app
+from worker.gateway.app import ENDPOINTS, MISSED, make_app, make_health_app
 from worker.gateway.deferred_store import DeferredStore
-from worker.gateway.missed_inbound import MissedInbound
 from worker.gateway.server import RunningGateway, serve
 from worker.pipeline.dispatcher import Dispatcher
 from worker.pipeline.recorder import Observers
@@ -201,7 +200,7 @@ class GatewayService:
                     lambda: _open_store(settings, "gateway"), settings, self._stopping
                 )
                 if store is not None:
-                    await self._serve(store, late, app[MISSED], running, rules)
+                    await self._serve(store, late, app, running, rules)
             except Exception:
                 await running.stop()
                 raise
@@ -217,12 +216,12 @@ class GatewayService:
         self,
         store: Store,
         late: DeferredStore,
-        missed: MissedInbound,
+        app: web.Application,
         running: RunningGateway,
         rules: Ruleset,
     ) -> None:
         """Serve until stopped, except while another release is in the way."""
-        settings, has_started = self._settings, False
+        settings, missed, has_started = self._settings, app[MISSED], False
         registration = self._registration = Registration(
             store.processes, "gateway", settings_digests(settings), own_release()
         )
@@ -245,6 +244,9 @@ class GatewayService:
                         await end_tasks([fetching])
                     if not self._stopping.is_set():
                         late.close()
+                        # The requests under way still write. Meanwhile this gateway counts as
+                        # working, so no process of another release begins.
+                        await app[ENDPOINTS].finish()
                         registration.stopped_working()
             # The requests under way still write, so the entry stays until they are answered.
             await running.stop()

@@ -1,7 +1,7 @@
 """A worker or gateway does no work while a release that cannot work at the same time is alive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,11 @@ from tests.support.pipeline_world import Twilio, World, accepting, dispatching
 from tests.support.processes_world import OLD, remove_entry, report_of, write_entry
 from tests.support.stores_world import Place
 from tests.support.waiting import HANG_SECONDS
+from worker.ports.people import Inbound, InboundApplied
 from worker.ports.processes import LayoutRange
 from worker.registration import Registration
 from worker.services import GatewayService, WorkerService
+from worker.stores.people import PeopleStore
 from worker.stores.processes import ProcessStore
 from worker.twilio.signature import sign
 
@@ -429,3 +431,37 @@ async def test_a_gateway_makes_way_for_an_old_release_that_comes_back(
                 assert await made.inbound("STOP", 1) == 200
                 assert await granted(world) == [False]
         assert len(events(logs, "started")) == 1
+
+
+async def test_a_gateway_that_makes_way_counts_until_its_requests_are_stored(
+    store: Place, tmp_path: Path, reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that the gateway had accepted still writes, so no release without a common layout
+    begins before it is stored. New requests get 503 in the meantime.
+    """
+    monkeypatch.setattr("worker.gateway.health.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("worker.gateway.deferred_store.MAX_SECONDS", 0.01)
+    began, may_end = asyncio.Event(), asyncio.Event()
+    apply = PeopleStore.apply_inbound
+
+    async def slowly(people: PeopleStore, items: Sequence[Inbound]) -> list[InboundApplied]:
+        began.set()
+        await may_end.wait()
+        return await apply(people, items)
+
+    monkeypatch.setattr(PeopleStore, "apply_inbound", slowly)
+    async with dispatching(store, tmp_path / "j") as world, gateway(world) as made:
+        await until(lambda: is_ready(made))
+        asking = asyncio.create_task(made.inbound("STOP", 1))
+        await began.wait()
+        await write_entry(world, "old-1", OLD)
+        await reports.more()
+        assert await made.inbound("STOP", 2) == 503
+        await remove_entry(world, "old-1")
+        other = ProcessStore(world.store._calls, "new-9", LayoutRange(9, 9))
+        [ours] = (await other.report(report_of())).in_the_way
+        assert ours.role == "gateway"
+        may_end.set()
+        assert await asking == 200
+        assert await granted(world) == [False]
+        await other.forget()

@@ -29,6 +29,7 @@ from worker.telemetry.stored_metrics import StoredMetrics
 Respond = Callable[[SignedRequest], Awaitable[web.Response]]
 
 METER: Final = web.AppKey("meter", ProcessMetrics)
+ENDPOINTS: Final = web.AppKey("endpoints", Endpoints)
 MISSED: Final = web.AppKey("missed", MissedInbound)
 DRAINING: Final = web.AppKey("draining", asyncio.Event)
 
@@ -55,7 +56,7 @@ def make_app(
     app = web.Application()
     app[METER] = metrics
     app[DRAINING] = asyncio.Event()
-    endpoints = Endpoints(parts, late)
+    endpoints = app[ENDPOINTS] = Endpoints(parts, late)
     app[MISSED] = MissedInbound(parts, endpoints.apply_missed)
     door = RequestAuthenticator(settings)
     # A proxy may pass on the path of the public URL or strip it, so both forms are routed.
@@ -71,12 +72,7 @@ def make_app(
     app.on_shutdown.append(_drain)
 
     async def stored(_app: web.Application) -> None:
-        for endpoint in endpoints.made:
-            try:
-                await endpoint.drained(settings.gateway.timeout_seconds)
-            except TimeoutError:
-                # These requests got a 503 long ago, so Twilio sends them again.
-                log.warning("stopped_without_store")
+        await endpoints.finish()
 
     app.on_cleanup.append(stored)
     return app
@@ -185,9 +181,9 @@ def make_health_app(problem: Callable[[], str | None], metrics: ProcessMetrics) 
 
 
 def _add_health(
-    app: web.Application, store: GatewayStore, metrics: Metrics, journal: JournalHealth, place: str
+    app: web.Application, store: DeferredStore, metrics: Metrics, journal: JournalHealth, place: str
 ) -> None:
-    view = StoreHealth(lambda: store.records, place)
+    view = StoreHealth(lambda: store.records_while_open, place)
     stored = StoredMetrics(metrics.registry)
 
     async def look() -> str | None:

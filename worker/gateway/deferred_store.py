@@ -4,7 +4,8 @@ A health probe then finds a process that is alive but not ready.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
@@ -55,8 +56,10 @@ class DeferredStore:
         self._opened.set()
 
     def close(self) -> None:
-        """Take the store away again. Requests that need it get 503 from now on."""
-        self._store = None
+        """Refuse the store to every new request, which then gets 503.
+
+        The requests under way keep the store: they have stored something and must say so.
+        """
         self._opened.clear()
 
     async def opened(self) -> None:
@@ -82,6 +85,13 @@ class DeferredStore:
         """The store's totals and depths."""
         return self._there().records
 
+    @property
+    def records_while_open(self) -> Records:
+        """The store's totals and depths, for probes, which get nothing once the store is closed."""
+        if not self._opened.is_set():
+            raise self._closed()
+        return self.records
+
     def _there(self) -> GatewayStore:
         if self._store is None:
             raise self._closed()
@@ -101,6 +111,9 @@ class Endpoints:
     def __init__(self, parts: GatewayContext, store: DeferredStore) -> None:
         self._parts = parts
         self._store = store
+        self._under_way = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self.made: tuple[StatusEndpoint, InboundEndpoint] | tuple[()] = ()
 
     async def status(self, signed: SignedRequest) -> web.Response:
@@ -118,12 +131,12 @@ class Endpoints:
         return await self._answer(signed, Endpoint.INBOUND)
 
     async def _answer(self, signed: SignedRequest, came_by: Endpoint) -> web.Response:
-        status, inbound = await self._both()
-        endpoint = endpoint_of(signed.params, came_by)
-        response = await (status if endpoint is Endpoint.STATUS else inbound).answer(signed)
-        if endpoint is not came_by:
-            await self._misdirected(signed, came_by, endpoint)
-        return response
+        async with self._writing() as (status, inbound):
+            endpoint = endpoint_of(signed.params, came_by)
+            response = await (status if endpoint is Endpoint.STATUS else inbound).answer(signed)
+            if endpoint is not came_by:
+                await self._misdirected(signed, came_by, endpoint)
+            return response
 
     async def _misdirected(
         self, signed: SignedRequest, came_by: Endpoint, endpoint: Endpoint
@@ -153,10 +166,33 @@ class Endpoints:
 
         Raises StoreNotOpenError, or what the store raises.
         """
-        await (await self._both())[1].apply(account, form, received_at)
+        async with self._writing() as (_, inbound):
+            await inbound.apply(account, form, received_at)
 
-    async def _both(self) -> tuple[StatusEndpoint, InboundEndpoint]:
+    async def finish(self) -> None:
+        """Wait until nothing here writes to the store any more: no request, and no batch.
+
+        Each request has its time limit. The wait for each endpoint's batches has the same one.
+        """
+        await self._is_idle.wait()
+        for endpoint in self.made:
+            try:
+                await endpoint.drained(self._parts.settings.gateway.timeout_seconds)
+            except TimeoutError:
+                # These requests got a 503 long ago, so Twilio sends them again.
+                self._parts.log.warning("stopped_without_store")
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[tuple[StatusEndpoint, InboundEndpoint]]:
+        """Yield the endpoints to a caller that may write until the block ends."""
         await self._store.opened()
         if not self.made:
             self.made = StatusEndpoint(self._parts), InboundEndpoint(self._parts)
-        return self.made
+        self._under_way += 1
+        self._is_idle.clear()
+        try:
+            yield self.made
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._is_idle.set()
