@@ -84,7 +84,11 @@ class Keys:
         the other one. `heard:<account>`: until when a gateway is known to have received the inbound
         messages of this account.
 
-        `alive_at`: the last time a process showed that it is alive. `restoring`: only in a restored
+        `alive_at`: the last time a process showed that it is alive. `last:<process id>`: what it
+        reported last, which outlives its entry. `absent_until`: processes without an entry may
+        come back until then, because the store was away.
+
+        `restoring`: only in a restored
         copy, until the search for its open messages is done: when the copy was made. `restored_at`:
         when the copy was marked as restored.
         """

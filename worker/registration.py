@@ -82,7 +82,7 @@ class Registration:
         return (
             "waits for processes of a release that cannot work at the same time as this one: "
             f"{_named(self.answer.in_the_way)}; stop them, and this process starts by itself "
-            "(at most 30 s after a kill -9)"
+            "(at most 40 s after a kill -9)"
         )
 
     async def report(self) -> None:
@@ -107,7 +107,7 @@ class Registration:
                     processes=[one.process_id for one in answer.in_the_way],
                     releases=sorted({one.release_name for one in answer.in_the_way}),
                     remedy="stop these processes; this one starts by itself when they are gone, "
-                    "at most 30 s after a kill -9",
+                    "at most 40 s after a kill -9",
                 )
             return
         self._is_working = True

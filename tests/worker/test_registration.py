@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio
 WAITS = (
     "waits for processes of a release that cannot work at the same time as this one: "
     "old-1 (release before 0.1.0); stop them, and this process starts by itself "
-    "(at most 30 s after a kill -9)"
+    "(at most 40 s after a kill -9)"
 )
 FUTURE = {"role": "worker", "settings": {}, "release": "0.2.0", "layouts": [1, 2]}
 OTHER = {"role": "worker", "settings": {}, "release": "0.3.0", "layouts": [2, 3]}
@@ -110,7 +110,11 @@ async def stored(world: World) -> Mapping[bytes, bytes | Mapping[bytes, bytes]]:
     for key in sorted([key async for key in world.redis.scan_iter(f"*{keys.tag}*")]):
         if key == keys.meta.encode():
             fields = await world.redis.hgetall(key)
-            found[key] = {name: value for name, value in fields.items() if name != b"alive_at"}
+            found[key] = {
+                name: value
+                for name, value in fields.items()
+                if name != b"alive_at" and not name.startswith(b"last:")
+            }
         elif not key.startswith(keys.process("").encode()) and key != keys.processes.encode():
             found[key] = await world.redis.dump(key)
     return found

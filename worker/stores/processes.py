@@ -83,6 +83,7 @@ class ProcessStore:
             [
                 ("DEL", keys.process(self._process_id)),
                 ("ZREM", keys.processes, self._process_id),
+                ("HDEL", keys.meta, f"last:{self._process_id}"),
             ]
         )
 

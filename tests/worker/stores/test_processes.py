@@ -72,6 +72,102 @@ async def test_a_process_may_work_once_the_old_one_is_gone(store: Place, how: st
         assert await world.redis.zrange(world.keys.processes, 0, -1) == [OURS.encode()]
 
 
+async def was_away(world: World, *names: str) -> None:
+    """Make the store look as if it had been away for so long that these entries expired."""
+    seconds, _ = await world.redis.time()
+    await world.redis.hset(world.keys.meta, "alive_at", (seconds - 31) * 1000)  # type: ignore[misc]  # redis-py types both flavours
+    await world.redis.delete(*map(world.keys.process, names))
+
+
+async def end_grace(world: World) -> None:
+    """Make the time that absent processes get look over."""
+    seconds, _ = await world.redis.time()
+    await world.redis.hset(world.keys.meta, "absent_until", (seconds - 1) * 1000)  # type: ignore[misc]  # as above
+
+
+async def test_after_an_outage_a_process_waits_for_those_whose_entry_expired(store: Place) -> None:
+    """Entries expire while the store is away, although their processes live. A new process that
+    reports first does not begin before the old one had the time to report again.
+    """
+    async with opened(store) as world:
+        ours = process(world, OURS)
+        await write_entry(world, "old-1", OLD)
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        await was_away(world, "old-1")
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        await write_entry(world, "old-1", OLD)
+        await end_grace(world)
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        await was_away(world, "old-1")
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        await end_grace(world)
+        assert blockers(await ours.report(report_of())) == []
+        assert await world.redis.zrange(world.keys.processes, 0, -1) == [OURS.encode()]
+
+
+async def test_an_entry_that_expires_soon_after_an_outage_still_counts(store: Place) -> None:
+    """The store came back just before the entry expired, and its process has not reported yet."""
+    async with opened(store) as world:
+        ours = process(world, OURS)
+        await write_entry(world, "old-1", OLD)
+        await was_away(world, "none")
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+        await world.redis.delete(world.keys.process("old-1"))
+        assert blockers(await ours.report(report_of())) == ["old-1"]
+
+
+async def test_after_an_outage_a_process_with_a_common_layout_begins_at_once(store: Place) -> None:
+    """A deployment of one release is never held up: what a process reported last outlives its
+    entry. Nor is a process waited for that stopped in order, or that itself waited.
+    """
+    async with opened(store) as world:
+        ours, same = process(world, OURS), process(world, "same")
+        other, gone = process(world, "other", 2, 2), process(world, "gone", 2, 2)
+        await gone.report(report_of())
+        await gone.forget()
+        await same.report(report_of())
+        assert blockers(await other.report(report_of())) == ["same"]
+        await was_away(world, "same", "other")
+        assert blockers(await ours.report(report_of())) == []
+        assert blockers(await other.report(report_of())) == ["same", OURS]
+
+
+async def test_after_an_outage_a_process_waits_for_a_known_release_too(store: Place) -> None:
+    """The last report of the absent process names its release. A process that works goes on."""
+    async with opened(store) as world:
+        ours, other = process(world, OURS), process(world, "other", 2, 2)
+        await other.report(report_of(release="0.2.0"))
+        await was_away(world, "other")
+        [absent] = (await ours.report(report_of())).in_the_way
+        assert (absent.process_id, absent.release) == ("other", "0.2.0")
+        assert blockers(await ours.report(report_of(is_working=True))) == []
+
+
+async def test_a_grace_recorded_before_the_clock_was_set_back_is_over(store: Place) -> None:
+    """Otherwise no process could begin until the clock has caught up."""
+    async with opened(store) as world:
+        ours = process(world, OURS)
+        await ours.report(report_of())
+        await world.redis.zadd(world.keys.processes, {"old-1": 1})
+        seconds, _ = await world.redis.time()
+        await world.redis.hset(world.keys.meta, "absent_until", (seconds + 3600) * 1000)  # type: ignore[misc]  # as above
+        assert blockers(await ours.report(report_of())) == []
+
+
+async def test_nothing_is_left_of_a_process_that_is_gone(store: Place) -> None:
+    """Neither an orderly stop nor the removal after a kill -9 leaves a last report behind."""
+    async with opened(store) as world:
+        ours, killed, stopped = (process(world, name) for name in (OURS, "killed", "stopped"))
+        for one in (killed, stopped):
+            await one.report(report_of())
+        await stopped.forget()
+        await world.redis.delete(world.keys.process("killed"))
+        await ours.report(report_of())
+        fields = await world.redis.hkeys(world.keys.meta)  # type: ignore[misc]  # as above
+        assert [name for name in fields if name.startswith(b"last:")] == [b"last:worker-1"]
+
+
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 2), (0, 1), (0, 9)])
 async def test_releases_with_a_common_layout_work_at_the_same_time(
     store: Place, first: int, last: int
