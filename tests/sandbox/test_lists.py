@@ -46,10 +46,13 @@ async def test_pages_follow_next_page_uri_without_gaps_while_messages_arrive() -
 
 
 async def test_date_sent_selects_only_what_was_sent() -> None:
-    """`date_sent` is null until sent; a bare date is that whole day in GMT."""
+    """`date_sent` is null for what was not sent; a bare date is that whole day in GMT."""
     async with desk() as d:
+        await d.fault("fail", code=30500, times=1)
         await d.send(StatusCallback="http://127.0.0.1:1/x")
+        await d.tell("idle", {}, "GET")
         assert (await d.get(**{"DateSent>": "2020-01-01"}))[1]["messages"] == []
+        await d.send(StatusCallback="http://127.0.0.1:1/x")
         await d.tell("idle", {}, "GET")
         assert len((await d.get(**{"DateSent>": "2020-01-01"}))[1]["messages"]) == 1
         assert (await d.get(**{"DateSent<": "2020-01-01"}))[1]["messages"] == []
