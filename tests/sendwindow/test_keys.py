@@ -6,7 +6,9 @@ import pytest
 
 from sendwindow.keys import Keys, lua_key
 
-NAMES = sorted(name for name in vars(Keys) if not name.startswith("_") and name not in {"tag", "partition"})
+NAMES = sorted(
+    name for name in vars(Keys) if not name.startswith("_") and name not in {"tag", "partition"}
+)
 
 
 def _arguments(name: str) -> list[str]:
