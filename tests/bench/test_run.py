@@ -1,5 +1,6 @@
 """A whole run: what it measures, what it writes, and what it leaves when it is stopped."""
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from bench.registry import ROWS
 from bench.row import Row
 from bench.row_runner import RowError
 from bench.rows import bullmq
+from tests.support.waiting import HANG_SECONDS, until
 
 
 def test_a_run_writes_every_single_run_and_a_picture(tmp_path: Path) -> None:
@@ -33,8 +35,19 @@ def test_a_run_writes_every_single_run_and_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "latest.svg").read_text().startswith("<svg")
 
 
-def test_a_run_that_is_stopped_leaves_nothing(root: Path, tmp_path: Path) -> None:
-    """SIGTERM ends the row, the mock and the store: each has a folder here that it removes."""
+def _processes_with(folder: Path) -> list[str]:
+    """Return the processes whose folder for temporary files is this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"TMPDIR={folder}\0".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+    return found
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_is_stopped_leaves_no_process(root: Path, tmp_path: Path) -> None:
+    """SIGTERM ends the run, the row, the mock and the store."""
     command = [
         sys.executable,
         "-m",
@@ -54,11 +67,15 @@ def test_a_run_that_is_stopped_leaves_nothing(root: Path, tmp_path: Path) -> Non
     )
     assert process.stderr is not None
     assert process.stderr.readline() == "round 1 of 1000000: raw_loop done\n"
-    assert list(tmp_path.iterdir())
+    assert _processes_with(tmp_path)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 128 + signal.SIGTERM
-    assert list(tmp_path.iterdir()) == []
+    await until(
+        lambda: _processes_with(tmp_path),
+        "the end of every process of the run",
+        holds=lambda found: not found,
+    )
 
 
 def test_a_row_that_fails_does_not_end_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
