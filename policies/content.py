@@ -51,10 +51,13 @@ def check_template(case: Evaluation) -> RuleResult:
 
 
 def _needs_template(case: Evaluation) -> bool:
+    if case.is_implied:
+        # What the person wrote permits a freeform answer only.
+        return False
     if case.freeform is None:
         may_wait = case.draft.when_closed is WhenClosed.WAIT
         return case.draft.channel is not Channel.MESSENGER or case.window.is_open or may_wait
-    return case.draft.channel is Channel.WHATSAPP and not case.is_implied
+    return case.draft.channel is Channel.WHATSAPP
 
 
 def choose_content(case: Evaluation) -> RuleResult:

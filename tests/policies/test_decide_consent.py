@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from policies.decision import FreeformContent, Refuse, Send, Wait
-from policies.facts import ConsentFact, TagFact, TagState
-from sendwindow.vocabulary import Category, Channel, Purpose, Reason, WhenClosed
+from policies.facts import ConsentFact, FreeformDraft, TagFact, TagState
+from sendwindow.vocabulary import Category, Channel, MediaKind, Purpose, Reason, WhenClosed
 from tests.policies.given import (
     DAY,
     GRANT,
@@ -74,6 +74,9 @@ def test_implied_consent_carries_freeform_only() -> None:
     near = decided(draft(purpose=Purpose.REPLY, template=WISH), facts(person(wrote=DAY - MINUTE)))
     assert isinstance(near, Send)
     assert near.reason is Reason.REPLY_IMPLIED
+    film = FreeformDraft("text", "https://example.com/a.mp4", MediaKind.VIDEO)
+    unusable = draft(purpose=Purpose.REPLY, freeform=film, template=WISH)
+    assert decided(unusable, facts(person(wrote=HOUR))).reason is Reason.BODY_LOST_WITH_MEDIA
 
 
 @pytest.mark.parametrize("channel", [WHATSAPP, SMS])
