@@ -83,7 +83,7 @@ def _facts(channel: Channel, person: PersonFact | None, **changes: Any) -> Facts
         channel, "+12125550100"
     )
     base = Facts(
-        SenderFact("shop", "main", channel, address), person, _template(Category.UTILITY), TagFact()
+        SenderFact("shop", channel, address), person, _template(Category.UTILITY), TagFact()
     )
     return replace(base, **changes)
 

@@ -27,10 +27,9 @@ class FreeformContent:
 class TemplateContent:
     """Content that is sent as `ContentSid` and `ContentVariables`.
 
-    `name` and `category` are those of the configured template.
+    `category` is that of the configured template.
     """
 
-    name: str
     content_sid: str
     variables: Mapping[str, str]
     category: Category = Category.UTILITY

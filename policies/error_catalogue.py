@@ -138,7 +138,6 @@ class ErrorEntry:
     wait: timedelta
     max_tries: int
     sentence: str
-    source: str
     needs_alert: bool
     hold: Hold | None = None
     for_user_id: "ErrorEntry | None" = None
@@ -282,7 +281,7 @@ def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
     file.date("read")
     stopped = frozenset(item for item in file.items("marketing_stopped") if isinstance(item, int))
     named = file.table("sources")
-    sources = {name: named.text(name) for name in named.keys}
+    sources = frozenset(name for name in named.keys if named.text(name))
     defaults_table = file.table("default")
     defaults = {name: _entry(defaults_table.table(name), None, sources) for name in DEFAULTS}
     defaults_table.done()
@@ -298,7 +297,7 @@ def parse_errors(data: Mapping[str, Mapping[str, object]]) -> ErrorCatalogue:
     return ErrorCatalogue(MappingProxyType(entries), MappingProxyType(defaults), stopped)
 
 
-def _entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorEntry:
+def _entry(table: Table, code: int | None, sources: frozenset[str]) -> ErrorEntry:
     entry = _read_entry(table, code, sources)
     if code is None:
         table.done()
@@ -314,12 +313,11 @@ def _entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorE
     return replace(entry, for_user_id=for_user_id)
 
 
-def _read_entry(table: Table, code: int | None, sources: Mapping[str, str]) -> ErrorEntry:
+def _read_entry(table: Table, code: int | None, sources: frozenset[str]) -> ErrorEntry:
     error_class = table.choice("class", ErrorClass)
-    source = table.text("source")
-    if source not in sources:
-        table.fault("source", "a name from [sources]: " + ", ".join(sources))
-    dated = table.date_or_none("dated")
+    if table.text("source") not in sources:
+        table.fault("source", "a name from [sources]: " + ", ".join(sorted(sources)))
+    table.date_or_none("dated")
     return ErrorEntry(
         code=code,
         error_class=error_class,
@@ -329,8 +327,6 @@ def _read_entry(table: Table, code: int | None, sources: Mapping[str, str]) -> E
             "max_tries", least=0, most=20, default=0 if error_class in _GO_AGAIN else 1
         ),
         sentence=table.text("sentence"),
-        source=sources.get(source, "").replace("{code}", str(code))
-        + (f", page of {dated}" if dated else ""),
         needs_alert=table.truth("alert"),
         hold=_hold(table) if error_class is ErrorClass.HOLD else None,
     )

@@ -94,7 +94,6 @@ class SenderFact:
     """
 
     name: str
-    account: str
     channel: Channel
     address: str
     paused_until: datetime | None = None

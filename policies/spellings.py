@@ -47,7 +47,6 @@ class OptionalDigit:
     `length`: the length of the number behind the country code, without the digit; 0 for any length.
     """
 
-    name: str
     countries: frozenset[str]
     digit: str
     position: int
@@ -163,10 +162,10 @@ def parse_spellings(data: Mapping[str, Mapping[str, object]]) -> Spellings:
 def read_spellings(data: Mapping[str, Mapping[str, object]], faults: list[DataFault]) -> Spellings:
     """Build the spellings and add every fault of the data to `faults`."""
     file = Table("spellings.toml", "", data.get("spellings.toml"), faults)
-    return Spellings(tuple(_digit(name, file.table(name)) for name in file.keys))
+    return Spellings(tuple(_digit(file.table(name)) for name in file.keys))
 
 
-def _digit(name: str, table: Table) -> OptionalDigit:
+def _digit(table: Table) -> OptionalDigit:
     table.text("source")
     table.date("read")
     countries = table.texts("countries")
@@ -184,7 +183,6 @@ def _digit(name: str, table: Table) -> OptionalDigit:
             "other digits than `digit`, where any length will do: both forms would look alike",
         )
     entry = OptionalDigit(
-        name=name,
         countries=frozenset(countries),
         digit=digit,
         position=table.whole("position", least=0, most=LONGEST),

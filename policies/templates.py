@@ -79,4 +79,4 @@ def _whatsapp_problem(draft: Draft, fact: TemplateFact, policy: Policy) -> Reaso
 
 
 def _content(fact: TemplateFact, content_sid: str, wish: TemplateRef) -> TemplateContent:
-    return TemplateContent(fact.name, content_sid, wish.variables, fact.category)
+    return TemplateContent(content_sid, wish.variables, fact.category)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from policies.policy import Policy
-from sendwindow.vocabulary import OnUnknown, Reason
+from sendwindow.vocabulary import OnUnknown
 
 
 class Evidence(StrEnum):
@@ -49,14 +49,9 @@ class UnknownAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UnknownStep:
-    """The next step for a message.
-
-    `reason` is None for `look`, and for `bind`, where the evidence gives the reason. `after` counts
-    from now.
-    """
+    """The next step for a message. `after` counts from now."""
 
     action: UnknownAction
-    reason: Reason | None = None
     after: timedelta = timedelta(0)
 
 
@@ -85,18 +80,18 @@ def next_step(
     if since_intent < decides_after:
         return UnknownStep(UnknownAction.LOOK, after=decides_after - since_intent)
     if rule is OnUnknown.RESEND and unproven <= policy.most_resends:
-        return UnknownStep(UnknownAction.RESEND, Reason.RESENT_BY_RULE)
+        return UnknownStep(UnknownAction.RESEND)
     if rule is OnUnknown.NEVER:
-        return UnknownStep(UnknownAction.END, Reason.NEVER_BY_RULE)
+        return UnknownStep(UnknownAction.END)
     if rule is OnUnknown.RESEND_IF_ABSENT and evidence is Evidence.ABSENT:
-        return UnknownStep(UnknownAction.RESEND, Reason.RESENT_BY_RULE)
+        return UnknownStep(UnknownAction.RESEND)
     if (
         rule is OnUnknown.RESEND_IF_ABSENT
         and evidence is Evidence.NONE
         and since_intent < policy.hold_after
     ):
         return UnknownStep(UnknownAction.LOOK, after=policy.resend_after)
-    return UnknownStep(UnknownAction.HOLD, Reason.HELD_BY_RULE)
+    return UnknownStep(UnknownAction.HOLD)
 
 
 def restored_step(evidence: Evidence, since_restored: timedelta, policy: Policy) -> UnknownStep:
@@ -112,7 +107,7 @@ def restored_step(evidence: Evidence, since_restored: timedelta, policy: Policy)
     if since_restored < policy.absent_after:
         return UnknownStep(UnknownAction.LOOK, after=policy.absent_after - since_restored)
     if evidence is Evidence.ABSENT:
-        return UnknownStep(UnknownAction.RESEND, Reason.NOT_SENT)
+        return UnknownStep(UnknownAction.RESEND)
     if evidence is Evidence.NONE and since_restored < policy.hold_after:
         return UnknownStep(UnknownAction.LOOK, after=policy.resend_after)
-    return UnknownStep(UnknownAction.HOLD, Reason.HELD_BY_RULE)
+    return UnknownStep(UnknownAction.HOLD)

@@ -11,7 +11,7 @@ import pytest
 
 from sendwindow.row_fields import FOLDED_FIELDS
 from sendwindow.scripts import execute
-from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from sendwindow.vocabulary import Reason, Stage
 from tests.support.cast import ANNA
 from tests.support.stores_world import ACCOUNT, FAR, SENDER, Place, World, accepted, opened
 from worker.ports.claims import ClaimedMessage
@@ -88,7 +88,7 @@ async def test_proof_at_hand_still_ends_the_message(store: Place) -> None:
         assert (row["sid"], row["st"], row["tg"], row["fa"]) == ("SMtwo", "sent", "3", "1")
         sids = await world.sids()
         assert (sids["SMone"], len(sids)) == (
-            SidLine(2, 60, "failed", has_failed=True, was_sent_again=False, code=30500),
+            SidLine(2, "failed", has_failed=True, was_sent_again=False, code=30500),
             7,
         )
         assert not (await world.callback("queued", "SMq9", attempt=2)).moved
@@ -140,8 +140,6 @@ def _claimed(facts: StoredFacts, fence: int) -> ClaimedMessage:
         payload=None,
         attempts=0,
         expires_at=FAR,
-        on_unknown=OnUnknown.HOLD,
-        redecided=False,
         crashes=0,
         cancel_asked=False,
         facts=facts,

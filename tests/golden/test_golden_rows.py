@@ -13,7 +13,7 @@ from policies.consent import permission
 from policies.facts import ConsentFact
 from sendwindow.row_fields import FOLDED_FIELDS, ROW_FIELDS
 from sendwindow.timestamps import from_ms
-from sendwindow.vocabulary import OnUnknown, Purpose, Stage
+from sendwindow.vocabulary import Purpose, Stage
 from tests.support.cast import BERT
 from tests.support.shipped import rules
 from tests.support.stores_world import ACCOUNT, SENDER, Place, World, opened
@@ -65,7 +65,6 @@ async def test_a_golden_row_in_a_lane_is_claimed(store: Place, stage: Stage) -> 
             from_ms(int(row["e"])),
         )
         assert claimed.attempts == claimed.tries == int(row["n"])
-        assert (claimed.on_unknown, claimed.redecided) == (OnUnknown.RESEND_IF_ABSENT, False)
 
 
 async def test_a_golden_person_keeps_consents_and_window(store: Place) -> None:

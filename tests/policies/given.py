@@ -90,7 +90,7 @@ def template(category: Category = Category.UTILITY, **changes: Any) -> TemplateF
 
 def facts(someone: PersonFact | None, channel: Channel = Channel.WHATSAPP, **changes: Any) -> Facts:
     """Make facts with a sender that may send."""
-    sender = SenderFact("shop", "main", channel, FROM[channel], revision=3, account_revision=4)
+    sender = SenderFact("shop", channel, FROM[channel], revision=3, account_revision=4)
     return replace(Facts(sender, someone, template(), TagFact(revision=6)), **changes)
 
 

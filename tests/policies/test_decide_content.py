@@ -97,7 +97,7 @@ def test_a_message_with_only_a_template_sends_it_whatever_the_window(
     decision = decided(draft(freeform=None, template=WISH), facts(person(GRANT, wrote=wrote)))
     assert isinstance(decision, Send)
     assert decision.reason is reason
-    assert decision.content == TemplateContent("order_update", "HX1", {"1": "x"})
+    assert decision.content == TemplateContent("HX1", {"1": "x"})
     assert decision.seen == SeenRevisions(person=7, sender=3, account=4, template=5)
 
 

@@ -130,7 +130,7 @@ def situations(draw: st.DrawFn) -> tuple[Draft, Facts, Policy]:
         when_closed=draw(st.sampled_from(WhenClosed)),
     )
     known = Facts(
-        sender=SenderFact("shop", "main", channel, FROM[channel]),
+        sender=SenderFact("shop", channel, FROM[channel]),
         person=draw(PEOPLE),
         template=draw(st.one_of(TEMPLATES, TEMPLATES, st.none())),
         tag=draw(st.none() | st.builds(TagFact, st.sampled_from(TagState), st.booleans())),

@@ -93,7 +93,7 @@ def test_only_an_approved_template_goes_on_whatsapp(
 ) -> None:
     """Only an approved template goes on WhatsApp; other channels have no approval."""
     picked = pick_template(wishing(), template(approval=approval), POLICY)
-    assert picked == (reason or TemplateContent("order_update", "HX1", {"1": "x"}))
+    assert picked == (reason or TemplateContent("HX1", {"1": "x"}))
     sms = replace(wishing(), channel=Channel.SMS)
     anywhere = template(approval=approval, channels=frozenset(Channel))
     assert isinstance(pick_template(sms, anywhere, POLICY), TemplateContent)

@@ -67,7 +67,6 @@ def join_facts(message: SendMessage, stored: StoredFacts, settings: Settings) ->
         if sender is None or sender.account not in settings.accounts
         else SenderFact(
             name=sender.name,
-            account=sender.account,
             channel=sender.channel,
             address=sender.address,
             paused_until=_paused_until(stored.sender),

@@ -47,7 +47,6 @@ _NOT_SENT: Final = ErrorEntry(
     wait=timedelta(0),
     max_tries=0,
     sentence="No connection to Twilio was made; nothing was sent.",
-    source="",
     needs_alert=False,
 )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sendwindow.vocabulary import OnUnknown, Stage
+from sendwindow.vocabulary import Stage
 from worker.ports.stored_facts import StoredFacts
 
 CRASHES_IN_COMPANY: Final = 2
@@ -42,8 +42,6 @@ class ClaimedMessage:
     payload: bytes | None
     attempts: int
     expires_at: datetime
-    on_unknown: OnUnknown
-    redecided: bool
     crashes: int
     cancel_asked: bool
     facts: StoredFacts

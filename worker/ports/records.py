@@ -17,7 +17,6 @@ class SidLine:
     """
 
     attempt: int
-    rank: int
     status: str
     has_failed: bool
     was_sent_again: bool

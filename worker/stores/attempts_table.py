@@ -8,7 +8,7 @@ from sendwindow.row_fields import OldRowField, RowField, TableField
 from worker.ports.records import SidLine
 
 _ATTEMPT: Final = re.compile(r"([0-9]+)([a-z?])([^!-]*)!?([a-z]*)-?")
-_SID: Final = re.compile(r"([0-9]+),(-?[0-9]+),([a-zA-Z]*),([^,]*),([0-9]*),[0-9]*,[0-9]*")
+_SID: Final = re.compile(r"([0-9]+),-?[0-9]+,([a-zA-Z]*),([^,]*),([0-9]*),[0-9]*,[0-9]*")
 
 
 def sids_of(fields: Mapping[str, str]) -> dict[str, SidLine]:
@@ -17,10 +17,9 @@ def sids_of(fields: Mapping[str, str]) -> dict[str, SidLine]:
     for name, value in fields.items():
         match = _SID.fullmatch(value) if name.startswith(TableField.TABLE) else None
         if match is not None:
-            attempt, rank, flags, status, code = match.groups()
+            attempt, flags, status, code = match.groups()
             lines[name.removeprefix(TableField.TABLE)] = SidLine(
                 int(attempt),
-                int(rank),
                 status,
                 "f" in flags,
                 "r" in flags,

@@ -15,7 +15,7 @@ from worker.ports.claims import ClaimBatch, ClaimedMessage, Reaped, Suspects
 from worker.ports.settlements import Settled, Settlement
 from worker.runtime import clock
 from worker.stores.arq_ingress import ArqIngressStore
-from worker.stores.fact_parsing import parse_facts, read_rule, read_stage
+from worker.stores.fact_parsing import parse_facts, read_stage
 from worker.stores.notifier import WorkNotifier
 from worker.stores.person_digests import PersonDigests
 from worker.stores.script_arguments import admit_argument, flat, settle_argument
@@ -179,8 +179,8 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         payload,
         n,
         expires,
-        on_unknown,
-        redecided,
+        _on_unknown,
+        _redecided,
         crashes,
         cancel,
         enqueued,
@@ -193,8 +193,6 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         payload=payload,
         attempts=int(n),
         expires_at=from_ms(float(expires)),
-        on_unknown=read_rule(on_unknown),
-        redecided=redecided == b"1",
         crashes=int(crashes),
         cancel_asked=cancel == b"1",
         facts=parse_facts(facts),

@@ -154,8 +154,8 @@ class TwilioClient:
     ) -> Listing:
         """List messages by From, and by To if given, newest pages first.
 
-        Sends at most `max_requests` requests. The listing is complete when the last page was read,
-        or when all rows came newest first and reach back before `since`.
+        Sends at most `max_requests` requests. Stops before the last page when all rows came newest
+        first and reach back before `since`.
 
         Twilio's date filter is not used: it compares the date sent, which is empty while a message
         is queued ("Messages resource", read 2026-11-20). Rows are returned unfiltered, because
@@ -168,16 +168,15 @@ class TwilioClient:
         url: URL | None = access.messages.with_query(query)
         rows: list[MessageRow] = []
         requests = 0
-        is_complete = is_whole = False
-        while url is not None and requests < max_requests and not is_complete:
+        is_whole = reaches_back = False
+        while url is not None and requests < max_requests and not reaches_back:
             page = await self._page(access, url)
             requests += 1
             rows.extend(page.rows)
             url = _next_page(access, page.next_page)
             reaches_back = bool(rows) and rows[-1].created_at < since and is_newest_first(rows)
             is_whole = page.next_page is None
-            is_complete = is_whole or reaches_back
-        return Listing(tuple(rows), is_complete, requests, is_whole)
+        return Listing(tuple(rows), requests, is_whole)
 
     async def list_inbound(
         self, account: str, since: datetime, max_requests: int

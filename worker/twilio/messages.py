@@ -86,16 +86,9 @@ class InboundListing:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows of a paged list.
-
-    `is_complete` is whether every page was read, or the remaining rows are proven to be older than
-    requested.
-
-    `is_whole` is whether every page was read.
-    """
+    """Rows of a paged list. `is_whole` is whether every page was read."""
 
     rows: tuple[MessageRow, ...]
-    is_complete: bool
     requests: int
     is_whole: bool = False
 

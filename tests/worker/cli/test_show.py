@@ -137,8 +137,8 @@ def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
     """
     due_at = datetime(2025, 11, 21, 10, 0, 4, tzinfo=UTC)
     sids = {
-        "SM0": SidLine(1, 60, "failed", has_failed=True, was_sent_again=True, code=30500),
-        "SM1": SidLine(2, 65, "delivered", has_failed=False, was_sent_again=False, code=None),
+        "SM0": SidLine(1, "failed", has_failed=True, was_sent_again=True, code=30500),
+        "SM1": SidLine(2, "delivered", has_failed=False, was_sent_again=False, code=None),
     }
     enqueued = {"at": 1763719200000, "e": "enqueued"}
     told = as_object(Record("m1", ROW, (enqueued,), due_at=due_at, sids=sids))
@@ -152,8 +152,8 @@ def test_a_row_is_told_in_stable_names_and_values_of_their_own_kind() -> None:
 def test_other_sids_are_shown_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     """`show` has a line for each SID of the message that is not its own."""
     sids = {
-        "SM0": SidLine(1, 60, "failed", has_failed=True, was_sent_again=True, code=30500),
-        "SM2": SidLine(3, -1, "", has_failed=False, was_sent_again=False, code=None),
+        "SM0": SidLine(1, "failed", has_failed=True, was_sent_again=True, code=30500),
+        "SM2": SidLine(3, "", has_failed=False, was_sent_again=False, code=None),
     }
     print_record(Record("m1", ROW, (), sids=sids), Output(as_json=False))
     shown = [line.split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()]

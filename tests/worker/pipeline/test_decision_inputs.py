@@ -47,7 +47,7 @@ def test_a_sender_is_joined_with_what_the_store_says_of_it_and_its_account() -> 
     stored = replace(STORED, sender=StoredState(3, None, NOW), account=StoredState(5, None, NOW))
     sender = join_facts(message(), stored, settings()).sender
     assert sender is not None
-    assert (sender.account, sender.channel) == ("main", Channel.WHATSAPP)
+    assert sender.channel is Channel.WHATSAPP
     assert (sender.revision, sender.account_revision) == (3, 5)
     assert (sender.paused_until, sender.account_paused_until) == (NOW, NOW)
 

@@ -57,7 +57,7 @@ def test_a_kept_list_answers_as_every_row_would(
 ) -> None:
     """The index of a kept list finds the same rows and witnesses as a search row by row."""
     sids = {f"SM{number:032x}" for number in known}
-    kept = keep(Listing(tuple(rows), True, 1), NOON, is_all=True, known=sids)
+    kept = keep(Listing(tuple(rows), 1), NOON, is_all=True, known=sids)
     address, intent_at = parse_address(to), NOON + timedelta(seconds=after)
     may_be = [one for one in rows if may_be_to(one, address)]
     assert sorted(kept.rows_to(address), key=rows.index) == may_be
@@ -74,7 +74,7 @@ def test_a_list_covers_what_it_reaches_back_to(
 ) -> None:
     """A list read to its end covers everything; another covers what is newer than its last row."""
     rows = tuple(row(at, GRETA_SMS, after) for at, after in enumerate(seconds))
-    kept = keep(Listing(rows, False, 1, is_whole), NOON, is_all=True)
+    kept = keep(Listing(rows, 1, is_whole), NOON, is_all=True)
     intent_at = NOON + timedelta(seconds=intent)
     reaches = (
         seconds == sorted(seconds, reverse=True)
@@ -86,7 +86,7 @@ def test_a_list_covers_what_it_reaches_back_to(
 
 def test_a_list_is_fresh_for_seconds_and_never_before_it_was_read() -> None:
     """A list is fresh for seconds and never before it was read, even if the clock was set back."""
-    kept = keep(Listing((), True, 1, True), NOON, is_all=True)
+    kept = keep(Listing((), 1, True), NOON, is_all=True)
     assert [
         kept.is_fresh(NOON + wait) for wait in (-SECOND, 0 * SECOND, FRESH - SECOND, FRESH)
     ] == [

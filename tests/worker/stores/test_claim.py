@@ -34,12 +34,7 @@ async def test_a_claim_brings_job_row_and_facts(store: Place) -> None:
         assert claimed.message_id == "m1"
         assert claimed.payload is not None
         assert b"hello" in claimed.payload
-        assert (claimed.attempts, claimed.tries, claimed.crashes, claimed.on_unknown) == (
-            0,
-            0,
-            0,
-            OnUnknown.HOLD,
-        )
+        assert (claimed.attempts, claimed.tries, claimed.crashes) == (0, 0, 0)
         assert claimed.facts.person_digest == world.store.people.digest(ANNA)
         assert claimed.expires_at - claimed.enqueued_at == timedelta(hours=24)
         assert claimed.facts == await world.store.people.facts(ANNA, SENDER, ACCOUNT, ORDER)

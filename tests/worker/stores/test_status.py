@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from policies.status import RANKS, describe
+from sendwindow.row_fields import RowField
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.stores_world import (
     AT_ONCE,
@@ -194,7 +195,7 @@ async def test_a_window_closed_by_callback_is_decided_again_once(store: Place) -
         await world.accept("m1", "SM1")
         assert (await world.callback("failed", "SM1", **CLOSED)).reopened
         claimed = await world.claim_one()
-        assert claimed.redecided
+        assert (await world.row())[RowField.REDECIDED] == "1"
         await world.admit(claimed)
         await world.settle(claimed, accepted("SM2"), attempt=2)
         assert not (await world.callback("failed", "SM2", attempt=2, **CLOSED)).reopened

@@ -64,20 +64,20 @@ async def listed(
             since=since,
             max_requests=max_requests,
         )
-    return [found.message_sid[-1] for found in listing.rows], listing.is_complete, listing.requests
+    return [found.message_sid[-1] for found in listing.rows], listing.is_whole, listing.requests
 
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def test_a_list_is_read_to_its_last_page() -> None:
-    """A list holds the rows of all pages and is complete."""
+    """A list holds the rows of all pages and is whole."""
     async with serving(pages([row(1, NOON)], [row(2, NOON)], [row(3, ELEVEN)])) as url:
         assert await listed(url, since=LONG_AGO) == (["1", "2", "3"], True, 3)
 
 
-async def test_a_list_cut_short_by_its_limit_is_not_complete() -> None:
-    """A list that the token bucket cut is not complete and never proves absence."""
+async def test_a_list_cut_short_by_its_limit_is_not_whole() -> None:
+    """A list that the token bucket cut is not whole."""
     async with serving(pages([row(1, NOON)], [row(2, NOON)])) as url:
         assert await listed(url, since=LONG_AGO, max_requests=1) == (["1"], False, 1)
 
@@ -86,7 +86,7 @@ async def test_paging_stops_where_the_rest_is_older_but_only_when_newest_come_fi
     """Paging stops at older pages only while rows come newest first."""
     since = datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
     async with serving(pages([row(1, NOON), row(2, ELEVEN)], [row(3, ELEVEN)])) as url:
-        assert await listed(url, since=since) == (["1", "2"], True, 1)
+        assert await listed(url, since=since) == (["1", "2"], False, 1)
     async with serving(
         pages([row(1, ELEVEN), row(2, NOON), row(3, ELEVEN)], [row(4, NOON)])
     ) as url:

@@ -94,7 +94,6 @@ def test_only_parameters_of_twilios_table_exist() -> None:
         ),
         st.builds(
             TemplateContent,
-            st.just("t"),
             st.just("HX" + "0" * 32),
             st.dictionaries(st.text(), st.text(), max_size=3),
         ),
@@ -118,10 +117,10 @@ def test_every_form_has_to_from_content_callback_and_a_valid_validity(
 
 def test_a_template_goes_out_as_content_sid_and_variables_in_one_json_string() -> None:
     """ContentVariables is a string that holds a JSON object of strings."""
-    fields = form(TemplateContent("order", "HX" + "0" * 32, {"1": 'Ann "A"', "2": "ä"}))
+    fields = form(TemplateContent("HX" + "0" * 32, {"1": 'Ann "A"', "2": "ä"}))
     assert fields["ContentSid"] == "HX" + "0" * 32
     assert json.loads(fields["ContentVariables"]) == {"1": 'Ann "A"', "2": "ä"}
-    assert "ContentVariables" not in form(TemplateContent("plain", "HX" + "0" * 32, {}))
+    assert "ContentVariables" not in form(TemplateContent("HX" + "0" * 32, {}))
 
 
 def test_from_stays_with_a_messaging_service() -> None:
