@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 
 ANSWER_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
-_LINE_BYTES: Final = 64 * 1024 * 1024
+_MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """A mock returns all of its POSTs in one line."""
 
 
@@ -46,7 +46,7 @@ class Child:
             stdout=PIPE,
             stderr=log,
             env={**os.environ, **(environ or {})},
-            limit=_LINE_BYTES,
+            limit=_MAX_LINE_BYTES,
         )
         return cls(process, log)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-AT_A_TIME: Final = 100
+MAX_BATCH_MESSAGES: Final = 100
 ACCOUNT_SID: Final = "AC00000000000000000000000000000000"
 FORM: Final = {
     "To": "whatsapp:+14155550101",

@@ -11,9 +11,9 @@ from pathlib import Path
 from bench.row import CPU, CPU_AND_RATE, RATE, Figure, Row
 from bench.summary import Runs, Spread, ratios, spreads
 
-MAX_LABEL = 45
-_NAME = 18
-_WIDTH = 29
+MAX_LABEL_WIDTH = 45
+_NAME_WIDTH = 18
+_CELL_WIDTH = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +92,21 @@ class Report:
         measured = self.measured
         rows = [row for row in self.rows if row.name in measured]
         if any(row.figures == CPU_AND_RATE for row in rows):
-            yield f"{'':{_NAME}}{CPU.label:>{_WIDTH}}{RATE.label:>{_WIDTH}}"
+            yield f"{'':{_NAME_WIDTH}}{CPU.label:>{_CELL_WIDTH}}{RATE.label:>{_CELL_WIDTH}}"
         for row in rows:
             if row.figures == CPU_AND_RATE:
                 found = measured[row.name]
                 cells = (shown(found[figure.key], figure) for figure in CPU_AND_RATE)
-                yield f"{row.name:{_NAME}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+                yield f"{row.name:{_NAME_WIDTH}}" + "".join(
+                    f"{cell:>{_CELL_WIDTH}}" for cell in cells
+                )
         for row in rows:
             if row.figures != CPU_AND_RATE:
                 yield ""
                 yield from textwrap.wrap(f"{row.name}: {row.what}", 80, subsequent_indent="  ")
                 for figure in row.figures:
                     cell = shown(measured[row.name][figure.key], figure)
-                    yield f"  {figure.label:{MAX_LABEL}}{cell:>26} {figure.unit}".rstrip()
+                    yield f"  {figure.label:{MAX_LABEL_WIDTH}}{cell:>26} {figure.unit}".rstrip()
         if self.ratios:
             yield ""
             yield from (f"{name:38}{value:6.2f}" for name, value in self.ratios.items())

@@ -14,7 +14,7 @@ from worker.wiring import load_rules
 STATUSES: Final = ("sent", "delivered")
 """What Twilio reports after the 201. The last is final."""
 
-_AT_ONCE: Final = 32
+_MAX_BATCH_MESSAGES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ async def send_waiting(
     settings = written_settings(store_url, base_url)
     await send_queued(store_url, settings, sent_before + len(names))
     found = []
-    for start in range(0, len(names), _AT_ONCE):
-        for record in await store.records.several(names[start : start + _AT_ONCE]):
+    for start in range(0, len(names), _MAX_BATCH_MESSAGES):
+        for record in await store.records.several(names[start : start + _MAX_BATCH_MESSAGES]):
             assert record is not None
             found.append(
                 AcceptedMessage(record.message_id, record.row["sid"], int(record.row["q"]))
@@ -59,7 +59,7 @@ async def report_final(
     """Apply every status up to the final one to all of these messages."""
     rules = load_rules(make_settings(store_url, base_url))
     for status in STATUSES:
-        for start in range(0, len(accepted), _AT_ONCE):
+        for start in range(0, len(accepted), _MAX_BATCH_MESSAGES):
             reports = [
                 StatusReport(
                     message_sid=one.message_sid,
@@ -70,6 +70,6 @@ async def report_final(
                     attempt=1,
                     life=one.life,
                 )
-                for one in accepted[start : start + _AT_ONCE]
+                for one in accepted[start : start + _MAX_BATCH_MESSAGES]
             ]
             await store.statuses.apply([update_of(report, rules, 0.5) for report in reports])

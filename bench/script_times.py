@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-BATCH: Final = 8
+BATCH_MESSAGES: Final = 8
 REPEATS: Final = 24
 """How often one round runs each call with each size of batch."""
 
-HANG_GUARD: Final = 300.0
+HANG_SECONDS: Final = 300.0
 _WARM_UP: Final = 4
 """The first calls of each script load its text, so they are not counted."""
 
@@ -48,7 +48,7 @@ async def _run_child() -> Times:
         store = start(Path(folder), environ=os.environ)
         try:
             with _measured(store.url, times) as batch:
-                await run_calls(store.url, batch, BATCH, _turns())
+                await run_calls(store.url, batch, BATCH_MESSAGES, _turns())
         finally:
             store.stop()
     return {name: values[_WARM_UP:] or values for name, values in times.items()}
@@ -112,7 +112,7 @@ def _round(checkouts: list[Path]) -> list[Times]:
             process.stdin.flush()
             if not process.stdout.readline():
                 sys.exit("bench: a round failed; its error is above")
-    answers = [process.communicate(timeout=HANG_GUARD)[0] for process in processes]
+    answers = [process.communicate(timeout=HANG_SECONDS)[0] for process in processes]
     return [json.loads(answer.strip().splitlines()[-1]) for answer in answers]
 
 

@@ -19,7 +19,7 @@ from bench.world import PUBLIC_URL, TOKEN, WrongEndError
 from sandbox.signing import sign
 
 CONNECTIONS: Final = 32
-_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+_HEADER_OF_BODY: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _SECONDS: Final = 100.0
 
 
@@ -55,7 +55,7 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         if (end := self._buffer.find(b"\r\n\r\n")) < 0:
             return
-        found = _LENGTH.search(self._buffer, 0, end + 2)
+        found = _HEADER_OF_BODY.search(self._buffer, 0, end + 2)
         if len(self._buffer) < end + 4 + (int(found[1]) if found else 0):
             return
         self.refused += not self._buffer.startswith(b"HTTP/1.1 2")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.posted import ACCOUNT_SID, FORM, MAX_BATCH_MESSAGES
 from sendwindow import Freeform, Priority, Producer, Purpose, SendMessage
 from tests.support.cast import whatsapp
 from worker.ports.people import ConsentEntry, Inbound
@@ -26,7 +26,7 @@ PUBLIC_URL: Final = "https://hooks.example.com"
 SENDERS: Final = (("shop", "main"), ("other", "second"))
 """Each sender with its account: two accounts, because some rows trouble one of them."""
 
-_AT_ONCE: Final = 32
+_MAX_BATCH_PEOPLE: Final = 32
 _POLL_SECONDS: Final = 0.02
 _END_SECONDS: Final = 300.0
 
@@ -38,7 +38,7 @@ class WrongEndError(Exception):
 def written_settings(
     store_url: str,
     base_url: str,
-    slots: int = AT_A_TIME,
+    slots: int = MAX_BATCH_MESSAGES,
     *,
     partition: str = PARTITION,
     port: int = 0,
@@ -109,8 +109,8 @@ async def record_people(
     `senders`: those that may write to them, each with its account.
     """
     number = min(PEOPLE, messages)
-    for start in range(0, number, _AT_ONCE):
-        people = range(start, min(start + _AT_ONCE, number))
+    for start in range(0, number, _MAX_BATCH_PEOPLE):
+        people = range(start, min(start + _MAX_BATCH_PEOPLE, number))
         await asyncio.gather(
             *(
                 store.people.record_consent(

@@ -23,8 +23,8 @@ Settings cannot remove words, so no setting can turn a stop word into an ordinar
 """
 
 _SETTINGS_FILE: Final = "sendwindow.toml"
-_WITHIN: Final = 4
-_NEAR: Final = 12
+_MAX_WORDS: Final = 4
+_MAX_GAP_CHARACTERS: Final = 12
 _UNSPACED: Final = frozenset({"ja", "ko", "th", "zh"})
 """Languages in which a phrase is also found inside a word.
 
@@ -173,13 +173,13 @@ def _read_pair(row: Table, found: _Phrases) -> None:
     """
     _dated(row)
     language = row.text("language")
-    within = row.whole("within", least=0, most=20, default=_WITHIN)
+    within = row.whole("within", least=0, most=20, default=_MAX_WORDS)
     first, then = (_folded(row, key) for key in ("first", "then"))
     if language in _UNSPACED:
         one, other = (
             "|".join(re.escape(text.replace(" ", "")) for text in part) for part in (first, then)
         )
-        found.unspaced["suspected"].append(f"(?:{one}).{{0,{_NEAR}}}(?:{other})")
+        found.unspaced["suspected"].append(f"(?:{one}).{{0,{_MAX_GAP_CHARACTERS}}}(?:{other})")
     else:
         one, other = ("|".join(map(re.escape, part)) for part in (first, then))
         for folded in first:

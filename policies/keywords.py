@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from policies.text_folding import LONGEST, fold, read
+from policies.text_folding import MAX_TEXT_CHARACTERS, fold, read
 from sendwindow.vocabulary import Channel
 
 
@@ -84,7 +84,7 @@ class Keywords:
         told = _told(opt_out_type)
         if told is not None:
             return told
-        if not self._may_mean_stop(folded := fold(text[:LONGEST])):
+        if not self._may_mean_stop(folded := fold(text[:MAX_TEXT_CHARACTERS])):
             return self._word(folded, channel)
         writing = read(text, lambda line: self.foreign.search(line) is not None)
         whole = self._word(writing.whole, channel)

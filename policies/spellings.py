@@ -22,11 +22,11 @@ from policies.toml_reader import DataFault, Table, raise_faults
 FILES: Final = ("spellings.toml",)
 """The names of the files in `policies/data/` that `parse_spellings` needs."""
 
-LONGEST: Final = 15
+MAX_PHONE_DIGITS: Final = 15
 """Number of digits of the longest phone number (E.164)."""
 
 _PHONE: Final = re.compile(r"(whatsapp:|rcs:|)\+([1-9][0-9]{1,14})")
-_ALIKE: Final = 7
+_EQUAL_DIGITS: Final = 7
 """How many last digits of a WaId and of `From` must be equal.
 
 Otherwise the WaId does not count as a spelling of `From`. The country must be the same too.
@@ -131,7 +131,9 @@ class Spellings:
         for rule in reversed(rules):
             nationals = [form for one in nationals for form in rule.forms(one)]
         return tuple(
-            f"{prefix}+{country}{one}" for one in nationals if len(country) + len(one) <= LONGEST
+            f"{prefix}+{country}{one}"
+            for one in nationals
+            if len(country) + len(one) <= MAX_PHONE_DIGITS
         )
 
     def _country(self, number: str) -> tuple[str, list[OptionalDigit]]:
@@ -147,7 +149,7 @@ class Spellings:
             ours
             and theirs
             and ours[2][:2] == theirs[2][:2]
-            and ours[2][-_ALIKE:] == theirs[2][-_ALIKE:]
+            and ours[2][-_EQUAL_DIGITS:] == theirs[2][-_EQUAL_DIGITS:]
         )
 
 
@@ -176,7 +178,7 @@ def _digit(table: Table) -> OptionalDigit:
         table.fault("digit", "one digit")
     if not re.fullmatch("[0-9]+", followed_by):
         table.fault("followed_by", "the digits that may follow")
-    length = table.whole("length", least=0, most=LONGEST, default=0)
+    length = table.whole("length", least=0, most=MAX_PHONE_DIGITS, default=0)
     if length == 0 and digit in followed_by:
         table.fault(
             "followed_by",
@@ -185,7 +187,7 @@ def _digit(table: Table) -> OptionalDigit:
     entry = OptionalDigit(
         countries=frozenset(countries),
         digit=digit,
-        position=table.whole("position", least=0, most=LONGEST),
+        position=table.whole("position", least=0, most=MAX_PHONE_DIGITS),
         followed_by=followed_by,
         length=length,
         canonical=table.choice("canonical", NumberForm),

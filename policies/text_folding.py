@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-LONGEST: Final = 4_096
+MAX_TEXT_CHARACTERS: Final = 4_096
 """How many characters we examine, which is the length of WhatsApp's longest text.
 
 The rest of a longer text is ignored.
 """
 
-_PASSES: Final = 8
+_MAX_PASSES: Final = 8
 _OPENING: Final = '\u201c\u201e\u00ab\u300c\u300e"'
 _CLOSING: Final = '\u201d\u201c\u00bb\u300d\u300f"'
 _QUOTES: Final = re.compile(f"[{_OPENING}][^{_OPENING}{_CLOSING}]*[{_CLOSING}]")
@@ -29,7 +29,7 @@ _ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
 _ASCII_DROPPED: Final = {ord(one): None for one in "'`"} | dict.fromkeys((*range(32), 127))
 _MARK: Final = re.compile(r"\s*(?:--|__|\u2014|\u2013)")
 _ELONGATED: Final = re.compile(r"([^\W\d_])\1{2,}")
-_MAX_SIGNED: Final = 6
+_MAX_SIGNED_WORDS: Final = 6
 _MAX_WORDS: Final = 5
 
 
@@ -55,7 +55,7 @@ def fold(text: str) -> str:
     three times or more becomes one letter. Folding a folded text changes nothing.
     """
     before, passes = None, 0
-    while text != before and passes < _PASSES:
+    while text != before and passes < _MAX_PASSES:
         before, text, passes = text, _fold_once(text), passes + 1
     return text
 
@@ -66,7 +66,7 @@ def read(text: str, is_foreign: Callable[[str], bool]) -> Writing:
     `is_foreign` returns whether a folded line begins text that the person did not write, such as
     "sent from my".
     """
-    text = unicodedata.normalize("NFKC", text[:LONGEST])
+    text = unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARACTERS])
     lines = _own_lines(text, is_foreign)
     own = "\n".join(lines)
     unquoted = _QUOTES.sub(lambda quote: quote[0] if len(fold(quote[0]).split()) < 2 else "\n", own)
@@ -107,7 +107,7 @@ def _signed(lines: list[str]) -> int | None:
     """
     written = [line for line in lines if fold(line)]
     rest = written[1:]
-    if not 0 < len(rest) <= _MAX_SIGNED:
+    if not 0 < len(rest) <= _MAX_SIGNED_WORDS:
         return None
     for line in rest:
         words = line.split()

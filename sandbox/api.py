@@ -31,7 +31,7 @@ _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).e
 _HANG_MS: Final = 35_000
 _GARBAGE: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 _LINGER_OFF: Final = struct.pack("ii", 1, 0)
-_MAX_PAGE: Final = 1000
+_MAX_PAGE_MESSAGES: Final = 1000
 
 
 class _Cut(web.Response):
@@ -120,7 +120,7 @@ async def listing(request: web.Request) -> web.StreamResponse:
     if answer is not None:
         return answer
     try:
-        size = min(max(int(query.get("PageSize", "50")), 1), _MAX_PAGE)
+        size = min(max(int(query.get("PageSize", "50")), 1), _MAX_PAGE_MESSAGES)
         page = max(int(query.get("Page", "0")), 0)
         sent = _sent_between(query)
     except ValueError:

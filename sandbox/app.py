@@ -15,12 +15,12 @@ from sandbox import api, control, resources
 from sandbox.config import SandboxConfig
 from sandbox.state import Sandbox
 
-_MAX_BODY = 256 * 1024
+_MAX_BODY_BYTES = 256 * 1024
 
 
 def make_app(config: SandboxConfig) -> web.Application:
     """Build the application. `app[sandbox.api.SANDBOX]` is its state."""
-    app = web.Application(client_max_size=_MAX_BODY)
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app[api.SANDBOX] = Sandbox(config)
     app.cleanup_ctx.append(_running)
     app.on_shutdown.append(_free_hanging)

@@ -23,8 +23,8 @@ from sandbox.status_schedule import Step
 ARRIVED: Final = frozenset({"delivered", "read"})
 """Statuses that mean the message has reached the person, whatever was reported before."""
 
-_SENDERS: Final = 48
-_MAX_FIRST_S: Final = 5.0
+_MAX_OPEN_CALLBACKS: Final = 48
+_MAX_FIRST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class Callbacks:
 
     def open(self) -> None:
         """Start the senders. Needs a running loop."""
-        self._senders = [asyncio.create_task(self._send_ready()) for _ in range(_SENDERS)]
+        self._senders = [
+            asyncio.create_task(self._send_ready()) for _ in range(_MAX_OPEN_CALLBACKS)
+        ]
 
     async def close(self) -> None:
         """Stop at once. Callbacks that are still waiting are never posted."""
@@ -114,7 +116,7 @@ class Callbacks:
         run = _Run(held, steps, first_told=asyncio.Event())
         self._ready.put_nowait(run)
         try:
-            async with asyncio.timeout(_MAX_FIRST_S):
+            async with asyncio.timeout(_MAX_FIRST_SECONDS):
                 await (run.first_told or asyncio.Event()).wait()
         except TimeoutError:
             return

@@ -18,8 +18,8 @@ from sandbox.json_bodies import bad, read, read_object, refused
 from sandbox.message_store import StoredMessage
 from sandbox.simulated_person import Say, say
 
-_LISTED: Final = 100
-_MAX_WAIT_S: Final = 60.0
+_MAX_LISTED_MESSAGES: Final = 100
+_MAX_WAIT_SECONDS: Final = 60.0
 
 
 class _StrictOrder(BaseModel):
@@ -166,7 +166,7 @@ async def get_messages(request: web.Request) -> web.Response:
     Newest first, at most `limit`, or 100 without it.
     """
     sandbox, query = request.app[SANDBOX], request.query
-    limit = int(query["limit"]) if query.get("limit", "").isdigit() else _LISTED
+    limit = int(query["limit"]) if query.get("limit", "").isdigit() else _MAX_LISTED_MESSAGES
     found: list[dict[str, object]] = []
     for held in sandbox.messages.newest_first(to=query.get("to"), sender=query.get("from")):
         if len(found) >= limit:
@@ -205,7 +205,7 @@ async def get_idle(request: web.Request) -> web.Response:
     """
     callbacks = request.app[SANDBOX].callbacks
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_MAX_WAIT_S):
+        async with asyncio.timeout(_MAX_WAIT_SECONDS):
             await callbacks.drained()
     return web.json_response({"callbacks_pending": callbacks.pending})
 

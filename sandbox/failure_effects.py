@@ -23,7 +23,7 @@ UNUSABLE: Final = frozenset({21211, 21614, 30005, 30006, 63003, 63024})
 _BLOCKED: Final = frozenset({63014, 63033})
 _CAPPED: Final = 63049
 _STOPPED_MARKETING: Final = re.compile(r"(?<!\d)131050(?!\d)")
-_CAP_MS: Final = 24 * 3600 * 1000
+_CAPPED_FOR_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def note_failure(person: SimulatedPerson, failure: Failure, now_ms: int, now_t: 
     if _STOPPED_MARKETING.search(failure.words):
         _add(person, Told("marketing", failure.account, None, now_ms, now_t, ends_by_inbound=False))
     elif failure.code == _CAPPED:
-        ends_ms = failure.sent_ms + _CAP_MS
+        ends_ms = failure.sent_ms + _CAPPED_FOR_MS
         cap = Told(
             "marketing",
             failure.account,

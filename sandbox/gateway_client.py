@@ -16,7 +16,7 @@ from sandbox.config import SandboxConfig
 from sandbox.signing import sign
 from sandbox.simulated_people import SimulatedPeople
 
-_CONNECTIONS: Final = 64
+_MAX_CONNECTIONS: Final = 64
 
 
 class GatewayClient:
@@ -33,7 +33,7 @@ class GatewayClient:
 
     def open(self) -> None:
         """Create the connection pool. Needs a running loop."""
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        connector = aiohttp.TCPConnector(limit=_MAX_CONNECTIONS)
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )

@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 from sandbox.address_rules import is_recipient, is_sender
 from sandbox.api_errors import ApiError, api_error
 
-MAX_BODY: Final = 1600
-MAX_MEDIA: Final = 10
-MAX_VALUE: Final = 4096
-MAX_VALIDITY: Final = 36_000
+MAX_BODY_CHARACTERS: Final = 1600
+MAX_MEDIA_URLS: Final = 10
+MAX_VALUE_CHARACTERS: Final = 4096
+MAX_VALIDITY_SECONDS: Final = 36_000
 
 SEVERAL: Final = frozenset({"MediaUrl", "PersistentAction"})
 KNOWN: Final = SEVERAL | {
@@ -131,10 +131,10 @@ def _addresses(form: PostedForm) -> int | None:
 
 
 def _content(form: PostedForm) -> int | None:
-    if _longer_than(form.all("Body"), MAX_BODY):
+    if _longer_than(form.all("Body"), MAX_BODY_CHARACTERS):
         return 21617
     media = form.all("MediaUrl")
-    if len(media) > MAX_MEDIA:
+    if len(media) > MAX_MEDIA_URLS:
         return 21623
     if any(not _is_url(url) for url in media):
         return 21620
@@ -151,7 +151,7 @@ def _options(form: PostedForm) -> int | None:
     ):
         return 21609
     if validity is not None and not (
-        validity.isascii() and validity.isdigit() and 1 <= int(validity) <= MAX_VALIDITY
+        validity.isascii() and validity.isdigit() and 1 <= int(validity) <= MAX_VALIDITY_SECONDS
     ):
         return 21624
     if form.one("ScheduleType") is not None and form.one("SendAt") is None:
@@ -164,7 +164,7 @@ def _options(form: PostedForm) -> int | None:
     others = (
         values for name, values in form.values.items() if name not in {"Body", "ContentVariables"}
     )
-    return 21658 if any(_longer_than(values, MAX_VALUE) for values in others) else None
+    return 21658 if any(_longer_than(values, MAX_VALUE_CHARACTERS) for values in others) else None
 
 
 def _longer_than(values: Iterable[str], limit: int) -> bool:

@@ -17,7 +17,7 @@ from sandbox.parameters import PostedForm
 from sandbox.simulated_people import SimulatedPerson
 
 TAG: Final = "ACCOUNT_UPDATE"
-MAX_RENDERED: Final = 1024
+MAX_RENDERED_CHARACTERS: Final = 1024
 _NOT_APPROVED: Final = {"rejected": 63040, "paused": 63041, "disabled": 63042}
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w{1,16})\}\}")
 _NO_PICTURE: Final = re.compile(
@@ -147,7 +147,7 @@ def _template(form: PostedForm, sid: str, ruling: Ruling, view: View) -> None:
     if ruling.channel == "whatsapp":
         if form.all("MediaUrl"):
             ruling.refuse(63030, "media_with_template")
-        if len(ruling.text) > MAX_RENDERED:
+        if len(ruling.text) > MAX_RENDERED_CHARACTERS:
             ruling.refuse(63021, "template_too_long")
     return None
 

@@ -15,7 +15,7 @@ from sandbox.message_store import StoredMessage, new_sid
 from sandbox.simulated_people import META_BUTTONS, START_WORDS, STOP_WORDS
 from sandbox.state import Sandbox
 
-_ANSWER_WITHIN: Final = (5.0, 15.0)
+_ANSWER_WITHIN_SECONDS: Final = (5.0, 15.0)
 _FORMS: Final[dict[Channel, str]] = {
     "whatsapp": "whatsapp:+<E.164> or whatsapp:<user id>",
     "messenger": "messenger:<digits>",
@@ -133,7 +133,9 @@ async def _deliver(sandbox: Sandbox, account: SandboxAccount, words: Say, sid: s
     if words.door == "status":
         url = url.partition("#")[0].removesuffix("/inbound") + "/status"
     form = inbound_form(account.sid, words, sid, sandbox)
-    http, _ = await sandbox.outbox.post(account.sid, url, form, _ANSWER_WITHIN, method=words.method)
+    http, _ = await sandbox.outbox.post(
+        account.sid, url, form, _ANSWER_WITHIN_SECONDS, method=words.method
+    )
     sandbox.journal.write("said_acked", sid=sid, http=http)
     sandbox.counts[f"inbound:{http or 'none'}"] += 1
     return http

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from sandbox.failure_effects import GRACE_MS
-from sandbox.parameters import MAX_VALIDITY, PostedForm
+from sandbox.parameters import MAX_VALIDITY_SECONDS, PostedForm
 from sandbox.rulings import Ruling, View
 from sandbox.simulated_people import SimulatedPerson
 
@@ -74,6 +74,6 @@ def _validity(form: PostedForm, ruling: Ruling, person: SimulatedPerson, view: V
         return
     if ruling.channel == "whatsapp" and ruling.form == "template":
         return
-    validity_ms = int(form.one("ValidityPeriod") or MAX_VALIDITY) * 1000
+    validity_ms = int(form.one("ValidityPeriod") or MAX_VALIDITY_SECONDS) * 1000
     if view.now_ms + validity_ms > closes_ms + GRACE_MS:
         ruling.violations.append("validity_beyond_window")

@@ -9,10 +9,10 @@ from typing import Final
 from sendwindow.contract import SendMessage
 from sendwindow.errors import QueueFull
 from sendwindow.message_errors import IdConflict, InvalidMessage
-from sendwindow.protocol import BATCH_BYTES, EnqueueResult, Entry, Message, prepare
+from sendwindow.protocol import MAX_BATCH_BYTES, EnqueueResult, Entry, Message, prepare
 from sendwindow.results import NotQueued, SendSummary
 
-LARGEST_BATCH: Final = 1000
+MAX_BATCH_MESSAGES: Final = 1000
 
 Progress = Callable[[int], None]
 """Called after each batch with the number of messages processed so far."""
@@ -22,8 +22,8 @@ class Batch:
     """The batch that is being filled, and the summary of the batches before it."""
 
     def __init__(self, batch: int, on_progress: Progress | None) -> None:
-        if not 1 <= batch <= LARGEST_BATCH:
-            raise ValueError(f"batch is 1 to {LARGEST_BATCH}; give a number in that range")
+        if not 1 <= batch <= MAX_BATCH_MESSAGES:
+            raise ValueError(f"batch is 1 to {MAX_BATCH_MESSAGES}; give a number in that range")
         self.summary = SendSummary()
         self.entries: list[Entry] = []
         self._batch = batch
@@ -44,7 +44,9 @@ class Batch:
             self._positions.append(self._next)
             self._bytes += len(entry.job)
         self._next += 1
-        return len(self.entries) + len(self._invalid) >= self._batch or self._bytes >= BATCH_BYTES
+        return (
+            len(self.entries) + len(self._invalid) >= self._batch or self._bytes >= MAX_BATCH_BYTES
+        )
 
     def settle(self, results: Sequence[EnqueueResult]) -> None:
         """Add the results of this batch to the summary and start the next batch.

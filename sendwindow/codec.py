@@ -16,10 +16,10 @@ from sendwindow.contract import SendMessage
 from sendwindow.message_errors import Fault, InvalidMessage, UnreadableJob
 
 FUNCTION: Final = "send_message"
-JOB_BYTES: Final = 64 * 1024
+MAX_JOB_BYTES: Final = 64 * 1024
 """Size of the largest job in bytes, including the envelope."""
 
-_DIGEST_LENGTH: Final = 24
+_DIGEST_CHARACTERS: Final = 24
 _PICKLE_MARK: Final = b"\x80"
 
 
@@ -30,12 +30,12 @@ def encode_job(message: SendMessage, enqueued_ms: int) -> bytes:
     """
     fields = message.model_dump_json(exclude_defaults=True, exclude_none=True).encode()
     job = b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (FUNCTION.encode(), fields, enqueued_ms)
-    if len(job) > JOB_BYTES:
+    if len(job) > MAX_JOB_BYTES:
         raise InvalidMessage(
             [
                 Fault(
                     "message",
-                    f"is {len(job)} bytes as a job, {JOB_BYTES} at most",
+                    f"is {len(job)} bytes as a job, {MAX_JOB_BYTES} at most",
                     "shorten variables or metadata",
                 )
             ]
@@ -71,7 +71,7 @@ def content_digest(message: SendMessage) -> str:
         mode="json", include=kept, exclude_defaults=True, exclude_none=True
     )
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_CHARACTERS]
 
 
 def arq_serializer(value: Mapping[str, Any]) -> bytes:
@@ -104,7 +104,7 @@ def _plain(value: object) -> object:
 def _envelope(job: bytes) -> dict[str, Any]:
     if job.startswith(_PICKLE_MARK):
         raise UnreadableJob("pickled")
-    if len(job) > JOB_BYTES:
+    if len(job) > MAX_JOB_BYTES:
         raise UnreadableJob("too_large")
     reason = "not_a_job"
     try:

@@ -34,7 +34,7 @@ RECONNECT_AFTER: Final = (
 """Errors after which redis-py closes the connection, so that the next call opens another."""
 
 _SENTINEL_PORT: Final = 26379
-_HIGHEST_PORT: Final = 65535
+_MAX_PORT: Final = 65535
 _OPTIONS: Final = frozenset(
     {
         "db",
@@ -246,7 +246,7 @@ def _parse_sentinel(url: str) -> _SentinelTarget:
 def _host_and_port(text: str) -> tuple[str, int]:
     match = _SENTINEL_HOST.fullmatch(text)
     port = int(match[3] or _SENTINEL_PORT) if match else 0
-    if not (match and 0 < port <= _HIGHEST_PORT):
+    if not (match and 0 < port <= _MAX_PORT):
         raise BadStoreUrl(f"a sentinel's host or port cannot be read; {_FORMS}")
     return match[1] or match[2], port
 

@@ -33,7 +33,7 @@ message waits.
 MAX_LIFETIME: Final = timedelta(days=7)
 """How far `expires_at` may lie after `not_before`, or after the enqueue if that is later."""
 
-FARTHEST_START: Final = timedelta(days=35)
+MAX_START_DELAY: Final = timedelta(days=35)
 """How far `not_before` may lie after the enqueue."""
 
 ON_UNKNOWN: Final = {

@@ -12,20 +12,20 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-BODY_UNITS: Final = 1600
+MAX_BODY_UNITS: Final = 1600
 """Length of the longest `Body` on every channel, in UTF-16 units.
 
 Twilio does not document how it counts. The number of UTF-16 units is never less than the number of
 characters.
 """
-VARIABLES: Final = 100
-VARIABLE_UNITS: Final = 1600
-WHATSAPP_TEMPLATE_UNITS: Final = 1024
+MAX_VARIABLES: Final = 100
+MAX_VARIABLE_UNITS: Final = 1600
+MAX_WHATSAPP_TEMPLATE_UNITS: Final = 1024
 """Length of the longest WhatsApp template with its variables filled in, in UTF-16 units.
 
 Source: Twilio docs, "Error 63021", read 2026-11-20.
 """
-MEDIA_URL_CHARACTERS: Final = 2048
+MAX_MEDIA_URL_CHARACTERS: Final = 2048
 
 _VARIABLE_KEY: Final = re.compile(r"[A-Za-z0-9]{1,16}")
 # The tab, and every character at which str.splitlines() breaks: Twilio answers 63013 for each
@@ -64,7 +64,7 @@ def body_complaint(body: str) -> Complaint | None:
     """Return what is wrong with a freeform body, or None if it is valid."""
     if not body.strip():
         return "is blank", "give a text, or leave the field out when media goes alone"
-    return text_complaint(body, BODY_UNITS)
+    return text_complaint(body, MAX_BODY_UNITS)
 
 
 def media_url_complaint(url: str) -> Complaint | None:
@@ -73,8 +73,8 @@ def media_url_complaint(url: str) -> Complaint | None:
     The URL must be public http or https, because Twilio fetches the file itself.
     """
     remedy = "give one public http or https URL, percent-encoded"
-    if len(url) > MEDIA_URL_CHARACTERS:
-        return f"has {len(url)} characters, {MEDIA_URL_CHARACTERS} at most", remedy
+    if len(url) > MAX_MEDIA_URL_CHARACTERS:
+        return f"has {len(url)} characters, {MAX_MEDIA_URL_CHARACTERS} at most", remedy
     if not _VISIBLE_ASCII.fullmatch(url):
         return "holds a space, a control character or a character outside ASCII", remedy
     try:
@@ -91,10 +91,10 @@ def variable_complaints(variables: Mapping[str, str]) -> Iterator[tuple[str, str
 
     The key is empty if the problem concerns all variables, or if a key itself is invalid.
     """
-    if len(variables) > VARIABLES:
+    if len(variables) > MAX_VARIABLES:
         yield (
             "",
-            f"holds {len(variables)} variables, {VARIABLES} at most",
+            f"holds {len(variables)} variables, {MAX_VARIABLES} at most",
             "use a template with fewer variables",
         )
     if not all(_VARIABLE_KEY.fullmatch(key) for key in variables):
@@ -120,4 +120,4 @@ def _value_complaint(value: str) -> Complaint | None:
         )
     if _FIVE_SPACES in value:
         return "holds more than 4 spaces in a row", "WhatsApp refuses those (63013); use fewer"
-    return text_complaint(value, VARIABLE_UNITS)
+    return text_complaint(value, MAX_VARIABLE_UNITS)

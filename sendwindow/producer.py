@@ -18,7 +18,7 @@ from sendwindow.errors import OtherLoop, QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.protocol import EnqueueResult, Entry, Message
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
-from sendwindow.retry_deadline import PRESSURE_LIMIT, STORE_ERRORS, RetryDeadline
+from sendwindow.retry_deadline import MAX_MEMORY_PERCENT, STORE_ERRORS, RetryDeadline
 from sendwindow.scripts import WAIT_MS, execute, execute_together
 from sendwindow.store_faults import place_of
 
@@ -140,7 +140,7 @@ class Producer:
             raise
 
     async def _enqueue(self, entries: Sequence[Entry]) -> list[EnqueueResult]:
-        arguments = [PRESSURE_LIMIT, *chain.from_iterable(entry.arguments for entry in entries)]
+        arguments = [MAX_MEMORY_PERCENT, *chain.from_iterable(entry.arguments for entry in entries)]
 
         async def ask(failures: int) -> list[EnqueueResult]:
             reply = await protocol.ENQUEUE(

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar
 from redis.exceptions import ResponseError
 
 from sendwindow import codec
-from sendwindow.contract import FARTHEST_START, MAX_LIFETIME, SendMessage
+from sendwindow.contract import MAX_LIFETIME, MAX_START_DELAY, SendMessage
 from sendwindow.errors import QueueFull
 from sendwindow.keys import Keys, knows_layout
-from sendwindow.limits import WHATSAPP_TEMPLATE_UNITS, utf16_units
+from sendwindow.limits import MAX_WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.media import lost_body_complaint, type_complaint
 from sendwindow.message_errors import Fault, IdConflict, InvalidMessage
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt
@@ -31,7 +31,7 @@ from sendwindow.wire import shown
 ENQUEUE: Final = load_script("enqueue", SOURCES)
 CANCEL: Final = load_script("cancel", SOURCES, flags=["allow-oom"])
 
-BATCH_BYTES: Final = 1024 * 1024
+MAX_BATCH_BYTES: Final = 1024 * 1024
 """A batch is closed when its jobs reach this size in bytes, so that a script call stays short."""
 
 STATUS_FIELDS: Final = (
@@ -115,7 +115,7 @@ def check_times(message: SendMessage, start: int, now: int) -> None:
     `start` and `now` are milliseconds since 1970. Raises InvalidMessage.
     """
     start = max(now, start)
-    if start > now + FARTHEST_START // _MS:
+    if start > now + MAX_START_DELAY // _MS:
         raise InvalidMessage(
             [Fault("not_before", "is more than 35 days ahead", "give an earlier time")]
         )
@@ -160,10 +160,10 @@ def _template_faults(message: SendMessage) -> Iterator[Fault]:
     if message.address.channel is not Channel.WHATSAPP:
         return
     for key, value in template.variables.items():
-        if (units := utf16_units(value)) > WHATSAPP_TEMPLATE_UNITS:
+        if (units := utf16_units(value)) > MAX_WHATSAPP_TEMPLATE_UNITS:
             problem = (
                 f"has {units} UTF-16 units, "
-                f"and a WhatsApp template holds {WHATSAPP_TEMPLATE_UNITS} in all (63021)"
+                f"and a WhatsApp template holds {MAX_WHATSAPP_TEMPLATE_UNITS} in all (63021)"
             )
             yield Fault(f"template.variables.{shown(key)}", problem, "shorten it")
 

@@ -17,11 +17,11 @@ from sendwindow.store_faults import fault_of
 STORE_ERRORS: Final = (RedisError, OSError, NotDurable)
 """Every error that a call to the store may raise."""
 
-PRESSURE_LIMIT: Final = 80
+MAX_MEMORY_PERCENT: Final = 80
 """Share of the store's memory in use, in percent, from which it accepts no new messages."""
 
 FULL: Final = (
-    f"the store is over {PRESSURE_LIMIT} % of its memory and takes no new messages; "
+    f"the store is over {MAX_MEMORY_PERCENT} % of its memory and takes no new messages; "
     "send it again later, and add workers or memory if this lasts"
 )
 
@@ -34,8 +34,8 @@ _FULL_AFTER_SILENCE: Final = (
 The store may have accepted the messages in an earlier try whose reply was lost.
 """
 
-_PAUSE_BASE: Final = 0.02
-_PAUSE_CAP: Final = 0.5
+_FIRST_PAUSE_SECONDS: Final = 0.02
+_MAX_PAUSE_SECONDS: Final = 0.5
 
 
 class RetryDeadline:
@@ -69,7 +69,7 @@ class RetryDeadline:
             raise StoreUnavailable(_FULL_AFTER_SILENCE, unproven=self._messages)
         if not fault.is_passing:
             raise StoreUnavailable(fault.sentence(self._place), unproven=self._messages)
-        pause = random.uniform(0, min(_PAUSE_CAP, _PAUSE_BASE * 2**self.failures))
+        pause = random.uniform(0, min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self.failures))
         if _monotonic() + pause < self._ends_at:
             return pause
         if isinstance(error, NotDurable):

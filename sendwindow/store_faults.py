@@ -183,7 +183,7 @@ _BY_TEXT: Final = (
     ("unknown command", "COMMAND"),
 )
 _DENIED_COMMAND: Final = re.compile(r"(?:run|execute) the '([A-Za-z|]{1,40})' command")
-_CHAIN: Final = 8
+_MAX_CHAIN_ERRORS: Final = 8
 
 
 def fault_of(error: BaseException) -> StoreFault:
@@ -249,7 +249,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     redis-py hides a refused password or a TLS fault behind a ConnectionError.
     """
     each: BaseException | None = error
-    for _ in range(_CHAIN):
+    for _ in range(_MAX_CHAIN_ERRORS):
         if each is None:
             return
         yield each

@@ -17,7 +17,7 @@ from sendwindow.errors import QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.protocol import EnqueueResult, Entry, Message
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
-from sendwindow.retry_deadline import PRESSURE_LIMIT, STORE_ERRORS, RetryDeadline
+from sendwindow.retry_deadline import MAX_MEMORY_PERCENT, STORE_ERRORS, RetryDeadline
 from sendwindow.scripts import WAIT_MS, execute, execute_together_sync
 from sendwindow.store_faults import place_of
 
@@ -129,7 +129,7 @@ class Producer:
             raise
 
     def _enqueue(self, entries: Sequence[Entry]) -> list[EnqueueResult]:
-        arguments = [PRESSURE_LIMIT, *chain.from_iterable(entry.arguments for entry in entries)]
+        arguments = [MAX_MEMORY_PERCENT, *chain.from_iterable(entry.arguments for entry in entries)]
 
         def ask(failures: int) -> list[EnqueueResult]:
             reply = protocol.ENQUEUE.run_sync(

@@ -12,8 +12,8 @@ from sendwindow.addresses import RECIPIENT_FORMS, AddressError, parse_address
 from sendwindow.limits import Complaint
 from sendwindow.wire import refusal, refusals
 
-METADATA_ENTRIES: Final = 16
-METADATA_UNITS: Final = 512
+MAX_METADATA_ENTRIES: Final = 16
+MAX_METADATA_UNITS: Final = 512
 """Length of the longest metadata value, in UTF-16 units."""
 
 LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
@@ -23,8 +23,8 @@ LANGUAGE: Final = re.compile(r"[a-z]{2,3}(_[A-Z]{2,4})?")
 # a worker can decide it.
 _READABLE_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8}){0,2}")
 
-_FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+_MIN_INSTANT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MAX_INSTANT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def address(text: str) -> str:
@@ -81,18 +81,18 @@ def variables(values: dict[str, str]) -> dict[str, str]:
 def metadata(values: dict[str, str]) -> dict[str, str]:
     """Return metadata unchanged, if it has at most 16 entries with short values."""
     complaints = []
-    if len(values) > METADATA_ENTRIES:
+    if len(values) > MAX_METADATA_ENTRIES:
         complaints.append(
             (
                 "",
-                f"has {len(values)} entries, {METADATA_ENTRIES} at most",
+                f"has {len(values)} entries, {MAX_METADATA_ENTRIES} at most",
                 "keep the rest with yourself",
             )
         )
     for key, value in values.items():
         if complaint := ids.name_complaint(key):
             complaints.append(("", f"has a name that {complaint[0]}", complaint[1]))
-        if complaint := limits.text_complaint(value, METADATA_UNITS):
+        if complaint := limits.text_complaint(value, MAX_METADATA_UNITS):
             complaints.append((key, *complaint))
     if complaints:
         raise refusals(complaints)
@@ -115,7 +115,7 @@ def instant(value: Any) -> datetime:
     if value.utcoffset() is None:
         raise refusal("has no time zone", remedy)
     # Compare before the conversion to UTC, which would overflow close to year 1 or 9999.
-    if not _FIRST <= value < _LAST:
+    if not _MIN_INSTANT <= value < _MAX_INSTANT:
         raise refusal("is not between the years 2000 and 2199", remedy)
     utc = value.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)

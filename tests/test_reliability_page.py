@@ -14,9 +14,9 @@ from tests.chaos.test_nemesis import SLOTS
 from tests.chaos.test_store_failover import LINK_DOWN
 from tests.support.shipped import rules
 from worker.pipeline.missing_statuses import FetchSchedule
-from worker.pipeline.unknown.matching import DOUBT, LATEST
+from worker.pipeline.unknown.matching import DOUBT, MAX_POST_DELAY
 from worker.settings.settings import parse_settings
-from worker.stores.unknowns import GIVE_UP
+from worker.stores.unknowns import MAX_STATUS_AGE
 
 MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
@@ -68,7 +68,7 @@ def test_every_other_number_is_the_codes(page: str) -> None:
         f"the three drawn seeds of {LONG.messages:,} messages",
         "With `wait:2`, which is all replicas, 0 messages are lost and 0 are sent twice.",
         f"does not come after {FetchSchedule().quiet_for // MINUTE} minutes",
-        f"After {GIVE_UP // HOUR} hours the message leaves",
+        f"After {MAX_STATUS_AGE // HOUR} hours the message leaves",
     )
     rest = page
     for sentence in sentences:
@@ -88,13 +88,13 @@ def test_the_numbers_in_words_are_the_codes(page: str) -> None:
     assert "a gateway and four workers" in page
     assert timedelta(seconds=LINK_DOWN) == MINUTE / 120
     assert "for half a second before the kill" in page
-    assert LATEST + DOUBT == 20 * MINUTE
+    assert MAX_POST_DELAY + DOUBT == 20 * MINUTE
     assert "from the same sender within twenty minutes" in page
     assert rules().policy.most_resends == 2
     assert "sends again at most twice without proof" in page
     last = FetchSchedule().quiet_for * TIMES_THE_AGE**2
     assert last == 9 * HOUR
-    assert last * TIMES_THE_AGE > GIVE_UP
+    assert last * TIMES_THE_AGE > MAX_STATUS_AGE
     assert "again at about six times that age, and for the last time after about nine hours" in page
 
 

@@ -16,8 +16,8 @@ from verify.taught import BLOCKED, OPTED_OUT, UNUSABLE, learned_t
 MAX_ERRORS: Final = 50
 """As many errors are believed. It is also five percent of the attempts that count."""
 
-ATTEMPTS: Final = 1_000
-_SURELY_COUNTED: Final = ATTEMPTS // 2
+COUNTED_ATTEMPTS: Final = 1_000
+_SURELY_COUNTED: Final = COUNTED_ATTEMPTS // 2
 """Attempts that never reached the sandbox count too, and no journal shows how many they were."""
 
 _COUNTED: Final = UNUSABLE | BLOCKED | {OPTED_OUT}
@@ -59,7 +59,9 @@ class ErrorJumps:
         """
         at = learned_t(self._book, post)
         counted = [
-            error for error in self._errors_since(post, ATTEMPTS) if at is None or error["t"] <= at
+            error
+            for error in self._errors_since(post, COUNTED_ATTEMPTS)
+            if at is None or error["t"] <= at
         ]
         return post.get("code") in _COUNTED and len(counted) >= MAX_ERRORS
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 Line = dict[str, Any]
 
-_CHUNK: Final = 5_000
+_CHUNK_LINES: Final = 5_000
 _BEGIN: Final = b'{"t":'
 
 
@@ -36,7 +36,7 @@ def read(paths: Iterable[Path]) -> JournalLines:
     for path in paths:
         with path.open("rb") as file:
             number = 1
-            while chunk := list(islice(file, _CHUNK)):
+            while chunk := list(islice(file, _CHUNK_LINES)):
                 evidence.lines.extend(_parsed(chunk, evidence, path.name, number))
                 number += len(chunk)
     evidence.lines.sort(key=itemgetter("t"))

@@ -20,7 +20,7 @@ P5_NOTE: Final = (
     "who was paused and which limits had room, and without these a long wait proves nothing. "
     "first_claim_ms is for information."
 )
-_IDS: Final = 20
+_MAX_SHOWN_IDS: Final = 20
 _SHOWN_FIRST: Final = ("t", "who", "e", "id")
 
 
@@ -121,8 +121,8 @@ def to_json(report: Report) -> dict[str, Any]:
                 "note": promise.note,
                 "breaches": len(promise.breaches),
                 "by_rule": dict(Counter(breach.rule for breach in promise.breaches)),
-                "ids": promise.ids[:_IDS],
-                "first": [asdict(breach) for breach in promise.breaches[:_IDS]],
+                "ids": promise.ids[:_MAX_SHOWN_IDS],
+                "first": [asdict(breach) for breach in promise.breaches[:_MAX_SHOWN_IDS]],
             }
             for promise in report.promises
         },
@@ -138,7 +138,7 @@ def render(report: Report, console: Console) -> None:
     _say(console, f"verify: {report.headline}")
     for promise in report.promises:
         _promise(console, promise, report)
-    for where in report.unreadable[:_IDS]:
+    for where in report.unreadable[:_MAX_SHOWN_IDS]:
         _say(
             console,
             f"  unreadable line at {where}: no journal wrote it; verify what produced that file",
@@ -193,7 +193,8 @@ def _promise(console: Console, promise: Promise, report: Report) -> None:
             _history(console, report.histories[name])
     rest = [name for name in promise.ids if name not in shown]
     if rest:
-        _say(console, f"      also: {', '.join(rest[:_IDS])}{' …' if len(rest) > _IDS else ''}")
+        more = " …" if len(rest) > _MAX_SHOWN_IDS else ""
+        _say(console, f"      also: {', '.join(rest[:_MAX_SHOWN_IDS])}{more}")
 
 
 def _history(console: Console, lines: list[Line]) -> None:

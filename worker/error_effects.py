@@ -10,7 +10,7 @@ from typing import Final
 from policies.error_catalogue import ErrorClass, ErrorEntry, Hold, Scope
 from policies.facts import Approval
 from policies.policy import ErrorGuard
-from policies.retry import least_wait
+from policies.retry_delay import least_wait
 from policies.ruleset import Ruleset
 from sendwindow.vocabulary import Channel
 from worker.ports.effects import (
@@ -25,7 +25,7 @@ from worker.ports.effects import (
     WithdrawMarketing,
 )
 
-_UNTIL_RESET: Final = int(timedelta(days=3650).total_seconds())
+_UNTIL_RESET_SECONDS: Final = int(timedelta(days=3650).total_seconds())
 """A pause that only an operator ends, in seconds."""
 
 _TEMPLATE_STATES: Final = {
@@ -82,9 +82,9 @@ def _taught(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tuple[Effect,
         case ErrorClass.TEMPLATE:
             return (CloseWindow(),)
         case ErrorClass.PAUSE_SENDER:
-            return (PauseSender(seconds or _UNTIL_RESET, reason),)
+            return (PauseSender(seconds or _UNTIL_RESET_SECONDS, reason),)
         case ErrorClass.PAUSE_ACCOUNT:
-            return (PauseAccount(seconds or _UNTIL_RESET, reason),)
+            return (PauseAccount(seconds or _UNTIL_RESET_SECONDS, reason),)
         case ErrorClass.DISABLE_TEMPLATE:
             state = _TEMPLATE_STATES.get(entry.code or 0, Approval.DISABLED)
             return (SetTemplate(state, reason, seconds),)
@@ -106,7 +106,11 @@ def _taught_of_person(entry: ErrorEntry, guard: ErrorGuard, heard: Heard) -> tup
                 entry.scope is Scope.SENDER, f"twilio {reason}", suspends_grants=is_sms, guard=guard
             ),
         )
-    return (SuppressAddress(seconds or _UNTIL_RESET, reason, entry.for_user_id is not None, guard),)
+    return (
+        SuppressAddress(
+            seconds or _UNTIL_RESET_SECONDS, reason, entry.for_user_id is not None, guard
+        ),
+    )
 
 
 def _hold_back(entry: ErrorEntry, hold: Hold, guard: ErrorGuard) -> HoldBack:

@@ -43,7 +43,7 @@ A worker then also registers its names again, which restores the names that a fa
 WAITING_SECONDS: Final = 1.0
 """How often a process that waits for another release reports, so that it begins soon."""
 
-MAX_NAMED: Final = 5
+MAX_NAMED_PROCESSES: Final = 5
 """How many processes a sentence names. `processes` lists all of them."""
 
 
@@ -137,7 +137,9 @@ async def first_of(*events: asyncio.Event) -> None:
 
 
 def _named(processes: Sequence[LivingProcess]) -> str:
-    names = [f"{one.process_id} (release {one.release_name})" for one in processes[:MAX_NAMED]]
+    names = [
+        f"{one.process_id} (release {one.release_name})" for one in processes[:MAX_NAMED_PROCESSES]
+    ]
     more = len(processes) - len(names)
     return ", ".join([*names, *([f"and {more} more"] if more else [])])
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from policies.error_catalogue import ErrorEntry, Meaning
-from policies.retry import next_try_at
+from policies.retry_delay import next_try_at
 from policies.ruleset import Ruleset
 from policies.status import describe
 from policies.tag import tag_after

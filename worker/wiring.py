@@ -31,7 +31,7 @@ from worker.settings.settings import Settings, data_folder, load_settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store, StoreRefused, StoreTroubleError
 
-COMMAND_BUDGET: Final = timedelta(seconds=1)
+MAX_COMMAND_RETRY: Final = timedelta(seconds=1)
 """How long a command retries. An operator waits for its answer."""
 
 _KEY_FILE: Final = "person.key"
@@ -269,7 +269,7 @@ async def open_store(settings: Settings, *, reading: bool = True) -> AsyncIterat
     """
     with store_settings(settings) as complete, _named(complete):
         store = await connect_store(
-            complete, "command", Tuning(budget=COMMAND_BUDGET), reading=reading
+            complete, "command", Tuning(budget=MAX_COMMAND_RETRY), reading=reading
         )
         try:
             await check_names(store, settings, reading=reading)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.posted import ACCOUNT_SID, FORM, MAX_BATCH_MESSAGES
 from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
 
 _SOURCE: Final = Path(__file__).resolve().parent.parent / "bullmq"
@@ -58,7 +58,7 @@ async def measure(place: Place) -> Mapping[str, float]:
         "url": f"{place.base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json",
         "form": FORM,
         "messages": place.size,
-        "atATime": AT_A_TIME,
+        "atATime": MAX_BATCH_MESSAGES,
     }
     # The row's time limit ends this process with the row: both are in one process group.
     process = await asyncio.create_subprocess_exec(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.child_commands import cpu_seconds
-from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.posted import ACCOUNT_SID, FORM, MAX_BATCH_MESSAGES
 from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
 from worker.ports.posts import Accepted, CreateMessage
 from worker.settings.accounts import Account
@@ -24,7 +24,7 @@ async def post_all(base_url: str, messages: int, tls: ssl.SSLContext | None = No
     create = CreateMessage("main", tuple(FORM.items()))
     left = messages
 
-    async with TwilioClient({"main": account}, slots=AT_A_TIME, tls=tls) as client:
+    async with TwilioClient({"main": account}, slots=MAX_BATCH_MESSAGES, tls=tls) as client:
 
         async def sender() -> None:
             nonlocal left
@@ -33,7 +33,7 @@ async def post_all(base_url: str, messages: int, tls: ssl.SSLContext | None = No
                 assert isinstance(await client.create(create), Accepted)
 
         cpu, wall = cpu_seconds(), time.perf_counter()
-        await asyncio.gather(*(sender() for _ in range(AT_A_TIME)))
+        await asyncio.gather(*(sender() for _ in range(MAX_BATCH_MESSAGES)))
         return Spent(cpu_seconds() - cpu, time.perf_counter() - wall, messages)
 
 

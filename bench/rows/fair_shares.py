@@ -16,7 +16,7 @@ from bench.world import message, opened
 from sendwindow import Priority, Producer
 from worker.stores.store import Store
 
-_CLAIM: Final = 8
+_CLAIMED_MESSAGES: Final = 8
 _CAMPAIGNS: Final = 200
 _MARK: Final = "urgent-"
 
@@ -28,7 +28,7 @@ async def _urgent_share(store: Store, claims: int, refill: Refill) -> float:
     """Return what part of the claimed messages was urgent, in percent."""
     urgent = total = 0
     for _ in range(claims):
-        names = [one.message_id for one in (await store.ledger.claim(_CLAIM)).claimed]
+        names = [one.message_id for one in (await store.ledger.claim(_CLAIMED_MESSAGES)).claimed]
         served = [name.partition("-")[0] for name in names if not name.startswith(_MARK)]
         total += len(names)
         urgent += len(names) - len(served)
@@ -56,13 +56,13 @@ async def _measure(place: Place, partition: str, campaigns: int, *, refills_all:
             )
 
         async def refill(served: list[str]) -> None:
-            await add(_CLAIM * ["c0"] if refills_all else served)
+            await add(_CLAIMED_MESSAGES * ["c0"] if refills_all else served)
 
         # Senders are registered by a worker; claims look their accounts up.
         await store.register_senders({"shop": "main"})
         await producer.send_many(
             message(at, message_id=f"{_MARK}{at}", priority=Priority.URGENT)
-            for at in range(_CLAIM * place.size)
+            for at in range(_CLAIMED_MESSAGES * place.size)
         )
         await add([f"c{at}" for at in range(campaigns)])
         return await _urgent_share(store, place.size, refill)

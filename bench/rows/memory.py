@@ -19,7 +19,7 @@ from bench.world import enqueue, message, opened, record_people
 from sendwindow.keys import Keys
 
 _WARM_UP: Final = 50
-_AT_ONCE: Final = 500
+_MAX_BATCH_KEYS: Final = 500
 _KEYS: Final = Keys("p0")
 
 
@@ -33,9 +33,9 @@ async def _used(redis: Redis) -> int:
 async def _each(redis: Redis, command: str, keys: Sequence[str | bytes]) -> list[int]:
     """Return what a command says about each key. 0 for a key that has just run out."""
     found: list[int] = []
-    for start in range(0, len(keys), _AT_ONCE):
+    for start in range(0, len(keys), _MAX_BATCH_KEYS):
         pipeline = redis.pipeline(transaction=False)
-        for key in keys[start : start + _AT_ONCE]:
+        for key in keys[start : start + _MAX_BATCH_KEYS]:
             getattr(pipeline, command)(key)
         found.extend(int(size or 0) for size in await pipeline.execute())
     return found

@@ -22,7 +22,7 @@ from bench.world import enqueue, messages, opened, record_people
 from sendwindow.keys import Keys
 
 _SECONDS: Final = 20.0
-_BACKLOG: Final = 3_000
+_BACKLOG_MESSAGES: Final = 3_000
 _BEFORE: Final = SLOTS
 """Messages that are accepted before the outage, so that it finds a worker in full swing."""
 _LOOK_SECONDS: Final = 0.05
@@ -49,7 +49,7 @@ async def measure(place: Place) -> Mapping[str, float]:
             await mock.wait_for(_BEFORE)
             await mock.go_down()
             before = await mock.asked()
-            await asyncio.sleep(_SECONDS * place.size / _BACKLOG)
+            await asyncio.sleep(_SECONDS * place.size / _BACKLOG_MESSAGES)
             posted = await mock.asked() - before
             unknown: Any = await redis.zcard(Keys("p0").unknown)
             back_at = await mock.come_back()

@@ -18,13 +18,16 @@ from typing import Final
 import aiohttp
 
 from bench.child_commands import cpu_seconds
-from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.posted import ACCOUNT_SID, FORM, MAX_BATCH_MESSAGES
 from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
 from bench.scripted_mock import LIKE_TWILIO, SLOTS, scripted_mock
 
 
 async def post_all(
-    base_url: str, messages: int, at_a_time: int = AT_A_TIME, tls: ssl.SSLContext | None = None
+    base_url: str,
+    messages: int,
+    at_a_time: int = MAX_BATCH_MESSAGES,
+    tls: ssl.SSLContext | None = None,
 ) -> Spent:
     """Post the form as often as asked."""
     url = f"{base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"

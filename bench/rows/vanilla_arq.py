@@ -22,7 +22,7 @@ from arq.worker import Worker
 from redis.asyncio import ConnectionPool
 
 from bench.child_commands import cpu_seconds
-from bench.posted import ACCOUNT_SID, AT_A_TIME, FORM
+from bench.posted import ACCOUNT_SID, FORM, MAX_BATCH_MESSAGES
 from bench.row import CPU_AND_RATE, Place, Row, Sizes, Spent
 
 QUEUE: Final = "bench:arq"
@@ -32,7 +32,7 @@ QUEUE: Final = "bench:arq"
 class ArqSettings:
     """What a row sets of arq's worker. `keep_result` is in seconds."""
 
-    max_jobs: int = AT_A_TIME
+    max_jobs: int = MAX_BATCH_MESSAGES
     poll_delay: float = 0.5
     keep_result: int = 0
 
@@ -80,7 +80,7 @@ async def measure(settings: ArqSettings, place: Place) -> Mapping[str, float]:
     headers = {"Authorization": aiohttp.encode_basic_auth(ACCOUNT_SID, "secret")}
     url = f"{place.base_url}/2010-04-01/Accounts/{ACCOUNT_SID}/Messages.json"
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=AT_A_TIME),
+        connector=aiohttp.TCPConnector(limit=MAX_BATCH_MESSAGES),
         timeout=aiohttp.ClientTimeout(total=30),
         headers=headers,
     ) as session:

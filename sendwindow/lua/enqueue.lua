@@ -9,15 +9,15 @@
 
 -- include: clock, int, put_into_lane
 
-local WIDTH = 9
+local MESSAGE_ARGUMENTS = 9
 local now = clock()
 local limit = tonumber(ARGV[1])
 local pressure = tonumber(redis.call('HGET', K.meta, 'pressure') or '0')
 local replies = {}
 local added = 0
-for at = 2, #ARGV, WIDTH do
+for at = 2, #ARGV, MESSAGE_ARGUMENTS do
   local id, payload, digest, lane, start, ends, ttl, on_unknown, group =
-    unpack(ARGV, at, at + WIDTH - 1)
+    unpack(ARGV, at, at + MESSAGE_ARGUMENTS - 1)
   local row = K.row(id)
   local known_digest, enqueued_at =
     unpack(redis.call('HMGET', row, F.content_digest, F.enqueued_at))
@@ -45,7 +45,8 @@ for at = 2, #ARGV, WIDTH do
     -- Each message is due 0.25 µs after the one before it, so that the messages of one call keep
     -- their order within a millisecond.
     local is_later = not_before and not_before > now
-    put_into_lane(lane, id, is_later and not_before or (now - 1 + at / WIDTH * 0.00025), now)
+    local place = now - 1 + at / MESSAGE_ARGUMENTS * 0.00025
+    put_into_lane(lane, id, is_later and not_before or place, now)
     added = added + 1
     replies[#replies + 1] = { 'new', int(now) }
   end

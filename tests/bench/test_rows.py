@@ -13,7 +13,7 @@ from bench.child import Child, ChildError
 from bench.mock_api import Script
 from bench.mock_server import SharedMock, shared_mock
 from bench.registry import MODULES, ROWS
-from bench.report import MAX_LABEL
+from bench.report import MAX_LABEL_WIDTH
 from bench.row import CPU_AND_RATE, Row
 from bench.row_runner import RowError, run_row
 from bench.scripted_mock import scripted_mock
@@ -70,7 +70,7 @@ def test_rows_have_names_of_their_own_and_say_what_they_do() -> None:
         assert row.what
         assert re.fullmatch(r"[a-z0-9_]{1,18}", row.name)
         assert len({figure.key for figure in row.figures}) == len(row.figures)
-        assert all(len(figure.label) <= MAX_LABEL for figure in row.figures)
+        assert all(len(figure.label) <= MAX_LABEL_WIDTH for figure in row.figures)
 
 
 def test_the_page_about_performance_names_every_row(root: Path) -> None:

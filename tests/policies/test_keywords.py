@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from policies.keyword_data import EXTENSIBLE, parse_keywords
 from policies.keywords import Keyword, effect
-from policies.text_folding import LONGEST, fold
+from policies.text_folding import MAX_TEXT_CHARACTERS, fold
 from policies.toml_reader import PolicyDataError
 from sendwindow.vocabulary import Channel
 from tests.policies.given import KEYWORDS, shipped
@@ -177,7 +177,7 @@ def test_a_stop_that_stands_as_a_sentence_is_at_least_suspected(word: str, other
 def test_what_is_endless_is_judged_by_its_beginning() -> None:
     """A text of a megabyte costs no more than one of four thousand characters."""
     assert KEYWORDS.match("STOP. " + "x" * 1_000_000) is Keyword.SUSPECTED
-    assert KEYWORDS.match("x " * LONGEST + "STOP") is None
+    assert KEYWORDS.match("x " * MAX_TEXT_CHARACTERS + "STOP") is None
 
 
 def words(label: str, *texts: str, **more: Any) -> dict[str, Any]:

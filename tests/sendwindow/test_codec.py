@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sendwindow.codec import (
-    JOB_BYTES,
+    MAX_JOB_BYTES,
     arq_deserializer,
     arq_serializer,
     content_digest,
@@ -132,7 +132,7 @@ def an_envelope(**changes: Any) -> bytes:
     ("job", "reason"),
     [
         (pickle.dumps({"t": None, "f": "send_message"}), "pickled"),
-        (b" " * (JOB_BYTES + 1), "too_large"),
+        (b" " * (MAX_JOB_BYTES + 1), "too_large"),
         (b"", "not_json"),
         (b"\xff", "not_json"),
         (b"{", "not_json"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.verify_run import Run, rules
-from verify.error_jumps import ATTEMPTS, MAX_ERRORS
+from verify.error_jumps import COUNTED_ATTEMPTS, MAX_ERRORS
 
 ANNA: dict[str, Any] = {"person": "anna", "account": "AC1", "channel": "whatsapp", "sender": "shop"}
 
@@ -177,7 +177,7 @@ def test_whether_an_error_is_beyond_the_limit_must_be_sure(run: Run, case: str) 
         run, MAX_ERRORS, 63014 if case == "blocked" else 21614, settled=case != "not recorded"
     )
     if case == "long ago":
-        for number in range(ATTEMPTS // 2):
+        for number in range(COUNTED_ATTEMPTS // 2):
             send(run, f"between-{number}", f"digest-{number}", person=f"person-{number}")
     fail(run, "last", 21614)
     if case in {"applied", "discarded"}:

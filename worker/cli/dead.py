@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from worker.stores.store import Store
     from worker.telemetry.journal import Journal
 
-_BATCH: Final = 32
+_MAX_BATCH_MESSAGES: Final = 32
 """How many messages one call of the store decides."""
 
 _HOUR: Final = timedelta(hours=1)
@@ -178,8 +178,8 @@ async def _decide(
     passed_over = frozenset() if arguments.ids else frozenset({_PERHAPS})
     answers: Counter[str] = Counter()
     with progress(arguments.word, len(ids)) as advance:
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
+        for start in range(0, len(ids), _MAX_BATCH_MESSAGES):
+            batch = ids[start : start + _MAX_BATCH_MESSAGES]
             words = await _act(store, arguments, batch, journal)
             for message_id, word in zip(batch, words, strict=True):
                 answers[word] += 1

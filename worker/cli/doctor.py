@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.settings.settings import Settings
     from worker.stores.store import Store
 
-CLOCK_SKEW: Final = timedelta(seconds=2)
+MAX_CLOCK_SKEW: Final = timedelta(seconds=2)
 """Beyond this, the logs of several machines no longer line up. Decisions rest on the store's clock
 alone."""
 
@@ -181,7 +181,7 @@ async def _clock(store: "Store") -> list[Finding]:
     now = await store.now()
     skew = now - before - (wall_now() - before) / 2
     words = f"the store's clock is {skew.total_seconds():+.1f} s from this machine's"
-    if abs(skew) > CLOCK_SKEW:
+    if abs(skew) > MAX_CLOCK_SKEW:
         return [
             Finding(
                 Mark.WARNING,

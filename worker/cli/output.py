@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_SHOWN = 20
+_MAX_SHOWN_LINES = 20
 """How many bad lines a person gets to see, if there is another way to see the rest."""
 
 
@@ -71,7 +71,7 @@ class Output:
             for number, reason in bad:
                 self.object({"line": number, "error": reason})
             return
-        shown = bad if about_the_rest is None else bad[:_SHOWN]
+        shown = bad if about_the_rest is None else bad[:_MAX_SHOWN_LINES]
         for number, reason in shown:
             self.say(f"line {number}: {reason}")
         if more := len(bad) - len(shown):

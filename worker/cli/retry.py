@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from worker.stores.store import Store
     from worker.telemetry.journal import Journal
 
-_BATCH: Final = 32
+_MAX_BATCH_MESSAGES: Final = 32
 """How many messages go into one call of the store."""
 
-_SHOWN: Final = 10
+_MAX_SHOWN_IDS: Final = 10
 """How many ids a dry run shows to a person. `--json` prints all."""
 
 _PERHAPS: Final = "perhaps_sent"
@@ -142,8 +142,8 @@ async def _retry(
     answers: Counter[str] = Counter()
     order = partial(store.records.retry, even_if_sent=arguments.even_if_sent)
     with progress("retry", len(ids)) as advance:
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
+        for start in range(0, len(ids), _MAX_BATCH_MESSAGES):
+            batch = ids[start : start + _MAX_BATCH_MESSAGES]
             words = await send_again(
                 await prospects(store, batch, lasting(arguments)), RETRY, order, journal
             )
@@ -173,14 +173,14 @@ async def _preview(
     kinds: Counter[tuple[str | None, ...]] = Counter()
     first: list[str] = []
     with progress("retry", len(ids)) as advance:
-        for start in range(0, len(ids), _BATCH):
-            batch = await _look(store, arguments, ids[start : start + _BATCH], how)
+        for start in range(0, len(ids), _MAX_BATCH_MESSAGES):
+            batch = await _look(store, arguments, ids[start : start + _MAX_BATCH_MESSAGES], how)
             for one in batch:
                 message_id = one.prospect.message_id
                 answers[one.word] += 1
                 if one.word in _GOES:
                     kinds[one.prospect.stage, one.prospect.reason, one.decision, one.reason] += 1
-                    first += [message_id] if len(first) < _SHOWN else []
+                    first += [message_id] if len(first) < _MAX_SHOWN_IDS else []
                 if output.as_json:
                     output.object(_as_object(one))
                 else:
@@ -192,7 +192,10 @@ async def _preview(
         output.table(
             _COLUMNS, [dict(zip(_COLUMNS, (number, *kind), strict=True)) for kind, number in lines]
         )
-        output.say(", ".join(first) + (f" and {goes - _SHOWN} more" if goes > _SHOWN else ""))
+        output.say(
+            ", ".join(first)
+            + (f" and {goes - _MAX_SHOWN_IDS} more" if goes > _MAX_SHOWN_IDS else "")
+        )
     output.say(
         f"{counted(goes, 'message')} would be decided and sent again. Repeat with --yes to send."
     )

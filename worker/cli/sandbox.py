@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PORT: Final = 9810
 URL: Final = f"http://127.0.0.1:{PORT}"
-_HIGHEST_PORT: Final = 65535
+_MAX_PORT: Final = 65535
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -137,9 +137,9 @@ class SandboxService:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
         raise argparse.ArgumentTypeError(
-            f"{text} is not a port; use 0 (any free port) to {_HIGHEST_PORT}"
+            f"{text} is not a port; use 0 (any free port) to {_MAX_PORT}"
         )
     return int(text)
 

@@ -24,7 +24,7 @@ RESTART_SECONDS: Final = 1.0
 STARTING_SECONDS: Final = 5.0
 """Seconds. A process that fails sooner would fail again. One that ran for longer is restarted."""
 
-GATEWAY_GRACE: Final = 15.0
+GATEWAY_GRACE_SECONDS: Final = 15.0
 """Seconds. Twilio does not wait longer for an answer."""
 
 _TOGETHER: Final = {"SENDWINDOW_DISPATCH_HEALTH_PORT": "0"}
@@ -115,7 +115,7 @@ def run_gateway(arguments: argparse.Namespace) -> int:
     _check_journal(arguments.journal, _A_FILE)
     with store_settings(settings, announce=_log_embedded) as complete:
         service = GatewayService(complete, arguments.journal)
-        return _until_signal(service, GATEWAY_GRACE, with_stdin=arguments.end_with_stdin)
+        return _until_signal(service, GATEWAY_GRACE_SECONDS, with_stdin=arguments.end_with_stdin)
 
 
 def run_up(arguments: argparse.Namespace) -> int:
@@ -178,7 +178,7 @@ class UpService:
     def __init__(
         self, settings: "Settings", config: str | None, workers: int, journals: Path | None
     ) -> None:
-        self.grace = max(GATEWAY_GRACE, settings.dispatch.grace_seconds) + RESTART_SECONDS
+        self.grace = max(GATEWAY_GRACE_SECONDS, settings.dispatch.grace_seconds) + RESTART_SECONDS
         self._crew = ChildProcesses(os.environ)
         self._stopping = asyncio.Event()
         common = ["--config", config] if config else []

@@ -93,7 +93,7 @@ FIELDS: Final = (
 )
 """Every field of a row that programs and people see, in their order."""
 
-_WIDEST: Final = max(len(field.name) for field in FIELDS)
+_MAX_NAME_CHARACTERS: Final = max(len(field.name) for field in FIELDS)
 
 _INSTANTS: Final = frozenset({"at", "due", "expires", "until"})
 """Members of the timeline's events that the store has in milliseconds."""
@@ -144,12 +144,12 @@ def print_record(record: "Record", output: Output) -> None:
     if reason:
         output.say(paragraph(sentence(reason), "  "))
     if record.due_at is not None:
-        output.say(f"  {'next':<{_WIDEST}}  at {_shown(record.due_at)}")
+        output.say(f"  {'next':<{_MAX_NAME_CHARACTERS}}  at {_shown(record.due_at)}")
     for name, value in named_row(record.row).items():
         if name not in {"stage", "reason"} and value:
-            output.say(f"  {name.replace('_', ' '):<{_WIDEST}}  {_shown(value)}")
+            output.say(f"  {name.replace('_', ' '):<{_MAX_NAME_CHARACTERS}}  {_shown(value)}")
     for sid, line in _other_sids(record).items():
-        output.say(f"  {'other SID':<{_WIDEST}}  {sid}: {_in_words(line)}")
+        output.say(f"  {'other SID':<{_MAX_NAME_CHARACTERS}}  {sid}: {_in_words(line)}")
     output.table(("at", "event", "detail"), [_line(event) for event in record.timeline])
 
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from worker.cli.exit_codes import Exit
 
-MARGIN: Final = 5.0
+MARGIN_SECONDS: Final = 5.0
 """Seconds beyond the grace period before the watchdog ends a stop that hangs."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -62,7 +62,7 @@ async def run_until_signal(service: Service, grace: float, *, with_stdin: bool =
         if work.done():
             await work
             return Exit.DONE
-        return await _stop(service.stop, work, second, grace + MARGIN)
+        return await _stop(service.stop, work, second, grace + MARGIN_SECONDS)
     finally:
         if with_stdin:
             loop.remove_reader(0)
@@ -103,7 +103,7 @@ async def _stop(
     limit: float,
 ) -> Exit:
     # A thread, because the loop itself may hang. os._exit, because leases cover what is in flight.
-    watchdog = threading.Timer(limit + 3 * MARGIN, os._exit, (int(Exit.STOPPED_EARLY),))
+    watchdog = threading.Timer(limit + 3 * MARGIN_SECONDS, os._exit, (int(Exit.STOPPED_EARLY),))
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -114,10 +114,10 @@ async def _stop(
         if not stopping.done():
             # A second stop() ends a service at once. Its intents later show which POSTs were open.
             hurrying = asyncio.ensure_future(stop())
-            await asyncio.wait({stopping, hurrying, work}, timeout=MARGIN)
+            await asyncio.wait({stopping, hurrying, work}, timeout=MARGIN_SECONDS)
             for task in (stopping, hurrying, work):
                 task.cancel()
-            await asyncio.wait({stopping, hurrying, work}, timeout=MARGIN)
+            await asyncio.wait({stopping, hurrying, work}, timeout=MARGIN_SECONDS)
             return Exit.STOPPED_EARLY
         await stopping
         await work

@@ -19,7 +19,7 @@ MARGIN: Final = timedelta(minutes=1)
 """The copy is taken to be this much older than the last life sign in it, because clocks differ and
 life signs come only every few seconds."""
 
-_ADOPTED_AT_ONCE: Final = 500
+_MAX_ADOPTED_JOBS: Final = 500
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -127,7 +127,7 @@ async def _restore(
 
 async def _adopt_all(store: "Store") -> None:
     """Adopt all of arq's jobs: a worker may have adopted them after the copy, and sent them."""
-    while (await store.ledger.adopt(_ADOPTED_AT_ONCE)).taken:
+    while (await store.ledger.adopt(_MAX_ADOPTED_JOBS)).taken:
         continue
 
 

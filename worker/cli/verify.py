@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.ports.records import Record
     from worker.settings.settings import Settings
 
-_AT_ONCE: Final = 50
+_MAX_BATCH_MESSAGES: Final = 50
 """How many messages the store is asked about at the same time."""
 
 
@@ -114,8 +114,8 @@ async def _standings(settings: "Settings", ids: Collection[str]) -> "dict[str, S
     asked = list(ids)
     standings: dict[str, StoredOutcome] = {}
     async with open_store(settings) as store:
-        for start in range(0, len(asked), _AT_ONCE):
-            some = asked[start : start + _AT_ONCE]
+        for start in range(0, len(asked), _MAX_BATCH_MESSAGES):
+            some = asked[start : start + _MAX_BATCH_MESSAGES]
             records = await asyncio.gather(
                 *(store.records.record(message_id) for message_id in some)
             )

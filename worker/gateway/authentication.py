@@ -12,7 +12,7 @@ from aiohttp import web
 
 from worker.gateway.forms import decode_form, decode_json, first_values
 from worker.gateway.request import RefusedError, SignedRequest
-from worker.gateway.request_bodies import FREE_BYTES, RequestBodies
+from worker.gateway.request_bodies import MAX_FREE_BYTES, RequestBodies
 from worker.settings.settings import Settings
 from worker.twilio.signature import is_valid, is_valid_body
 
@@ -46,7 +46,7 @@ class RequestAuthenticator:
         """
         header = request.headers.get(_SIGNATURE)
         async with self._bodies.read(request, is_signed=bool(header)) as body:
-            if len(body) <= FREE_BYTES:
+            if len(body) <= MAX_FREE_BYTES:
                 signed = self._check(request, path, header, body)
             else:
                 # Decoding takes a tenth of a second for each MiB. In a thread, it does not block

@@ -14,7 +14,7 @@ from worker.runtime.batcher import Batcher
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-MAX_WAITING: Final = 2_048
+MAX_WAITING_ITEMS: Final = 2_048
 """A healthy store never has this many items waiting.
 
 Above it, the gateway returns 503 at once, and Twilio retries.
@@ -36,7 +36,7 @@ class BatchedWrites(Generic[Item, Value]):
     def __init__(
         self,
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]],
-        most_waiting: int = MAX_WAITING,
+        most_waiting: int = MAX_WAITING_ITEMS,
     ) -> None:
         self._call = call
         self._most_waiting = most_waiting

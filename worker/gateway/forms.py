@@ -22,7 +22,7 @@ from worker.twilio.fields import is_status, read_channel_codes, read_code
 MAX_FIELDS: Final = 500
 """The most fields that a form may have. Twilio sends a few dozen."""
 
-_MAX_ID: Final = 200
+_MAX_ID_CHARACTERS: Final = 200
 _MESSAGE_SID: Final = re.compile(r"[A-Z]{2}[0-9a-zA-Z]{32}")
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,5}")
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,15}")
@@ -112,7 +112,7 @@ def _attempt(query: Mapping[str, str]) -> tuple[str | None, int | None]:
         message_id = read_id(query["i"]) or ""
     if message_id is None and attempt is None:
         return None, None
-    if not message_id or len(message_id) > _MAX_ID or not message_id.isprintable():
+    if not message_id or len(message_id) > _MAX_ID_CHARACTERS or not message_id.isprintable():
         raise GarbageError("m in the query")
     if attempt is None or not _ATTEMPT.fullmatch(attempt):
         raise GarbageError("a in the query")

@@ -48,7 +48,7 @@ Apply = Callable[[str, InboundForm, datetime], Awaitable[None]]
 _MARK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
 _MAX_RETRY_SECONDS: Final = 300.0
-_AT_ONCE: Final = 32
+_MAX_BATCH_MESSAGES: Final = 32
 
 
 class InboundLists(Protocol):
@@ -157,7 +157,7 @@ class MissedInbound:
             )
         listing = await lists.list_inbound(account, since, MAX_REQUESTS)
         rows = iter(listing.rows)
-        while batch := list(islice(rows, _AT_ONCE)):
+        while batch := list(islice(rows, _MAX_BATCH_MESSAGES)):
             await self._apply_rows(account, batch)
         log.info(
             "inbound_fetched",

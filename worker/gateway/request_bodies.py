@@ -13,19 +13,19 @@ from aiohttp import web
 
 from worker.gateway.request import RefusedError, SignedRequest
 
-FREE_BYTES: Final = 65_536
+MAX_FREE_BYTES: Final = 65_536
 """The largest body that needs no place. Twilio's requests are much smaller."""
 
-PLACES: Final = 4
+MAX_LARGE_BODIES: Final = 4
 """How many larger bodies may be in memory at once.
 
 Other large bodies wait in their connections, whose buffers are bounded.
 """
 
-HARD_LIMIT: Final = 4
+MAX_OVERSIZE_FACTOR: Final = 4
 """A body that is more than this many times `most_bytes` is refused."""
 
-SHORT: Final = 4_096
+MAX_KEPT_CHARACTERS: Final = 4_096
 """Parameters longer than this many characters are blanked when the body exceeds `most_bytes`."""
 
 
@@ -37,8 +37,8 @@ class RequestBodies:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._hard_limit = most_bytes * HARD_LIMIT
-        self._places = asyncio.Semaphore(PLACES)
+        self._hard_limit = most_bytes * MAX_OVERSIZE_FACTOR
+        self._places = asyncio.Semaphore(MAX_LARGE_BODIES)
 
     @asynccontextmanager
     async def read(self, request: web.Request, *, is_signed: bool) -> AsyncIterator[bytes]:
@@ -51,9 +51,9 @@ class RequestBodies:
         403 when a large body has no signature.
         """
         self._check(request.content_length or 0)
-        body = await _at_most(request, bytearray(), FREE_BYTES)
+        body = await _at_most(request, bytearray(), MAX_FREE_BYTES)
         self._check(len(body))
-        if len(body) <= FREE_BYTES:
+        if len(body) <= MAX_FREE_BYTES:
             yield bytes(body)
             return
         if not is_signed:
@@ -73,7 +73,8 @@ class RequestBodies:
         The addresses and a short text remain.
         """
         params = {
-            name: value if len(value) <= SHORT else "" for name, value in signed.params.items()
+            name: value if len(value) <= MAX_KEPT_CHARACTERS else ""
+            for name, value in signed.params.items()
         }
         return replace(signed, params=params)
 

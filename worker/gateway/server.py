@@ -13,11 +13,11 @@ from worker.gateway.app import DRAINING, METER
 GRACE_SECONDS: Final = 15.0
 """Twilio waits at most this long for a response."""
 
-_LINE_BYTES: Final = 32_768
+_MAX_LINE_BYTES: Final = 32_768
 """A GET carries the whole message in its request line: 1,600 characters, percent-encoded."""
 
 _CONNECTION: Final = {
-    "max_line_size": _LINE_BYTES,
+    "max_line_size": _MAX_LINE_BYTES,
     "max_field_size": 8_192,
     "max_headers": 64,
     # Proxies close idle connections sooner than this, so the proxy closes the connection, not us.

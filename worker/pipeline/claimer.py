@@ -20,8 +20,8 @@ from worker.runtime import clock
 from worker.runtime.batcher import Batcher
 from worker.runtime.cancellation import end_tasks
 
-_CLAIM_LIMIT: Final = 64
-_RENEW_LIMIT: Final = 200
+_MAX_CLAIMED_MESSAGES: Final = 64
+_MAX_RENEWED_MESSAGES: Final = 200
 _MAX_WAIT_SECONDS: Final = 2.0
 """A wake-up can be lost with the worker that took it, so every worker claims again after this."""
 _MIN_WAIT_SECONDS: Final = 0.01
@@ -78,7 +78,7 @@ class Claimer:
             if room == 0:
                 await self._wait_for_room()
                 continue
-            limit = min(room, _CLAIM_LIMIT)
+            limit = min(room, _MAX_CLAIMED_MESSAGES)
             batch = await self._claim(limit)
             if batch is None:
                 await self._release_unheard_claim()
@@ -180,8 +180,8 @@ class Claimer:
         by_fence = sorted(self._in_flight, key=lambda one: one.claimed.fence)
         latest = list({one.claimed.message_id: one for one in by_fence}.values())
         self._metrics.in_flight(self._slots.used, len(latest))
-        for start in range(0, len(latest), _RENEW_LIMIT):
-            part = latest[start : start + _RENEW_LIMIT]
+        for start in range(0, len(latest), _MAX_RENEWED_MESSAGES):
+            part = latest[start : start + _MAX_RENEWED_MESSAGES]
             leases = [(one.claimed.message_id, one.claimed.fence) for one in part]
             lost = set(await self._ledger.renew(leases))
             for one in part:

@@ -22,7 +22,7 @@ from worker.pipeline.store_retry import LAST_SECONDS, Health, StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.matching import listing_of
 from worker.pipeline.unknown.message_lists import MessageLists, MessageReader
-from worker.pipeline.unknown.search import BATCH as SEARCH_BATCH
+from worker.pipeline.unknown.search import MAX_BATCH_ATTEMPTS as SEARCH_BATCH
 from worker.pipeline.unknown.search import UnknownSearch
 from worker.ports.effects import HeldEffectsPort
 from worker.ports.ledger import Ledger
@@ -35,8 +35,8 @@ from worker.runtime.batcher import Batcher
 from worker.runtime.cancellation import end_tasks
 from worker.settings.settings import Settings
 
-_REAP_LIMIT = 64
-_ADOPT_LIMIT = 640
+_MAX_REAPED_MESSAGES = 64
+_MAX_ADOPTED_JOBS = 640
 """Large: in a busy worker each call waits for its turn, and it makes five other calls to Redis."""
 
 
@@ -187,7 +187,7 @@ class Dispatcher:
         held_effects = HeldEffectsAlert(store.held, list(settings.senders), observers.log)
         add = self._periodic_work.add
         add("search", times.search, search.turn, full=SEARCH_BATCH)
-        add("fetch", times.fetch, fetcher.turn, full=missing_statuses.BATCH)
+        add("fetch", times.fetch, fetcher.turn, full=missing_statuses.MAX_BATCH_MESSAGES)
         add("suspected", times.suspected, suspected_stops.turn, full=1)
         add("held", times.pressure, held_effects.turn, full=1)
         add("pressure", times.pressure, self._publish_pressure, full=1)
@@ -263,18 +263,18 @@ class Dispatcher:
 
     async def _reap(self) -> None:
         while True:
-            reaped = await self._store.ledger.reap(_REAP_LIMIT)
+            reaped = await self._store.ledger.reap(_MAX_REAPED_MESSAGES)
             for one in reaped:
                 self._recorder.reaped(one)
-            if len(reaped) < _REAP_LIMIT:
+            if len(reaped) < _MAX_REAPED_MESSAGES:
                 return
 
     async def _adopt(self) -> None:
         while True:
-            adopted = await self._store.ledger.adopt(_ADOPT_LIMIT)
+            adopted = await self._store.ledger.adopt(_MAX_ADOPTED_JOBS)
             for one in adopted.unreadable:
                 self._recorder.unreadable(one)
-            if adopted.taken < _ADOPT_LIMIT:
+            if adopted.taken < _MAX_ADOPTED_JOBS:
                 return
 
     async def _forever(self, part: str, work: Callable[[], Awaitable[None]], every: float) -> None:

@@ -20,13 +20,13 @@ from worker.settings.schema import SenderSettings
 from worker.settings.settings import Settings
 from worker.twilio.messages import MessageRow, ReadFailed
 
-BATCH: Final = 20
+MAX_BATCH_MESSAGES: Final = 20
 """How many messages of one account a turn takes at once."""
 
-MAX_FETCHED: Final = 200
+MAX_FETCHED_MESSAGES: Final = 200
 """A turn ends after this many messages, so that a worker that stops need not wait long for it."""
 
-_AT_ONCE: Final = 4
+_MAX_OPEN_FETCHES: Final = 4
 """How many fetches run at once: half of the connections, so that searches never wait for them."""
 
 
@@ -64,11 +64,14 @@ class MissingStatusFetcher:
         quiet, again = _ms(self.schedule.quiet_for), _ms(self.schedule.again_after)
         failing: set[str] = set()
         fetched = 0
-        while fetched < MAX_FETCHED:
+        while fetched < MAX_FETCHED_MESSAGES:
             left = {name: self.bucket.of(name).left for name in self.settings.accounts}
             passed_over = failing | {name for name, requests in left.items() if requests < 1}
             limit = min(
-                [BATCH, *(requests for name, requests in left.items() if name not in passed_over)]
+                [
+                    MAX_BATCH_MESSAGES,
+                    *(requests for name, requests in left.items() if name not in passed_over),
+                ]
             )
             missing = await self.unknowns.missing(limit, quiet, again, passed_over)
             if not missing:
@@ -78,8 +81,8 @@ class MissingStatusFetcher:
 
     async def _fetch_all(self, missing: Sequence[MissingStatus], failing: set[str]) -> int:
         """Fetch a few at a time. After a failure, skip the account and leave its messages due."""
-        for start in range(0, len(missing), _AT_ONCE):
-            some = missing[start : start + _AT_ONCE]
+        for start in range(0, len(missing), _MAX_OPEN_FETCHES):
+            some = missing[start : start + _MAX_OPEN_FETCHES]
             # All of them end before an error is raised, so that no fetch continues unobserved.
             results = await asyncio.gather(
                 *(self._fetch(message) for message in some), return_exceptions=True
@@ -91,7 +94,7 @@ class MissingStatusFetcher:
             if "failed" in results:
                 failing.update(self._accounts_of(some))
                 await self.unknowns.still_missing(
-                    [one.message_id for one in missing[start + _AT_ONCE :]]
+                    [one.message_id for one in missing[start + _MAX_OPEN_FETCHES :]]
                 )
                 return start + len(some)
         return len(missing)

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from policies.decision import FreeformContent, Send
 from policies.error_catalogue import ErrorClass, ErrorEntry, Meaning, Operation, Scope
 from policies.facts import TagState
-from policies.retry import next_try_at
+from policies.retry_delay import next_try_at
 from policies.ruleset import Ruleset
 from policies.tag import tag_after
 from sendwindow.vocabulary import Channel, Reason, Stage

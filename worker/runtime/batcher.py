@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-LIMIT: Final = 32
+MAX_BATCH_ITEMS: Final = 32
 """The most items in one call, so that a script never blocks the store for long."""
 
 
@@ -21,7 +21,10 @@ class Batcher(Generic[Item, Value]):
     """
 
     def __init__(
-        self, call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]], *, limit: int = LIMIT
+        self,
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]],
+        *,
+        limit: int = MAX_BATCH_ITEMS,
     ) -> None:
         self._call = call
         self._limit = limit

@@ -25,7 +25,7 @@ from worker.runtime.store_binary import EmbeddedStoreError, Engine, find_engine
 
 __all__ = ["EmbeddedStore", "EmbeddedStoreError", "start"]
 
-SOCKET_PATH_LIMIT: Final = 100
+MAX_SOCKET_PATH_BYTES: Final = 100
 """In bytes. macOS allows 103 and Linux 107, and the server adds a terminator of its own."""
 
 START_SECONDS: Final = 60.0
@@ -159,14 +159,14 @@ def _record(folder: Path, engine: Engine, path: Path) -> None:
 
 def _socket_path(folder: Path, environ: Mapping[str, str]) -> Path:
     path = folder / "s.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
     name = f"sw-{os.getuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     for base in (environ.get("XDG_RUNTIME_DIR"), environ.get("TMPDIR"), "/tmp"):  # noqa: S108  # owner checked below
         if (
             base
             and Path(base).is_dir()
-            and len(os.fsencode(base)) + len(name) + 8 <= SOCKET_PATH_LIMIT
+            and len(os.fsencode(base)) + len(name) + 8 <= MAX_SOCKET_PATH_BYTES
         ):
             home = Path(base) / name
             home.mkdir(mode=0o700, exist_ok=True)

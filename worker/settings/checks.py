@@ -16,7 +16,7 @@ from sendwindow.addresses import (
     parse_address,
     parse_sender_address,
 )
-from sendwindow.limits import VARIABLES, variable_complaints
+from sendwindow.limits import MAX_VARIABLES, variable_complaints
 from sendwindow.validators import LANGUAGE
 from sendwindow.vocabulary import Category, Channel
 from worker.settings.accounts import Account
@@ -133,8 +133,8 @@ def template(
                 f'"{variable}" is not a variable name',
                 "use 1 to 16 letters or digits",
             )
-    if len(written.variables) > VARIABLES:
-        reader.fault(f"{key}.variables", "are too many", f"a template has at most {VARIABLES}")
+    if len(written.variables) > MAX_VARIABLES:
+        reader.fault(f"{key}.variables", "are too many", f"a template has at most {MAX_VARIABLES}")
     for channel in written.channels:
         if channel not in tuple(Channel):
             reader.fault(

@@ -30,10 +30,10 @@ _UNREADABLE: Final = worker_script("unreadable")
 _ADOPT: Final = worker_script("adopt")
 _ADOPTED: Final = worker_script("adopted")
 _NOW: Final = worker_script("now")
-JOBS_AT_ONCE: Final = 64
+MAX_BATCH_JOBS: Final = 64
 """How many jobs one call takes, so that no call to the store lasts long."""
 
-_ABORTS_AT_ONCE: Final = 250
+_MAX_BATCH_ABORTS: Final = 250
 _NOT_BEFORE: Final = 4
 _HELD_BACK_MS: Final = 3_600_000
 """An aborted job is queued this much later, so that no worker claims it before its cancel."""
@@ -80,7 +80,7 @@ class ArqIngressStore:
         entries = await self._entries(limit) if limit > 0 else []
         now = int(await self._calls.run(_NOW, [])) if entries else 0
         taken = 0
-        for some in _batched(entries, JOBS_AT_ONCE):
+        for some in _batched(entries, MAX_BATCH_JOBS):
             try:
                 await self._take(some, now)
             except OutOfMemoryError:
@@ -199,7 +199,7 @@ class ArqIngressStore:
         """
         redis, tag = self._calls.redis, self._calls.keys.tag.encode()
         cursor, found = await self._calls.patiently(
-            lambda: redis.zscan(ARQ_ABORT, self._abort_cursor, count=_ABORTS_AT_ONCE)
+            lambda: redis.zscan(ARQ_ABORT, self._abort_cursor, count=_MAX_BATCH_ABORTS)
         )
         job_ids = [job_id for job_id, _ in found if job_id.startswith(tag)]
         if job_ids:

@@ -14,7 +14,7 @@ from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import OnUnknown, Purpose, Stage
 from worker.ports.stored_facts import StoredFacts, StoredState
 from worker.stores.fact_fields import PersonField
-from worker.stores.person_digests import LENGTH
+from worker.stores.person_digests import DIGEST_CHARACTERS
 from worker.stores.worker_scripts import ANY, MAX_DIGITS
 
 Field = bytes | int
@@ -37,7 +37,7 @@ def parse_facts(reply: Sequence[object]) -> StoredFacts:
     by_account, sender_at, template_at = (_text(each) for each in registered)
     names = _text(digest)
     return StoredFacts(
-        person_digest=names[:LENGTH],
+        person_digest=names[:DIGEST_CHARACTERS],
         person=_person(_fields(person)),
         sender=read_state(_fields(sender)),
         account=read_state(_fields(account)),
@@ -47,7 +47,7 @@ def parse_facts(reply: Sequence[object]) -> StoredFacts:
         registered=by_account,
         sender_known_at=_known(sender_at),
         template_known_at=_known(template_at),
-        other_digests=names[LENGTH + 1 :],
+        other_digests=names[DIGEST_CHARACTERS + 1 :],
     )
 
 

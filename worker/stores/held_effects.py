@@ -12,7 +12,7 @@ from worker.stores.script_runner import ScriptRunner
 from worker.stores.worker_scripts import worker_script
 
 _HELD: Final = worker_script("held")
-BATCH: Final = 32
+MAX_BATCH_EFFECTS: Final = 32
 """How many effects one call applies or discards."""
 
 
@@ -64,7 +64,7 @@ class HeldStore:
         done = 0
         while done < most:
             taken, left = await self._calls.run_once(
-                _HELD, [action, sender, min(BATCH, most - done)]
+                _HELD, [action, sender, min(MAX_BATCH_EFFECTS, most - done)]
             )
             done += int(taken)
             if not left or not taken:

@@ -13,13 +13,13 @@ from worker.ports.people import ConsentEntry, Inbound, InboundApplied, Suspected
 from worker.ports.stored_facts import StoredFacts
 from worker.stores.fact_fields import PersonField
 from worker.stores.fact_parsing import parse_facts
-from worker.stores.person_digests import LENGTH, PersonDigests
+from worker.stores.person_digests import DIGEST_CHARACTERS, PersonDigests
 from worker.stores.script_runner import ScriptRunner, compact, new_request, without_none
 from worker.stores.worker_scripts import ANY, worker_script
 
 _INBOUND: Final = worker_script("inbound")
 _SUSPECTED: Final = worker_script("suspected")
-_PAGE: Final = 100
+_PAGE_LINES: Final = 100
 _CONSENT: Final = worker_script("consent")
 _ALLOW: Final = worker_script("allow")
 _FACTS: Final = worker_script("facts")
@@ -116,7 +116,7 @@ class PeopleStore:
         async def page(start: int) -> Any:
             return await self._calls.patiently(
                 lambda: redis.zrange(
-                    keys.suspected_stops, start, start + _PAGE - 1, withscores=True
+                    keys.suspected_stops, start, start + _PAGE_LINES - 1, withscores=True
                 )
             )
 
@@ -192,7 +192,7 @@ class PeopleStore:
 
         It is the same for every spelling of the address.
         """
-        return self._digests.persons_of(address)[:LENGTH]
+        return self._digests.persons_of(address)[:DIGEST_CHARACTERS]
 
     def _encode(self, inbound: Inbound) -> str:
         return compact(

@@ -9,8 +9,8 @@ from typing import Final
 
 from worker.persons import SPELLINGS
 
-_BLOCK: Final = 64
-LENGTH: Final = 32
+_BLOCK_BYTES: Final = 64
+DIGEST_CHARACTERS: Final = 32
 _NAMED: Final = b"sendwindow name of "
 _FINGERPRINT: Final = b"sendwindow person key"
 
@@ -28,14 +28,16 @@ class PersonDigests:
             )
         self._key = key
         # Redis offers Lua only SHA-1. That is enough: an HMAC needs no collision resistance.
-        short = hashlib.sha1(key, usedforsecurity=False).digest() if len(key) > _BLOCK else key
-        block = short.ljust(_BLOCK, b"\0")
+        short = (
+            hashlib.sha1(key, usedforsecurity=False).digest() if len(key) > _BLOCK_BYTES else key
+        )
+        block = short.ljust(_BLOCK_BYTES, b"\0")
         self.inner = bytes(byte ^ 0x36 for byte in block)
         self.outer = bytes(byte ^ 0x5C for byte in block)
 
     def digest(self, address: str) -> str:
         """Return the digest of one spelling of an address: 32 hexadecimal digits."""
-        return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:LENGTH]
+        return hmac.new(self._key, address.encode(), hashlib.sha1).hexdigest()[:DIGEST_CHARACTERS]
 
     def persons_of(self, address: str) -> str:
         """Return the digests under which records of a person may be kept.
@@ -62,4 +64,4 @@ class PersonDigests:
     @property
     def fingerprint(self) -> str:
         """What the store records to recognise the key. It reveals nothing about the key."""
-        return hmac.new(self._key, _FINGERPRINT, hashlib.sha256).hexdigest()[:LENGTH]
+        return hmac.new(self._key, _FINGERPRINT, hashlib.sha256).hexdigest()[:DIGEST_CHARACTERS]

@@ -14,12 +14,12 @@ from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.records import IN_A_LANE, Ended, Record
 from worker.stores.attempts_table import sids_of, without_table
 from worker.stores.script_runner import ScriptRunner
-from worker.stores.worker_scripts import MAX_DECIDED, MAX_DIGITS, worker_script
+from worker.stores.worker_scripts import MAX_DECIDED_MESSAGES, MAX_DIGITS, worker_script
 
 _PROBE: Final = worker_script("probe")
 _DEAD: Final = worker_script("dead")
 _NOW: Final = worker_script("now")
-_PAGE: Final = 100
+_PAGE_MESSAGES: Final = 100
 _ENDED_FIELDS: Final = [
     RowField.STAGE,
     RowField.REASON,
@@ -27,7 +27,7 @@ _ENDED_FIELDS: Final = [
     RowField.ENDED_AT,
     RowField.ERROR_CODE,
 ]
-_SCANNED: Final = 1000
+_SCANNED_KEYS: Final = 1000
 
 _LISTS: Final = (
     "dead",
@@ -69,9 +69,9 @@ class RecordStore:
         if which not in {"dead", "unknown", "unresolved"}:
             raise ValueError("the lists are dead, unknown and unresolved; ask for one of them")
         members = await self._calls.ask("ZRANGE", getattr(self._calls.keys, which), 0, -1)
-        for start in range(0, len(members), _PAGE):
+        for start in range(0, len(members), _PAGE_MESSAGES):
             for record in await self.several(
-                [member.decode() for member in members[start : start + _PAGE]]
+                [member.decode() for member in members[start : start + _PAGE_MESSAGES]]
             ):
                 if record is not None:
                     yield record
@@ -167,7 +167,7 @@ class RecordStore:
         prefix, seen, cursor = self._calls.keys.row(""), set[str](), 0
         while True:
             cursor, names = await self._calls.ask(
-                "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCANNED
+                "SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCANNED_KEYS
             )
             ids = [name.decode().removeprefix(prefix) for name in names]
             for one in await self._ended(ids):
@@ -248,8 +248,8 @@ class RecordStore:
             for message_id, end in zip(message_ids, ends, strict=True)
         ]
         answers: list[bytes] = []
-        for start in range(0, len(pairs), MAX_DECIDED):
-            asked = itertools.chain.from_iterable(pairs[start : start + MAX_DECIDED])
+        for start in range(0, len(pairs), MAX_DECIDED_MESSAGES):
+            asked = itertools.chain.from_iterable(pairs[start : start + MAX_DECIDED_MESSAGES])
             given: list[Argument] = [decision, "1" if even_if_sent else "", *asked]
             if decision == "may_retry":
                 # It changes nothing, so it needs no request id, and no replica has to acknowledge

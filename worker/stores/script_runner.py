@@ -27,8 +27,8 @@ from worker.runtime import clock
 
 Answer = TypeVar("Answer")
 
-_PAUSE_SECONDS: Final = 0.1
-_UNANSWERED: Final = 256
+_MAX_PAUSE_SECONDS: Final = 0.1
+_MAX_UNANSWERED_CALLS: Final = 256
 """How many calls that raised keep their request ids. A call that raised before those gets a new id
 when it is repeated, as if another process made it.
 """
@@ -88,7 +88,7 @@ class ScriptRunner:
             except (RedisError, OSError) as error:
                 if not is_passing(error) or clock.monotonic() >= ends_at:
                     raise
-            await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))
+            await asyncio.sleep(random.uniform(0, _MAX_PAUSE_SECONDS))
 
     async def ask(self, *command: Argument) -> Any:
         """Run one command that may be repeated. Raises redis-py's errors."""
@@ -128,6 +128,6 @@ class ScriptRunner:
             return await self.run_durably(script, [request, *args])
         except BaseException:
             self._unanswered[call] = request
-            if len(self._unanswered) > _UNANSWERED:
+            if len(self._unanswered) > _MAX_UNANSWERED_CALLS:
                 del self._unanswered[next(iter(self._unanswered))]
             raise

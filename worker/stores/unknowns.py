@@ -24,12 +24,12 @@ _FORMS: Final = {b"t": True, b"f": False}
 MAX_RIVALS: Final = 50
 """How many unproven attempts to one person are named. A person with more has a crowd of them."""
 
-GIVE_UP: Final = timedelta(hours=48)
+MAX_STATUS_AGE: Final = timedelta(hours=48)
 """How long after a message's acceptance its final status is asked for. WhatsApp may stay at `sent`
 forever.
 """
 
-_MAX_STEPS: Final = 64
+_MAX_CALLS: Final = 64
 """How many calls one batch of missing statuses may take. In each call, messages that are due move
 into their queues, and messages that are too old leave the list.
 """
@@ -117,12 +117,12 @@ class UnknownStore:
             "limit": limit,
             "quiet_for": quiet_for_ms,
             "again_after": again_after_ms,
-            "give_up_after": GIVE_UP // _MS,
+            "give_up_after": MAX_STATUS_AGE // _MS,
             "passed_over": list(passing_over),
         }
         taken: list[Any] = []
-        for step in range(_MAX_STEPS):
-            asked = compact({**settings, "is_last_step": step == _MAX_STEPS - 1})
+        for step in range(_MAX_CALLS):
+            asked = compact({**settings, "is_last_step": step == _MAX_CALLS - 1})
             is_more, taken = await self._calls.run(_MISSING, [asked])
             if taken or not is_more:
                 break

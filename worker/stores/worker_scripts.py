@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Final
 
 from policies.facts import Holds, TagState
-from policies.spellings import LONGEST, NumberForm, OptionalDigit
+from policies.spellings import MAX_PHONE_DIGITS, NumberForm, OptionalDigit
 from policies.status import FAILURES, RANKS
 from sendwindow import script_names
 from sendwindow.keys import ARQ_JOB
@@ -17,9 +17,9 @@ from sendwindow.vocabulary import Purpose, Stage
 from worker.persons import SPELLINGS
 from worker.ports.claims import CRASHES_IN_COMPANY
 from worker.stores.fact_fields import PersonField, StateField
-from worker.stores.person_digests import LENGTH
+from worker.stores.person_digests import DIGEST_CHARACTERS
 
-MAX_DECIDED: Final = 32
+MAX_DECIDED_MESSAGES: Final = 32
 """How many messages one call of `dead.lua` decides about."""
 
 MAX_DIGITS: Final = 20
@@ -60,7 +60,7 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "CRASHES_IN_COMPANY": CRASHES_IN_COMPANY,
     "CRASHES_ALONE": 3,
     "ANY": ANY,
-    "DIGEST_LENGTH": LENGTH,
+    "DIGEST_CHARACTERS": DIGEST_CHARACTERS,
     "MARKETING": Purpose.MARKETING,
     "CONSENT_FIELD": "[cdos]:",
     "OLD_FIELDS": frozenset(OldRowField),
@@ -74,14 +74,14 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "MAX_LEDGER_LINES": 512,
     "KEPT_LEDGER_LINES": 384,
     "POINTER_FIELDS": 2,
-    "MARK_LENGTH": 12,
+    "MARK_CHARACTERS": 12,
     "MAX_MARKS": 32,
     "MAX_DIGITS": MAX_DIGITS,
-    "MAX_DECIDED": MAX_DECIDED,
-    "MAX_MOVED_TO_RING": 32,
+    "MAX_DECIDED_MESSAGES": MAX_DECIDED_MESSAGES,
+    "MAX_RING_MOVES": 32,
     "REOPEN_WITHIN_MS": 24 * _HOUR_MS,
     "RANK_DELIVERED": RANKS["delivered"],
-    "MAX_NUMBER_DIGITS": LONGEST,
+    "MAX_NUMBER_DIGITS": MAX_PHONE_DIGITS,
     "OPTIONAL_DIGITS": [_spelling_rule(digit) for digit in SPELLINGS.digits],
 }
 

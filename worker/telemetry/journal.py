@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.runtime.clock import wall_now
 
-MAX_KEPT: Final = 100_000
+MAX_KEPT_LINES: Final = 100_000
 """How many lines a PatientJournal keeps in memory, about 25 MB. Further lines are only counted."""
 
 _NEVER: Final = frozenset(
@@ -152,7 +152,7 @@ class PatientJournal(Journal):
         self._path = None
 
     def _add(self, line: bytes) -> None:
-        if len(self._kept) < MAX_KEPT:
+        if len(self._kept) < MAX_KEPT_LINES:
             self._kept.append(line)
         else:
             self._missing += 1

@@ -39,8 +39,8 @@ from worker.twilio.replies import (
 )
 
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
-_PAGE_SIZE: Final = 500
-_READ_CONNECTIONS: Final = 8
+_PAGE_MESSAGES: Final = 500
+_MAX_READ_CONNECTIONS: Final = 8
 
 
 class TwilioClient:
@@ -78,7 +78,7 @@ class TwilioClient:
 
     async def __aenter__(self) -> Self:
         self._posts = self._session(self._slots)
-        self._reads = self._session(_READ_CONNECTIONS)
+        self._reads = self._session(_MAX_READ_CONNECTIONS)
         return self
 
     async def __aexit__(
@@ -162,7 +162,7 @@ class TwilioClient:
         Twilio may write an address in another form, or ignore a filter. Raises ReadFailed.
         """
         access = self._accounts[account]
-        query = {"From": from_address, "PageSize": str(_PAGE_SIZE)} | (
+        query = {"From": from_address, "PageSize": str(_PAGE_MESSAGES)} | (
             {"To": to} if to is not None else {}
         )
         url: URL | None = access.messages.with_query(query)
@@ -189,7 +189,7 @@ class TwilioClient:
         ReadFailed.
         """
         access = self._accounts[account]
-        url: URL | None = access.messages.with_query({"PageSize": str(_PAGE_SIZE)})
+        url: URL | None = access.messages.with_query({"PageSize": str(_PAGE_MESSAGES)})
         found: dict[str, InboundRow] = {}
         dates: list[datetime] = []
         requests, is_whole = 0, True

@@ -11,7 +11,7 @@ UNSAID: Final = "queued"
 
 _STATUS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _CODE: Final = re.compile(r"([1-9][0-9]{0,8})(?:\.0{1,9})?")
-_HIGHEST_CODE: Final = 999_999_999
+_MAX_CODE: Final = 999_999_999
 
 _CHANNEL_CODE: Final = re.compile(r"(?<![0-9])1[0-9]{5}(?![0-9])")
 _MAX_WORDS: Final = 4000
@@ -36,11 +36,7 @@ def read_code(value: object) -> int | None:
     if isinstance(value, str):
         digits = _CODE.fullmatch(value)
         return int(digits[1]) if digits else None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 < value <= _HIGHEST_CODE
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_CODE:
         return None
     return int(value) if int(value) == value else None
 

@@ -28,7 +28,7 @@ PERMIT_LAPSED: Final = NotSent("permit lapsed")
 """The POST did not start, because its permit expired first."""
 
 _SUBSCRIBER_DIGITS: Final = 7
-_EXCERPT_LENGTH: Final = 160
+_MAX_EXCERPT_CHARACTERS: Final = 160
 _MAYBE_PERSONAL: Final = re.compile(r"\+?\d[\d ().-]{3,}\d|\b[A-Z]{2}\.[A-Za-z0-9.]+|\S+@\S+")
 _MARKUP: Final = re.compile(r"<[^>]*>|\s+")
 _FIELD_NAME: Final = re.compile(r'"([a-z_]{1,40})"\s*:')
@@ -142,10 +142,12 @@ def excerpt(body: bytes) -> str:
     if text.startswith(("{", "[")) or _FIELD_NAME.search(text):
         # Twilio's responses repeat the address and the body. So only the field names are kept of
         # any text that looks like JSON.
-        return ("fields: " + " ".join(dict.fromkeys(_FIELD_NAME.findall(text))))[:_EXCERPT_LENGTH]
+        return ("fields: " + " ".join(dict.fromkeys(_FIELD_NAME.findall(text))))[
+            :_MAX_EXCERPT_CHARACTERS
+        ]
     text = _MAYBE_PERSONAL.sub("#", _MARKUP.sub(" ", text))
     return "".join(character for character in text if character.isprintable()).strip()[
-        :_EXCERPT_LENGTH
+        :_MAX_EXCERPT_CHARACTERS
     ]
 
 

@@ -17,7 +17,7 @@ from tests.support.stores_world import Place
 from tests.support.waiting import HANG_SECONDS
 from tests.worker.gateway.test_inbound import known_of
 from tests.worker.gateway.test_words import consented, standings
-from worker.gateway.request_bodies import PLACES, RequestBodies
+from worker.gateway.request_bodies import MAX_LARGE_BODIES, RequestBodies
 from worker.twilio.signature import sign
 
 MIB: Final = 1_048_576
@@ -94,7 +94,7 @@ async def test_few_large_bodies_are_in_memory_and_all_are_answered(store: Place)
     The large ones that wait get a place later.
     """
     async with gateway_at(store) as scene:
-        senders = [await _half_sent(scene, number) for number in range(1, 3 * PLACES + 1)]
+        senders = [await _half_sent(scene, number) for number in range(1, 3 * MAX_LARGE_BODIES + 1)]
         assert (await scene.twilio.inbound("hello", MessageSid=sid(0)))[0] == 200
         assert await scene.world.count("inbound") == 1
         for _, writer, rest in senders:
@@ -104,7 +104,7 @@ async def test_few_large_bodies_are_in_memory_and_all_are_answered(store: Place)
                 b"HTTP/1.1 200 "
             )
             writer.close()
-        assert await scene.world.count("inbound") == 3 * PLACES + 1
+        assert await scene.world.count("inbound") == 3 * MAX_LARGE_BODIES + 1
 
 
 @pytest.mark.asyncio
@@ -117,7 +117,7 @@ async def test_no_more_large_bodies_are_read_than_there_are_places() -> None:
         async with bodies.read(request, is_signed=True):
             inside += 1
             peak = max(peak, inside)
-            if inside == PLACES:
+            if inside == MAX_LARGE_BODIES:
                 full.set()
             await go_on.wait()
             inside -= 1
@@ -134,13 +134,13 @@ async def test_no_more_large_bodies_are_read_than_there_are_places() -> None:
             url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
             posts = [
                 asyncio.ensure_future(session.post(url, data=io.BytesIO(b"x" * MIB)))
-                for _ in range(3 * PLACES)
+                for _ in range(3 * MAX_LARGE_BODIES)
             ]
             await full.wait()
             go_on.set()
             assert [answer.status for answer in await asyncio.gather(*posts)] == [200] * (
-                3 * PLACES
+                3 * MAX_LARGE_BODIES
             )
     finally:
         await runner.cleanup()
-    assert peak == PLACES
+    assert peak == MAX_LARGE_BODIES

@@ -58,7 +58,7 @@ async def test_a_backlog_longer_than_one_call_is_told_whole(
     store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Adoption of a long backlog goes on in the same run until nothing is left."""
-    monkeypatch.setattr(dispatcher, "_ADOPT_LIMIT", 2)
+    monkeypatch.setattr(dispatcher, "_MAX_ADOPTED_JOBS", 2)
     async with dispatching(store, tmp_path / "j") as world:
         await _queue(world, *(f"m{number}" for number in range(5)))
         await world.run_until(Stage.DEAD, 5)

@@ -14,7 +14,7 @@ from sendwindow.vocabulary import OnUnknown, Purpose
 from tests.support.cast import GRETA, german, sid
 from tests.support.pipeline_world import World, accepting, dispatching
 from tests.support.stores_world import UNKNOWN, Place, accepted, ask, settlement
-from worker.pipeline.missing_statuses import _AT_ONCE, BATCH
+from worker.pipeline.missing_statuses import _MAX_OPEN_FETCHES, MAX_BATCH_MESSAGES
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.matching import listing_of
 from worker.pipeline.unknown.message_lists import MAX_PAGES
@@ -256,11 +256,17 @@ async def test_a_turn_fetches_all_that_the_token_buckets_allow(
 ) -> None:
     """One run fetches all that the token buckets allow, in more than one batch."""
     async with two_accounts(store, tmp_path / "j") as world:
-        await accept(world, [f"m{at}" for at in range(2 * BATCH)])
+        await accept(world, [f"m{at}" for at in range(2 * MAX_BATCH_MESSAGES)])
         await accept(world, ["theirs"], "branch", first=500)
         await world.later(minutes=16)
-        assert await world.reconciler(TokenBucket(0.0, BATCH + 5, lambda: 0.0)).turn() == BATCH + 6
-        assert await world.reconciler(TokenBucket(0.0, 1000, lambda: 0.0)).turn() == BATCH - 5
+        assert (
+            await world.reconciler(TokenBucket(0.0, MAX_BATCH_MESSAGES + 5, lambda: 0.0)).turn()
+            == MAX_BATCH_MESSAGES + 6
+        )
+        assert (
+            await world.reconciler(TokenBucket(0.0, 1000, lambda: 0.0)).turn()
+            == MAX_BATCH_MESSAGES - 5
+        )
 
 
 async def test_old_messages_cost_no_request(store: Place, tmp_path: Path) -> None:
@@ -280,12 +286,12 @@ async def test_an_account_that_does_not_answer_fetches_is_left_alone_for_the_tur
 ) -> None:
     """An account that does not answer gets a few requests, and its other messages stay due."""
     async with dispatching(store, tmp_path / "j") as world:
-        await accept(world, [f"m{at}" for at in range(BATCH)])
+        await accept(world, [f"m{at}" for at in range(MAX_BATCH_MESSAGES)])
         await world.later(minutes=16)
         world.twilio.is_broken = True
-        assert await world.reconciler().turn() == _AT_ONCE
+        assert await world.reconciler().turn() == _MAX_OPEN_FETCHES
         world.twilio.is_broken = False
-        assert await world.reconciler().turn() == BATCH - _AT_ONCE
+        assert await world.reconciler().turn() == MAX_BATCH_MESSAGES - _MAX_OPEN_FETCHES
 
 
 async def test_searches_and_fetches_have_token_buckets_of_their_own(

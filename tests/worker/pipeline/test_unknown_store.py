@@ -20,7 +20,7 @@ from tests.support.unknown_world import ABSENT_AFTER, parked
 from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.store_retry import Health, StoreRetry
-from worker.pipeline.unknown.search import BATCH
+from worker.pipeline.unknown.search import MAX_BATCH_ATTEMPTS
 from worker.runtime import embedded_store
 from worker.runtime.cancellation import end_tasks
 
@@ -109,7 +109,7 @@ async def test_a_search_outlives_a_store_that_goes_away_and_is_reported_once(
             unknowns: Any = Vanishing(world, world.store.unknowns, server.stop)
             duties = PeriodicWork(Here.url, world.store.keys, store_retry, world.observers)
             search = replace(world.search(), unknowns=unknowns, store_retry=store_retry)
-            duties.add("search", 1, search.turn, full=BATCH)
+            duties.add("search", 1, search.turn, full=MAX_BATCH_ATTEMPTS)
             running = asyncio.create_task(duties.run())
             try:
                 await world.watch.until(lambda: {"search", "periodic"} <= set(world.watch.parts))

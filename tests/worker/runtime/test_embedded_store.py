@@ -182,7 +182,7 @@ def test_a_socket_folder_that_others_can_enter_is_not_used(
 
     In a shared temporary folder another user may have created that name.
     """
-    monkeypatch.setattr(embedded_store, "SOCKET_PATH_LIMIT", len(os.fsencode(tmp_path)) + 32)
+    monkeypatch.setattr(embedded_store, "MAX_SOCKET_PATH_BYTES", len(os.fsencode(tmp_path)) + 32)
     folder = tmp_path / ("long-" * 20)
     name = embedded_store._socket_path(folder, {"TMPDIR": str(tmp_path)}).parent
     name.chmod(0o777)

@@ -16,7 +16,7 @@ from worker.ports.people import ConsentEntry
 from worker.ports.settlements import SettleEnd
 from worker.stores.fact_parsing import parse_facts
 from worker.stores.people import _FACTS
-from worker.stores.person_digests import LENGTH
+from worker.stores.person_digests import DIGEST_CHARACTERS
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,7 +27,7 @@ PLACES: Final = 6
 
 
 def _name(number: int) -> str:
-    return f"{number:0{LENGTH}x}"
+    return f"{number:0{DIGEST_CHARACTERS}x}"
 
 
 async def _point(world: World, source: str, target: str) -> None:
@@ -118,7 +118,7 @@ async def test_a_chain_is_followed_up_to_a_stated_length(store: Place, length: i
         assert parse_facts(reply).person.is_readable == (length <= MOST)
 
 
-@pytest.mark.parametrize("target", ["", "garbage", "-1", "9" * 400, "g" * LENGTH])
+@pytest.mark.parametrize("target", ["", "garbage", "-1", "9" * 400, "g" * DIGEST_CHARACTERS])
 async def test_a_pointer_that_is_no_digest_denies(store: Place, target: str) -> None:
     """A pointer that is no digest leads nowhere and permits nothing."""
     async with opened(store) as world:

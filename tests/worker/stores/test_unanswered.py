@@ -111,7 +111,7 @@ async def test_other_calls_that_raised_do_not_pile_up(
 
     The oldest is repeated, which changes nothing twice.
     """
-    monkeypatch.setattr(script_runner, "_UNANSWERED", 1)
+    monkeypatch.setattr(script_runner, "_MAX_UNANSWERED_CALLS", 1)
     async with opened(store) as world:
         await world.park("m1")
         await world.park("m2")

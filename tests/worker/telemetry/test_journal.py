@@ -74,7 +74,7 @@ def test_what_memory_does_not_hold_is_counted(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file says how many lines it lacks, so that silence is not taken for proof."""
-    monkeypatch.setattr(journals, "MAX_KEPT", 2)
+    monkeypatch.setattr(journals, "MAX_KEPT_LINES", 2)
     path = tmp_path / "j"
     journal = PatientJournal(path, "w1")
     disk.has_room(0)

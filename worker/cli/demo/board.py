@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-_SHOWN: Final = 14
+_MAX_SHOWN_ROWS: Final = 14
 
 
 class Shown(Protocol):
@@ -29,7 +29,7 @@ class Board:
         self._total = total
         self._minute = 0
         self._event = ""
-        self._last: deque[tuple[str, ...]] = deque(maxlen=_SHOWN)
+        self._last: deque[tuple[str, ...]] = deque(maxlen=_MAX_SHOWN_ROWS)
         self._ends: Counter[str] = Counter()
         self._live: Live | None = None
 

@@ -18,7 +18,7 @@ What to try next
 """Commands that a reader can copy. A test runs them."""
 
 _LABELS: Final = ("asked", "facts", "done")
-_INDENT: Final = 10
+_INDENT_CHARACTERS: Final = 10
 _NOT_AS_EXPECTED: Final = "Not what was expected: see NOT AS EXPECTED below."
 
 
@@ -43,5 +43,5 @@ def story_lines(rows: Iterable[ScriptRow], deviating: Collection[int], width: in
             text = str(getattr(row.story, label))
             if label == "done" and row.number in deviating:
                 text = _NOT_AS_EXPECTED
-            for number, line in enumerate(wrap(text, width - _INDENT)):
-                yield f"{'' if number else '  ' + label:<{_INDENT}}{line}"
+            for number, line in enumerate(wrap(text, width - _INDENT_CHARACTERS)):
+                yield f"{'' if number else '  ' + label:<{_INDENT_CHARACTERS}}{line}"

@@ -21,7 +21,7 @@ from worker.twilio.messages import ReadFailed
 _MAX_FAILURES: Final = 3
 """After this many reads that Twilio answered with an error, a turn reads no more of the account."""
 
-_TO_PROVE: Final = 3
+_MAX_PROOF_REQUESTS: Final = 3
 """Requests to prove a sender's list and to read the recipient's. More pages overdraw the bucket."""
 
 
@@ -125,7 +125,7 @@ class ListPlanner:
             return None
 
     def _cost(self, attempt: UnknownAttempt) -> int:
-        return _TO_PROVE if self._may_conclude(attempt) else 1
+        return _MAX_PROOF_REQUESTS if self._may_conclude(attempt) else 1
 
     def _may_conclude(self, attempt: UnknownAttempt) -> bool:
         """Return whether absence would decide anything yet. If not, a list needs no proof."""

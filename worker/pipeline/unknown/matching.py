@@ -21,10 +21,10 @@ from worker.twilio.messages import MessageRow
 Owner = tuple[str, int]
 """Message id and attempt number that a MessageSid is bound to."""
 
-SLACK: Final = timedelta(seconds=5)
+MAX_CLOCK_LAG: Final = timedelta(seconds=5)
 """How far Twilio's clock may be behind the store's. Twilio's dates are whole seconds."""
 
-LATEST: Final = timedelta(minutes=5)
+MAX_POST_DELAY: Final = timedelta(minutes=5)
 """How long after the intent the POST may still create a message.
 
 The request of the POST ends after about 30 s.
@@ -36,7 +36,7 @@ DOUBT: Final = timedelta(minutes=15)
 Such a row proves nothing, but the message must not be called absent while there is one.
 """
 
-REACH: Final = SLACK + LATEST + DOUBT
+REACH: Final = MAX_CLOCK_LAG + MAX_POST_DELAY + DOUBT
 """How long before an attempt's intent another attempt may have begun that could own its row."""
 
 _SUBSCRIBER_DIGITS: Final = 7
@@ -225,9 +225,11 @@ def _vouches(row: MessageRow, to: Address) -> bool:
 
 def _distance(sought: ExpectedMessage, row: MessageRow) -> timedelta:
     """Return how far outside the time of the attempt a row was created; zero when inside."""
-    if row.created_at < sought.intent_at - SLACK:
-        return sought.intent_at - SLACK - row.created_at
-    return max(timedelta(0), row.created_at - (sought.latest_at or sought.intent_at) - LATEST)
+    if row.created_at < sought.intent_at - MAX_CLOCK_LAG:
+        return sought.intent_at - MAX_CLOCK_LAG - row.created_at
+    return max(
+        timedelta(0), row.created_at - (sought.latest_at or sought.intent_at) - MAX_POST_DELAY
+    )
 
 
 def _is_expected(sought: ExpectedMessage, row: MessageRow) -> bool:

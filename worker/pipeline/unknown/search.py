@@ -50,10 +50,10 @@ from worker.settings.schema import SenderSettings
 from worker.settings.settings import Settings
 from worker.twilio.messages import MessageRow
 
-BATCH: Final = 32
+MAX_BATCH_ATTEMPTS: Final = 32
 """How many attempts are claimed at once. They are of one purpose and account."""
 
-MAX_LOOKED_AT: Final = 320
+MAX_TURN_ATTEMPTS: Final = 320
 """A turn ends after this many attempts, so that a worker that stops need not wait long for it."""
 
 _AGAIN_AFTER_MS: Final = 30_000
@@ -87,8 +87,10 @@ class UnknownSearch:
         Attempts that an account's bucket does not allow stay due, and the other accounts continue.
         """
         turn, looked_at = SearchTurn(), 0
-        while looked_at < MAX_LOOKED_AT:
-            attempts = await self.unknowns.due(BATCH, _AGAIN_AFTER_MS, turn.passed_over)
+        while looked_at < MAX_TURN_ATTEMPTS:
+            attempts = await self.unknowns.due(
+                MAX_BATCH_ATTEMPTS, _AGAIN_AFTER_MS, turn.passed_over
+            )
             if not attempts:
                 break
             looked_at += await self._look_at(attempts, turn)

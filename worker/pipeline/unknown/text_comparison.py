@@ -10,7 +10,7 @@ from typing import Final
 
 _TRIAL_PREFIX: Final = "Sent from your Twilio trial account - "
 
-_GRAM: Final = 3
+_GRAM_LETTERS: Final = 3
 
 _LOOK_ALIKES: Final = str.maketrans(
     {
@@ -89,4 +89,6 @@ def _is_near(ours: str, theirs: str) -> bool:
 
 
 def _grams(letters: str) -> set[str]:
-    return {letters[at : at + _GRAM] for at in range(max(1, len(letters) - _GRAM + 1))}
+    return {
+        letters[at : at + _GRAM_LETTERS] for at in range(max(1, len(letters) - _GRAM_LETTERS + 1))
+    }

@@ -11,16 +11,16 @@
 -- include script: enqueue
 
 -- arq's job id, which comes before the arguments of `enqueue.lua`.
-local OWN = 1
-local WIDTH = 9 + OWN
+local OWN_ARGUMENTS = 1
+local MESSAGE_ARGUMENTS = 9 + OWN_ARGUMENTS
 local jobs = { '0' }
-for at = 1, #ARGV, WIDTH do
-  for index = at + OWN, at + WIDTH - 1 do jobs[#jobs + 1] = ARGV[index] end
+for at = 1, #ARGV, MESSAGE_ARGUMENTS do
+  for index = at + OWN_ARGUMENTS, at + MESSAGE_ARGUMENTS - 1 do jobs[#jobs + 1] = ARGV[index] end
 end
 local words = {}
 for index, reply in ipairs(enqueue(jobs)) do
-  local at = (index - 1) * WIDTH + 1
+  local at = (index - 1) * MESSAGE_ARGUMENTS + 1
   words[index] = reply[1]
-  if reply[1] ~= 'conflict' then remove_arq_entry(ARGV[at], ARGV[at + OWN], true) end
+  if reply[1] ~= 'conflict' then remove_arq_entry(ARGV[at], ARGV[at + OWN_ARGUMENTS], true) end
 end
 return words

@@ -1,5 +1,5 @@
 -- Takes up to `limit` due messages from all ready lanes. The lane with the lowest virtual time
--- comes first, with at most MAX_QUANTUM messages at once.
+-- comes first, with at most MAX_QUANTUM_MESSAGES messages at once.
 -- A suspect (a message that two workers crashed on) leaves its lane for a separate list. A worker
 -- claims each suspect alone.
 -- Repeated with the same request id, it returns the same messages while their leases last.
@@ -22,11 +22,11 @@
 -- include: try_decode, wake_claimer
 
 -- How many messages a lane gives in one turn.
-local MAX_QUANTUM = 8
+local MAX_QUANTUM_MESSAGES = 8
 -- How many lanes one call moves.
-local MAX_MOVES = 256
+local MAX_MOVED_LANES = 256
 -- How many messages of a list one call looks at.
-local MAX_LOOKED_AT = 256
+local MAX_SEEN_MESSAGES = 256
 -- When a paused lane is looked at again: after its whole search for expired messages, and during
 -- it.
 local RECHECK_MS = 60000
@@ -246,7 +246,7 @@ end
 local function serve_expired(lane, room)
   local place = expiry_search_field(lane)
   local from = tonumber(redis.call('HGET', K.meta, place) or '0')
-  local due = due_in(lane, from, MAX_LOOKED_AT)
+  local due = due_in(lane, from, MAX_SEEN_MESSAGES)
   local taken, gone = 0, 0
   for at, id in ipairs(due) do
     if taken == room then
@@ -264,7 +264,7 @@ local function serve_expired(lane, room)
       end
     end
   end
-  if #due == MAX_LOOKED_AT then
+  if #due == MAX_SEEN_MESSAGES then
     redis.call('HSET', K.meta, place, int(from + #due - gone))
     return false
   end
@@ -273,7 +273,7 @@ local function serve_expired(lane, room)
 end
 
 local function wake_due_lanes()
-  local due = { K.timers, '-inf', int(now + lead), 'LIMIT', 0, MAX_MOVES }
+  local due = { K.timers, '-inf', int(now + lead), 'LIMIT', 0, MAX_MOVED_LANES }
   for _, lane in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     redis.call('ZREM', K.timers, lane)
     enter_ready(lane)
@@ -282,7 +282,7 @@ end
 
 local function pick()
   local moves = 0
-  while #claimed < limit and moves < MAX_MOVES do
+  while #claimed < limit and moves < MAX_MOVED_LANES do
     moves = moves + 1
     local first = redis.call('ZRANGE', K.ready, 0, 0, 'WITHSCORES')
     if not first[1] then return end
@@ -295,7 +295,7 @@ local function pick()
       local again_ms = is_through and RECHECK_MS or CONTINUE_MS
       to_timers(lane, lead + math.min(paused, now + again_ms))
     else
-      local taken = serve(lane, math.min(MAX_QUANTUM, limit - #claimed))
+      local taken = serve(lane, math.min(MAX_QUANTUM_MESSAGES, limit - #claimed))
       redis.call('HSET', K.meta, 'vtime', first[2])
       redis.call('HDEL', K.meta, expiry_search_field(lane))
       settle_lane(lane, vtime + taken / (WEIGHTS[priority] or 1))
@@ -306,7 +306,7 @@ end
 -- Takes the suspect that has waited longest. A suspect that ended is dropped. One whose sender is
 -- paused goes back to its lane, unless it expired.
 local function pick_suspect()
-  for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, MAX_LOOKED_AT - 1)) do
+  for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, MAX_SEEN_MESSAGES - 1)) do
     local row = read_row(id)
     if not row or not is_open(row) then
       redis.call('ZREM', K.suspects, id)

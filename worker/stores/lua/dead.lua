@@ -76,8 +76,8 @@ local function decide_all()
   return answers
 end
 
-if #ARGV > 3 + 2 * C.MAX_DECIDED then
-  return redis.error_reply('ERR at most ' .. C.MAX_DECIDED .. ' messages a call')
+if #ARGV > 3 + 2 * C.MAX_DECIDED_MESSAGES then
+  return redis.error_reply('ERR at most ' .. C.MAX_DECIDED_MESSAGES .. ' messages a call')
 end
 if decision == 'may_retry' then return decide_all() end
 return answer_once(request, C.HOUR_MS, decide_all)

@@ -21,11 +21,11 @@ local request = ARGV[1]
 -- The marks of a person's last messages are kept without a term, so that a very late repetition
 -- opens no window.
 local function add_mark(key, sid, marks)
-  local mark = string.sub(redis.sha1hex(sid), 1, C.MARK_LENGTH)
-  for at = 1, #marks, C.MARK_LENGTH do
-    if string.sub(marks, at, at + C.MARK_LENGTH - 1) == mark then return false end
+  local mark = string.sub(redis.sha1hex(sid), 1, C.MARK_CHARACTERS)
+  for at = 1, #marks, C.MARK_CHARACTERS do
+    if string.sub(marks, at, at + C.MARK_CHARACTERS - 1) == mark then return false end
   end
-  local last_marks = string.sub(marks .. mark, -C.MARK_LENGTH * C.MAX_MARKS)
+  local last_marks = string.sub(marks .. mark, -C.MARK_CHARACTERS * C.MAX_MARKS)
   redis.call('HSET', key, F.inbound_marks, last_marks)
   return true
 end

@@ -11,11 +11,11 @@
 -- include: account_of_sender, clock, count, int, load_row, read_instant, rings, sender_of, set_of
 
 -- How many times its age a message waits until it is asked for again.
-local SLOWER = 5
+local AGE_FACTOR = 5
 -- A queue that was lost, or that an older worker does not know, is built again after this (ms).
 local MADE_AGAIN_MS = 3600000
 -- Puts a message behind all that were never asked for: every instant is smaller.
-local BEHIND = 1e13
+local BEHIND_MS = 1e13
 local asked = cjson.decode(ARGV[1])
 local quiet, give_up = asked.quiet_for, asked.give_up_after
 local passed_over = set_of(asked.passed_over)
@@ -33,19 +33,19 @@ end
 
 local function enter_due()
   local due = redis.call('ZRANGEBYSCORE', K.undelivered, '-inf', int(now - quiet),
-    'WITHSCORES', 'LIMIT', 0, C.MAX_MOVED_TO_RING)
+    'WITHSCORES', 'LIMIT', 0, C.MAX_RING_MOVES)
   for at = 1, #due, 2 do
     local id, score = due[at], tonumber(due[at + 1])
     local row = load_row(id)
     if is_waiting(id, row) then
       local account = account_of_sender(sender_of(row[F.lane]))
-      local turn = score > tonumber(row[F.ended_at]) and score + BEHIND or score
+      local turn = score > tonumber(row[F.ended_at]) and score + BEHIND_MS or score
       redis.call('ZADD', K.fetch(account), 'NX', int(turn), id)
       ring_enter(K.fetches, account, 0)
       redis.call('ZADD', K.undelivered, int(now - quiet + MADE_AGAIN_MS), id)
     end
   end
-  return #due == 2 * C.MAX_MOVED_TO_RING
+  return #due == 2 * C.MAX_RING_MOVES
 end
 
 local function next_account()
@@ -64,7 +64,7 @@ local function take(account)
     local row = load_row(id)
     if is_waiting(id, row) then
       local accepted = tonumber(row[F.ended_at])
-      local wait = math.max(asked.again_after, SLOWER * (now - accepted))
+      local wait = math.max(asked.again_after, AGE_FACTOR * (now - accepted))
       local due = math.min(now + wait, accepted + give_up)
       redis.call('ZADD', K.undelivered, int(due - quiet), id)
       local sender = sender_of(row[F.lane])

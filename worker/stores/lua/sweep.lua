@@ -13,7 +13,7 @@
 -- include: gather, int, load_row, mark_permit_settled, message_of, persons_of, proof_of
 -- include: remove_from_place, restored_mark, sender_of
 
-local MAX_MOVED = 32
+local MAX_MOVED_MESSAGES = 32
 -- The form of an attempt that was never recorded.
 local UNRECORDED = 'x'
 local asked, inner, outer = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
@@ -107,9 +107,9 @@ local function sweep(id)
 end
 
 local moved, stays = 0, 0
-local ids = redis.call('ZRANGE', key, asked.start, asked.start + MAX_MOVED - 1)
+local ids = redis.call('ZRANGE', key, asked.start, asked.start + MAX_MOVED_MESSAGES - 1)
 for _, id in ipairs(ids) do
   if sweep(id) then moved = moved + 1 end
   if redis.call('ZSCORE', key, id) then stays = stays + 1 end
 end
-return { #ids < MAX_MOVED and -1 or asked.start + stays, moved }
+return { #ids < MAX_MOVED_MESSAGES and -1 or asked.start + stays, moved }

@@ -39,7 +39,7 @@ end
 
 -- Returns whether there may be more.
 local function enter_due()
-  local oldest = { K.unknown, '-inf', int(now + lead), 'LIMIT', 0, C.MAX_MOVED_TO_RING }
+  local oldest = { K.unknown, '-inf', int(now + lead), 'LIMIT', 0, C.MAX_RING_MOVES }
   local due = redis.call('ZRANGEBYSCORE', unpack(oldest))
   for _, id in ipairs(due) do
     local row = load_row(id)
@@ -49,7 +49,7 @@ local function enter_due()
       redis.call('ZREM', K.unknown, id)
     end
   end
-  return #due == C.MAX_MOVED_TO_RING
+  return #due == C.MAX_RING_MOVES
 end
 
 -- Returns the urgency and the account whose turn it is.

@@ -7,5 +7,5 @@
 -- because rows name them:
 -- the field `F.other_digests` lists the digests that they may be under.
 local function first_digest(names)
-  return string.sub(names, 1, C.DIGEST_LENGTH)
+  return string.sub(names, 1, C.DIGEST_CHARACTERS)
 end

@@ -5,7 +5,7 @@ local MAX_POINTERS = 32
 -- nowhere: the decision that reads such a record permits nothing.
 local function pointer_of(digest)
   local to = redis.call('HGET', K.person(digest), F.moved_to)
-  return to and #to == C.DIGEST_LENGTH and not string.find(to, '%X') and to or nil
+  return to and #to == C.DIGEST_CHARACTERS and not string.find(to, '%X') and to or nil
 end
 
 -- Returns the same digest from whatever member of a circle of pointers the search began, so that

@@ -8,5 +8,5 @@ local function gather(names)
   if not has_others(names) then return names end
   local root = follow_pointers(first_digest(names))
   for _, digest in ipairs(unmoved_digests(names, root)) do move_records(digest, root) end
-  return root .. string.sub(names, C.DIGEST_LENGTH + 1)
+  return root .. string.sub(names, C.DIGEST_CHARACTERS + 1)
 end

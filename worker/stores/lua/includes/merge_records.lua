@@ -13,7 +13,7 @@ end
 -- dropped when there are too many.
 local function marks_of(mine, theirs)
   local marks, seen = {}, {}
-  for mark in string.gmatch(theirs .. (mine or ''), string.rep('%x', C.MARK_LENGTH)) do
+  for mark in string.gmatch(theirs .. (mine or ''), string.rep('%x', C.MARK_CHARACTERS)) do
     if not seen[mark] then marks[#marks + 1] = mark end
     seen[mark] = true
   end

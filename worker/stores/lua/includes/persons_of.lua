@@ -12,7 +12,7 @@ local BYTES = setmetatable({}, {
 -- of the key. `PersonDigests` in Python computes the same.
 local function digest_of(address, inner, outer)
   local inside = string.gsub(redis.sha1hex(inner .. address), '..', BYTES)
-  return string.sub(redis.sha1hex(outer .. inside), 1, C.DIGEST_LENGTH)
+  return string.sub(redis.sha1hex(outer .. inside), 1, C.DIGEST_CHARACTERS)
 end
 
 -- Returns the digests under which a person's records may be kept, separated by spaces, the

@@ -16,7 +16,7 @@ local function read_facts(id, names, sender, account, template, now, cache)
   local from, content = state_of(K.sender, sender), state_of(K.template, template)
   local person, digest = read_person(first_digest(names), sender, from.service, account, now)
   return {
-    digest .. string.sub(names, C.DIGEST_LENGTH + 1),
+    digest .. string.sub(names, C.DIGEST_CHARACTERS + 1),
     person,
     from,
     state_of(K.account, account),

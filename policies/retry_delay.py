@@ -11,12 +11,12 @@ from policies.error_catalogue import ErrorEntry
 FIRST_SPREAD: Final = timedelta(seconds=2)
 """The range over which the first retry is spread. It doubles with every attempt."""
 
-WIDEST_SPREAD: Final = timedelta(minutes=15)
+MAX_SPREAD: Final = timedelta(minutes=15)
 
 MAX_RETRY_AFTER: Final = timedelta(hours=1)
 """The longest `Retry-After` that we obey. A wrong header must not delay a message for days."""
 
-_DOUBLINGS: Final = 16
+_MAX_DOUBLINGS: Final = 16
 
 
 def next_try_at(
@@ -39,7 +39,7 @@ def next_try_at(
     """
     if entry.max_tries and attempt >= entry.max_tries:
         return None
-    spread = min(WIDEST_SPREAD, FIRST_SPREAD * 2 ** min(max(attempt - 1, 0), _DOUBLINGS))
+    spread = min(MAX_SPREAD, FIRST_SPREAD * 2 ** min(max(attempt - 1, 0), _MAX_DOUBLINGS))
     soonest = now + least_wait(entry, retry_after)
     if FIRST_SPREAD <= (left := expires_at - soonest) < spread:
         # Otherwise the growing spread could reach past expiry, and the message would lose its last

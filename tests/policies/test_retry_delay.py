@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.error_catalogue import ErrorEntry
-from policies.retry import FIRST_SPREAD, MAX_RETRY_AFTER, WIDEST_SPREAD, next_try_at
+from policies.retry_delay import FIRST_SPREAD, MAX_RETRY_AFTER, MAX_SPREAD, next_try_at
 from tests.depth import examples
 from tests.policies.given import DAY, ERRORS, HOUR, MINUTE, NOW, SECOND, TICK
 
@@ -115,7 +115,7 @@ def test_every_retry_lies_between_its_least_wait_and_expiry(
     at = tried(attempt, entry, chance, retry_after, expires_in)
     if at is not None:
         assert NOW + entry.wait <= at < NOW + expires_in
-        assert at <= NOW + max(entry.wait, MAX_RETRY_AFTER) + WIDEST_SPREAD
+        assert at <= NOW + max(entry.wait, MAX_RETRY_AFTER) + MAX_SPREAD
         assert entry.max_tries == 0 or attempt < entry.max_tries
 
 
@@ -130,4 +130,4 @@ def test_a_greater_chance_never_retries_sooner(attempt: int, low: float, high: f
     assert first is not None
     assert second is not None
     assert first <= second
-    assert FIRST_SPREAD < WIDEST_SPREAD
+    assert FIRST_SPREAD < MAX_SPREAD
