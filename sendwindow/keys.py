@@ -68,7 +68,7 @@ class Keys:
 
         `schema`: the version of the layout. `profile`: `live` or `sandbox`. `person_key`: the
         fingerprint of the key for person digests. `offset_ms`: only in the sandbox. `pressure`: 0
-        to 100. `vtime`: the virtual time of the lane that was served last. `durable`: rewritten
+        to 100. `arrivals`: how many members entered a ring, modulo 65,536. `durable`: rewritten
         before each WAIT.
 
         `called`, `called_until`: the worker that drains for a suspect, and until when.
@@ -77,8 +77,7 @@ class Keys:
         `reap_grace`: by how many ms reaping was postponed. `reap_graces`: how many times in a row.
 
         `clock_at`: the time of the last claim. `lead_ms`: how far due times run ahead of a store
-        clock that was set back. `look:<lane>`: where the search of a paused lane for expired
-        messages continues.
+        clock that was set back.
 
         `misdirected:<endpoint>`: when Twilio last sent a request to this endpoint that belongs to
         the other one. `heard:<account>`: until when a gateway is known to have received the inbound
@@ -142,13 +141,69 @@ class Keys:
 
     @property
     def ready(self) -> str:
-        """ZSET lane → virtual time: the lanes with due messages."""
+        """ZSET lane → order: the lanes that got due messages since a claim looked.
+
+        A claim moves them into the rings, the lowest order first. Producers older than 0.1.0 write
+        the lowest order that is there.
+        """
         return self._key("ready")
 
     @property
+    def marks(self) -> str:
+        """HASH sender → how many of its lanes are in `ready`. `|` counts the marks of all."""
+        return self._key("marks")
+
+    @property
     def timers(self) -> str:
-        """ZSET lane → due time (ms) of its first message: the lanes without due messages."""
+        """ZSET lane → due time (ms): the lanes with messages that fall due later."""
         return self._key("timers")
+
+    def ring(self, name: str) -> str:
+        """ZSET member → pass and order of arrival: who has work, and whose turn it is.
+
+        `classes`: the classes of priorities with work, and `expired`. `<class>`: its accounts.
+        `<class>|senders|<account>`: the senders of an account. `<class>|lanes|<sender>`: the lanes
+        of a sender that have due messages. A score is 65,536 passes and the order of arrival.
+        """
+        return self._key(f"ring:{name}")
+
+    def rested(self, name: str) -> str:
+        """ZSET member → pass: members of a ring that are without work, until they are overtaken.
+
+        `|` holds the virtual time of the ring: the pass that had the last turn. The key goes when
+        the ring is empty.
+        """
+        return self._key(f"rested:{name}")
+
+    @property
+    def parked(self) -> str:
+        """ZSET `sender|<name>` or `account|<name>` → until (ms): who may not send.
+
+        They are in no ring, whatever is queued for them.
+        """
+        return self._key("parked")
+
+    @property
+    def unlisted(self) -> str:
+        """ZSET lane → since (ms): lanes whose messages are to be listed by their expiry."""
+        return self._key("unlisted")
+
+    @property
+    def listed(self) -> str:
+        """HASH lane → `<due time> <how many of them>`: how far its messages are listed."""
+        return self._key("listed")
+
+    def expiring(self, minute: str) -> str:
+        """LIST of the ids of messages that expire in a minute, counted since 1970.
+
+        An id stays until the minute is over, whatever became of the message meanwhile.
+        """
+        return self._key(f"expiring:{minute}")
+
+    @property
+    def expiries(self) -> str:
+        """ZSET minute → its end (ms): the minutes that have such a list."""
+        return self._key("expiries")
 
     @property
     def leases(self) -> str:

@@ -33,6 +33,7 @@ class RowField(StoredField):
     ENQUEUED_AT = "q", "enqueued at (ms)"
     EXPIRES_AT = "e", "expires at (ms)"
     NOT_BEFORE = "nb", "not before (ms), absent when none"
+    EXPIRY_LISTED = "el", "in which minute it is listed to expire, once it was put back"
     ON_UNKNOWN = "u", "on_unknown"
     ATTEMPT = "n", "number of the last attempt (POSTs admitted)"
     FENCE = "f", "fence of the last claim; `-` before it: settled, `~`: given back"

@@ -4,7 +4,7 @@
 --   id, payload, digest, lane, not_before (ms or ''), expires_at (ms or ''), ttl (ms after now or
 --     not_before, used when expires_at is ''), on_unknown, group.
 -- Returns for each: {'new' | 'duplicate' | 'conflict' | 'full', enqueued_at (ms)}.
--- Keys: meta, row, job, lane, ready, timers, wake, counts.
+-- Keys: meta, row, job, lane, ready, marks, timers, wake, counts.
 -- Callers: producers (`sendwindow.protocol.ENQUEUE`), and `adopt.lua`, which contains this text.
 
 -- include: clock, int, put_into_lane

@@ -7,7 +7,6 @@ further step follows. `Pipeline.process` records the conclusion.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol, assert_never
 
@@ -34,11 +33,6 @@ from worker.twilio.requests import build
 MAX_DECISIONS: Final = 5
 """How often a worker decides a message because its facts keep changing, before it requeues it."""
 
-PAUSE_RECHECK: Final = timedelta(minutes=5)
-"""A message that waits for a paused sender or account is decided again after this time at the
-latest, so that `resume` takes effect."""
-
-_PAUSES: Final = frozenset({Reason.SENDER_PAUSED, Reason.ACCOUNT_PAUSED})
 _CHANGED_AGAIN_MS: Final = 100
 _REGISTERED_AGAIN_MS: Final = 1000
 
@@ -242,12 +236,13 @@ class Pipeline:
         return attempt.concluded(SettleEnd(stage, refuse.reason), refuse)
 
     def _waiting(self, attempt: Attempt, wait: Wait) -> Conclusion:
-        due_at = _recheck_at(wait.reason, wait.until, attempt)
-        again = SettleAgain(Stage.WAITING, wait.reason, due_at=due_at, on_inbound=wait.on_inbound)
+        again = SettleAgain(
+            Stage.WAITING, wait.reason, due_at=wait.until, on_inbound=wait.on_inbound
+        )
         return attempt.concluded(again, wait)
 
     def _later(self, attempt: Attempt, send: Send, later: Later) -> Conclusion:
-        due_at = _recheck_at(later.reason, later.until, attempt)
+        due_at = min(later.until, attempt.in_flight.claimed.expires_at)
         return attempt.concluded(SettleAgain(Stage.WAITING, later.reason, due_at=due_at), send)
 
     def _cancelled(self, attempt: Attempt, decision: Decision | None) -> Conclusion:
@@ -275,12 +270,3 @@ class Pipeline:
         """Report a lost lease. Another worker has the message and records what becomes of it."""
         if not in_flight.is_lost:
             self.recorder.lost(in_flight.claimed.message_id)
-
-
-def _recheck_at(reason: Reason, until: datetime, attempt: Attempt) -> datetime:
-    """Return when to decide again: when the wait is over, or when the message expires.
-
-    A pause may end early, so a message that waits for one is decided again every few minutes.
-    """
-    latest = min(until, attempt.in_flight.claimed.expires_at)
-    return min(latest, attempt.now + PAUSE_RECHECK) if reason in _PAUSES else latest

@@ -13,6 +13,7 @@ from sendwindow.scripts import Argument, Command, execute_together
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.records import IN_A_LANE, Ended, Record
 from worker.stores.attempts_table import sids_of, without_table
+from worker.stores.lanes import lane_names
 from worker.stores.script_runner import ScriptRunner
 from worker.stores.worker_scripts import MAX_DECIDED_MESSAGES, MAX_DIGITS, worker_script
 
@@ -94,10 +95,7 @@ class RecordStore:
         A lane is named `<sender>|<priority>|<campaign>`, and a list by its own name.
         """
         keys = self._calls.keys
-        ready, timers = await self._calls.ask_together(
-            [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers)]
-        )
-        names = [lane.decode() for lane in dict.fromkeys([*ready, *timers])]
+        names = await lane_names(self._calls)
         places = (*map(keys.lane, names), *(getattr(keys, name) for name in _LISTS))
         lengths = await self._calls.ask_together([("ZCARD", key) for key in places])
         depths = dict(zip([*names, *_LISTS], lengths, strict=True))

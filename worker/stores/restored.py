@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sendwindow.timestamps import from_ms, to_ms
 from worker.ports.restored import Restoring
+from worker.stores.lanes import lane_names
 from worker.stores.person_digests import PersonDigests
 from worker.stores.script_runner import ScriptRunner, compact
 from worker.stores.worker_scripts import worker_script
@@ -53,13 +54,9 @@ class RestoredStore:
         It works in bounded steps and yields how many messages each step moved. `listings`: sender →
         which of Twilio's lists shows its messages.
         """
-        keys = self._calls.keys
-        ready, timers = await self._calls.ask_together(
-            [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers)]
-        )
-        lanes: list[bytes] = [*ready, *timers]
+        lanes = await lane_names(self._calls)
         blocks = (self._digests.inner, self._digests.outer)
-        for place in (*_LISTS, *(lane.decode() for lane in lanes)):
+        for place in (*_LISTS, *lanes):
             start = 0
             while start >= 0:
                 asked = compact({"list": place, "start": start, "listings": listings})

@@ -13,7 +13,7 @@ from sendwindow.lua_sources import Literal, LuaSources
 from sendwindow.row_fields import OldRowField
 from sendwindow.script_names import IN_A_LANE, fields_of, names_of
 from sendwindow.scripts import Script, load_script
-from sendwindow.vocabulary import Purpose, Stage
+from sendwindow.vocabulary import Priority, Purpose, Stage
 from worker.persons import SPELLINGS
 from worker.ports.claims import CRASHES_IN_COMPANY
 from worker.stores.fact_fields import PersonField, StateField
@@ -30,6 +30,20 @@ ANY: Final = "*"
 
 UNPOSTED: Final = IN_A_LANE | {Stage.CLAIMED}
 """Stages of messages that no attempt of this round was posted for."""
+
+CLASSES: Final = tuple(Priority)
+"""The classes that share the turns of a partition, the most urgent first."""
+
+EXPIRED_CLASS: Final = "expired"
+"""Stands next to the classes, for messages that expired while they were queued."""
+
+TURN_COSTS: Final = {
+    Priority.URGENT: 1,
+    Priority.NORMAL: 4,
+    Priority.BULK: 16,
+    EXPIRED_CLASS: 4,
+}
+"""What a message costs its class. While all have work, urgent gets 16 turns, normal 4, bulk 1."""
 
 _SECOND_MS: Final = 1000
 _HOUR_MS: Final = 3600 * _SECOND_MS
@@ -55,6 +69,12 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     **names_of(TagState, prefix="TAG_"),
     **names_of(Holds, prefix="HOLDS_"),
     "FAILURE_STATUSES": FAILURES,
+    "CLASSES": CLASSES,
+    "CLASSES_RING": "classes",
+    "EXPIRED_CLASS": EXPIRED_CLASS,
+    "BULK": Priority.BULK,
+    "TURN_COSTS": TURN_COSTS,
+    "MINUTE_MS": 60 * _SECOND_MS,
     "HOUR_MS": _HOUR_MS,
     "DAY_MS": 24 * _HOUR_MS,
     "CRASHES_IN_COMPANY": CRASHES_IN_COMPANY,

@@ -1,6 +1,6 @@
 -- include: clock, int, make_ready, wake_claimer
 
--- Puts a message into its lane, due at `due` (ms). A lane is in `ready` while its first message is
+-- Puts a message into its lane, due at `due` (ms), and marks the lane: in `ready` if the message is
 -- due, else in `timers`.
 local function put_into_lane(lane, id, due, now)
   redis.call('ZADD', K.lane(lane), string.format('%.17g', due + lead), id)

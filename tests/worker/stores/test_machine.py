@@ -606,11 +606,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         assert all(self.model[name].stage == "posting" for name in names)
 
     @stateful.invariant()
-    def a_lane_with_due_work_is_ready(self) -> None:
+    def a_lane_with_due_work_has_turns(self) -> None:
         apart = {name for name, places in self.do(self._places()).items() if "suspects" in places}
         due = [name for name, one in self.model.items() if one.stage in DUE and name not in apart]
-        score = self.do(self.world.redis.zscore(self.world.keys.ready, f"{SENDER}|normal|"))
-        assert score is not None or not due
+        keys, lane = self.world.keys, f"{SENDER}|normal|"
+        places = (keys.ready, keys.ring(f"normal|lanes|{SENDER}"))
+        scores = [self.do(self.world.redis.zscore(place, lane)) for place in places]
+        assert scores != [None, None] or not due
 
 
 def test_every_history_ends_where_the_model_does(store: Place) -> None:

@@ -139,7 +139,8 @@ async def test_an_idle_worker_is_woken_for_a_suspect(store: Place) -> None:
         assert await world.claim(10, Suspects.NEVER) == ()
         assert await world.redis.llen(world.keys.wake) == 1  # type: ignore[misc]  # redis-py types both flavours
         batch = await world.store.ledger.claim(10, Suspects.NEVER)
-        assert batch.next_due_at is None
+        assert batch.next_due_at is not None
+        assert batch.next_due_at - batch.now > timedelta(minutes=1)
 
 
 async def _searched(world: World) -> list[UnknownAttempt]:

@@ -1,5 +1,5 @@
--- Takes up to `limit` due messages from all ready lanes. The lane with the lowest virtual time
--- comes first, with at most MAX_QUANTUM_MESSAGES messages at once.
+-- Takes up to `limit` due messages. Classes, accounts, senders and lanes have turns
+-- (`lane_rings.lua`), and in a turn a lane gives at most MAX_QUANTUM_MESSAGES messages.
 -- A suspect (a message that two workers crashed on) leaves its lane for a separate list. A worker
 -- claims each suspect alone.
 -- Repeated with the same request id, it returns the same messages while their leases last.
@@ -11,29 +11,31 @@
 --     enqueued, free attempts, facts;
 -- 1 when a suspect is due and this worker should drain for it, else 0; and the ids of messages that
 -- were found for the first time in a stage, or with a number, that only a newer version knows.
--- Keys: meta, row, job, lane, ready, timers, suspects, leases, waiting, fence, last_claim, wake,
--- counts; for the facts sender, account, template, contents, tag_state, person, sent_to; and, when
--- a person's digests are gathered, consents and suspected_stops.
+-- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
+-- expiring, expiries, suspects, leases, waiting, fence, last_claim, wake, counts; for the facts
+-- sender, account, template, contents, tag_state, person, sent_to; and, when a person's digests
+-- are gathered, consents and suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: account_of_sender, clock, content_sid_of, count, enter_ready, expiry_search_field
--- include: gather, in_a_lane, int, message_of, persons_of, put_into_lane, read_count
--- include: read_expiry, read_facts, read_instant, read_state, remove_from_place, sender_of
--- include: try_decode, wake_claimer
+-- include: account_of_sender, clock, content_sid_of, count, gather, in_a_lane, int, lane_rings
+-- include: list_expiry, message_of, parts_of_lane, persons_of, put_into_lane, read_count
+-- include: read_expiry, read_facts, read_instant, read_state, remove_from_place, rest, sender_of
+-- include: take_turn, try_decode, turn_rings, turns_of_lanes, wake_claimer
 
 -- How many messages a lane gives in one turn.
 local MAX_QUANTUM_MESSAGES = 8
--- How many lanes one call moves.
-local MAX_MOVED_LANES = 256
+-- How many turns one call gives.
+local MAX_TURNS = 256
+-- How many marked lanes one call moves into the rings.
+local MAX_MARKED_LANES = 128
 -- How many messages of a list one call looks at.
-local MAX_SEEN_MESSAGES = 256
--- When a paused lane is looked at again: after its whole search for expired messages, and during
--- it.
+local MAX_SEEN_MESSAGES = 64
+-- How many messages one call lists by their expiry.
+local MAX_LISTED_MESSAGES = 64
+-- When a message that only a newer version can read is looked at again.
 local RECHECK_MS = 60000
-local CONTINUE_MS = 50
 -- A smaller step back of the clock is ignored, because no message waits longer than that.
 local MIN_STEP_MS = 1000
-local WEIGHTS = { urgent = 16, normal = 4, bulk = 1 }
 local claim, inner, outer = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local limit, lease = claim.limit, claim.lease
 local now = clock()
@@ -41,7 +43,9 @@ local cache, accounts = {}, {}
 local claimed, ids = {}, {}
 local fence
 local found_suspect = false
-local unreadable = {}
+local unreadable, marked, left = {}, {}, {}
+local listed_count
+local are_more_ready = false
 
 local function account_of(sender)
   if not accounts[sender] then accounts[sender] = account_of_sender(sender) end
@@ -109,20 +113,20 @@ local function take(id, row)
   redis.call('ZADD', K.leases, int(now + lead + lease), id)
 end
 
--- Returns until when (ms) the sender or its account may not send; 0 when both may.
-local function paused_until(sender)
-  local latest = 0
-  local account = account_of(sender)
-  for _, key in ipairs({ K.sender(sender), account ~= '' and K.account(account) or nil }) do
-    if not cache[key] then cache[key] = read_state(key, now) end
-    latest = math.max(latest, tonumber(cache[key][3]) or 0)
-  end
-  return latest > now and latest or 0
+-- Returns until when (ms) a sender or an account may not send, nil when it may.
+local function pause_end(key)
+  if not cache[key] then cache[key] = read_state(key, now) end
+  local ends = tonumber(cache[key][3]) or 0
+  return ends > now and ends or nil
 end
 
-local function to_timers(lane, due)
-  redis.call('ZREM', K.ready, lane)
-  redis.call('ZADD', K.timers, int(math.ceil(due)), lane)
+local function pause_end_of(kind, name)
+  return pause_end(kind == 'account' and K.account(name) or K.sender(name))
+end
+
+local function is_paused(sender)
+  local account = account_of(sender)
+  return pause_end(K.sender(sender)) or account ~= '' and pause_end(K.account(account))
 end
 
 local function set_lead(ms)
@@ -149,17 +153,18 @@ local function shows_step(id, due)
   return true
 end
 
--- Puts a lane where it belongs once its due messages were taken: in `ready`, on a timer, or
--- nowhere.
-local function settle_lane(lane, vtime)
+-- Whether a lane has more due messages. A lane that has none waits on a timer, or vanishes.
+local function is_still_due(lane)
   local first = redis.call('ZRANGE', K.lane(lane), 0, 0, 'WITHSCORES')
   if not first[1] then
-    redis.call('ZREM', K.ready, lane)
-  elseif tonumber(first[2]) <= now + lead or shows_step(first[1], tonumber(first[2])) then
-    if vtime then redis.call('ZADD', K.ready, string.format('%.17g', vtime), lane) end
-  else
-    to_timers(lane, tonumber(first[2]))
+    if listed_count == nil then listed_count = redis.call('HLEN', K.listed) end
+    if listed_count > 0 then redis.call('HDEL', K.listed, lane) end
+    return false
   end
+  local due = tonumber(first[2])
+  if due <= now + lead or shows_step(first[1], due) then return true end
+  redis.call('ZADD', K.timers, int(math.ceil(due)), lane)
+  return false
 end
 
 -- Stages whose messages are in no lane. A message that is in one all the same is removed from it.
@@ -211,16 +216,16 @@ local function set_apart(id, row)
   found_suspect = true
 end
 
--- Returns ids of messages that are due in a lane, from a place on.
-local function due_in(lane, from, most)
-  local until_now = string.format('%.17g', now + lead)
-  return redis.call('ZRANGEBYSCORE', K.lane(lane), '-inf', until_now, 'LIMIT', from, most)
+-- Returns a number as a text from which Redis reads the same number.
+local function exact(number)
+  return string.format('%.17g', number)
 end
 
 -- Takes due messages from a lane. Returns how many.
 local function serve(lane, room)
   local taken = 0
-  for _, id in ipairs(due_in(lane, 0, room)) do
+  local due = { K.lane(lane), '-inf', exact(now + lead), 'LIMIT', 0, room }
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     local row = read_row(id)
     if not row or ELSEWHERE[row[F.stage]] then
       redis.call('ZREM', K.lane(lane), id)
@@ -240,22 +245,20 @@ local function serve(lane, room)
   return taken
 end
 
--- Takes expired messages from a paused lane: nothing is sent from it, but messages that expire
--- still end. Each call continues where the last one ended, and the next call comes at once until
--- the whole lane was searched. Returns whether it was.
-local function serve_expired(lane, room)
-  local place = expiry_search_field(lane)
-  local from = tonumber(redis.call('HGET', K.meta, place) or '0')
-  local due = due_in(lane, from, MAX_SEEN_MESSAGES)
-  local taken, gone = 0, 0
-  for at, id in ipairs(due) do
-    if taken == room then
-      redis.call('HSET', K.meta, place, int(from + at - 1 - gone))
-      return false
-    end
-    local row = read_row(id)
-    if row and is_open(row) and tonumber(row[F.expires_at] or '0') <= now then
-      gone = gone + 1
+-- Takes messages whose minute of expiry is over and that are still in a lane, parked or not, so
+-- that their end is recorded. Returns how many it took, and whether there are more.
+local function serve_expired(room)
+  local taken = 0
+  for _ = 1, MAX_SEEN_MESSAGES do
+    if taken == room then return taken, true end
+    local over = { K.expiries, '-inf', int(now), 'LIMIT', 0, 1 }
+    local minute = redis.call('ZRANGEBYSCORE', unpack(over))[1]
+    if not minute then return taken, false end
+    local id = redis.call('LPOP', K.expiring(minute))
+    local row = id and read_row(id)
+    if not id then
+      redis.call('ZREM', K.expiries, minute)
+    elseif row and is_open(row) and (read_expiry(row[F.expires_at]) or now + 1) <= now then
       if is_suspect(row) then
         set_apart(id, row)
       else
@@ -264,43 +267,186 @@ local function serve_expired(lane, room)
       end
     end
   end
-  if #due == MAX_SEEN_MESSAGES then
-    redis.call('HSET', K.meta, place, int(from + #due - gone))
-    return false
-  end
-  redis.call('HDEL', K.meta, place)
-  return true
+  return taken, true
 end
 
-local function wake_due_lanes()
-  local due = { K.timers, '-inf', int(now + lead), 'LIMIT', 0, MAX_MOVED_LANES }
+-- Returns the lowest score of a set, nil when it is empty.
+local function lowest(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or '')
+end
+
+-- Moves a lane that fell due into the rings.
+local function enter_marked(lane)
+  enter_lane(lane)
+  marked[#marked + 1] = lane
+end
+
+local function enter_ready_lanes()
+  local found = redis.call('ZPOPMIN', K.ready, MAX_MARKED_LANES)
+  are_more_ready = #found / 2 == MAX_MARKED_LANES
+  if found[1] and not are_more_ready then redis.call('DEL', K.marks) end
+  for at = 1, #found, 2 do
+    local lane = found[at]
+    if are_more_ready then redis.call('HINCRBY', K.marks, (parts_of_lane(lane)), -1) end
+    enter_marked(lane)
+  end
+end
+
+-- Puts back what is parked no longer. A pause may have been prolonged or ended since.
+local function unpark_due()
+  are_parked = redis.call('EXISTS', K.parked) == 1
+  if not are_parked then return end
+  local due = { K.parked, '-inf', int(now), 'LIMIT', 0, MAX_MARKED_LANES }
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
+    local kind, name = string.match(member, '^(.-)|(.*)$')
+    local ends = pause_end_of(kind, name)
+    if ends then
+      redis.call('ZADD', K.parked, int(math.ceil(ends)), member)
+    else
+      unpark(kind, name)
+    end
+  end
+end
+
+-- Moves what fell due since the last claim into the rings.
+local function enter_due()
+  enter_ready_lanes()
+  local due = { K.timers, '-inf', int(now + lead), 'LIMIT', 0, MAX_MARKED_LANES }
   for _, lane in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     redis.call('ZREM', K.timers, lane)
-    enter_ready(lane)
+    enter_marked(lane)
   end
+  unpark_due()
+  local expiry = lowest(K.expiries)
+  if expiry and expiry <= now then enter_ring(C.CLASSES_RING, C.EXPIRED_CLASS) end
+end
+
+-- Returns the path to the lane whose turn it is in a class: at each level a ring, the member whose
+-- turn it is, and its score. Each is taken out of its ring. When the sender or the account may not
+-- send, it is parked, and there is no path.
+local function path_to_lane(class, class_score)
+  local account, account_score = take_turn(class)
+  if not account then return end
+  local senders = senders_of(class, account)
+  local sender, sender_score = take_turn(senders)
+  local account_ends = account ~= '' and pause_end(K.account(account))
+  local sender_ends = sender and pause_end(K.sender(sender))
+  local is_moved = sender and account_of(sender) ~= account
+  if sender and not account_ends and not sender_ends and not is_moved then
+    local lanes = lanes_of(class, sender)
+    local lane, lane_score = take_turn(lanes)
+    return {
+      { C.CLASSES_RING, class, class_score }, { class, account, account_score },
+      { senders, sender, sender_score }, { lanes, lane, lane_score },
+    }, sender, lane
+  end
+  return_turn(C.CLASSES_RING, class, class_score)
+  return_turn(class, account, account_score)
+  if sender then return_turn(senders, sender, sender_score) end
+  if account_ends then
+    park('account', account, math.ceil(account_ends))
+  elseif not sender then
+    leave_account(class, account)
+  elseif is_moved then
+    -- It was queued before its sender was registered.
+    leave_sender(class, account, sender)
+    enter_sender(class, sender)
+  else
+    park('sender', sender, math.ceil(sender_ends))
+  end
+end
+
+-- Charges everybody on a path for a turn, from the lane up. A member that has no more work stays
+-- out of its ring, and a ring that is empty then takes its owner out of the ring above.
+local function charge_path(path, taken, class, has_more)
+  -- More than a quantum was taken only while no other lane had work.
+  local before = math.max(0, math.ceil(taken / MAX_QUANTUM_MESSAGES) - 1) * MAX_QUANTUM_MESSAGES
+  for level = #path, 1, -1 do
+    local ring, member, score = unpack(path[level])
+    if not has_more and redis.call('EXISTS', K.ring(ring)) == 0 then
+      forget_ring(ring)
+    else
+      local cost = level == 1 and TURN_COSTS[class] or 1
+      charge_turn(ring, member, score, taken * cost, before * cost, has_more)
+      has_more = true
+    end
+  end
+end
+
+-- Whether no other lane has work, so that no turn has to be shared.
+local function is_alone(path)
+  if are_more_ready then return false end
+  local names = {}
+  for level, step in ipairs(path) do names[level] = K.ring(step[1]) end
+  return redis.call('EXISTS', unpack(names)) == 0
+end
+
+-- Gives the lane whose turn it is in a class its turn.
+local function serve_class(class, score)
+  local path, _, lane = path_to_lane(class, score)
+  if not path then return end
+  local room = limit - #claimed
+  if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
+  local taken = lane and serve(lane, room) or 0
+  local has_more = lane and is_still_due(lane)
+  if lane and not has_more then left[lane] = true end
+  charge_path(path, taken, class, has_more)
 end
 
 local function pick()
-  local moves = 0
-  while #claimed < limit and moves < MAX_MOVED_LANES do
-    moves = moves + 1
-    local first = redis.call('ZRANGE', K.ready, 0, 0, 'WITHSCORES')
-    if not first[1] then return end
-    local lane, vtime = first[1], tonumber(first[2])
-    local sender, priority = string.match(lane, '^(.-)|(.-)|')
-    local paused = paused_until(sender)
-    if paused > 0 then
-      -- On a timer until the pause ends, so that waiting costs next to nothing.
-      local is_through = serve_expired(lane, limit - #claimed)
-      local again_ms = is_through and RECHECK_MS or CONTINUE_MS
-      to_timers(lane, lead + math.min(paused, now + again_ms))
+  for _ = 1, MAX_TURNS do
+    if #claimed >= limit then return end
+    local class, score = take_turn(C.CLASSES_RING)
+    if not class then return end
+    if class ~= C.EXPIRED_CLASS then
+      serve_class(class, score)
     else
-      local taken = serve(lane, math.min(MAX_QUANTUM_MESSAGES, limit - #claimed))
-      redis.call('HSET', K.meta, 'vtime', first[2])
-      redis.call('HDEL', K.meta, expiry_search_field(lane))
-      settle_lane(lane, vtime + taken / (WEIGHTS[priority] or 1))
+      local taken, has_more = serve_expired(math.min(MAX_QUANTUM_MESSAGES, limit - #claimed))
+      local path = { { C.CLASSES_RING, class, score } }
+      charge_path(path, taken, class, has_more)
     end
   end
+end
+
+-- Lists some messages of a lane by their expiry, from where it ended last. Returns how many, and
+-- whether the lane may have more.
+local function list_some(lane, room)
+  local place = redis.call('HGET', K.listed, lane) or '-inf 0'
+  local from, skip = string.match(place, '^(%S+) (%d+)$')
+  local found = redis.call('ZRANGEBYSCORE', K.lane(lane), from, exact(now + lead), 'WITHSCORES',
+    'LIMIT', skip, room)
+  local last, same = from, tonumber(skip)
+  for at = 1, #found, 2 do
+    local expires = read_expiry(redis.call('HGET', K.row(found[at]), F.expires_at))
+    if expires then list_expiry(found[at], expires, now) end
+    same = found[at + 1] == last and same + 1 or 1
+    last = found[at + 1]
+  end
+  local are_more = #found / 2 == room
+  if are_more then
+    -- Others may be due at the same instant as the last one.
+    redis.call('HSET', K.listed, lane, last .. ' ' .. int(same))
+  elseif #found > 0 then
+    redis.call('HSET', K.listed, lane, '(' .. last .. ' 0')
+  end
+  return #found / 2, are_more
+end
+
+-- Lists what this call leaves queued by its expiry, in steps. What is claimed at once needs no
+-- place in the list. Returns whether there is more to list.
+local function list_expiries()
+  for _, lane in ipairs(marked) do
+    if not left[lane] then redis.call('ZADD', K.unlisted, 'NX', int(now), lane) end
+  end
+  local room = MAX_LISTED_MESSAGES
+  while room > 0 do
+    local lane = redis.call('ZRANGE', K.unlisted, 0, 0)[1]
+    if not lane then return false end
+    local listed, are_more = list_some(lane, room)
+    room = room - math.max(1, listed)
+    if not are_more then redis.call('ZREM', K.unlisted, lane) end
+  end
+  return true
 end
 
 -- Takes the suspect that has waited longest. A suspect that ended is dropped. One whose sender is
@@ -312,9 +458,10 @@ local function pick_suspect()
       redis.call('ZREM', K.suspects, id)
       if row and row[F.lane] and not ELSEWHERE[row[F.stage]] then put_off(row[F.lane], id) end
     elseif tonumber(row[F.expires_at] or '0') > now
-      and paused_until(sender_of(row[F.lane])) > 0 then
+      and is_paused(sender_of(row[F.lane])) then
       redis.call('ZREM', K.suspects, id)
       put_into_lane(row[F.lane], id, now, now)
+      list_expiry(id, tonumber(row[F.expires_at]), now)
     else
       return take(id, row)
     end
@@ -332,8 +479,10 @@ local function is_called()
   return 1
 end
 
-local function next_due()
-  if redis.call('ZCARD', K.ready) > 0 then
+-- Returns when the next claim would find something to do, -1 when that is not known.
+-- `are_unlisted`: whether there is more to list.
+local function next_due(are_unlisted)
+  if redis.call('EXISTS', K.ring(C.CLASSES_RING), K.ready) > 0 then
     -- More is due than this worker asked for, so wake another claimer.
     wake_claimer()
     return int(now)
@@ -343,13 +492,19 @@ local function next_due()
   -- of several wakes the next.
   local takes_suspects = found_suspect or claim.suspects ~= 'never'
   if takes_suspects and redis.call('ZCARD', K.suspects) > 0 then wake_claimer() end
-  local first = redis.call('ZRANGE', K.timers, 0, 0, 'WITHSCORES')
-  return first[2] and int(math.max(0, tonumber(first[2]) - lead)) or '-1'
+  if are_unlisted then return int(now) end
+  local due = math.min(
+    (lowest(K.timers) or math.huge) - lead,
+    are_parked and lowest(K.parked) or math.huge,
+    lowest(K.expiries) or math.huge
+  )
+  return due < math.huge and int(math.max(0, due)) or '-1'
 end
 
 -- The store was restored from a copy. What it holds may already be with Twilio, so we look there
 -- before anything is claimed.
 if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {} } end
+local are_unlisted = false
 local before = redis.call('GET', K.last_claim(claim.worker))
 local last = before and try_decode(before)
 if last and last.request == claim.request then
@@ -360,13 +515,15 @@ if last and last.request == claim.request then
   end
 else
   keep_pace()
-  wake_due_lanes()
+  enter_due()
   if claim.suspects == 'first' then pick_suspect() end
   if #claimed == 0 then pick() end
   if #claimed == 0 and claim.suspects ~= 'never' then pick_suspect() end
+  save_rings()
+  are_unlisted = list_expiries()
   if #ids > 0 then
     local made = cjson.encode({ request = claim.request, fence = fence, ids = ids })
     redis.call('SET', K.last_claim(claim.worker), made, 'PX', C.HOUR_MS)
   end
 end
-return { int(now), next_due(), claimed, is_called(), unreadable }
+return { int(now), next_due(are_unlisted), claimed, is_called(), unreadable }

@@ -10,8 +10,8 @@
 -- send), 'cancelled' (its producer no longer wants it), 'sent' (an attempt is proven and not known
 -- to have failed), 'perhaps_sent' (an attempt may have reached the person, and the operator did not
 -- accept that).
--- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, ready, timers, wake, permits,
--- counts.
+-- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, ready, marks, timers,
+-- expiring, expiries, wake, permits, counts.
 -- Callers: `RecordStore.replay`, `retry`, `may_retry` and `drop`, for the operator's commands.
 
 -- include: add_to_timeline, answer_once, clock, count, load_row, retriable, send_again

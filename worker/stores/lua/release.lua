@@ -5,8 +5,8 @@
 -- ARGV: (id, fence).
 -- Returns for each the stage that it came to, '' when this fence did not hold it. A message that
 -- was asked to be cancelled ends.
--- Keys: meta, row, leases, lane, ready, timers, wake, waiting; for a message that ends timeline,
--- job, unreadable, permits, counts.
+-- Keys: meta, row, leases, lane, ready, marks, timers, expiring, expiries, wake, waiting; for a
+-- message that ends timeline, job, unreadable, permits, counts.
 -- Callers: `LedgerStore.release`, for the claimer.
 
 -- include: clock, load_row, read_instant, requeue

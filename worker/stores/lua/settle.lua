@@ -6,15 +6,17 @@
 -- timeline; accepted attempts have none).
 -- Returns for each: applied (1 or 0), stage ('' when there is no such message), and 1 when it
 -- proved a copy, else 0.
--- Keys: meta, row, timeline, job, sid, leases, lane, ready, timers, wake, suspects, waiting,
--- unknown, unresolved, undelivered, dead, unreadable, permits, sent_to, counts; for the effects
--- person, consents, sender, account, template, tag_state, errors_of, held.
+-- Keys: meta, row, timeline, job, sid, leases, lane, ready, marks, timers, expiring, expiries,
+-- wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits, sent_to,
+-- counts; for the effects person, consents, sender, account, template, tag_state, errors_of,
+-- held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock
 -- include: count, end_message, follow_pointers, free_tag_of_attempt, increment, int, intent_of
 -- include: lasting_effects, load_row, mark_attempt_gone, mark_permit_settled, may_redecide
--- include: proof_of, relied_on_tag, remove_from_place, requeue, sent_of, take_report
+-- include: proof_of, read_instant, read_state, relied_on_tag, remove_from_place, requeue, sent_of
+-- include: take_report
 
 -- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
@@ -43,6 +45,18 @@ local function has_written_meanwhile(row, settlement)
   if not settlement.on_inbound or not row[F.claimed_revision] then return false end
   local key = K.person(follow_pointers(settlement.person))
   return row[F.claimed_revision] ~= (redis.call('HGET', key, F.revision) or '0')
+end
+
+local PAUSES = { [C.SENDER_PAUSED] = true, [C.ACCOUNT_PAUSED] = true }
+
+-- Whether the sender or its account is paused. Then it is parked, or the next claim parks it.
+local function is_paused(settlement)
+  local account = settlement.account or ''
+  for _, key in ipairs({ K.sender(settlement.sender), account ~= '' and K.account(account) or nil })
+  do
+    if (tonumber(read_state(key, now)[3]) or 0) > now then return true end
+  end
+  return false
 end
 
 -- What each kind of outcome does.
@@ -82,6 +96,10 @@ function KINDS.again(id, row, settlement)
     add_round_to_timeline(id, now, stage, entry)
   elseif row[F.reason] ~= reason then
     add_to_timeline(id, now, stage, entry)
+  end
+  if PAUSES[reason] and is_paused(settlement) then
+    -- It keeps its place, and goes as soon as its sender and its account have turns again.
+    due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
   end
   -- If the person wrote meanwhile, the message is decided again at once.
   if has_written_meanwhile(row, settlement) then due = now end

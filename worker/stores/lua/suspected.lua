@@ -3,7 +3,7 @@
 -- (a list: where waiting messages are decided again), stops (a list of person and account).
 -- Returns for each how many messages were released, -1 when no stop was suspected.
 -- Keys: meta, answered, person, consents, suspected_stops, sender, waiting, row, timeline, lane,
--- ready, timers, wake, counts.
+-- ready, marks, timers, wake, counts.
 -- Callers: `PeopleStore.decide_suspected`, for the operator's commands.
 
 -- include: answer_once, clear_suspected_stop, clock, count, distinct_digests, follow_pointers

@@ -1,4 +1,4 @@
--- include: end_message, put_into_lane, remove_from_place
+-- include: end_message, list_expiry_again, put_into_lane, remove_from_place
 
 -- Puts a message back into its lane. If a cancel was asked for meanwhile, it ends the message
 -- instead.
@@ -17,4 +17,5 @@ local function requeue(id, row, stage, reason, due, now)
   redis.call('HSET', K.row(id), F.stage, stage, F.reason, reason)
   row[F.stage] = stage
   put_into_lane(row[F.lane], id, due, now)
+  list_expiry_again(id, row, now)
 end

@@ -17,7 +17,7 @@ local function send_again(id, row, reason, expires, now)
   redis.call('HDEL', key, F.ended_at, F.crashes, F.error_code, F.redecided, F.maybe_sent,
     F.is_poison)
   redis.call('HSET', key, F.expires_at, expires, F.free_attempts, int(row[F.attempt]))
-  row[F.crashes] = nil
+  row[F.crashes], row[F.expires_at] = nil, expires
   add_to_timeline(id, now, reason, { expires = tonumber(expires) })
   requeue(id, row, C.QUEUED, reason, now, now)
 end

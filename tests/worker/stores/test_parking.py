@@ -1,0 +1,267 @@
+"""Senders and accounts that may not send are parked: what that costs, and what comes of it."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from sendwindow.vocabulary import Reason, Stage
+from tests.support.claims import suspected
+from tests.support.stores_world import ACCOUNT, FAR, REFUSED, SENDER, Place, World, opened
+from tests.worker.stores.test_turns import claimed_by, enqueue, lane
+from worker.ports.claims import Suspects
+from worker.ports.settlements import SettleAgain
+
+pytestmark = pytest.mark.asyncio
+
+YEAR = timedelta(days=365)
+PAUSES = [Reason.SENDER_PAUSED, Reason.ACCOUNT_PAUSED]
+
+
+async def commands_of(world: World, call: Callable[[], Awaitable[object]]) -> int:
+    """Return how many commands the server ran for a call, those inside scripts too."""
+    await world.redis.config_resetstat()
+    await call()
+    stats = await world.redis.info("commandstats")
+    return int(sum(one["calls"] for name, one in stats.items() if "config" not in name))
+
+
+async def settled(world: World) -> None:
+    """Claim until there is nothing to do at once."""
+    while (batch := await world.store.ledger.claim(10)).next_due_at == batch.now:
+        assert batch.claimed == ()
+
+
+async def costs_with(store: Place, lanes: int, kind: str) -> list[int]:
+    """Return what a claim, a queued message and the end of a pause cost next to parked lanes."""
+    async with opened(store) as world:
+        for number in range(lanes):
+            await enqueue(world, lane(campaign=f"c{number}"), [f"{number}-a", f"{number}-b"])
+        await pause(world, kind)
+        await settled(world)
+        other = lane("other") if kind == "sender" else lane("third")
+
+        async def claim() -> None:
+            await world.store.ledger.claim(1, Suspects.NEVER)
+
+        async def resume() -> None:
+            assert await end_pause(world, kind)
+
+        async def queue() -> None:
+            await enqueue(world, lane(campaign="c0"), ["more"])
+
+        async def pause_again() -> None:
+            await pause(world, kind)
+
+        await world.store.register_senders({"third": "second"}, {})
+        await enqueue(world, other, ["x", "y"])
+        found = [await commands_of(world, claim) for _ in range(2)]
+        found += [await commands_of(world, queue)]
+        await settled(world)
+        found += [await commands_of(world, claim), await commands_of(world, resume)]
+        return [*found, await commands_of(world, pause_again), await commands_of(world, claim)]
+
+
+async def pause(world: World, kind: str, length: timedelta = YEAR) -> None:
+    if kind == "sender":
+        await world.store.switches.pause("sender", SENDER, length, "63007")
+    else:
+        await world.store.switches.pause("account", ACCOUNT, length, "20003")
+
+
+async def end_pause(world: World, kind: str) -> bool:
+    if kind == "sender":
+        return await world.store.switches.resume("sender", SENDER)
+    return await world.store.switches.resume("account", ACCOUNT)
+
+
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_what_is_parked_costs_the_same_however_much_it_is(store: Place, kind: str) -> None:
+    """A claim, an enqueue, a pause and a resume cost as many commands with 300 lanes as with 5."""
+    few = await costs_with(store, 5, kind)
+    await _empty(store)
+    assert await costs_with(store, 300, kind) == few
+
+
+async def _empty(store: Place) -> None:
+    async with opened(store) as world:
+        await world.redis.flushdb()
+
+
+async def test_lanes_that_wait_for_their_time_cost_a_claim_nothing(store: Place) -> None:
+    """A claim costs the same next to 10 lanes on timers as next to 500."""
+    found = []
+    for lanes in (10, 500):
+        async with opened(store) as world:
+            for number in range(lanes):
+                await world.enqueue(f"far-{number}", not_before=FAR, campaign=f"c{number}")
+            await settled(world)
+            await world.enqueue("now")
+            found.append(await commands_of(world, world.claim_one))
+        await _empty(store)
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_a_resume_gives_everything_back_in_its_order(store: Place, kind: str) -> None:
+    """After `resume` the next claim takes what was queued, in the order in which it came."""
+    async with opened(store) as world:
+        await enqueue(world, lane(), ["m0", "m1"])
+        await pause(world, kind)
+        assert await claimed_by(world, 10) == []
+        await enqueue(world, lane(), ["m2"])
+        assert await claimed_by(world, 10) == []
+        assert await end_pause(world, kind)
+        assert await claimed_by(world, 10) == ["m0", "m1", "m2"]
+
+
+@pytest.mark.parametrize("reason", PAUSES)
+async def test_a_message_that_comes_back_because_of_a_pause_keeps_its_place(
+    store: Place, reason: Reason
+) -> None:
+    """What was claimed when the pause began goes first when it ends."""
+    kind = "sender" if reason is Reason.SENDER_PAUSED else "account"
+    async with opened(store) as world:
+        await enqueue(world, lane(), ["first", "second"])
+        claimed = await world.claim_one()
+        await pause(world, kind)
+        again = SettleAgain(Stage.WAITING, reason, due_at=await world.store.now() + YEAR)
+        assert (await world.settle(claimed, again, attempt=0)).stage is Stage.WAITING
+        assert await claimed_by(world, 10) == []
+        assert await end_pause(world, kind)
+        assert await claimed_by(world, 10) == ["first", "second"]
+
+
+@pytest.mark.parametrize("reason", PAUSES)
+async def test_after_the_pause_a_message_waits_as_it_was_told(store: Place, reason: Reason) -> None:
+    """When the pause is over by the time a message comes back, it is due when its worker said."""
+    async with opened(store) as world:
+        await enqueue(world, lane(), ["m1"])
+        claimed = await world.claim_one()
+        again = SettleAgain(Stage.WAITING, reason, delay_ms=60_000)
+        await world.settle(claimed, again, attempt=0)
+        assert await claimed_by(world, 10) == []
+        await world.later(seconds=61)
+        assert await claimed_by(world, 10) == ["m1"]
+
+
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_a_pause_ends_by_itself_also_when_its_length_changed(store: Place, kind: str) -> None:
+    """What is parked returns when the pause ends, and not before: longer, shorter, or as set."""
+    async with opened(store) as world:
+        for number, (first, second) in enumerate([(5, 5), (5, 9), (9, 5)]):
+            await pause(world, kind, timedelta(minutes=first))
+            await enqueue(world, lane(), [f"m{number}"])
+            assert await claimed_by(world, 10) == []
+            await pause(world, kind, timedelta(minutes=second))
+            await world.later(minutes=second, seconds=-2)
+            assert await claimed_by(world, 10) == []
+            await world.later(seconds=3)
+            assert await claimed_by(world, 10) == [f"m{number}"]
+
+
+async def test_a_sender_and_its_account_are_parked_apart(store: Place) -> None:
+    """The end of one pause does not end the other."""
+    async with opened(store) as world:
+        await enqueue(world, lane(), ["m1"])
+        await pause(world, "sender")
+        assert await claimed_by(world, 10) == []
+        await pause(world, "account")
+        await enqueue(world, lane("other"), ["o1"])
+        assert await claimed_by(world, 10) == []
+        assert await end_pause(world, "sender")
+        assert await claimed_by(world, 10) == []
+        assert await end_pause(world, "account")
+        assert sorted(await claimed_by(world, 10)) == ["m1", "o1"]
+
+
+async def test_a_sender_that_is_registered_later_moves_to_its_account(store: Place) -> None:
+    """What was queued before any worker knew its sender goes when the account may send."""
+    async with opened(store) as world:
+        await world.store.register_senders({"late": "second", "busy": "second"}, {})
+        await world.redis.hdel(world.keys.sender("late"), "a")  # type: ignore[misc]  # redis-py types both flavours at once
+        await enqueue(world, lane("late"), [f"l{number}" for number in range(3)])
+        assert len(await claimed_by(world, 1)) == 1
+        await world.store.register_senders({"late": "second"}, {})
+        await world.store.switches.pause("account", "second", YEAR, "20003")
+        assert await claimed_by(world, 10) == []
+        assert await world.store.switches.resume("account", "second")
+        assert await claimed_by(world, 10) == ["l1", "l2"]
+
+
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_what_expires_while_it_is_parked_ends(store: Place, kind: str) -> None:
+    """What is parked expires in time, also what falls due at one instant, and what came back."""
+    async with opened(store) as world:
+        now = await world.store.now()
+        start, end = now + timedelta(minutes=1), now + timedelta(minutes=30)
+        for number in range(150):
+            await world.enqueue(f"same-{number}", not_before=start, expires_at=end)
+        await world.enqueue("back", expires_at=end)
+        claimed = await world.claim_one()
+        await pause(world, kind)
+        await world.store.ledger.release([("back", claimed.fence)])
+        await world.enqueue("stays")
+        await world.later(minutes=2)
+        await settled(world)
+        await world.later(minutes=30)
+        ended: list[str] = []
+        while taken := await claimed_by(world, 20):
+            ended += taken
+        assert sorted(ended) == sorted(["back", *(f"same-{number}" for number in range(150))])
+
+
+async def test_expired_messages_share_turns_with_others(store: Place) -> None:
+    """A thousand messages that expired at once do not hold up what is still to be sent."""
+    async with opened(store) as world:
+        end = await world.store.now() + timedelta(minutes=5)
+        for number in range(100):
+            await world.enqueue(f"old-{number}", expires_at=end)
+        await pause(world, "sender")
+        await settled(world)
+        await world.later(minutes=6)
+        await enqueue(world, lane("other"), [f"new-{number}" for number in range(64)])
+        taken = [*await claimed_by(world, 32), *await claimed_by(world, 32)]
+        assert sum(name.startswith("new") for name in taken) >= 24
+
+
+async def test_a_parked_suspect_expires(store: Place) -> None:
+    """A message that two workers crashed on expires while its sender is parked, claimed alone."""
+    async with opened(store) as world:
+        await suspected(world, "m1")
+        assert await world.claim(10, Suspects.NEVER) == ()
+        await pause(world, "sender")
+        assert await world.claim(10) == ()
+        await world.later(hours=25)
+        assert [one.message_id for one in await world.claim(10)] == ["m1"]
+
+
+async def test_marks_of_the_version_before_are_read(store: Place) -> None:
+    """Lanes that a store holds from before have turns: in `ready` with a virtual time, or timed."""
+    async with opened(store) as world:
+        await enqueue(world, lane(), ["m1"])
+        await enqueue(world, lane("other", "bulk", "c"), ["m2"])
+        await world.redis.delete(world.keys.ready, world.keys.marks)
+        await world.redis.zadd(world.keys.ready, {"shop|normal|": 412.0625})
+        await world.redis.zadd(world.keys.timers, {"other|bulk|c": 1})
+        await world.redis.hset(world.keys.meta, mapping={"vtime": "412", "look:shop|normal|": "3"})  # type: ignore[misc]  # redis-py types both flavours at once
+        assert sorted(await claimed_by(world, 10)) == ["m1", "m2"]
+
+
+async def test_nothing_is_left_of_lanes_that_are_through(store: Place) -> None:
+    """When all messages have ended, no ring, place or list of them is left."""
+    async with opened(store) as world:
+        end = await world.store.now() + timedelta(minutes=5)
+        for number in range(70):
+            await world.enqueue(f"m{number}", campaign=f"c{number}", expires_at=end)
+        await pause(world, "sender")
+        await settled(world)
+        await end_pause(world, "sender")
+        for claimed in await world.claim(100):
+            await world.settle(claimed, REFUSED)
+        await world.later(minutes=7)
+        await settled(world)
+        left = [key.decode() async for key in world.redis.scan_iter(match="sw:*")]
+        kinds = {key.split(":")[2] for key in left}
+        gone = {"ring", "rested", "parked", "marks", "ready", "timers", "lane", "listed"}
+        assert kinds.isdisjoint(gone | {"unlisted", "expiring", "expiries"})

@@ -1,0 +1,57 @@
+-- include: account_of_sender, turn_rings
+
+-- Who has the next turn is decided level by level: a class, in it an account, then a sender, then
+-- one of its lanes. A lane with due messages is in the ring of its sender. A sender with such a
+-- lane is in the ring of its account, an account in that of the class, and a class in the ring of
+-- classes.
+-- A sender or an account that may not send is parked: it is in no ring, whatever is queued for it.
+-- Parking and returning cost the same, however many messages or lanes there are.
+
+-- Returns the name of the ring of a sender's lanes in a class.
+local function lanes_of(class, sender)
+  return class .. '|lanes|' .. sender
+end
+
+-- Returns the name of the ring of an account's senders in a class.
+local function senders_of(class, account)
+  return class .. '|senders|' .. account
+end
+
+-- Returns the member of `K.parked` that stands for a sender or an account.
+local function parked_as(kind, name)
+  return kind .. '|' .. name
+end
+
+local are_parked
+
+local function is_parked(kind, name)
+  if are_parked == nil then are_parked = redis.call('EXISTS', K.parked) == 1 end
+  return are_parked and redis.call('ZSCORE', K.parked, parked_as(kind, name)) ~= false
+end
+
+-- Gives an account turns in a class, and the class turns, unless the account is parked.
+local function enter_account(class, account)
+  if is_parked('account', account) then return end
+  if enter_ring(class, account) then enter_ring(C.CLASSES_RING, class) end
+end
+
+-- Gives a sender turns in a class, and its account, unless the sender is parked.
+local function enter_sender(class, sender)
+  if is_parked('sender', sender) then return end
+  local account = account_of_sender(sender)
+  if enter_ring(senders_of(class, account), sender) then enter_account(class, account) end
+end
+
+-- Puts a parked sender or account back into the rings of the classes in which it has work.
+local function unpark(kind, name)
+  if redis.call('ZREM', K.parked, parked_as(kind, name)) == 0 then return end
+  for _, class in ipairs(C.CLASSES) do
+    if kind == 'account' then
+      if redis.call('EXISTS', K.ring(senders_of(class, name))) == 1 then
+        enter_account(class, name)
+      end
+    elseif redis.call('EXISTS', K.ring(lanes_of(class, name))) == 1 then
+      enter_sender(class, name)
+    end
+  end
+end
