@@ -179,8 +179,6 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         payload,
         n,
         expires,
-        _on_unknown,
-        _redecided,
         crashes,
         cancel,
         enqueued,

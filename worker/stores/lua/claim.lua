@@ -7,8 +7,8 @@
 -- request (its id), limit, lease (ms), suspects ('never'; 'first'; 'last': only while nothing else
 -- is due).
 -- Returns: now (ms); next due (ms, -1: none); for each message
---   id, fence, payload or false, n, expires, on_unknown, redecided, crashes, cancel asked,
---     enqueued, free attempts, facts;
+--   id, fence, payload or false, n, expires, crashes, cancel asked, enqueued, free attempts,
+--     facts;
 -- 1 when a suspect is due and this worker should drain for it, else 0; and the ids of messages that
 -- were found for the first time in a stage, or with a number, that only a newer version knows.
 -- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
@@ -53,7 +53,7 @@ local function account_of(sender)
 end
 
 local FIELDS = {
-  F.stage, F.attempt, F.expires_at, F.on_unknown, F.redecided, F.crashes, F.cancel_asked,
+  F.stage, F.attempt, F.expires_at, F.crashes, F.cancel_asked,
   F.enqueued_at, F.fence, F.awaited, F.lane, F.free_attempts, F.uncounted, F.not_before,
 }
 
@@ -80,8 +80,6 @@ local function hand_out(id, row)
     payload,
     row[F.attempt] or '0',
     row[F.expires_at] or '0',
-    row[F.on_unknown] or '',
-    row[F.redecided] or '',
     row[F.crashes] or '0',
     row[F.cancel_asked] or '',
     row[F.enqueued_at] or '0',
