@@ -327,25 +327,20 @@ def test_a_demo_without_settings_leaves_no_folder(root: Path, short_path: Path) 
 
 
 def steps(journals: Iterable[Path]) -> Iterable[tuple[Stage, Stage]]:
-    """Return every step between stages in the journals, message by message."""
-    lines = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
-    stages: dict[str, list[Stage]] = {}
-    for line in sorted(lines, key=lambda line: float(line["t"])):
-        stage = stage_told(line)
-        if stage is not None and line.get("id"):
-            stages.setdefault(line["id"], [Stage.QUEUED]).append(stage)
-    for told in stages.values():
-        if told.count(Stage.CLAIMED) > 1:
-            # Two processes write their lines in any order. Only a message that one of them had to
-            # the end shows its steps.
-            continue
-        for before, after in pairwise(told):
-            if before is Stage.ACCEPTED and after is Stage.CLAIMED:
-                # The callback that reopened it is journaled as a callback.
-                yield before, Stage.RETRYING
-                yield Stage.RETRYING, after
-            elif before is not after:
-                yield before, after
+    """Return the steps of every message that one process journaled, and claimed once at most.
+
+    Two processes write their lines in any order, and so does one that claims a message twice.
+    """
+    told: dict[str, list[tuple[float, Path, Stage]]] = {}
+    for path in journals:
+        for line in map(json.loads, path.read_text().splitlines()):
+            stage = stage_told(line)
+            if stage is not None and line.get("id"):
+                told.setdefault(line["id"], []).append((float(line["t"]), path, stage))
+    for lines in told.values():
+        stages = [stage for _, _, stage in sorted(lines, key=lambda line: line[0])]
+        if stages.count(Stage.CLAIMED) <= 1 and len({path for _, path, _ in lines}) == 1:
+            yield from (step for step in pairwise([Stage.QUEUED, *stages]) if step[0] != step[1])
 
 
 def stage_told(line: dict[str, Any]) -> Stage | None:
@@ -363,3 +358,35 @@ def stage_told(line: dict[str, Any]) -> Stage | None:
             return Stage(line.get("stage") or Stage.ACCEPTED)
         case _:
             return None
+
+
+def test_steps_are_read_only_where_one_process_wrote_them(tmp_path: Path) -> None:
+    """A line that another process wrote first does not make a step that nothing took.
+
+    The producer cancels a claimed message, and its line comes before the worker's. A callback
+    proves an attempt, and the gateway's line comes before the worker's.
+    """
+    lines: dict[str, list[tuple[str, str, dict[str, Any], int]]] = {
+        "producer": [("ended", "cancelled", {"stage": "cancelled"}, 1)],
+        "gateway": [("resolved", "proven", {}, 2)],
+        "worker": [
+            ("claimed", "cancelled", {}, 2),
+            ("claimed", "proven", {}, 1),
+            ("settled", "proven", {"applied": True, "stage": "unknown"}, 3),
+            ("claimed", "sent", {}, 1),
+            ("intent", "sent", {}, 2),
+            ("settled", "sent", {"applied": True, "stage": "accepted"}, 3),
+        ],
+    }
+    for name, written in lines.items():
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(
+                json.dumps({"t": at, "e": event, "id": message_id, **more}) + "\n"
+                for event, message_id, more, at in written
+            )
+        )
+    assert list(steps(tmp_path.glob("*.jsonl"))) == [
+        (Stage.QUEUED, Stage.CLAIMED),
+        (Stage.CLAIMED, Stage.POSTING),
+        (Stage.POSTING, Stage.ACCEPTED),
+    ]
