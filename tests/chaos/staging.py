@@ -34,8 +34,9 @@ async def staged(
     people: int = 10,
     tuning: Tuning = IMPATIENT,
     slots: int = 25,
+    lease_seconds: int | None = None,
 ) -> AsyncIterator[Scene]:
-    """Build a scene without a worker."""
+    """Build a scene without a worker. `lease_seconds`: instead of the lease in the settings."""
     gateway_port, sandbox_port = free_port(), free_port()
     config = write_settings(folder, url, gateway_port, sandbox_port)
     outside = {
@@ -45,6 +46,8 @@ async def staged(
         # Sandbox and worker may share a loop here, and a stalled loop must make no POST unknown.
         "SENDWINDOW_DISPATCH_READ_TIMEOUT": "15",
     }
+    if lease_seconds is not None:
+        outside["SENDWINDOW_DISPATCH_LEASE_SECONDS"] = str(lease_seconds)
     settings = load_settings(str(config), outside)
     scene = Scene(folder, url, durability, config, settings, load_rules(settings), outside, tuning)
     async with AsyncExitStack() as stack:
