@@ -115,6 +115,14 @@ class Keys:
         """LIST of at most 64: one token for each lane that became ready. Claimers block on it."""
         return self._key("wake")
 
+    @property
+    def cancel_asked(self) -> str:
+        """LIST of message ids whose cancel was asked for and whose end no worker has recorded yet.
+
+        Each message is in it at most once.
+        """
+        return self._key("cancel_asked")
+
     # A message.
     def row(self, message_id: str) -> str:
         """HASH: the row of the message. `RowField` lists its short field names."""

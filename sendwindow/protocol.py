@@ -21,11 +21,11 @@ from sendwindow.message_errors import Fault, IdConflict, InvalidMessage
 from sendwindow.results import CancelAnswer, MessageStatus, Receipt
 from sendwindow.retry_deadline import FULL
 from sendwindow.row_fields import RowField
-from sendwindow.script_names import SOURCES
+from sendwindow.script_names import SOURCES, UNPOSTED
 from sendwindow.scripts import Argument, load_script
 from sendwindow.timestamps import from_ms, now_ms, to_ms
 from sendwindow.validators import LANGUAGE
-from sendwindow.vocabulary import Channel, Stage
+from sendwindow.vocabulary import Channel, Reason, Stage
 from sendwindow.wire import shown
 
 ENQUEUE: Final = load_script("enqueue", SOURCES)
@@ -44,6 +44,8 @@ STATUS_FIELDS: Final = (
     RowField.ENQUEUED_AT,
     RowField.EXPIRES_AT,
     RowField.ENDED_AT,
+    RowField.CANCEL_ASKED,
+    RowField.MAYBE_SENT,
 )
 _MS: Final = timedelta(milliseconds=1)
 _CODE: Final = re.compile(r"[0-9]{1,9}")
@@ -253,9 +255,12 @@ def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None
     schema, values = answers
     if not knows_layout(schema):
         raise ResponseError("SCHEMA the layout is another one")
-    row = {name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value}
+    row: dict[str, str] = {
+        name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value
+    }
     if RowField.STAGE not in row:
         return None
+    row = effective_row(row)
     return MessageStatus(
         message_id=message_id,
         stage=Stage(row[RowField.STAGE]),
@@ -270,6 +275,19 @@ def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None
         expires_at=from_ms(float(row[RowField.EXPIRES_AT])),
         ended_at=from_ms(float(row[RowField.ENDED_AT])) if RowField.ENDED_AT in row else None,
     )
+
+
+def effective_row(row: dict[str, str]) -> dict[str, str]:
+    """Return a row as every reader should see it.
+
+    From the moment its producer asks for the cancel, no POST of a message in a lane or under a
+    claim begins. Such a message is shown as cancelled, although a worker records that end a little
+    later. If an attempt of it may be at Twilio, it keeps its stage until then.
+    """
+    is_cancelled = RowField.CANCEL_ASKED in row and RowField.MAYBE_SENT not in row
+    if not is_cancelled or row.get(RowField.STAGE) not in UNPOSTED:
+        return row
+    return row | {RowField.STAGE: Stage.CANCELLED.value, RowField.REASON: Reason.CANCELLED.value}
 
 
 def read_cancel(reply: Sequence[bytes]) -> CancelAnswer:

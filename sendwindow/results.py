@@ -62,8 +62,9 @@ class MessageStatus:
 
     `reason` is a stable code of `vocabulary.Reason`. It is text, so that a backend can read a code
     that only a newer worker knows. `status` is the provider's status, verbatim, or None until the
-    provider reports one. `is_end`: no worker will send the message any more unless an operator or
-    a reported failure begins another life.
+    provider reports one. `ended_at` is None until a worker has recorded the end, which for a
+    cancelled message may be a little later. `is_end`: no worker will send the message any more
+    unless an operator or a reported failure begins another life.
     """
 
     message_id: str

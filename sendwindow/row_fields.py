@@ -85,7 +85,10 @@ class RowField(StoredField):
     )
     GROUP = "g", "group"
     CLAIMED_REVISION = "pr", "revision of the person's facts at the last claim"
-    MAYBE_SENT = "ps", "1 when it ended although an attempt of it may be at Twilio"
+    MAYBE_SENT = (
+        "ps",
+        "1 when it ended, or a cancel was asked for, although an attempt of it may be at Twilio",
+    )
     RESTORED = (
         "rs",
         (

@@ -5,21 +5,19 @@ from enum import StrEnum
 from importlib import resources
 from typing import Final
 
-from sendwindow.keys import KEEP_ENDED_MS, SCHEMA
+from sendwindow.keys import SCHEMA
 from sendwindow.lua_sources import Literal, LuaSources
 from sendwindow.row_fields import OldRowField, RowField, TableField
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
-
-RETRIABLE: Final = frozenset({Stage.REFUSED, Stage.FAILED, Stage.EXPIRED})
-"""Stages of ended messages that an operator may retry. Such a message keeps its job as long as its
-row.
-"""
 
 HELD: Final = frozenset({Stage.CLAIMED, Stage.POSTING, Stage.UNKNOWN, Stage.UNRESOLVED})
 """Stages in which an attempt is under way or may be at Twilio: the message is not sent again."""
 
 IN_A_LANE: Final = frozenset({Stage.QUEUED, Stage.WAITING, Stage.RETRYING})
 """Stages of messages that are in a lane, or among the suspects, until a worker claims them."""
+
+UNPOSTED: Final = IN_A_LANE | {Stage.CLAIMED}
+"""Stages of messages that no attempt of this round was posted for."""
 
 
 def names_of(*enums: Iterable[StrEnum], prefix: str = "") -> dict[str, Literal]:
@@ -46,12 +44,11 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     **names_of(Stage, Reason),
     **names_of(OnUnknown, prefix="ON_UNKNOWN_"),
     "SCHEMA": SCHEMA,
-    "KEEP_ENDED_MS": KEEP_ENDED_MS,
     "MAX_WAKE_TOKENS": 64,
     "MAX_TIMELINE_LINES": 64,
     "FIRST_TIMELINE_LINES": 16,
-    "RETRIABLE": RETRIABLE,
-    "IN_A_LANE": IN_A_LANE,
+    "MAX_COUNT": 1_000_000,
+    "UNPOSTED": UNPOSTED,
     "HELD": HELD,
 }
 

@@ -93,9 +93,11 @@ class Producer:
         return self._until_answered(ask)
 
     def cancel(self, message_id: str) -> CancelAnswer:
-        """Cancel a message that has not been sent, and return what became of it.
+        """Ask to cancel a message that has not been sent, and return what became of it.
 
-        Raises StoreUnavailable. It is safe to repeat the call.
+        No POST of it begins after this. A worker records the end a little later, but `status` says
+        `cancelled` at once, unless an attempt may be at Twilio. Raises StoreUnavailable. It is safe
+        to repeat the call.
         """
         asked = [protocol.one_id(message_id)]
 

@@ -14,6 +14,7 @@ from sendwindow.errors import UnreadableJob
 from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from tests.sendwindow.rig import a_message
+from tests.support.cancel_steps import end_cancelled
 
 if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
@@ -72,6 +73,7 @@ async def test_arq_shows_our_jobs(arq: ArqRedis, store: "StoreUnderTest") -> Non
         job = Job(keys.job_id("m1"), arq, _queue_name=keys.ingress, _deserializer=arq_deserializer)
         info = await job.info()
         await producer.cancel("m1")
+        await end_cancelled(arq, keys)
         assert await job.info() is None
         assert await job.status() is JobStatus.not_found
     assert info is not None

@@ -11,6 +11,7 @@ from sendwindow.keys import Keys
 from sendwindow.producer import Producer
 from sendwindow.results import CancelAnswer
 from tests.sendwindow.rig import Cut, Open, a_message, proxied
+from tests.support.cancel_steps import end_cancelled
 
 if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
@@ -84,7 +85,7 @@ async def test_a_real_duplicate_stays_one_after_a_cut(
 
 
 async def test_a_message_that_ended_before_the_repetition_is_a_duplicate(
-    open_any: Open, store: "StoreUnderTest", tmp_path: Path
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path
 ) -> None:
     """A repeated call finds a message that has ended and reports a duplicate.
 
@@ -96,8 +97,13 @@ async def test_a_message_that_ended_before_the_repetition_is_a_duplicate(
     ):
         await producer.send(a_message())
         async with Producer(store.url, store.partition) as other:
+
+            async def end() -> None:
+                await other.cancel("m1")
+                await end_cancelled(redis_client, Keys(store.partition))
+
             proxy.cuts = [Cut.REPLY]
-            proxy.before_cut = lambda: other.cancel("m1")
+            proxy.before_cut = end
             receipt = await producer.send(a_message(message_id="m1"))
             status = await other.status("m1")
     assert receipt.duplicate

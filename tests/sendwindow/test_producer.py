@@ -18,6 +18,7 @@ from sendwindow.results import CancelAnswer, Receipt
 from sendwindow.scripts import execute
 from sendwindow.vocabulary import Stage
 from tests.sendwindow.rig import Open, a_message
+from tests.support.cancel_steps import end_cancelled
 
 if TYPE_CHECKING:
     from tests.conftest import StoreUnderTest
@@ -389,7 +390,33 @@ async def test_cancel_comes_too_late_while_an_earlier_attempt_is_in_doubt(
         for _ in range(2):
             assert await producer.cancel("m1") is CancelAnswer.TOO_LATE
         fields = await redis_client.hmget(keys.row("m1"), ["s", "x"])  # type: ignore[misc]  # as above
-    assert fields == ([b"claimed", b"1"] if stage == "claimed" else [b"cancelled", None])
+        status = await producer.status("m1")
+    assert fields == [stage.encode(), b"1"]
+    assert status is not None
+    assert status.stage == stage
+
+
+@pytest.mark.parametrize("stage", ["queued", "waiting", "retrying"])
+async def test_a_status_is_cancelled_before_a_worker_records_that_end(
+    open_here: Open, store: "StoreUnderTest", redis_client: Redis, stage: str
+) -> None:
+    """The status says `cancelled` from the cancel on, although no worker runs. The time of the end
+    is known once a worker has recorded it.
+    """
+    keys = Keys(store.partition)
+    async with open_here() as producer:
+        await producer.send(a_message(message_id="m1"))
+        await redis_client.hset(keys.row("m1"), "s", stage)  # type: ignore[misc]  # as above
+        assert await producer.cancel("m1") is CancelAnswer.CANCELLED
+        asked = await producer.status("m1")
+        await end_cancelled(redis_client, keys)
+        ended = await producer.status("m1")
+    assert asked is not None
+    assert ended is not None
+    assert (asked.stage, asked.reason) == (ended.stage, ended.reason) == ("cancelled", "cancelled")
+    assert asked.is_end
+    assert asked.ended_at is None
+    assert ended.ended_at is not None
 
 
 async def test_a_cancelled_id_stays_taken(open_here: Open) -> None:

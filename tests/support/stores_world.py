@@ -190,10 +190,18 @@ class World:
         (answer,) = await self.store.people.apply_inbound([inbound])
         return answer
 
-    async def cancel(self, message_id: str = "m1") -> str:
+    async def ask_to_cancel(self, message_id: str = "m1") -> str:
+        """Do what a producer does. No worker has recorded an end yet."""
         reply = await self.calls.run(CANCEL, [message_id])
         word: bytes = reply[0]
         return word.decode()
+
+    async def cancel(self, message_id: str = "m1") -> str:
+        """Cancel a message, and record what then ended, as a worker does."""
+        word = await self.ask_to_cancel(message_id)
+        while await self.store.ledger.end_cancelled(64):
+            pass
+        return word
 
     async def later(self, **duration: float) -> None:
         """Advance the store's clock."""

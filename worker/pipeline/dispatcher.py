@@ -36,6 +36,10 @@ from worker.runtime.cancellation import end_tasks
 from worker.settings.settings import Settings
 
 _MAX_REAPED_MESSAGES = 64
+_MAX_CANCELLED_MESSAGES = 64
+_MAX_CANCEL_CALLS = 16
+"""How many calls one round makes. A producer that cancels without a pause holds up no reaping."""
+
 _MAX_ADOPTED_JOBS = 640
 """Large: in a busy worker each call waits for its turn, and it makes five other calls to Redis."""
 
@@ -267,7 +271,10 @@ class Dispatcher:
             for one in reaped:
                 self._recorder.reaped(one)
             if len(reaped) < _MAX_REAPED_MESSAGES:
-                return
+                break
+        for _ in range(_MAX_CANCEL_CALLS):
+            if not await self._store.ledger.end_cancelled(_MAX_CANCELLED_MESSAGES):
+                break
 
     async def _adopt(self) -> None:
         while True:

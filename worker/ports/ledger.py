@@ -44,6 +44,13 @@ class Ledger(Protocol):
         """Reap up to `limit` messages whose lease ran out."""
         ...
 
+    async def end_cancelled(self, limit: int) -> int:
+        """Record the end of up to `limit` messages that were cancelled while no worker held them.
+
+        Returns how many are left. A repeated call goes on with those.
+        """
+        ...
+
     async def adopt(self, limit: int) -> Adopted:
         """Take up to `limit` jobs of plain arq producers into lanes, and honour `arq:abort`.
 

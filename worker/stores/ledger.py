@@ -28,6 +28,7 @@ _SETTLE: Final = worker_script("settle")
 _RENEW: Final = worker_script("renew")
 _RELEASE: Final = worker_script("release")
 _REAP: Final = worker_script("reap")
+_END_CANCELLED: Final = worker_script("end_cancelled")
 
 _MS: Final = timedelta(milliseconds=1)
 
@@ -155,6 +156,14 @@ class LedgerStore:
             Reaped(message_id.decode(), Stage(stage.decode()), int(n))
             for message_id, stage, n in reaped
         ]
+
+    async def end_cancelled(self, limit: int) -> int:
+        """Record the end of up to `limit` messages that were cancelled while no worker held them.
+
+        Returns how many are left. A repeated call goes on with those.
+        """
+        left: int = await self._calls.run(_END_CANCELLED, [limit])
+        return left
 
     async def adopt(self, limit: int) -> Adopted:
         """Put jobs of plain arq producers into lanes, and honour `arq:abort`.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sendwindow.protocol import effective_row
 from sendwindow.row_fields import RowField
 from sendwindow.scripts import Argument, Command, execute_together
 from sendwindow.timestamps import from_ms, to_ms
@@ -290,7 +291,7 @@ def _record(message_id: str, *parts: Any) -> Record | None:
     enqueued = {"at": _whole(fields.get(RowField.ENQUEUED_AT, "")) or 0, "e": "enqueued"}
     return Record(
         message_id=message_id,
-        row=without_table(fields),
+        row=effective_row(without_table(fields)),
         timeline=(enqueued, *(json.loads(line) for line in timeline)),
         payload=job if job is not None else raw,
         sids=sids_of(fields),

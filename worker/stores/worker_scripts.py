@@ -8,10 +8,10 @@ from policies.facts import Holds, TagState
 from policies.spellings import MAX_PHONE_DIGITS, NumberForm, OptionalDigit
 from policies.status import FAILURES, RANKS
 from sendwindow import script_names
-from sendwindow.keys import ARQ_JOB
+from sendwindow.keys import ARQ_JOB, KEEP_ENDED_MS
 from sendwindow.lua_sources import Literal, LuaSources
 from sendwindow.row_fields import OldRowField
-from sendwindow.script_names import IN_A_LANE, fields_of, names_of
+from sendwindow.script_names import IN_A_LANE, UNPOSTED, fields_of, names_of
 from sendwindow.scripts import Script, load_script
 from sendwindow.vocabulary import Priority, Purpose, Stage
 from worker.persons import SPELLINGS
@@ -28,8 +28,10 @@ MAX_DIGITS: Final = 20
 ANY: Final = "*"
 """Stands for every sender of an account, and for every purpose, in the names of consent fields."""
 
-UNPOSTED: Final = IN_A_LANE | {Stage.CLAIMED}
-"""Stages of messages that no attempt of this round was posted for."""
+RETRIABLE: Final = frozenset({Stage.REFUSED, Stage.FAILED, Stage.EXPIRED})
+"""Stages of ended messages that an operator may retry. Such a message keeps its job as long as its
+row.
+"""
 
 CLASSES: Final = tuple(Priority)
 """The classes that share the turns of a partition, the most urgent first."""
@@ -75,6 +77,8 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "BULK": Priority.BULK,
     "TURN_COSTS": TURN_COSTS,
     "MINUTE_MS": 60 * _SECOND_MS,
+    "RETRIABLE": RETRIABLE,
+    "KEEP_ENDED_MS": KEEP_ENDED_MS,
     "HOUR_MS": _HOUR_MS,
     "DAY_MS": 24 * _HOUR_MS,
     "CRASHES_IN_COMPANY": CRASHES_IN_COMPANY,
@@ -84,12 +88,11 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "MARKETING": Purpose.MARKETING,
     "CONSENT_FIELD": "[cdos]:",
     "OLD_FIELDS": frozenset(OldRowField),
-    "UNPOSTED": UNPOSTED,
+    "IN_A_LANE": IN_A_LANE,
     "OPEN_TO_PROOF": UNPOSTED | {Stage.UNKNOWN, Stage.UNRESOLVED},
     "ELSEWHERE": frozenset(Stage) - IN_A_LANE,
     "ARQ_JOB": ARQ_JOB,
     "NEVER_MS": 253_402_300_800_000,
-    "MAX_COUNT": 1_000_000,
     "MAX_GRANTS": 32,
     "MAX_LEDGER_LINES": 512,
     "KEPT_LEDGER_LINES": 384,

@@ -20,7 +20,7 @@ from tests.support.pipeline_world import (
     dispatching,
 )
 from tests.support.stores_world import Place
-from tests.support.waiting import HANG_SECONDS
+from tests.support.waiting import HANG_SECONDS, until
 from worker.pipeline.arq_cron import PeriodicJob, run_cron_jobs
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.ports.claims import CRASHES_IN_COMPANY
@@ -85,6 +85,38 @@ async def test_a_bug_in_the_pipeline_leaves_the_message_to_its_lease(
         (reaped,) = await world.store.ledger.reap(10)
         assert reaped.stage is Stage.QUEUED
         assert world.twilio.posts == []
+
+
+async def test_a_worker_ends_what_was_cancelled_and_is_not_due(
+    store: Place, tmp_path: Path
+) -> None:
+    """A cancelled message that no worker would claim for an hour ends soon."""
+    async with dispatching(store, tmp_path / "j", lease_seconds=1.0) as world:
+        await world.consents()
+        await world.enqueue(not_before=await world.store.now() + timedelta(hours=1))
+        assert await world.producer.cancel("m1") == "cancelled"
+        row = Keys(store.partition).row("m1")
+        assert await world.redis.hget(row, "s") == b"queued"
+        async with world.working():
+            await until(
+                lambda: world.redis.hget(row, "s"),
+                "the end of the message",
+                holds=lambda stage: stage == b"cancelled",
+            )
+        assert world.twilio.posts == []
+
+
+async def test_one_round_records_a_bounded_number_of_cancels(store: Place, tmp_path: Path) -> None:
+    """A producer that cancels without a pause holds up no reaping. The next round goes on."""
+    async with dispatching(store, tmp_path / "j") as world:
+        asked = Keys(store.partition).cancel_asked
+        redis: Any = world.redis  # redis-py annotates commands for both of its flavours at once
+        await redis.rpush(asked, *(f"gone-{number}" for number in range(16 * 64 + 10)))
+        dispatcher = world.dispatcher()
+        await dispatcher._reap()
+        assert await redis.llen(asked) == 10
+        await dispatcher._reap()
+        assert await redis.llen(asked) == 0
 
 
 async def test_a_busy_worker_drains_for_a_suspect_and_holds_nothing_else(

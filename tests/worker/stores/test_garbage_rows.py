@@ -110,6 +110,8 @@ async def _spoil(world: World, stage: Stage, fields: dict[str, str]) -> None:
         assert len(await world.store.ledger.settle(batch)) == len(batch)
     await world.reap()
     await world.claim()
+    for name in ("bad", "good"):
+        assert await world.cancel(name) in {"cancelled", "too_late", "ended"}
     await world.later(minutes=20)
     await world.store.unknowns.missing(10, 1, 1, ())
     await world.store.unknowns.still_missing(["bad", "good"])

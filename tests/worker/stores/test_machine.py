@@ -119,6 +119,10 @@ class Message:
     lives: int = 1
     may_be_out: bool = False
     """Whether it ended while it was unproven that Twilio had taken an attempt."""
+    asked_in_doubt: bool = False
+    """Whether that was unproven when its cancel was asked for."""
+    is_off_the_list: bool = False
+    """Whether it is dead and no operator has to decide about it, because it was cancelled."""
     doubtful: set[int] = field(default_factory=set)
     """Attempts whose outcome is unproven."""
     settled: int | None = None
@@ -126,6 +130,14 @@ class Message:
 
     After a release it is late.
     """
+
+    @property
+    def shown(self) -> str:
+        """The stage that every reader sees."""
+        stage = "waiting" if self.stage == "woken" else self.stage
+        is_unposted = stage in {"queued", "waiting", "retrying", "claimed"}
+        counts = self.is_cancelled and not self.asked_in_doubt and is_unposted
+        return "cancelled" if counts else stage
 
 
 @dataclass
@@ -152,6 +164,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.do(self.stores[0].register_senders({SENDER: ACCOUNT}))
         self.model: dict[str, Message] = {}
         self.held: list[Held] = []
+        self.asked: list[str] = []
         self.inbounds = 0
         self.lease_over = False
 
@@ -296,6 +309,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     @staticmethod
     def _end(one: Message, stage: str) -> None:
         one.stage, one.holder, one.may_be_out = stage, None, bool(one.doubtful)
+        one.is_off_the_list = stage == "dead" and one.is_cancelled
 
     @staticmethod
     def _proof_at_hand(one: Message) -> str | None:
@@ -336,7 +350,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     def _accept(self, one: Message, sid: str) -> None:
         one.doubtful.discard(one.told[sid].attempt)
         self._end(one, "accepted")
-        one.sid = sid
+        one.sid, one.asked_in_doubt = sid, False
         self._fail(one)
 
     @staticmethod
@@ -369,7 +383,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         if is_new:
             one.doubtful.discard(attempt)
             one.attempt = max(one.attempt, attempt)
-        if (is_new or revives) and one.stage in OPEN_TO_PROOF:
+        if (is_new or revives) and one.stage in OPEN_TO_PROOF and one.shown != "cancelled":
             self._accept(one, sid)
             return True
         one.copies += revives and had_other
@@ -447,11 +461,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.model)))
         one = self.model[name]
-        answer = self.do(self.world.cancel(name))
+        answer = self.do(self.world.ask_to_cancel(name))
+        is_held = one.stage in {"claimed", "posting", "unknown", "unresolved"}
+        if not one.is_cancelled and not is_held and one.stage != "cancelled":
+            self.asked.append(name)
         if one.stage in DUE | {"waiting", "claimed"}:
-            assert answer == ("too_late" if one.doubtful else "cancelled")
-            if one.stage != "claimed":
-                self._end(one, "cancelled")
+            one.asked_in_doubt = one.asked_in_doubt or bool(one.doubtful)
+            assert answer == ("too_late" if one.asked_in_doubt else "cancelled")
         elif one.stage in {"posting", "unknown", "unresolved"}:
             assert answer == "too_late"
         elif one.stage in {"cancelled", "dead"}:
@@ -459,6 +475,17 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         else:
             assert answer == "ended"
         one.is_cancelled = True
+
+    @stateful.rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
+    def end_cancelled(self, worker: int, limit: int) -> None:
+        """Record the ends of messages whose cancel was asked for, in the order of asking."""
+        left = self.do(self.stores[worker].ledger.end_cancelled(limit))
+        taken, self.asked = self.asked[:limit], self.asked[limit:]
+        assert left == len(self.asked)
+        for one in map(self.model.__getitem__, taken):
+            if one.stage in DUE | {"waiting"}:
+                self._end(one, "cancelled")
+            one.is_off_the_list = one.stage == "dead"
 
     @stateful.precondition(lambda self: self.model)
     @stateful.rule(data=st.data())
@@ -491,7 +518,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.model)))
         one = self.model[name]
         (answer,) = self.do(self.stores[0].records.retry([name], FAR))
-        if one.stage == "cancelled":
+        if one.shown == "cancelled":
             assert answer == "cancelled"
         elif one.stage not in {"refused", "failed"}:
             assert answer == "not_ended"
@@ -512,7 +539,9 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self.inbounds += 1
         given = Inbound(f"SMin{self.inbounds}", SENDER, ACCOUNT, ANNA, keyword)
         (applied,) = self.do(self.stores[1].people.apply_inbound([given]))
-        waiting = [one for one in self.model.values() if one.stage == "waiting"]
+        waiting = [
+            one for one in self.model.values() if one.stage == "waiting" and not one.is_cancelled
+        ]
         assert applied.released == len(waiting)
         for one in waiting:
             one.stage = "woken"
@@ -546,14 +575,14 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         places = self.do(self._places())
         for name, one in self.model.items():
             row = self.do(self.world.row(name))
-            assert row["s"] == ("waiting" if one.stage == "woken" else one.stage), name
+            assert row["s"] == one.shown, name
             assert int(row["n"]) == one.attempt
             expected = {
                 "claimed": {"leases"},
                 "posting": {"leases"},
                 "unknown": {"unknown"},
                 "unresolved": {"unresolved"},
-                "dead": set() if one.is_cancelled else {"dead"},
+                "dead": set() if one.is_off_the_list else {"dead"},
                 "accepted": set(),
             }.get(one.stage, set() if one.stage in DISPATCH_ENDS else {"lane"})
             found = places.get(name, set()) - {"undelivered"}

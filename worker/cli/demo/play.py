@@ -257,6 +257,8 @@ class Player:
             result = result_of(status)
             if row.settles_at > minute:
                 busy = busy or status is None or self._is_moving(row, status, minute)
+            elif _is_unrecorded(status):
+                busy = True
             elif result is not None and (matches(row, result) or result.end in _FINAL):
                 self._finish(row, result, minute)
             else:
@@ -281,6 +283,14 @@ class Player:
         del self._open[row.number]
         self.results[row.number] = result
         self.board.done(minute, row, result)
+
+
+def _is_unrecorded(status: "MessageStatus | None") -> bool:
+    """Return whether a message counts as cancelled and no worker has recorded that end yet.
+
+    The clock must not move before that: a worker may claim the message once it is due.
+    """
+    return status is not None and status.is_end and status.ended_at is None
 
 
 _VIAS: Final = {

@@ -14,8 +14,8 @@
 -- expiring, expiries, wake, permits, counts.
 -- Callers: `RecordStore.replay`, `retry`, `may_retry` and `drop`, for the operator's commands.
 
--- include: add_to_timeline, answer_once, clock, count, load_row, retriable, send_again
--- include: what_forbids_sending
+-- include: add_to_timeline, answer_once, clock, count, counts_as_cancelled, load_row, retriable
+-- include: send_again, what_forbids_sending
 
 local now = clock()
 
@@ -30,7 +30,7 @@ local function replay(id, row, expires, even_if_sent)
 end
 
 local function may_retry(id, row, even_if_sent)
-  if row[F.stage] == C.CANCELLED then return 'cancelled' end
+  if row[F.stage] == C.CANCELLED or counts_as_cancelled(row) then return 'cancelled' end
   if not RETRIABLE[row[F.stage]] then return 'not_ended' end
   return what_forbids_sending(id, row, even_if_sent) or 'may_go'
 end

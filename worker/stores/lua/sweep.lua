@@ -1,17 +1,17 @@
 -- Moves messages of a restored copy that may have been sent since to stage `unknown`, at most 32 in
--- a call.
+-- a call. A message in it that was asked to be cancelled, and not posted, ends.
 -- ARGV: a JSON object, inner and outer block of the person key. The object: list (unknown, leases,
 -- suspects, or a lane), start (from which place on), listings (sender → which of Twilio's lists
 -- shows its messages).
 -- Returns the next place, or -1 at the end of the list, and how many were moved.
 -- Keys: meta, row, timeline, job, lane, leases, suspects, waiting, unknown, permits, counts; when a
--- person's digests are gathered, person, consents, sent_to, suspected_stops and sender; when proof
--- ends a message, those of `reap.lua`.
+-- person's digests are gathered, person, consents, sent_to, suspected_stops and sender; when a
+-- message ends, dead, unreadable and those of `reap.lua`.
 -- Callers: `RestoredStore.sweep`.
 
--- include: accept, add_to_timeline, attempt_key, attempt_line, clock, count, first_digest
--- include: gather, int, load_row, mark_permit_settled, message_of, persons_of, proof_of
--- include: remove_from_place, restored_mark, sender_of
+-- include: accept, add_to_timeline, attempt_key, attempt_line, clock, count, end_message
+-- include: first_digest, gather, int, load_row, mark_permit_settled, message_of, persons_of
+-- include: proof_of, remove_from_place, restored_mark, sender_of, unposted
 
 local MAX_MOVED_MESSAGES = 32
 -- The form of an attempt that was never recorded.
@@ -87,8 +87,6 @@ local function sweep_unposted(id, row)
   look_for(id, row, C.OUTCOME_RESTORED)
 end
 
-local UNPOSTED = C.UNPOSTED
-
 -- Returns whether the message was moved. A message that came after the restore, or was marked
 -- before, is not.
 local function sweep(id)
@@ -96,7 +94,11 @@ local function sweep(id)
   if not row or tonumber(row[F.enqueued_at]) > restored_at then return false end
   local mark = restored_mark(id, row)
   if mark and mark.at == restored_at and row[F.stage] == C.UNKNOWN then return false end
-  if UNPOSTED[row[F.stage]] then
+  if UNPOSTED[row[F.stage]] and row[F.cancel_asked] then
+    -- No POST began after the cancel, so there is nothing to look for.
+    end_message(id, row, C.CANCELLED, C.CANCELLED, nil, now)
+    return false
+  elseif UNPOSTED[row[F.stage]] then
     sweep_unposted(id, row)
   elseif row[F.stage] == C.POSTING or row[F.stage] == C.UNKNOWN then
     sweep_posted(id, row)

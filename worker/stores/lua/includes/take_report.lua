@@ -1,6 +1,6 @@
 -- include: accept, add_to_timeline, apply_status, bind_sid, count, count_copy, has_other_sid
--- include: int, is_known_sid, proof_of, record_report, set_reply_status, sid_line
--- include: stages_open_to_proof
+-- include: int, is_known_sid, is_open_to_proof, proof_of, record_report, set_reply_status
+-- include: sid_line
 
 -- Takes in a SID that is new to us while it cannot end the message, because the message's own
 -- reply is awaited or because the message has ended.
@@ -22,7 +22,7 @@ end
 -- Handles a SID that was taken for failed and turns out to be delivered. Returns whether it ends
 -- the message.
 local function correct_failure(id, row, attempt, update, reason, now)
-  if OPEN_TO_PROOF[row[F.stage]] then
+  if is_open_to_proof(row) then
     accept(id, row, attempt, update.sid, 'accepted', reason, now)
     return true
   end
@@ -59,7 +59,7 @@ local function take_report(id, row, attempt, update, reason, now, is_reply)
     redis.call('HSET', K.row(id), F.attempt, int(attempt))
     row[F.attempt] = attempt
   end
-  if is_new and OPEN_TO_PROOF[row[F.stage]] then
+  if is_new and is_open_to_proof(row) then
     if is_reply then
       accept(id, row, attempt, sid, update.status, reason, now, update.rank + 1)
       return 'accepted', false, false
