@@ -25,8 +25,8 @@ local now = clock()
 local function mark_cancelled(id, row)
   if row[F.cancel_asked] then return end
   redis.call('HSET', K.row(id), F.cancel_asked, '1')
-  add_to_timeline(id, now, 'cancel_asked')
   if not HELD[row[F.stage]] then redis.call('RPUSH', K.cancel_asked, id) end
+  add_to_timeline(id, now, 'cancel_asked')
 end
 
 -- Whether Twilio gave an attempt a SID, which is a field of the attempts table.

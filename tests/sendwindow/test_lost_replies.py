@@ -131,9 +131,9 @@ async def test_a_cut_batch_is_repeated_whole(
 
 @pytest.mark.parametrize("cut", Cut)
 async def test_cancel_survives_a_cut(
-    open_any: Open, store: "StoreUnderTest", tmp_path: Path, cut: Cut
+    open_any: Open, store: "StoreUnderTest", redis_client: Redis, tmp_path: Path, cut: Cut
 ) -> None:
-    """A repeated cancel returns the reply that was lost."""
+    """A repeated cancel returns the reply that was lost, and asks the workers once."""
     async with (
         proxied(store.url, tmp_path) as (url, proxy),
         open_any(url, store.partition) as producer,
@@ -143,6 +143,8 @@ async def test_cancel_survives_a_cut(
         proxy.cuts = [cut]
         assert await producer.cancel("m1") is CancelAnswer.CANCELLED
         assert proxy.cuts == []
+    asked = Keys(store.partition).cancel_asked
+    assert await redis_client.lrange(asked, 0, -1) == [b"m1"]  # type: ignore[misc]  # redis-py types both flavours at once
 
 
 async def test_the_same_object_can_be_sent_again_after_giving_up(

@@ -283,6 +283,10 @@ async def test_an_abort_is_a_cancel(store: Place) -> None:
                 "cancelled",
             ]
             assert await world.redis.zrange(ARQ_ABORT, 0, -1) == [foreign.encode()]
+            assert await world.store.ledger.end_cancelled(10) == 0
+            assert await world.count("end:cancelled:cancelled") == 2
+            jobs = [world.keys.job(message_id) for message_id in ("m1", "plain")]
+            assert await world.redis.exists(*jobs) == 0
         finally:
             await world.redis.delete(ARQ_ABORT)
 
@@ -425,6 +429,8 @@ async def test_an_aborted_job_cannot_be_claimed_before_its_cancel(store: Place) 
             await world.store.ledger.adopt(10)
             assert (await world.row())["s"] == "cancelled"
             assert await world.redis.zcard(ARQ_ABORT) == 0
+            assert await world.store.ledger.end_cancelled(10) == 0
+            assert await world.count("end:cancelled:cancelled") == 1
         finally:
             await world.redis.delete(ARQ_ABORT)
 
