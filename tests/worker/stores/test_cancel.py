@@ -1,5 +1,6 @@
 """What a cancel answers and does in each stage, before and after a worker records its end."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from tests.support.stores_world import (
     LATER,
     PAST,
     REFUSED,
+    SENDER,
     UNKNOWN,
     WAITS,
     Place,
@@ -341,6 +343,20 @@ async def test_a_person_who_writes_releases_no_cancelled_message(store: Place) -
         await world.store.ledger.end_cancelled(64)
         assert await _stored_stage(world) == "cancelled"
         assert "w" not in await world.row()
+
+
+async def test_a_cancelled_message_of_a_parked_sender_ends(store: Place) -> None:
+    """A message ends although its sender may not send, and no claim finds it after the pause."""
+    async with opened(store) as world:
+        for name in ("m1", "m2"):
+            await world.enqueue(name)
+        await world.store.switches.pause("sender", SENDER, timedelta(hours=1), "63007")
+        assert await world.claim() == ()
+        await world.ask_to_cancel("m1")
+        assert await world.store.ledger.end_cancelled(64) == 0
+        assert await _stored_stage(world) == "cancelled"
+        await world.later(hours=2)
+        assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
 
 
 async def test_a_cancelled_message_of_a_restored_copy_ends(store: Place) -> None:
