@@ -17,7 +17,7 @@ local function remove_from_place(id, row)
   end
   if row[F.awaited] then
     local digest, sender = string.match(row[F.awaited], '^(.-)|(.*)$')
-    redis.call('SREM', K.waiting(digest, sender), id)
+    if digest then redis.call('SREM', K.waiting(digest, sender), id) end
     redis.call('HDEL', K.row(id), F.awaited)
     row[F.awaited] = nil
   end
