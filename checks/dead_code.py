@@ -32,7 +32,6 @@ EXCEPTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "aiohttp, prometheus-client or hatchling calls it": (
         "worker/gateway/server.py:_Connection.handle_error",
-        "worker/telemetry/stored_metrics.py:StoredMetrics.collect",
         "worker/telemetry/stored_metrics.py:StoredMetrics.describe",
         "release/long_description.py:LongDescription",
     ),

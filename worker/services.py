@@ -23,6 +23,7 @@ from worker.ports.processes import Holdings
 from worker.registration import Registration, admitted, first_of, registered, until_answered
 from worker.runtime.cancellation import end_tasks
 from worker.runtime.clock import wall_now
+from worker.runtime.garbage import spare_long_lived
 from worker.runtime.release import own_release
 from worker.settings.settings import Settings
 from worker.stores.store import Store
@@ -130,6 +131,7 @@ class WorkerService:
                 while await admitted(store, settings, registration, self._stopping):
                     if self._dispatcher is None:
                         _say_started("worker", settings, rules, store, log)
+                        spare_long_lived()
                     self._dispatcher = Dispatcher(
                         settings,
                         rules,
@@ -234,6 +236,7 @@ class GatewayService:
                     late.open(store)
                     if not has_started:
                         _say_started("gateway", settings, rules, store, get_log())
+                        spare_long_lived()
                         has_started = True
                     fetching = asyncio.create_task(
                         missed.run(twilio, store.listening), name="missed"
