@@ -12,10 +12,24 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sendwindow.vocabulary import Stage
 from tests.chaos.processes import ROOT
 from worker.settings.schema import LogSettings
-from worker.telemetry.logs import PERSONAL_FIELDS, configure_logs, get_log, person_labels
+from worker.telemetry.logs import (
+    _ADDRESS,
+    _PASSWORD,
+    PERSONAL_FIELDS,
+    REMOVED,
+    configure_logs,
+    get_log,
+    person_labels,
+    refuse_personal_fields,
+    scrub_line,
+)
 
 ADDRESS = "whatsapp:+14155550123"
 
@@ -146,6 +160,65 @@ def test_addresses_and_passwords_are_cut_from_any_line(
     get_log().error("stray", detail=text)
     assert written in out.getvalue()
     assert text == written or text not in out.getvalue()
+
+
+_NAMES = st.sampled_from(
+    [
+        "sender",
+        "stage",
+        "code",
+        "removed",
+        "level",
+        "at",
+        "role",
+        "lines_lost",
+        "Body",
+        "to",
+        "TEXT",
+    ]
+)
+_TEXTS = st.text(max_size=20) | st.lists(
+    st.sampled_from(
+        ["WhatsApp:", "messenger:", "+", "1415555", "0123", "%2B", "%2b", "://", "a", "@", " ", "ſ"]
+    ),
+    max_size=8,
+).map("".join)
+_FIELDS = st.dictionaries(
+    _NAMES, _TEXTS | st.integers() | st.booleans() | st.none() | st.sampled_from(Stage), max_size=6
+)
+
+
+def _long_way(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the line that structlog's own steps write."""
+    event: Any = {**fields, "event": "attempt"}
+    event.setdefault("role", "gateway")
+    event = structlog.processors.add_log_level(None, "info", event)
+    event["at"] = "2026-11-21T03:09:31Z"
+    event = refuse_personal_fields(None, "info", event)
+    text = structlog.processors.JSONRenderer(ensure_ascii=False)(None, "info", event)
+    text = _ADDRESS.sub(REMOVED, str(text))
+    written: dict[str, Any] = json.loads(_PASSWORD.sub(f"://{REMOVED}@", text))
+    return written
+
+
+@given(_FIELDS)
+def test_our_lines_are_those_that_all_steps_write(fields: dict[str, Any]) -> None:
+    """Our JSON lines are made in one step, and differ in nothing from those of all the steps."""
+    out = logging_to(io.StringIO(), format="json")
+    get_log().info("attempt", **fields)
+    get_log().info("attempt", **fields)
+    expected = list(_long_way(fields).items())
+    for line in lines(out):
+        assert [(name, value) for name, value in line.items() if name != "at"] == [
+            (name, value) for name, value in expected if name != "at"
+        ]
+
+
+@given(_TEXTS)
+def test_a_line_is_scrubbed_wherever_a_pattern_matches(text: str) -> None:
+    """A line that is sent on without a search has nothing that a search would find."""
+    searched = _PASSWORD.sub(f"://{REMOVED}@", _ADDRESS.sub(REMOVED, text))
+    assert scrub_line(None, "info", text) == searched
 
 
 def test_a_trace_shows_no_local_variables() -> None:
