@@ -48,6 +48,26 @@ def known_status(status: str) -> str:
     return status if status in _STATUSES else "other"
 
 
+class _Children:
+    """The children of a metric by their labels, so that each is looked for only once.
+
+    Labels come from closed sets, so there are few children.
+    """
+
+    __slots__ = ("_children", "_metric")
+
+    def __init__(self, metric: Counter) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], Counter] = {}
+
+    def count(self, *labels: str) -> None:
+        """Count one with these labels."""
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        child.inc()
+
+
 class ProcessMetrics:
     """The metrics that every process of the service has, in a registry of its own.
 
@@ -104,18 +124,20 @@ class WorkerMetrics(ProcessMetrics):
     def __init__(self) -> None:
         super().__init__()
         self._claimed = self._counter("claimed_messages", "Messages taken from their lanes")
-        self._decisions = self._counter(
-            "decisions", "Decisions by their reason", "decision", "reason"
+        self._decisions = _Children(
+            self._counter("decisions", "Decisions by their reason", "decision", "reason")
         )
-        self._posts = self._counter("posts", "POSTs to the Messages API by their result", "outcome")
+        self._posts = _Children(
+            self._counter("posts", "POSTs to the Messages API by their result", "outcome")
+        )
         self._post_seconds = self._histogram("post_seconds", "How long a POST took", _POST_BUCKETS)
         self._wait_seconds = self._histogram(
             "enqueue_to_post_seconds",
             "From the enqueue of a message to the start of its POST",
             _WAIT_BUCKETS,
         )
-        self._settled = self._counter(
-            "settled_messages", "Attempts by their outcome", "stage", "reason"
+        self._settled = _Children(
+            self._counter("settled_messages", "Attempts by their outcome", "stage", "reason")
         )
         self._searches = self._counter(
             "evidence_searches", "Searches for evidence of unknown outcomes", "finding"
@@ -141,17 +163,17 @@ class WorkerMetrics(ProcessMetrics):
 
     def decided(self, decision: str, reason: Reason) -> None:
         """Count a decision."""
-        self._decisions.labels(decision, reason.value).inc()
+        self._decisions.count(decision, reason.value)
 
     def posted(self, outcome: str, seconds: float, since_enqueued: float) -> None:
         """Count a POST, and observe its duration and the time from enqueue to its start."""
-        self._posts.labels(outcome).inc()
+        self._posts.count(outcome)
         self._post_seconds.observe(seconds)
         self._wait_seconds.observe(since_enqueued)
 
     def settled(self, stage: Stage, reason: Reason) -> None:
         """Count what became of an attempt."""
-        self._settled.labels(stage.value, reason.value).inc()
+        self._settled.count(stage.value, reason.value)
 
     def searched(self, finding: str, requests: int) -> None:
         """Count a search for evidence and its requests."""
