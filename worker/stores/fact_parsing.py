@@ -7,6 +7,7 @@ batch must not suffer.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from policies.facts import BlockFact, ConsentFact, Holds, PersonFact, TagFact, TagState
@@ -24,6 +25,7 @@ _PURPOSES: Final[Mapping[str, Purpose | None]] = {ANY: None} | {
 _GRANT: Final = "1:"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_MAX_REMEMBERED_STATES: Final = 1024
 _UNREADABLE: Final = -1
 """Not a revision of any record: an admission that rests on it is always stale."""
 
@@ -82,7 +84,13 @@ def _known(text: str) -> datetime | None:
 
 def read_state(fields: Sequence[Field]) -> StoredState:
     """Read what `stored` in `lua/` returns for one sender, account, template or tag."""
-    revision, state, until, reason = fields
+    return _state(*fields)
+
+
+@lru_cache(maxsize=_MAX_REMEMBERED_STATES)
+def _state(revision: Field, state: Field, until: Field, reason: Field) -> StoredState:
+    # Remembered, because nearly every message of a batch comes with the states of the same sender
+    # and account.
     ends = _number(until)
     return StoredState(
         revision=_revision(revision),

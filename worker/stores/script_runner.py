@@ -4,13 +4,13 @@ Holds the connection, and knows nothing about what is stored.
 """
 
 import asyncio
-import json
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
+from pydantic_core import to_json
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -32,9 +32,6 @@ _MAX_UNANSWERED_CALLS: Final = 256
 """How many calls that raised keep their request ids. A call that raised before those gets a new id
 when it is repeated, as if another process made it.
 """
-_encode: Final = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, check_circular=False
-).encode
 
 
 def new_request() -> str:
@@ -55,7 +52,7 @@ def without_none(fields: Mapping[str, object]) -> dict[str, object]:
 
 def compact(fields: Mapping[str, object]) -> str:
     """Return a JSON object without spaces and without the members that are None."""
-    return _encode(without_none(fields))
+    return to_json(without_none(fields)).decode()
 
 
 class ScriptRunner:
