@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from policies.ruleset import Ruleset
 from sendwindow.keys import Keys
@@ -39,6 +39,13 @@ _MAX_REAPED_MESSAGES = 64
 _MAX_CANCELLED_MESSAGES = 64
 _MAX_CANCEL_CALLS = 16
 """How many calls one round makes. A producer that cancels without a pause holds up no reaping."""
+
+_GATHER_SECONDS: Final = 0.01
+"""How long a settlement waits for others, so that they share a call.
+
+No POST waits for it, because its message has given back its slot. But a worker that is killed in
+this time leaves an attempt more whose outcome must be searched for, so it is short.
+"""
 
 _MAX_ADOPTED_JOBS = 640
 """Large: in a busy worker each call waits for its turn, and it makes five other calls to Redis."""
@@ -126,7 +133,7 @@ class Dispatcher:
         self._health = Health(observers.log, observers.metrics, settings.store_place)
         self._store_retry = StoreRetry(self._health, chance)
         self._recorder = Recorder(observers)
-        self._settlements = Batcher(store.ledger.settle)
+        self._settlements = Batcher(store.ledger.settle, gather=_GATHER_SECONDS)
         self._claimer = self._make_claimer(rules, twilio, observers, chance)
         self._periodic_work = PeriodicWork(store_url, store.keys, self._store_retry, observers)
         self._add_periodic_jobs(rules, twilio, observers)

@@ -78,18 +78,19 @@ class Pipeline:
             return False
         try:
             end = None if self.recorder.cannot_write else await self._steps(in_flight)
-            match end:
-                case Conclusion():
-                    await self._settle(in_flight, end)
-                case Lost():
-                    self._note_lost(in_flight)
-                case None:
-                    return False
-                case _:
-                    assert_never(end)
-            return True
         finally:
+            # The POST is over, so the next one may begin while this one is recorded.
             self.slots.release()
+        match end:
+            case Conclusion():
+                await self._settle(in_flight, end)
+            case Lost():
+                self._note_lost(in_flight)
+            case None:
+                return False
+            case _:
+                assert_never(end)
+        return True
 
     async def _steps(self, in_flight: InFlightMessage) -> Conclusion | Lost | None:
         attempt = self._read(in_flight)

@@ -18,6 +18,9 @@ class Batcher(Generic[Item, Value]):
     Only one call runs at a time. The first item goes out at the end of the loop turn in which it
     was submitted, together with every other item of that turn. When a call raises, every caller
     whose item was in it gets the error. Cancelling a caller does not withdraw its item.
+
+    `gather`: for how many seconds each call first waits for more items, until it has `limit` of
+    them. Give it only where no caller needs the result soon.
     """
 
     def __init__(
@@ -25,11 +28,14 @@ class Batcher(Generic[Item, Value]):
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Value]]],
         *,
         limit: int = MAX_BATCH_ITEMS,
+        gather: float = 0.0,
     ) -> None:
         self._call = call
         self._limit = limit
         self._waiting: deque[tuple[Item, asyncio.Future[Value]]] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._gather_seconds = gather
+        self._may_go = asyncio.Event()
 
     async def submit(self, item: Item) -> Value:
         """Submit one item, and return its result. Raises whatever the call raised."""
@@ -40,21 +46,36 @@ class Batcher(Generic[Item, Value]):
         if self._running is None or self._running.done():
             # A task starts in the next loop turn, so the first call gets every item of this turn.
             self._running = asyncio.create_task(self._run(), name="batcher")
+        if len(self._waiting) >= self._limit:
+            self._may_go.set()
         return await future
 
     async def drained(self) -> None:
-        """Wait until every item that was submitted has its result."""
+        """Send what is gathered now, and wait until every submitted item has its result."""
+        self._gather_seconds = 0.0
+        self._may_go.set()
         while self._running is not None and not self._running.done():
             await asyncio.wait({self._running})
 
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 count = min(self._limit, len(self._waiting))
                 batch = [self._waiting.popleft() for _ in range(count)]
                 await self._answer(batch)
         finally:
             self._running = None
+
+    async def _gather(self) -> None:
+        if not self._gather_seconds or len(self._waiting) >= self._limit:
+            return
+        self._may_go.clear()
+        late = asyncio.get_running_loop().call_later(self._gather_seconds, self._may_go.set)
+        try:
+            await self._may_go.wait()
+        finally:
+            late.cancel()
 
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Value]]]) -> None:
         try:

@@ -15,6 +15,7 @@ from tests.support.pipeline_world import (
     dispatching,
 )
 from tests.support.stores_world import Place
+from tests.support.waiting import until
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.ports.claims import ClaimBatch, Suspects
 from worker.ports.settlements import Settled, Settlement
@@ -92,6 +93,31 @@ async def test_a_lost_answer_of_the_store_changes_nothing(store: Place, tmp_path
         (form,) = world.twilio.posts
         assert "&a=2#" in form["StatusCallback"]
         assert await world.stage() == "accepted"
+
+
+class Unhurried(Between):
+    """A ledger that records outcomes only once the test lets it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.may_settle = asyncio.Event()
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        await self.may_settle.wait()
+        settled: list[Settled] = await self._ledger.settle(settlements)
+        return settled
+
+
+async def test_a_slot_is_free_again_once_the_reply_is_here(store: Place, tmp_path: Path) -> None:
+    """A message holds its slot until Twilio's reply, and not until the store has recorded it."""
+    async with dispatching(store, tmp_path / "j", slots=1) as world:
+        await known(world, 2)
+        ledger = Unhurried(world)
+        async with world.working(ledger=ledger):
+            await until(lambda: len(world.twilio.posts), "both POSTs", holds=(2).__eq__)
+            assert world.watch.stages == []
+            ledger.may_settle.set()
+            await world.watch.until(lambda: len(world.watch.stages) == 2)
 
 
 async def test_a_restart_of_the_store_during_a_post_loses_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support.waiting import HANG_SECONDS
 from worker.runtime.batcher import Batcher
 
 pytestmark = pytest.mark.asyncio
@@ -93,3 +94,32 @@ async def test_a_call_that_answers_too_few_is_an_error_for_all() -> None:
     batcher = Batcher(forgetful)
     answers = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
     assert all(isinstance(error, RuntimeError) for error in answers)
+
+
+async def test_what_comes_while_a_call_gathers_goes_out_with_it() -> None:
+    """A call that gathers takes what comes in later loop turns, and goes when it is full."""
+    recorder = Recorder()
+    batcher = Batcher(recorder, limit=3, gather=HANG_SECONDS)
+    tasks = []
+    for number in range(3):
+        tasks.append(asyncio.create_task(batcher.submit(number)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*tasks) == [0, 2, 4]
+    assert recorder.calls == [[0, 1, 2]]
+
+
+async def test_a_call_that_is_not_full_goes_when_its_time_is_over() -> None:
+    """An item does not wait for others that never come."""
+    recorder = Recorder()
+    assert await Batcher(recorder, gather=0.001).submit(4) == 8
+
+
+async def test_draining_does_not_wait_for_more() -> None:
+    """At the end of a process, what is gathered goes out at once."""
+    recorder = Recorder()
+    batcher = Batcher(recorder, gather=HANG_SECONDS)
+    tasks = [asyncio.create_task(batcher.submit(number)) for number in range(2)]
+    await asyncio.sleep(0)
+    await batcher.drained()
+    assert await asyncio.gather(*tasks) == [0, 2]
+    assert recorder.calls == [[0, 1]]
