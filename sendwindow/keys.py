@@ -198,7 +198,10 @@ class Keys:
 
     @property
     def listed(self) -> str:
-        """HASH lane → `<due time> <how many of them>`: how far its messages are listed."""
+        """HASH lane → how far its messages are listed by their expiry.
+
+        `<due time> <message_id>`: up to this message. `(<due time>`: up to this time.
+        """
         return self._key("listed")
 
     def expiring(self, minute: str) -> str:

@@ -211,6 +211,51 @@ async def test_what_expires_while_it_is_parked_ends(store: Place, kind: str) -> 
         assert sorted(ended) == sorted(["back", *(f"same-{number}" for number in range(150))])
 
 
+async def ended(world: World) -> list[str]:
+    """Return what claims take until there is nothing, in the order of ids."""
+    found: list[str] = []
+    while taken := await claimed_by(world, 20):
+        found += taken
+    return sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_what_falls_due_at_one_instant_expires_also_when_some_of_it_was_sent(
+    store: Place, kind: str
+) -> None:
+    """Claims that take some of the messages in between miss none of the others."""
+    async with opened(store) as world:
+        now = await world.store.now()
+        start, end = now + timedelta(minutes=1), now + timedelta(minutes=30)
+        ids = [f"same-{number:03}" for number in range(300)]
+        for message_id in ids:
+            await world.enqueue(message_id, not_before=start, expires_at=end)
+        await world.later(minutes=2)
+        sent = [name for _ in range(5) for name in await claimed_by(world, 20)]
+        await pause(world, kind)
+        await settled(world)
+        await world.later(minutes=30)
+        assert await ended(world) == sorted({*ids} - {*sent})
+
+
+async def test_what_comes_back_after_its_minute_ends(store: Place) -> None:
+    """A message that was with a worker while its minute ended expires when it comes back, however
+    often it came back before.
+    """
+    async with opened(store) as world:
+        end = await world.store.now() + timedelta(minutes=5)
+        await world.enqueue("m1", expires_at=end)
+        for _ in range(2):
+            claimed = await world.claim_one()
+            await world.store.ledger.release([("m1", claimed.fence)])
+        claimed = await world.claim_one()
+        await world.later(minutes=7)
+        assert await claimed_by(world, 10) == []
+        await pause(world, "sender")
+        await world.store.ledger.release([("m1", claimed.fence)])
+        assert await claimed_by(world, 10) == ["m1"]
+
+
 async def test_expired_messages_share_turns_with_others(store: Place) -> None:
     """A thousand messages that expired at once do not hold up what is still to be sent."""
     async with opened(store) as world:

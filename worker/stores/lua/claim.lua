@@ -406,26 +406,33 @@ local function pick()
   end
 end
 
+-- Returns from which due time, and behind how many that are due then, a lane is not listed yet.
+-- When the message that was listed last has left, so have those in front of it.
+local function listed_up_to(lane)
+  local place = redis.call('HGET', K.listed, lane) or '-inf'
+  local from, last_id = string.match(place, '^(%S+) ?(.*)$')
+  local rank = last_id ~= '' and redis.call('ZSCORE', K.lane(lane), last_id) == from
+    and redis.call('ZRANK', K.lane(lane), last_id)
+  if not rank then return from, 0 end
+  return from, rank + 1 - redis.call('ZCOUNT', K.lane(lane), '-inf', '(' .. from)
+end
+
 -- Lists some messages of a lane by their expiry, from where it ended last. Returns how many, and
 -- whether the lane may have more.
 local function list_some(lane, room)
-  local place = redis.call('HGET', K.listed, lane) or '-inf 0'
-  local from, skip = string.match(place, '^(%S+) (%d+)$')
+  local from, skip = listed_up_to(lane)
   local found = redis.call('ZRANGEBYSCORE', K.lane(lane), from, exact(now + lead), 'WITHSCORES',
     'LIMIT', skip, room)
-  local last, same = from, tonumber(skip)
   for at = 1, #found, 2 do
     local expires = read_expiry(redis.call('HGET', K.row(found[at]), F.expires_at))
     if expires then list_expiry(found[at], expires, now) end
-    same = found[at + 1] == last and same + 1 or 1
-    last = found[at + 1]
   end
   local are_more = #found / 2 == room
   if are_more then
     -- Others may be due at the same instant as the last one.
-    redis.call('HSET', K.listed, lane, last .. ' ' .. int(same))
+    redis.call('HSET', K.listed, lane, found[#found] .. ' ' .. found[#found - 1])
   elseif #found > 0 then
-    redis.call('HSET', K.listed, lane, '(' .. last .. ' 0')
+    redis.call('HSET', K.listed, lane, '(' .. found[#found])
   end
   return #found / 2, are_more
 end
