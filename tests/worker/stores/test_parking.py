@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sendwindow.vocabulary import Reason, Stage
+from sendwindow.vocabulary import Priority, Reason, Stage
 from tests.support.claims import suspected
 from tests.support.stores_world import ACCOUNT, FAR, REFUSED, SENDER, Place, World, opened
 from tests.worker.stores.test_turns import claimed_by, enqueue, lane
@@ -88,10 +88,32 @@ async def _empty(store: Place) -> None:
         await world.redis.flushdb()
 
 
-async def test_lanes_that_wait_for_their_time_cost_a_claim_nothing(store: Place) -> None:
-    """A claim costs the same next to 10 lanes on timers as next to 500."""
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_a_message_for_what_is_parked_costs_an_enqueue_what_any_costs(
+    store: Place, kind: str
+) -> None:
+    """An enqueue makes as many calls for a parked sender as for one that may send."""
     found = []
-    for lanes in (10, 500):
+    async with opened(store) as world:
+        await world.store.register_senders({"third": "second"}, {})
+        await enqueue(world, lane(), ["m1"])
+        await enqueue(world, lane("third"), ["t1"])
+        await pause(world, kind)
+        assert await claimed_by(world, 10) == ["t1"]
+        await settled(world)
+        for sender in (SENDER, "third"):
+
+            async def queue(sender: str = sender) -> None:
+                await enqueue(world, lane(sender), [f"{sender}-2"])
+
+            found.append(await commands_of(world, queue))
+    assert found[0] == found[1]
+
+
+async def test_lanes_that_wait_for_their_time_cost_a_claim_nothing(store: Place) -> None:
+    """A claim costs the same next to 10 lanes on timers as next to 1,000."""
+    found = []
+    for lanes in (10, 1000):
         async with opened(store) as world:
             for number in range(lanes):
                 await world.enqueue(f"far-{number}", not_before=FAR, campaign=f"c{number}")
@@ -119,7 +141,7 @@ async def test_a_resume_gives_everything_back_in_its_order(store: Place, kind: s
 async def test_a_message_that_comes_back_because_of_a_pause_keeps_its_place(
     store: Place, reason: Reason
 ) -> None:
-    """What was claimed when the pause began goes first when it ends."""
+    """What was claimed when the pause began goes first when it ends, and at once."""
     kind = "sender" if reason is Reason.SENDER_PAUSED else "account"
     async with opened(store) as world:
         await enqueue(world, lane(), ["first", "second"])
@@ -128,8 +150,9 @@ async def test_a_message_that_comes_back_because_of_a_pause_keeps_its_place(
         again = SettleAgain(Stage.WAITING, reason, due_at=await world.store.now() + YEAR)
         assert (await world.settle(claimed, again, attempt=0)).stage is Stage.WAITING
         assert await claimed_by(world, 10) == []
+        await enqueue(world, lane(), ["third"])
         assert await end_pause(world, kind)
-        assert await claimed_by(world, 10) == ["first", "second"]
+        assert await claimed_by(world, 10) == ["first", "second", "third"]
 
 
 @pytest.mark.parametrize("reason", PAUSES)
@@ -270,15 +293,29 @@ async def test_expired_messages_share_turns_with_others(store: Place) -> None:
         assert sum(name.startswith("new") for name in taken) >= 24
 
 
-async def test_a_parked_suspect_expires(store: Place) -> None:
-    """A message that two workers crashed on expires while its sender is parked, claimed alone."""
+@pytest.mark.parametrize("kind", ["sender", "account"])
+async def test_a_parked_suspect_expires(store: Place, kind: str) -> None:
+    """A message that two workers crashed on expires while it is parked, claimed alone."""
     async with opened(store) as world:
-        await suspected(world, "m1")
+        await suspected(world, "m1", "m2")
         assert await world.claim(10, Suspects.NEVER) == ()
-        await pause(world, "sender")
+        await pause(world, kind)
         assert await world.claim(10) == ()
         await world.later(hours=25)
-        assert [one.message_id for one in await world.claim(10)] == ["m1"]
+        assert sorted([(await world.claim_one()).message_id for _ in range(2)]) == ["m1", "m2"]
+
+
+async def test_a_sender_that_no_worker_has_registered_is_parked_as_well(store: Place) -> None:
+    """A pause holds what is queued for a sender without an account, also once it gets one."""
+    async with opened(store) as world:
+        await enqueue(world, lane("late"), ["l1"])
+        await world.store.switches.pause("sender", "late", YEAR, "63007")
+        assert await claimed_by(world, 10) == []
+        await world.store.register_senders({"late": "second"}, {})
+        await enqueue(world, lane("late"), ["l2"])
+        assert await claimed_by(world, 10) == []
+        assert await world.store.switches.resume("sender", "late")
+        assert await claimed_by(world, 10) == ["l1", "l2"]
 
 
 async def test_marks_of_the_version_before_are_read(store: Place) -> None:
@@ -293,18 +330,54 @@ async def test_marks_of_the_version_before_are_read(store: Place) -> None:
         assert sorted(await claimed_by(world, 10)) == ["m1", "m2"]
 
 
+async def test_a_store_of_the_version_before_loses_nothing(store: Place) -> None:
+    """Hundreds of lanes with virtual times, on timers and looked at are claimed, each once."""
+    async with opened(store) as world:
+        ids = [f"m{number:03}-{index}" for number in range(400) for index in range(2)]
+        for number in range(400):
+            priority = ("urgent", "normal", "bulk")[number % 3]
+            await enqueue(
+                world, lane(priority=priority, campaign=f"c{number}"), ids[2 * number :][:2]
+            )
+        names = [name.decode() for name in await world.redis.zrange(world.keys.ready, 0, -1)]
+        assert len(names) == 400
+        now = (await world.store.now()).timestamp() * 1000
+        await world.redis.delete(world.keys.ready, world.keys.marks)
+        await world.redis.zadd(
+            world.keys.ready, {name: 0.0625 * at for at, name in enumerate(names[:250])}
+        )
+        await world.redis.zadd(
+            world.keys.timers, {name: now - at for at, name in enumerate(names[250:])}
+        )
+        looked_at = {f"look:{name}": "1" for name in names[:50]}
+        await world.redis.hset(world.keys.meta, mapping={"vtime": "412.5"} | looked_at)  # type: ignore[misc]  # redis-py types both flavours at once
+        await enqueue(world, lane("other"), ["new"])
+        assert await ended(world) == sorted([*ids, "new"])
+
+
 async def test_nothing_is_left_of_lanes_that_are_through(store: Place) -> None:
     """When all messages have ended, no ring, place or list of them is left."""
     async with opened(store) as world:
         end = await world.store.now() + timedelta(minutes=5)
         for number in range(70):
-            await world.enqueue(f"m{number}", campaign=f"c{number}", expires_at=end)
+            priority = list(Priority)[number % 3]
+            sender = (SENDER, "other")[number % 2]
+            await world.enqueue(
+                f"m{number}",
+                sender=sender,
+                priority=priority,
+                campaign=f"c{number}",
+                expires_at=end,
+            )
         await pause(world, "sender")
+        assert len(await claimed_by(world, 20)) == 20
+        await pause(world, "account")
         await settled(world)
         await end_pause(world, "sender")
+        await end_pause(world, "account")
         for claimed in await world.claim(100):
             await world.settle(claimed, REFUSED)
-        await world.later(minutes=7)
+        await world.later(hours=1)
         await settled(world)
         left = [key.decode() async for key in world.redis.scan_iter(match="sw:*")]
         kinds = {key.split(":")[2] for key in left}
