@@ -11,7 +11,8 @@ from sendwindow.protocol import ENQUEUE, row_arguments
 from sendwindow.vocabulary import Priority, Purpose
 from tests.support.cast import ANNA
 from tests.support.ring_tree import LaneName
-from tests.support.stores_world import World
+from tests.support.stores_world import ACCOUNT, REFUSED, SENDER, World, settlement
+from worker.ports.claims import Suspects
 
 CLASSES = [str(each) for each in Priority]
 
@@ -40,6 +41,18 @@ async def queue(
         )
         arguments += row_arguments(message, encode_job(message, 0))
     await world.calls.run(ENQUEUE, arguments)
+
+
+async def claimed_by(world: World, limit: int) -> list[str]:
+    """Claim, and end what was claimed. Return the ids."""
+    batch = await world.store.ledger.claim(limit, Suspects.NEVER)
+    if batch.claimed:
+        await world.store.ledger.settle([settlement(one, REFUSED) for one in batch.claimed])
+    return [one.message_id for one in batch.claimed]
+
+
+def lane(sender: str = SENDER, priority: str = "normal", campaign: str = "") -> LaneName:
+    return LaneName(ACCOUNT, sender, priority, campaign)
 
 
 @dataclass(frozen=True, slots=True)

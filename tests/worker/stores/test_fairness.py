@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import StoreUnderTest
 from tests.depth import examples
 from tests.support.ring_model import QUANTUM
-from tests.support.ring_steps import queue
+from tests.support.ring_steps import claimed_by, queue
 from tests.support.ring_tree import LaneName
 from tests.support.stores_world import REFUSED, Place, World, opened, settlement
 from worker.ports.claims import Suspects
@@ -296,3 +296,25 @@ def _weight(one: LaneName, pair: tuple[list[LaneName], list[LaneName]]) -> float
 def _had(loads: Loads, member: tuple[Callable[[LaneName], bool], float]) -> float:
     is_counted, weight = member
     return loads.served_of(is_counted) / weight
+
+
+@pytest.mark.asyncio
+async def test_a_lane_of_another_sender_does_not_wait_for_a_thousand_new_lanes(
+    store: Place,
+) -> None:
+    """A claim moves marked lanes in steps, and begins with the first lane of each sender."""
+    async with opened(store) as world:
+        for number in range(400):
+            await queue(world, lane(campaign=f"c{number}"), [f"many-{number}"])
+        await queue(world, lane("other"), ["late"])
+        assert "late" in await claimed_by(world, 16)
+
+
+@pytest.mark.asyncio
+async def test_an_urgent_lane_is_marked_before_others(store: Place) -> None:
+    """An urgent message overtakes lanes that were marked before it and are in no ring yet."""
+    async with opened(store) as world:
+        for number in range(300):
+            await queue(world, lane(campaign=f"c{number}"), [f"normal-{number}"])
+        await queue(world, lane("other", "urgent"), ["urgent"])
+        assert (await claimed_by(world, 8))[0] == "urgent"

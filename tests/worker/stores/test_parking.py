@@ -7,8 +7,8 @@ import pytest
 
 from sendwindow.vocabulary import Priority, Reason, Stage
 from tests.support.claims import suspected
+from tests.support.ring_steps import claimed_by, lane, queue
 from tests.support.stores_world import ACCOUNT, FAR, REFUSED, SENDER, Place, World, opened
-from tests.worker.stores.test_turns import claimed_by, enqueue, lane
 from worker.ports.claims import Suspects
 from worker.ports.settlements import SettleAgain
 
@@ -36,7 +36,7 @@ async def costs_with(store: Place, lanes: int, kind: str) -> list[int]:
     """Return what a claim, a queued message and the end of a pause cost next to parked lanes."""
     async with opened(store) as world:
         for number in range(lanes):
-            await enqueue(world, lane(campaign=f"c{number}"), [f"{number}-a", f"{number}-b"])
+            await queue(world, lane(campaign=f"c{number}"), [f"{number}-a", f"{number}-b"])
         await pause(world, kind)
         await settled(world)
         other = lane("other") if kind == "sender" else lane("third")
@@ -47,16 +47,16 @@ async def costs_with(store: Place, lanes: int, kind: str) -> list[int]:
         async def resume() -> None:
             assert await end_pause(world, kind)
 
-        async def queue() -> None:
-            await enqueue(world, lane(campaign="c0"), ["more"])
+        async def queue_more() -> None:
+            await queue(world, lane(campaign="c0"), ["more"])
 
         async def pause_again() -> None:
             await pause(world, kind)
 
         await world.store.register_senders({"third": "second"}, {})
-        await enqueue(world, other, ["x", "y"])
+        await queue(world, other, ["x", "y"])
         found = [await commands_of(world, claim) for _ in range(2)]
-        found += [await commands_of(world, queue)]
+        found += [await commands_of(world, queue_more)]
         await settled(world)
         found += [await commands_of(world, claim), await commands_of(world, resume)]
         return [*found, await commands_of(world, pause_again), await commands_of(world, claim)]
@@ -96,17 +96,17 @@ async def test_a_message_for_what_is_parked_costs_an_enqueue_what_any_costs(
     found = []
     async with opened(store) as world:
         await world.store.register_senders({"third": "second"}, {})
-        await enqueue(world, lane(), ["m1"])
-        await enqueue(world, lane("third"), ["t1"])
+        await queue(world, lane(), ["m1"])
+        await queue(world, lane("third"), ["t1"])
         await pause(world, kind)
         assert await claimed_by(world, 10) == ["t1"]
         await settled(world)
         for sender in (SENDER, "third"):
 
-            async def queue(sender: str = sender) -> None:
-                await enqueue(world, lane(sender), [f"{sender}-2"])
+            async def queue_more(sender: str = sender) -> None:
+                await queue(world, lane(sender), [f"{sender}-2"])
 
-            found.append(await commands_of(world, queue))
+            found.append(await commands_of(world, queue_more))
     assert found[0] == found[1]
 
 
@@ -128,10 +128,10 @@ async def test_lanes_that_wait_for_their_time_cost_a_claim_nothing(store: Place)
 async def test_a_resume_gives_everything_back_in_its_order(store: Place, kind: str) -> None:
     """After `resume` the next claim takes what was queued, in the order in which it came."""
     async with opened(store) as world:
-        await enqueue(world, lane(), ["m0", "m1"])
+        await queue(world, lane(), ["m0", "m1"])
         await pause(world, kind)
         assert await claimed_by(world, 10) == []
-        await enqueue(world, lane(), ["m2"])
+        await queue(world, lane(), ["m2"])
         assert await claimed_by(world, 10) == []
         assert await end_pause(world, kind)
         assert await claimed_by(world, 10) == ["m0", "m1", "m2"]
@@ -144,13 +144,13 @@ async def test_a_message_that_comes_back_because_of_a_pause_keeps_its_place(
     """What was claimed when the pause began goes first when it ends, and at once."""
     kind = "sender" if reason is Reason.SENDER_PAUSED else "account"
     async with opened(store) as world:
-        await enqueue(world, lane(), ["first", "second"])
+        await queue(world, lane(), ["first", "second"])
         claimed = await world.claim_one()
         await pause(world, kind)
         again = SettleAgain(Stage.WAITING, reason, due_at=await world.store.now() + YEAR)
         assert (await world.settle(claimed, again, attempt=0)).stage is Stage.WAITING
         assert await claimed_by(world, 10) == []
-        await enqueue(world, lane(), ["third"])
+        await queue(world, lane(), ["third"])
         assert await end_pause(world, kind)
         assert await claimed_by(world, 10) == ["first", "second", "third"]
 
@@ -159,7 +159,7 @@ async def test_a_message_that_comes_back_because_of_a_pause_keeps_its_place(
 async def test_after_the_pause_a_message_waits_as_it_was_told(store: Place, reason: Reason) -> None:
     """When the pause is over by the time a message comes back, it is due when its worker said."""
     async with opened(store) as world:
-        await enqueue(world, lane(), ["m1"])
+        await queue(world, lane(), ["m1"])
         claimed = await world.claim_one()
         again = SettleAgain(Stage.WAITING, reason, delay_ms=60_000)
         await world.settle(claimed, again, attempt=0)
@@ -174,7 +174,7 @@ async def test_a_pause_ends_by_itself_also_when_its_length_changed(store: Place,
     async with opened(store) as world:
         for number, (first, second) in enumerate([(5, 5), (5, 9), (9, 5)]):
             await pause(world, kind, timedelta(minutes=first))
-            await enqueue(world, lane(), [f"m{number}"])
+            await queue(world, lane(), [f"m{number}"])
             assert await claimed_by(world, 10) == []
             await pause(world, kind, timedelta(minutes=second))
             await world.later(minutes=second, seconds=-2)
@@ -186,11 +186,11 @@ async def test_a_pause_ends_by_itself_also_when_its_length_changed(store: Place,
 async def test_a_sender_and_its_account_are_parked_apart(store: Place) -> None:
     """The end of one pause does not end the other."""
     async with opened(store) as world:
-        await enqueue(world, lane(), ["m1"])
+        await queue(world, lane(), ["m1"])
         await pause(world, "sender")
         assert await claimed_by(world, 10) == []
         await pause(world, "account")
-        await enqueue(world, lane("other"), ["o1"])
+        await queue(world, lane("other"), ["o1"])
         assert await claimed_by(world, 10) == []
         assert await end_pause(world, "sender")
         assert await claimed_by(world, 10) == []
@@ -203,7 +203,7 @@ async def test_a_sender_that_is_registered_later_moves_to_its_account(store: Pla
     async with opened(store) as world:
         await world.store.register_senders({"late": "second", "busy": "second"}, {})
         await world.redis.hdel(world.keys.sender("late"), "a")  # type: ignore[misc]  # redis-py types both flavours at once
-        await enqueue(world, lane("late"), [f"l{number}" for number in range(3)])
+        await queue(world, lane("late"), [f"l{number}" for number in range(3)])
         assert len(await claimed_by(world, 1)) == 1
         await world.store.register_senders({"late": "second"}, {})
         await world.store.switches.pause("account", "second", YEAR, "20003")
@@ -288,7 +288,7 @@ async def test_expired_messages_share_turns_with_others(store: Place) -> None:
         await pause(world, "sender")
         await settled(world)
         await world.later(minutes=6)
-        await enqueue(world, lane("other"), [f"new-{number}" for number in range(64)])
+        await queue(world, lane("other"), [f"new-{number}" for number in range(64)])
         taken = [*await claimed_by(world, 32), *await claimed_by(world, 32)]
         assert sum(name.startswith("new") for name in taken) >= 24
 
@@ -308,11 +308,11 @@ async def test_a_parked_suspect_expires(store: Place, kind: str) -> None:
 async def test_a_sender_that_no_worker_has_registered_is_parked_as_well(store: Place) -> None:
     """A pause holds what is queued for a sender without an account, also once it gets one."""
     async with opened(store) as world:
-        await enqueue(world, lane("late"), ["l1"])
+        await queue(world, lane("late"), ["l1"])
         await world.store.switches.pause("sender", "late", YEAR, "63007")
         assert await claimed_by(world, 10) == []
         await world.store.register_senders({"late": "second"}, {})
-        await enqueue(world, lane("late"), ["l2"])
+        await queue(world, lane("late"), ["l2"])
         assert await claimed_by(world, 10) == []
         assert await world.store.switches.resume("sender", "late")
         assert await claimed_by(world, 10) == ["l1", "l2"]
@@ -321,8 +321,8 @@ async def test_a_sender_that_no_worker_has_registered_is_parked_as_well(store: P
 async def test_marks_of_the_version_before_are_read(store: Place) -> None:
     """Lanes that a store holds from before have turns: in `ready` with a virtual time, or timed."""
     async with opened(store) as world:
-        await enqueue(world, lane(), ["m1"])
-        await enqueue(world, lane("other", "bulk", "c"), ["m2"])
+        await queue(world, lane(), ["m1"])
+        await queue(world, lane("other", "bulk", "c"), ["m2"])
         await world.redis.delete(world.keys.ready, world.keys.marks)
         await world.redis.zadd(world.keys.ready, {"shop|normal|": 412.0625})
         await world.redis.zadd(world.keys.timers, {"other|bulk|c": 1})
@@ -336,7 +336,7 @@ async def test_a_store_of_the_version_before_loses_nothing(store: Place) -> None
         ids = [f"m{number:03}-{index}" for number in range(400) for index in range(2)]
         for number in range(400):
             priority = ("urgent", "normal", "bulk")[number % 3]
-            await enqueue(
+            await queue(
                 world, lane(priority=priority, campaign=f"c{number}"), ids[2 * number :][:2]
             )
         names = [name.decode() for name in await world.redis.zrange(world.keys.ready, 0, -1)]
@@ -351,7 +351,7 @@ async def test_a_store_of_the_version_before_loses_nothing(store: Place) -> None
         )
         looked_at = {f"look:{name}": "1" for name in names[:50]}
         await world.redis.hset(world.keys.meta, mapping={"vtime": "412.5"} | looked_at)  # type: ignore[misc]  # redis-py types both flavours at once
-        await enqueue(world, lane("other"), ["new"])
+        await queue(world, lane("other"), ["new"])
         assert await ended(world) == sorted([*ids, "new"])
 
 
