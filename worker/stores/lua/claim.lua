@@ -17,19 +17,22 @@
 -- are gathered, consents and suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: account_of_sender, clock, content_sid_of, count, gather, in_a_lane, int, lane_rings
--- include: list_expiry, message_of, parts_of_lane, persons_of, put_into_lane, read_count
--- include: read_expiry, read_facts, read_instant, read_state, remove_from_place, rest, sender_of
--- include: take_turn, try_decode, turn_rings, turns_of_lanes, wake_claimer
+-- include: account_of_sender, clock, content_sid_of, count, enter_lane, gather, in_a_lane, int
+-- include: lane_rings, leave_sender, list_expiry, message_of, park, parts_of_lane, persons_of
+-- include: put_into_lane, read_count, read_expiry, read_facts, read_instant, read_state
+-- include: remove_from_place, rest, sender_of, take_turn, try_decode, turn_rings, unpark
+-- include: wake_claimer
 
 -- How many messages a lane gives in one turn.
 local MAX_QUANTUM_MESSAGES = 8
 -- How many turns one call gives.
 local MAX_TURNS = 256
--- How many marked lanes one call moves into the rings.
+-- How many marked lanes one call moves into the rings, and how many more that are not urgent.
 local MAX_MARKED_LANES = 128
--- How many messages of a list one call looks at.
+local MAX_OTHER_LANES = 16
+-- How many messages of a list one turn looks at, and how many one call.
 local MAX_SEEN_MESSAGES = 64
+local MAX_SEEN_IN_ALL_MESSAGES = 512
 -- How many messages one call lists by their expiry.
 local MAX_LISTED_MESSAGES = 64
 -- When a message that only a newer version can read is looked at again.
@@ -46,6 +49,7 @@ local found_suspect = false
 local unreadable, marked, left = {}, {}, {}
 local listed_count
 local are_more_ready = false
+local seen_expired = 0
 
 local function account_of(sender)
   if not accounts[sender] then accounts[sender] = account_of_sender(sender) end
@@ -101,14 +105,24 @@ local function next_fence()
   return int(number)
 end
 
+local put_off
+
+-- Claims a message. Returns false for one that cannot be read in full, such as one whose job is of
+-- another kind: it is put off, and stops no other.
 local function take(id, row)
-  remove_from_place(id, row)
   if not fence then fence = next_fence() end
   row[F.fence] = fence
-  local facts = hand_out(id, row)
+  local is_whole, facts = pcall(hand_out, id, row)
+  if not is_whole then
+    redis.call('ZREM', K.suspects, id)
+    put_off(row[F.lane], id)
+    return false
+  end
+  remove_from_place(id, row)
   redis.call('HSET', K.row(id), F.stage, C.CLAIMED, F.fence, fence,
     F.claimed_revision, facts[2][1])
   redis.call('ZADD', K.leases, int(now + lead + lease), id)
+  return true
 end
 
 -- Returns until when (ms) a sender or an account may not send, nil when it may.
@@ -171,7 +185,7 @@ local ELSEWHERE = C.ELSEWHERE
 -- Puts off a message in a stage, or with a number, that only a newer version knows. It keeps its
 -- place for the workers of that version, and those behind it get their turn. It is counted, and
 -- returned for the log, only the first time.
-local function put_off(lane, id)
+function put_off(lane, id)
   put_into_lane(lane, id, now + RECHECK_MS, now)
   if redis.call('HSETNX', K.row(id), F.unknown_stage, '1') == 0 then return end
   count('unknown_stage')
@@ -235,8 +249,7 @@ local function serve(lane, room)
       put_into_lane(lane, id, tonumber(row[F.not_before]), now)
     elseif is_suspect(row) then
       set_apart(id, row)
-    else
-      take(id, row)
+    elseif take(id, row) then
       taken = taken + 1
     end
   end
@@ -245,10 +258,12 @@ end
 
 -- Takes messages whose minute of expiry is over and that are still in a lane, parked or not, so
 -- that their end is recorded. Returns how many it took, and whether there are more.
+-- A list also names messages that ended meanwhile, so a turn that takes few may look at many.
 local function serve_expired(room)
   local taken = 0
   for _ = 1, MAX_SEEN_MESSAGES do
     if taken == room then return taken, true end
+    seen_expired = seen_expired + 1
     local over = { K.expiries, '-inf', int(now), 'LIMIT', 0, 1 }
     local minute = redis.call('ZRANGEBYSCORE', unpack(over))[1]
     if not minute then return taken, false end
@@ -259,8 +274,7 @@ local function serve_expired(room)
     elseif row and is_open(row) and (read_expiry(row[F.expires_at]) or now + 1) <= now then
       if is_suspect(row) then
         set_apart(id, row)
-      else
-        take(id, row)
+      elseif take(id, row) then
         taken = taken + 1
       end
     end
@@ -286,6 +300,14 @@ local function enter_ready_lanes()
   for at = 1, #found, 2 do
     local lane = found[at]
     if are_more_ready then redis.call('HINCRBY', K.marks, (parts_of_lane(lane)), -1) end
+    enter_marked(lane)
+  end
+  if not are_more_ready then return end
+  -- However many urgent lanes there are, some others have their turns too.
+  local others = { K.ready, '0', '+inf', 'LIMIT', 0, MAX_OTHER_LANES }
+  for _, lane in ipairs(redis.call('ZRANGEBYSCORE', unpack(others))) do
+    redis.call('ZREM', K.ready, lane)
+    redis.call('HINCRBY', K.marks, (parts_of_lane(lane)), -1)
     enter_marked(lane)
   end
 end
@@ -391,19 +413,28 @@ local function serve_class(class, score)
   charge_path(path, taken, class, has_more)
 end
 
+-- Gives expired messages their turn. To look through a list costs as much as to take from it.
+local function serve_expired_class(score)
+  local taken, has_more = serve_expired(math.min(MAX_QUANTUM_MESSAGES, limit - #claimed))
+  local cost = has_more and MAX_QUANTUM_MESSAGES or taken
+  charge_path({ { C.CLASSES_RING, C.EXPIRED_CLASS, score } }, cost, C.EXPIRED_CLASS, has_more)
+end
+
 local function pick()
+  local passed_over
   for _ = 1, MAX_TURNS do
-    if #claimed >= limit then return end
+    if #claimed >= limit then break end
     local class, score = take_turn(C.CLASSES_RING)
-    if not class then return end
+    if not class then break end
     if class ~= C.EXPIRED_CLASS then
       serve_class(class, score)
+    elseif seen_expired < MAX_SEEN_IN_ALL_MESSAGES then
+      serve_expired_class(score)
     else
-      local taken, has_more = serve_expired(math.min(MAX_QUANTUM_MESSAGES, limit - #claimed))
-      local path = { { C.CLASSES_RING, class, score } }
-      charge_path(path, taken, class, has_more)
+      passed_over = score
     end
   end
+  if passed_over then return_turn(C.CLASSES_RING, C.EXPIRED_CLASS, passed_over) end
 end
 
 -- Returns from which due time, and behind how many that are due then, a lane is not listed yet.
@@ -415,6 +446,14 @@ local function listed_up_to(lane)
     and redis.call('ZRANK', K.lane(lane), last_id)
   if not rank then return from, 0 end
   return from, rank + 1 - redis.call('ZCOUNT', K.lane(lane), '-inf', '(' .. from)
+end
+
+-- Has a lane looked at again when its next message falls due. A lane that is parked has no turn in
+-- which that would be seen.
+local function mark_next(lane)
+  local behind = { K.lane(lane), '(' .. exact(now + lead), '+inf', 'WITHSCORES', 'LIMIT', 0, 1 }
+  local found = redis.call('ZRANGEBYSCORE', unpack(behind))
+  if found[2] then redis.call('ZADD', K.timers, int(math.ceil(tonumber(found[2]))), lane) end
 end
 
 -- Lists some messages of a lane by their expiry, from where it ended last. Returns how many, and
@@ -434,6 +473,7 @@ local function list_some(lane, room)
   elseif #found > 0 then
     redis.call('HSET', K.listed, lane, '(' .. found[#found])
   end
+  if not are_more then mark_next(lane) end
   return #found / 2, are_more
 end
 

@@ -6,10 +6,10 @@
 -- sender, account, and service or ''), contents (a list of '<template>|<language or nothing>' and
 -- ContentSid).
 -- Returns how many senders changed.
--- Keys: meta, sender, contents, template.
+-- Keys: meta, sender, contents, template, ring, rested, parked.
 -- Callers: `Store.register_senders`.
 
--- include: clock, int, raise_revision, read_instant
+-- include: clock, int, lane_rings, leave_sender, raise_revision, read_instant, turn_rings
 
 local STAMP_EVERY_MS = 60000
 local asked = cjson.decode(ARGV[1])
@@ -20,6 +20,17 @@ local changed = 0
 local function stamp(key)
   local last = read_instant(redis.call('HGET', key, F.known_at)) or 0
   if now - last >= STAMP_EVERY_MS then redis.call('HSET', key, F.known_at, int(now)) end
+end
+
+-- Moves a sender with work from the rings of the account that it had into those of its own. That
+-- account may be parked.
+local function move_turns(name, from)
+  for _, class in ipairs(C.CLASSES) do
+    if redis.call('EXISTS', K.ring(lanes_of(class, name))) == 1 then
+      leave_sender(class, from, name)
+      enter_sender(class, name)
+    end
+  end
 end
 
 for _, sender in ipairs(asked.senders) do
@@ -34,6 +45,7 @@ for _, sender in ipairs(asked.senders) do
     else
       redis.call('HDEL', key, F.service)
     end
+    if known_account and known_account ~= account then move_turns(name, known_account) end
     raise_revision(key)
     changed = changed + 1
   end
@@ -45,4 +57,5 @@ for _, content in ipairs(asked.contents) do
   redis.call(asked.overwrites and 'HSET' or 'HSETNX', K.contents, name, content_sid)
   stamp(K.template(content_sid))
 end
+save_rings()
 return changed

@@ -7,7 +7,7 @@
 -- Keys: meta, sender, account, template, tag_state, parked, ring, rested, wake.
 -- Callers: `PauseStore.pause`, `resume` and `reset`, for the operator's commands.
 
--- include: clock, int, key_of_kind, lane_rings, raise_revision, turn_rings, wake_claimer
+-- include: clock, int, key_of_kind, lane_rings, raise_revision, turn_rings, unpark, wake_claimer
 
 local now = clock()
 local action, kind, name, length, reason = unpack(ARGV)
@@ -20,12 +20,12 @@ if action == 'pause' then
 else
   local removed = redis.call('HDEL', key, F.state_until, F.state_reason, F.state,
     F.tag_message)
-  if removed == 0 then return 0 end
   if action == 'resume' and (kind == 'sender' or kind == 'account') then
     unpark(kind, name)
     save_rings()
     wake_claimer()
   end
+  if removed == 0 then return 0 end
 end
 raise_revision(key)
 return 1

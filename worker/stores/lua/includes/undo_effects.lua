@@ -19,6 +19,12 @@ local function undo_on_person(digest, id, attempt)
   return undone
 end
 
+-- Has the next claim look at a pause that was taken back, if its sender or account is parked.
+local function look_at_pause(kind, who)
+  local name = kind == 's' and 'sender|' .. who.sender or kind == 'a' and 'account|' .. who.account
+  if name then redis.call('ZADD', K.parked, 'XX', '0', name) end
+end
+
 -- Takes back what the reported failure of an attempt taught, because a later proof of delivery
 -- shows that the failure was wrong: wherever the value is still the one that the failure wrote.
 -- What it taught about a person carries the attempt's key (`source_of`). For everything else the
@@ -37,6 +43,7 @@ local function undo_effects(id, row, attempt, who, now)
           redis.call('HSET', key, name, before)
         end
         changed[key], is_any = true, true
+        look_at_pause(kind, who)
       end
       redis.call('HDEL', K.row(id), F.undo .. entry)
       row.undo[entry] = nil
