@@ -217,7 +217,7 @@ class RingModel:
         if path[0].member == "expired":
             got, has_more = self._sweep(min(QUANTUM, limit - len(taken)))
             taken += got
-            self._charge(path, len(got), has_more=has_more)
+            self._charge(path, QUANTUM if has_more else len(got), has_more=has_more)
             return
         while path[-1].ring:
             path.append(path[-1].ring[0][2])
@@ -295,6 +295,9 @@ class RingModel:
                 return
             if due:
                 self._listed[lane] = (due[-1][0], LAST)
+            later = [place[0] for place, _ in self._lanes[lane] if place[0] > self.now]
+            if later:
+                self._timers[lane] = min(later)
             del self._unlisted[lane]
             room -= max(1, len(due))
 

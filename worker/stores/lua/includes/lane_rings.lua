@@ -24,6 +24,7 @@ end
 
 local are_parked
 
+-- Whether a sender or an account is parked.
 local function is_parked(kind, name)
   if are_parked == nil then are_parked = redis.call('EXISTS', K.parked) == 1 end
   return are_parked and redis.call('ZSCORE', K.parked, parked_as(kind, name)) ~= false
