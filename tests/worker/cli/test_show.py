@@ -19,9 +19,9 @@ from worker.ports.records import Record, SidLine
 
 COMMANDS_PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
 
-INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us"})
+INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us", "el"})
 """Fields of a row that only the store's scripts use: digests, fences, ranks, revisions, a proof on
-hold."""
+hold, and where it is listed to expire."""
 
 ROW = {
     "s": "accepted",
@@ -61,6 +61,7 @@ ROW = {
     "lo": "4",
     "us": "1",
     "ev": "3:SM2",
+    "el": "29395320",
 }
 """A row with every field that a row can have."""
 

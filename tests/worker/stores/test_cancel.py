@@ -502,7 +502,7 @@ async def test_an_older_library_and_a_newer_one_cancel_the_same_message(
     """The script of an older library ends the row itself. Whichever library comes first, the
     message ends once, both get the same answer, and a worker finds nothing left to do.
     """
-    old = Script("cancel", (GOLDEN / "cancel-1.lua").read_text())
+    old = Script("cancel", (GOLDEN / "cancel-1.lua.txt").read_text())
     async with opened(store) as world:
         if stage == "dead":
             await world.settle(await world.post(), DEAD)
