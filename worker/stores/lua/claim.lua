@@ -358,7 +358,7 @@ local function path_to_lane(class, class_score)
     return {
       { C.CLASSES_RING, class, class_score }, { class, account, account_score },
       { senders, sender, sender_score }, { lanes, lane, lane_score },
-    }, sender, lane
+    }
   end
   return_turn(C.CLASSES_RING, class, class_score)
   return_turn(class, account, account_score)
@@ -403,8 +403,9 @@ end
 
 -- Gives the lane whose turn it is in a class its turn.
 local function serve_class(class, score)
-  local path, _, lane = path_to_lane(class, score)
+  local path = path_to_lane(class, score)
   if not path then return end
+  local lane = path[#path][2]
   local room = limit - #claimed
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
   local taken = lane and serve(lane, room) or 0
