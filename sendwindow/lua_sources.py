@@ -8,6 +8,9 @@ A script writes `K.row(id)` for a key, `F.stage` for a stored field and `C.QUEUE
 Fields and constants become literals here, texts that `..` joins become one text, and a key is
 written out where a script calls for it, so names cost nothing when the script runs. A name that
 does not exist fails before anything runs.
+
+Lua allows 200 local variables at a time. So a helper becomes a block, and only the names that a
+later file uses are declared outside of it.
 """
 
 import re
@@ -30,6 +33,11 @@ _TEXTS = re.compile(rf"{_COMMENT}|{_OTHER_TEXT}|#\s*{_TEXT}|({_TEXT}(?: *\.\. *{
 _JOINT = re.compile(r"' *\.\. *'")
 _KEY_CALL = re.compile(
     rf"{_COMMENT}|{_TEXT}|{_OTHER_TEXT}|(?<![\w.])K\.(\w+)\(((?:[^()'\"\n]|{_TEXT})+)\)"
+)
+_CODE = re.compile(rf"{_COMMENT}|{_TEXT}|{_OTHER_TEXT}")
+_IDENTIFIER = re.compile(r"(?<![\w.:])[A-Za-z_]\w*")
+_LOCAL = re.compile(
+    r"^local (?:function (?P<function>\w+).*|(?P<names>\w+(?:, \w+)*)(?P<rest>.*))$", re.MULTILINE
 )
 _SUBJECTS = {"F": "field", "C": "constant", "K": "key"}
 
@@ -80,9 +88,16 @@ class LuaSources:
 
     def assemble_text(self, script: str, text: str) -> str:
         """Return the text of a script that is in no file, like `assemble`."""
-        expanded = [self._expand(script, part) for part in self._parts_of(Part(script, text))]
+        parts = self._parts_of(Part(script, text))
+        expanded = [self._expand(script, part) for part in parts]
         keys = frozenset().union(*(keys for _, keys in expanded))
-        return lua_keys(keys) + "\n".join(body for body, _ in expanded)
+        bodies: list[str] = []
+        used_later: set[str] = set()
+        for part, (body, _) in zip(reversed(parts), reversed(expanded), strict=True):
+            is_helper = part.name.startswith("includes/")
+            bodies.append(_as_block(body, used_later) if is_helper else body)
+            used_later.update(_IDENTIFIER.findall(_CODE.sub("''", body)))
+        return lua_keys(keys) + "\n".join(reversed(bodies))
 
     def _expand(self, script: str, part: Part) -> tuple[str, frozenset[str]]:
         """Return the text of a file with literals for its names, and the keys that it names."""
@@ -153,6 +168,28 @@ def _inlined(match: re.Match[str]) -> str:
 def _joined(match: re.Match[str]) -> str:
     """Return texts that `..` joins as one text. Lua would join them again on every call."""
     return match[0] if match[1] is None else _JOINT.sub("", match[1])
+
+
+def _as_block(body: str, used_later: AbstractSet[str]) -> str:
+    """Return a helper as a block, with the names that are used later declared outside of it.
+
+    No line moves, so that a line of the script can be found in its file.
+    """
+    shared: list[str] = []
+
+    def declared(match: re.Match[str]) -> str:
+        function, names, rest = match["function"], match["names"], match["rest"]
+        own = [function] if function else names.split(", ")
+        if used_later.isdisjoint(own):
+            return match[0]
+        shared.extend(own)
+        if function:
+            return match[0].removeprefix("local ")
+        return names + rest if rest else ""
+
+    block = _LOCAL.sub(declared, body)
+    outside = f"local {', '.join(shared)} " if shared else ""
+    return f"{outside}do {block}end -- of the helper"
 
 
 def included_by(text: str) -> list[str]:

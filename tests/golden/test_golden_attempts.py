@@ -14,7 +14,7 @@ from sendwindow.scripts import execute
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.cast import ANNA
 from tests.support.stores_world import ACCOUNT, FAR, SENDER, Place, World, accepted, opened
-from worker.ports.claims import ClaimedMessage
+from worker.ports.claims import ClaimedMessage, Owner
 from worker.ports.records import SidLine
 from worker.ports.settlements import SettleAgain
 from worker.ports.stored_facts import StoredFacts
@@ -144,4 +144,5 @@ def _claimed(facts: StoredFacts, fence: int) -> ClaimedMessage:
         cancel_asked=False,
         facts=facts,
         enqueued_at=FAR,
+        owner=Owner(ACCOUNT, SENDER),
     )

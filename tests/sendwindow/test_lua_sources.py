@@ -62,6 +62,37 @@ def test_a_script_is_only_what_it_includes(write: Write) -> None:
     assert "other" not in sources.assemble("script")
 
 
+def test_a_helper_declares_outside_only_what_is_used_later(write: Write) -> None:
+    """A helper is a block, and no line of it moves."""
+    sources = write(
+        script="-- include: helper, lonely\nreturn shared(state)",
+        includes__helper="""\
+-- Says something.
+local MAX = 3
+local state, other = {}, {}
+local later
+local function own() return MAX, other, later end
+local function shared() return own(later) end -- own
+""",
+        includes__lonely="local lonely = 1\n",
+    )
+    assert (
+        sources.assemble("script").split("\n", 1)[1]
+        == """\
+local state, other, shared do -- Says something.
+local MAX = 3
+state, other = {}, {}
+local later
+local function own() return MAX, other, later end
+function shared() return own(later) end -- own
+end -- of the helper
+do local lonely = 1
+end -- of the helper
+-- include: helper, lonely
+return shared(state)"""
+    )
+
+
 @pytest.mark.parametrize(
     "files, complaint",
     [

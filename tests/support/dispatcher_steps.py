@@ -13,7 +13,7 @@ from tests.support.pipeline_world import (
 )
 from worker.pipeline.dispatcher import Dispatcher
 from worker.ports.admissions import Admission, AdmitRequest
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import ClaimBatch, ClaimRoom, Suspects
 from worker.ports.settlements import Settled, Settlement
 
 
@@ -53,9 +53,11 @@ class Away(Between):
         if call in self.calls:
             raise ConnectionError("away")
 
-    async def claim(self, limit: int, suspects: Suspects) -> ClaimBatch:
+    async def claim(
+        self, limit: int, suspects: Suspects, room: ClaimRoom | None = None
+    ) -> ClaimBatch:
         self._fail("claim")
-        return await self._ledger.claim(limit, suspects)
+        return await self._ledger.claim(limit, suspects, room)
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
         self._fail("admit")

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final, Literal
 
 from tests.support.ring_tree import LaneName, Node
+from worker.ports.claims import ClaimRoom
 
 Kind = Literal["sender", "account"]
 Place = tuple[int, int, int]
@@ -63,6 +64,7 @@ class RingModel:
         self._unlisted: dict[LaneName, int] = {}
         self._listed: dict[LaneName, tuple[Place, str]] = {}
         self._numbers = count(1)
+        self._aside: list[Node] = []
 
     # What producers, workers and operators do.
 
@@ -98,16 +100,37 @@ class RingModel:
     def is_paused(self, kind: Kind, name: str) -> bool:
         return self._pauses.get((kind, name), 0) > self.now
 
-    def claim(self, limit: int) -> list[str]:
+    def claim(self, limit: int, room: ClaimRoom | None = None) -> list[str]:
+        """Take up to `limit` messages that there is room for.
+
+        Whose turn it is although there is no room is set aside until the end, and then has its
+        turn as soon as there is room, but no turns that it missed.
+        """
         entered = self._enter_due()
         taken: list[str] = []
         left: set[LaneName] = set()
+        self._aside = []
         for _ in range(MAX_TURNS):
-            if len(taken) >= limit or not self.root.ring:
+            if len(taken) >= limit or not self._waiting(self.root):
                 break
-            self._turn(taken, limit, left)
+            self._turn(taken, limit, left, room)
+        for node in self._aside:
+            owner = node.owner
+            assert owner is not None
+            pass_ = owner.take(node)
+            assert pass_ is not None
+            if pass_ < owner.time:
+                entry = (owner.time, next(self._numbers), node)
+            else:
+                entry = (pass_, node.number, node)
+            insort(owner.ring, entry)
         self._list_some([lane for lane in entered if lane not in left])
         return taken
+
+    @property
+    def has_passed_over(self) -> bool:
+        """Whether the last claim set anything aside."""
+        return bool(self._aside)
 
     @property
     def has_more_to_list(self) -> bool:
@@ -212,15 +235,59 @@ class RingModel:
 
     # Turns.
 
-    def _turn(self, taken: list[str], limit: int, left: set[LaneName]) -> None:
-        path = [self.root.ring[0][2]]
+    def _waiting(self, node: Node) -> list[Node]:
+        """Return the members of a ring that are not set aside."""
+        return [each for *_, each in node.ring if each not in self._aside]
+
+    def _room(self, node: Node, room: ClaimRoom | None, taken: list[str], limit: int) -> int:
+        """Return how many more messages of a class, an account or a sender may be taken."""
+        left = limit - len(taken)
+        if room is None:
+            return left
+        if node.owner is self.root:
+            is_first = node.member in ("urgent", "expired")
+            return left if is_first else min(left, room.ordinary - len(taken))
+        is_account = node.owner is not None and node.owner.owner is self.root
+        share = room.account_share if is_account else room.sender_share
+        held = (room.accounts if is_account else room.senders).get(node.member, 0)
+        lanes = [self.messages[each].lane for each in taken]
+        held += [each.account if is_account else each.sender for each in lanes].count(node.member)
+        return max(room.spare - len(taken), share - held)
+
+    def _path(self, room: ClaimRoom | None, taken: list[str], limit: int) -> list[Node] | None:
+        """Return who has the next turn at each level. Set aside who has no room, then return None
+        if no member below has any.
+        """
+        path = [self._waiting(self.root)[0]]
+        if self._room(path[0], room, taken, limit) <= 0:
+            self._aside.append(path[0])
+            return None
+        while path[0].member != "expired" and path[-1].ring:
+            waiting = self._waiting(path[-1])
+            if path[-1].lane is None and len(path) < 3:
+                while waiting and self._room(waiting[0], room, taken, limit) <= 0:
+                    self._aside.append(waiting.pop(0))
+            if not waiting:
+                is_paused = len(path) == 2 and self.is_paused("account", path[-1].member)
+                if is_paused:
+                    self._park("account", path[-1].member)
+                else:
+                    self._aside.append(path[-1])
+                return None
+            path.append(waiting[0])
+        return path
+
+    def _turn(
+        self, taken: list[str], limit: int, left: set[LaneName], room_: ClaimRoom | None
+    ) -> None:
+        path = self._path(room_, taken, limit)
+        if path is None:
+            return
         if path[0].member == "expired":
             got, has_more = self._sweep(min(QUANTUM, limit - len(taken)))
             taken += got
             self._charge(path, QUANTUM if has_more else len(got), has_more=has_more)
             return
-        while path[-1].ring:
-            path.append(path[-1].ring[0][2])
         lane = path[-1].lane
         assert lane is not None
         pausable: list[tuple[Kind, str]] = [("account", lane.account), ("sender", lane.sender)]
@@ -228,8 +295,8 @@ class RingModel:
             if self.is_paused(kind, name):
                 self._park(kind, name)
                 return
-        is_alone = all(node.owner and len(node.owner.ring) == 1 for node in path)
-        room = limit - len(taken)
+        is_alone = all(node.owner and len(self._waiting(node.owner)) == 1 for node in path)
+        room = min(self._room(node, room_, taken, limit) for node in path[:3])
         due = [each for place, each in self._lanes[lane] if place[0] <= self.now]
         got = due[: room if is_alone else min(QUANTUM, room)]
         for message_id in got:

@@ -29,6 +29,8 @@ class Node:
     kept: dict["Node", int] = field(default_factory=dict)
     time: int = 0
     is_parked: bool = False
+    number: int = 0
+    """The order of arrival that it had when it was taken out last."""
 
     def keep(self, member: "Node", pass_: int) -> None:
         if pass_ > self.time:
@@ -42,5 +44,6 @@ class Node:
         for entry in self.ring:
             if entry[2] is member:
                 self.ring.remove(entry)
+                member.number = entry[1]
                 return entry[0]
         return None

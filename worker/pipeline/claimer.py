@@ -10,6 +10,7 @@ from typing import Final
 from worker.pipeline.attempt import InFlightMessage
 from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.recorder import Observers, Recorder
+from worker.pipeline.shares import Shares
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import LAST_SECONDS, StoreRetry
 from worker.pipeline.suspect_isolation import SuspectIsolation
@@ -36,6 +37,7 @@ class Claimer:
         pipeline: Pipeline,
         slots: Slots,
         *,
+        held: Shares,
         capacity: int,
         store_retry: StoreRetry,
         recorder: Recorder,
@@ -44,9 +46,8 @@ class Claimer:
         self._ledger = ledger
         self._pipeline = pipeline
         self._slots = slots
-        # Claim half as many again as can be sent at once, so that the next messages are here before
-        # a slot becomes free.
-        self._max_in_flight = capacity + max(1, capacity // 2)
+        self._held = held
+        self._max_in_flight = max_in_flight(capacity)
         self._min_room = max(1, capacity // 4)
         self._store_retry = store_retry
         self._recorder = recorder
@@ -61,6 +62,8 @@ class Claimer:
         self._releases: Batcher[tuple[str, int], bool] = Batcher(self._release)
         self._stopping = asyncio.Event()
         self._waiting: asyncio.Task[bool] | None = None
+        self._has_passed_over = False
+        self._ended = 0
         self._has_room = asyncio.Event()
         self.has_claimed = False
 
@@ -79,6 +82,7 @@ class Claimer:
                 await self._wait_for_room()
                 continue
             limit = min(room, _MAX_CLAIMED_MESSAGES)
+            self._ended = 0
             batch = await self._claim(limit)
             if batch is None:
                 await self._release_unheard_claim()
@@ -86,7 +90,11 @@ class Claimer:
             self.has_claimed = True
             self._start(batch, clock.monotonic())
             is_over = self._stopping.is_set() or self._isolation.is_on
-            if len(batch.claimed) < limit and self._room > 0 and not is_over:
+            is_full = len(batch.claimed) == limit
+            self._has_passed_over = batch.passed_over and not is_full
+            if is_full or self._room == 0 or is_over:
+                continue
+            if not (self._has_passed_over and self._has_place_again):
                 await self._wait_for_work(_wait_seconds(batch))
 
     async def _claim(self, limit: int) -> ClaimBatch | None:
@@ -94,7 +102,7 @@ class Claimer:
         suspects = Suspects.NEVER
         if not self._in_flight:
             suspects = self._isolation.suspects_to_claim(clock.monotonic())
-        claim = partial(self._ledger.claim, limit, suspects)
+        claim = partial(self._ledger.claim, limit, suspects, self._held.room)
         tried = await self._store_retry.keep_trying("claim", claim, unless=self._stopping.is_set)
         return None if tried is None else tried.answer
 
@@ -110,11 +118,20 @@ class Claimer:
 
     @property
     def _room(self) -> int:
-        """How many more messages to claim: none next to a suspect, none while draining for one."""
+        """How many more messages to claim: none next to a suspect, none while draining for one.
+
+        A few places that became free are no reason to claim, because each claim costs the store.
+        But places that the last claim left for others may be wanted at any time.
+        """
         if self._in_flight and (self._isolation.is_on or self._isolation.has_claimed_suspect):
             return 0
         room = self._max_in_flight - len(self._in_flight)
-        return room if room >= self._min_room else 0
+        return room if room >= self._min_room or self._has_passed_over else 0
+
+    @property
+    def _has_place_again(self) -> bool:
+        """Whether enough has ended since the last claim for what that claim passed over."""
+        return self._ended >= self._min_room or not self._in_flight
 
     async def _wait_for_room(self) -> None:
         self._has_room.clear()
@@ -142,6 +159,7 @@ class Claimer:
         for claimed in batch.claimed:
             in_flight = InFlightMessage(claimed, batch.now, read_at)
             self._in_flight.add(in_flight)
+            self._held.take(claimed.owner)
             task = asyncio.create_task(self._process(in_flight), name="message")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -164,6 +182,10 @@ class Claimer:
             )
         finally:
             self._in_flight.discard(in_flight)
+            self._held.give(claimed.owner)
+            self._ended += 1
+            if self._has_passed_over and self._has_place_again and self._waiting is not None:
+                self._waiting.cancel()
             if self._room > 0:
                 self._has_room.set()
 
@@ -226,6 +248,14 @@ class Claimer:
             with suppress(Exception):  # Redis may be down. The leases then run out.
                 async with asyncio.timeout(LAST_SECONDS):
                     await self._release(claims)
+
+
+def max_in_flight(capacity: int) -> int:
+    """Return how many messages a worker holds: half as many again as it can send at once.
+
+    So the next messages are here before a slot becomes free.
+    """
+    return capacity + max(1, capacity // 2)
 
 
 async def _all_done(tasks: set[asyncio.Task[None]]) -> None:

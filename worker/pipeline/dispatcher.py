@@ -11,12 +11,13 @@ from policies.ruleset import Ruleset
 from sendwindow.keys import Keys
 from worker.pipeline import missing_statuses
 from worker.pipeline.alerts import HeldEffectsAlert, SuspectedStopAlert
-from worker.pipeline.claimer import Claimer
+from worker.pipeline.claimer import Claimer, max_in_flight
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.outcomes import Outcomes
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.pipeline import Pipeline, Poster
 from worker.pipeline.recorder import Observers, Recorder
+from worker.pipeline.shares import Shares
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import LAST_SECONDS, Health, StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
@@ -146,7 +147,9 @@ class Dispatcher:
         self, rules: Ruleset, twilio: Twilio, observers: Observers, chance: Callable[[], float]
     ) -> Claimer:
         settings = self._settings
-        slots = Slots(settings.dispatch.slots)
+        among = {"accounts": len(settings.accounts), "senders": len(settings.senders)}
+        capacity = settings.dispatch.slots
+        slots = Slots(Shares(capacity, **among))
         pipeline = Pipeline(
             settings=settings,
             rules=rules,
@@ -168,7 +171,8 @@ class Dispatcher:
             self._store.ledger,
             pipeline,
             slots,
-            capacity=settings.dispatch.slots,
+            held=Shares(max_in_flight(capacity), **among),
+            capacity=capacity,
             store_retry=self._store_retry,
             recorder=self._recorder,
             observers=observers,

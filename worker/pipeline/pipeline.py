@@ -74,13 +74,13 @@ class Pipeline:
         Return False when nothing was done, because the slots were closed or the journal cannot be
         written. The caller then releases the message.
         """
-        if not await self.slots.acquire():
+        if not await self.slots.acquire(in_flight.claimed.owner):
             return False
         try:
             end = None if self.recorder.cannot_write else await self._steps(in_flight)
         finally:
             # The POST is over, so the next one may begin while this one is recorded.
-            self.slots.release()
+            self.slots.release(in_flight.claimed.owner)
         match end:
             case Conclusion():
                 await self._settle(in_flight, end)

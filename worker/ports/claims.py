@@ -1,6 +1,7 @@
 """Messages that a worker claimed, and messages whose lease ran out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -28,6 +29,32 @@ class Suspects(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose message it is, for the division of slots. `account` is '' while it is not known."""
+
+    account: str
+    sender: str
+    is_urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRoom:
+    """How many more messages a worker has room for, within the limit of a claim.
+
+    `ordinary`: how many may be of another class than urgent. `accounts` and `senders`: how
+    many it holds of each. An account or a sender that holds its share or more gets only what is
+    `spare`.
+    """
+
+    ordinary: int
+    spare: int
+    account_share: int
+    sender_share: int
+    accounts: Mapping[str, int] = field(default_factory=dict)
+    senders: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedMessage:
     """A message that this worker holds under a lease.
 
@@ -46,6 +73,7 @@ class ClaimedMessage:
     cancel_asked: bool
     facts: StoredFacts
     enqueued_at: datetime
+    owner: Owner
     tries: int = 0
 
 
@@ -57,7 +85,7 @@ class ClaimBatch:
 
     `is_called`: a suspect is due, and this worker is to drain for it. `in_unknown_stage`: ids of
     messages in a stage that only a newer version knows. Each is returned once, and all of them stay
-    in their lanes.
+    in their lanes. `passed_over`: there is due work that this worker has no room for.
     """
 
     claimed: tuple[ClaimedMessage, ...]
@@ -65,6 +93,7 @@ class ClaimBatch:
     next_due_at: datetime | None
     is_called: bool = False
     in_unknown_stage: tuple[str, ...] = ()
+    passed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,17 @@ from typing import Protocol
 from sendwindow.vocabulary import Stage
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.ports.arq_ingress import Adopted
-from worker.ports.claims import ClaimBatch, Reaped, Suspects
+from worker.ports.claims import ClaimBatch, ClaimRoom, Reaped, Suspects
 from worker.ports.settlements import Settled, Settlement
 
 
 class Ledger(Protocol):
     """Claims, admits and settles messages, and renews, releases and reaps their leases."""
 
-    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
-        """Claim up to `limit` due messages, or one suspect alone.
+    async def claim(
+        self, limit: int, suspects: Suspects = Suspects.NEVER, room: ClaimRoom | None = None
+    ) -> ClaimBatch:
+        """Claim up to `limit` due messages that there is `room` for, or one suspect alone.
 
         Each message comes with a lease, a fence and its facts.
         """

@@ -1,7 +1,7 @@
 """The ledger: how a message is claimed, admitted and settled, and what happens after a crash."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,7 +11,7 @@ from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Reason, Stage
 from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
 from worker.ports.arq_ingress import Adopted
-from worker.ports.claims import ClaimBatch, ClaimedMessage, Reaped, Suspects
+from worker.ports.claims import ClaimBatch, ClaimedMessage, ClaimRoom, Owner, Reaped, Suspects
 from worker.ports.settlements import Settled, Settlement
 from worker.runtime import clock
 from worker.stores.arq_ingress import ArqIngressStore
@@ -73,8 +73,10 @@ class LedgerStore:
         self._claiming = asyncio.Lock()
         self._claim_request: str | None = None
 
-    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
-        """Claim up to `limit` due messages, or one suspect alone.
+    async def claim(
+        self, limit: int, suspects: Suspects = Suspects.NEVER, room: ClaimRoom | None = None
+    ) -> ClaimBatch:
+        """Claim up to `limit` due messages that there is `room` for, or one suspect alone.
 
         Each message comes with a lease, a fence and its facts. Only a worker that holds no message
         may ask for suspects. A call that raised may still have claimed messages. The next call goes
@@ -89,10 +91,12 @@ class LedgerStore:
                     "limit": limit,
                     "lease": self._worker.lease // _MS,
                     "suspects": suspects,
+                    "woken": self._waker.may_hand_on,
+                    **({} if room is None else {"room": _room(room)}),
                 }
             )
             arguments: list[Argument] = [claim, self._digests.inner, self._digests.outer]
-            now, due, claimed, called, unreadable = await self._calls.run(_CLAIM, arguments)
+            now, due, claimed, called, unreadable, passed = await self._calls.run(_CLAIM, arguments)
             self._claim_request = None
         return ClaimBatch(
             claimed=tuple(_claimed(fields) for fields in claimed),
@@ -101,6 +105,7 @@ class LedgerStore:
             next_due_at=from_ms(float(due)) if float(due) >= 0 else None,
             is_called=called == 1,
             in_unknown_stage=tuple(message_id.decode() for message_id in unreadable),
+            passed_over=passed == 1,
         )
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[Admission]:
@@ -181,6 +186,15 @@ class LedgerStore:
         return await self._waker.wait(timeout)
 
 
+def _room(room: ClaimRoom) -> Mapping[str, object]:
+    return {
+        "ordinary": room.ordinary,
+        "spare": room.spare,
+        "accounts": {"share": room.account_share, "held": dict(room.accounts)},
+        "senders": {"share": room.sender_share, "held": dict(room.senders)},
+    }
+
+
 def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
     (
         message_id,
@@ -193,6 +207,9 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         enqueued,
         free,
         facts,
+        account,
+        sender,
+        is_urgent,
     ) = fields
     return ClaimedMessage(
         message_id=message_id.decode(),
@@ -205,6 +222,7 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         facts=parse_facts(facts),
         enqueued_at=from_ms(int(enqueued)),
         tries=int(n) - int(free),
+        owner=Owner(account.decode(), sender.decode(), is_urgent == 1),
     )
 
 

@@ -11,6 +11,9 @@ from redis.exceptions import RedisError
 
 from worker.runtime.cancellation import end_tasks
 
+HANDED_ON: Final = "2"
+"""The token of a wake that a claimer without room handed on to another one."""
+
 BLOCK_SECONDS: Final = 10
 """How long one blocking pop lasts. The socket timeout of its connection must be longer."""
 
@@ -30,6 +33,8 @@ class WorkNotifier:
         self._wanted = asyncio.Event()
         self._waiters = 0
         self._listener: asyncio.Task[None] | None = None
+        self.may_hand_on = False
+        """Whether the last wait ended with a wake that no other claimer handed on."""
 
     async def wait(self, timeout: float) -> bool:
         """Return True as soon as a lane became ready, False after `timeout` seconds.
@@ -40,6 +45,7 @@ class WorkNotifier:
             self._listener = asyncio.create_task(self._listen(), name="waker")
         self._waiters += 1
         self._wanted.set()
+        self.may_hand_on = False
         try:
             async with asyncio.timeout(timeout):
                 await self._arrived.wait()
@@ -77,6 +83,7 @@ class WorkNotifier:
                         self._wanted.clear()
                 elif self._waiters:
                     # One token for one waiter: the next one is popped when a caller waits again.
+                    self.may_hand_on = token[1] != HANDED_ON.encode()
                     self._arrived.set()
                     self._wanted.clear()
                 else:

@@ -17,6 +17,7 @@ from sendwindow.vocabulary import Priority, Purpose, Stage
 from worker.persons import SPELLINGS
 from worker.ports.claims import CRASHES_IN_COMPANY
 from worker.stores.fact_fields import PersonField, StateField
+from worker.stores.notifier import HANDED_ON
 from worker.stores.person_digests import DIGEST_CHARACTERS
 
 MAX_DECIDED_MESSAGES: Final = 32
@@ -71,10 +72,12 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     **names_of(TagState, prefix="TAG_"),
     **names_of(Holds, prefix="HOLDS_"),
     "FAILURE_STATUSES": FAILURES,
+    "HANDED_ON": HANDED_ON,
     "CLASSES": CLASSES,
     "CLASSES_RING": "classes",
     "EXPIRED_CLASS": EXPIRED_CLASS,
     "BULK": Priority.BULK,
+    "URGENT": Priority.URGENT,
     "TURN_COSTS": TURN_COSTS,
     "MINUTE_MS": 60 * _SECOND_MS,
     "RETRIABLE": RETRIABLE,

@@ -19,7 +19,7 @@ from tests.support.stores_world import Place
 from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.dispatcher import Dispatcher
 from worker.ports.admissions import Admission, AdmitRequest
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import ClaimBatch, ClaimRoom, Suspects
 
 pytestmark = pytest.mark.asyncio
 
@@ -126,7 +126,9 @@ class Unheard(Between):
         self.took = asyncio.Event()
         self.is_back = False
 
-    async def claim(self, limit: int, suspects: Suspects = Suspects.NEVER) -> ClaimBatch:
+    async def claim(
+        self, limit: int, suspects: Suspects = Suspects.NEVER, room: ClaimRoom | None = None
+    ) -> ClaimBatch:
         if not self.took.is_set():
             store = self._ledger
             store._claim_request = "lost"
@@ -135,7 +137,7 @@ class Unheard(Between):
             self.took.set()
         if not self.is_back:
             raise ConnectionError("away")
-        return await self._ledger.claim(limit, suspects)
+        return await self._ledger.claim(limit, suspects, room)
 
 
 async def test_a_stop_releases_what_a_lost_claim_had_taken(store: Place, tmp_path: Path) -> None:

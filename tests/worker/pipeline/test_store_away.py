@@ -17,7 +17,7 @@ from tests.support.pipeline_world import (
 from tests.support.stores_world import Place
 from tests.support.waiting import until
 from worker.ports.admissions import Admission, AdmitRequest
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import ClaimBatch, ClaimRoom, Suspects
 from worker.ports.settlements import Settled, Settlement
 from worker.runtime import embedded_store
 
@@ -58,8 +58,10 @@ class Forgetful(Between):
             self._lost.add(call)
             raise ConnectionError("the answer was lost")
 
-    async def claim(self, limit: int, suspects: Suspects) -> ClaimBatch:
-        batch: ClaimBatch = await self._ledger.claim(limit, suspects)
+    async def claim(
+        self, limit: int, suspects: Suspects, room: ClaimRoom | None = None
+    ) -> ClaimBatch:
+        batch: ClaimBatch = await self._ledger.claim(limit, suspects, room)
         self._lose("claim")
         return batch
 

@@ -35,6 +35,11 @@ _NAME: Final = re.compile(r"(?<![\w.:])([A-Za-z_]\w*)(?!\w)(?! =[^=])")
 _DEFINED: Final = re.compile(r"^local (?:function (\w+)|([\w, ]+?)(?: =|$))", re.MULTILINE)
 
 
+_BLOCK: Final = re.compile(
+    r"^(?:local ([\w, ]+) )?do (.*?)^end -- of the helper$", re.MULTILINE | re.DOTALL
+)
+
+
 def defined_in(text: str) -> Iterator[str]:
     """Yield the names that a file defines for the files that include it."""
     for function, variables in _DEFINED.findall(text):
@@ -93,8 +98,16 @@ def scripts() -> list[tuple[str, LuaSources]]:
 
 @pytest.mark.parametrize("name, sources", scripts(), ids=lambda each: str(each)[:20])
 def test_a_script_has_room_for_its_local_variables(name: str, sources: LuaSources) -> None:
-    """Every script stays below Lua's limit of local variables."""
-    assert len(list(defined_in(sources.assemble(name)))) < MAX_LOCALS
+    """Every script stays below Lua's limit of local variables.
+
+    A helper is a block. What it declares in the block counts only while the block is read.
+    """
+    outside, most = 0, 0
+    text = [*_BLOCK.split(sources.assemble(name)), "", ""]
+    for code, shared, block in zip(text[::3], text[1::3], text[2::3], strict=True):
+        outside += len(list(defined_in(code))) + len((shared or "").split())
+        most = max(most, outside + len(list(defined_in(block))))
+    assert most < MAX_LOCALS
 
 
 @pytest.mark.parametrize("name", FILES)

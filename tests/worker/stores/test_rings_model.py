@@ -16,7 +16,7 @@ from tests.support.ring_model import RingModel
 from tests.support.ring_steps import faults, queue, read_rings
 from tests.support.ring_tree import LaneName
 from tests.support.stores_world import REFUSED, World, opened, settlement
-from worker.ports.claims import ClaimedMessage, Suspects
+from worker.ports.claims import ClaimedMessage, ClaimRoom, Suspects
 from worker.ports.settlements import Result, SettleAgain
 
 ACCOUNTS: Final = {"shop": "main", "other": "main", "third": "second", "fourth": "last"}
@@ -42,7 +42,16 @@ QUEUE = st.tuples(
     st.none() | DAYS,
     st.none() | DAYS,
 )
-CLAIM = st.tuples(st.just("claim"), st.integers(1, 40), st.booleans())
+ROOM = st.builds(
+    ClaimRoom,
+    ordinary=st.integers(0, 30),
+    spare=st.integers(0, 20),
+    account_share=st.integers(1, 12),
+    sender_share=st.integers(1, 12),
+    accounts=st.dictionaries(st.sampled_from(sorted({*ACCOUNTS.values()})), st.integers(1, 12)),
+    senders=st.dictionaries(st.sampled_from(sorted(ACCOUNTS)), st.integers(1, 12)),
+)
+CLAIM = st.tuples(st.just("claim"), st.integers(1, 40), st.booleans(), st.none() | ROOM)
 OTHERS = (
     st.tuples(st.sampled_from(["end", "release", "retry", "park"]), st.integers(1, 8))
     | st.tuples(st.just("pause"), st.sampled_from(PAUSABLE), st.integers(0, 4))
@@ -66,8 +75,9 @@ def test_claims_take_what_the_model_takes_whatever_happened_before(
     """Claims take the same messages in the same order as the model, and after each step every lane
     with due messages has its turn in the rings unless it is parked.
 
-    The steps: messages for now or later, some that expire; claims; ends, releases and retries;
-    pauses of senders and accounts that end by time or by hand; and days that pass.
+    The steps: messages for now or later, some that expire; claims, some of a worker that has little
+    room; ends, releases and retries; pauses of senders and accounts that end by time or by hand;
+    and days that pass.
     """
     asyncio.run(_play(store, operations))
 
@@ -126,9 +136,10 @@ class History:
         self._model.queue(lane, ids, not_before, expires)
         self._last = await self._world.store.now()
 
-    async def claim(self, limit: int, is_held: bool) -> bool:
-        batch = await self._world.store.ledger.claim(limit, Suspects.NEVER)
-        assert [one.message_id for one in batch.claimed] == self._model.claim(limit)
+    async def claim(self, limit: int, is_held: bool, room: ClaimRoom | None = None) -> bool:
+        batch = await self._world.store.ledger.claim(limit, Suspects.NEVER, room)
+        assert [one.message_id for one in batch.claimed] == self._model.claim(limit, room)
+        assert batch.passed_over == self._model.has_passed_over
         for one in batch.claimed:
             self._held[one.message_id] = one
             expires = self._model.messages[one.message_id].expires

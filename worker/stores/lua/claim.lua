@@ -5,23 +5,25 @@
 -- Repeated with the same request id, it returns the same messages while their leases last.
 -- ARGV: a JSON object, inner and outer block of the person key. The object: worker (its id),
 -- request (its id), limit, lease (ms), suspects ('never'; 'first'; 'last': only while nothing else
--- is due).
+-- is due), woken (whether another process woke it); and, unless it takes whatever is due, room
+-- (`claim_room.lua`).
 -- Returns: now (ms); next due (ms, -1: none); for each message
 --   id, fence, payload or false, n, expires, crashes, cancel asked, enqueued, free attempts,
---     facts;
--- 1 when a suspect is due and this worker should drain for it, else 0; and the ids of messages that
--- were found for the first time in a stage, or with a number, that only a newer version knows.
+--     facts, account, sender, 1 when urgent else 0;
+-- 1 when a suspect is due and this worker should drain for it, else 0; the ids of messages that
+-- were found for the first time in a stage, or with a number, that only a newer version knows; and
+-- 1 when there is due work that it has no room for, else 0.
 -- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
 -- expiring, expiries, suspects, leases, waiting, fence, last_claim, wake, counts; for the facts
 -- sender, account, template, contents, tag_state, person, sent_to; and, when a person's digests
 -- are gathered, consents and suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: account_of_sender, clock, content_sid_of, count, enter_lane, gather, in_a_lane, int
--- include: lane_rings, leave_sender, list_expiry, message_of, park, parts_of_lane, persons_of
--- include: put_into_lane, read_count, read_expiry, read_facts, read_instant, read_state
--- include: remove_from_place, rest, sender_of, take_turn, try_decode, turn_rings, unpark
--- include: wake_claimer
+-- include: account_of_sender, claim_room, clock, content_sid_of, count, enter_lane, gather
+-- include: hand_wake_on, in_a_lane, int, lane_rings, leave_sender, list_expiry, message_of, park
+-- include: parts_of_lane, persons_of, put_into_lane, read_count, read_expiry, read_facts
+-- include: read_instant, read_state, remove_from_place, rest, sender_of, set_aside, take_turn
+-- include: try_decode, turn_rings, unpark, wake_claimer
 
 -- How many messages a lane gives in one turn.
 local MAX_QUANTUM_MESSAGES = 8
@@ -77,6 +79,7 @@ local function hand_out(id, row)
   local digests = has_address and gather(persons_of(message.to, inner, outer)) or ''
   local sender = sender_of(row[F.lane])
   local content_sid = content_sid_of(message)
+  local _, class = parts_of_lane(row[F.lane])
   local facts = read_facts(id, digests, sender, account_of(sender), content_sid, now, cache)
   claimed[#claimed + 1] = {
     id,
@@ -89,8 +92,13 @@ local function hand_out(id, row)
     row[F.enqueued_at] or '0',
     row[F.free_attempts] or row[F.uncounted] or '0',
     facts,
+    account_of(sender),
+    sender,
+    class == C.URGENT and 1 or 0,
   }
   ids[#ids + 1] = id
+  count_held(claim.room, 'accounts', account_of(sender))
+  count_held(claim.room, 'senders', sender)
   return facts
 end
 
@@ -345,10 +353,13 @@ end
 -- turn it is, and its score. Each is taken out of its ring. When the sender or the account may not
 -- send, it is parked, and there is no path.
 local function path_to_lane(class, class_score)
-  local account, account_score = take_turn(class)
-  if not account then return end
+  local account, account_score = take_with_room(claim.room, 'accounts', class, #claimed)
+  if not account then
+    if has_aside[class] then set_aside(C.CLASSES_RING, class, class_score) end
+    return
+  end
   local senders = senders_of(class, account)
-  local sender, sender_score = take_turn(senders)
+  local sender, sender_score = take_with_room(claim.room, 'senders', senders, #claimed)
   local account_ends = account ~= '' and pause_end(K.account(account))
   local sender_ends = sender and pause_end(K.sender(sender))
   local is_moved = sender and account_of(sender) ~= account
@@ -361,6 +372,10 @@ local function path_to_lane(class, class_score)
     }
   end
   return_turn(C.CLASSES_RING, class, class_score)
+  if not sender and has_aside[senders] and not account_ends then
+    set_aside(class, account, account_score)
+    return
+  end
   return_turn(class, account, account_score)
   if sender then return_turn(senders, sender, sender_score) end
   if account_ends then
@@ -383,7 +398,7 @@ local function charge_path(path, taken, class, has_more)
   local before = math.max(0, math.ceil(taken / MAX_QUANTUM_MESSAGES) - 1) * MAX_QUANTUM_MESSAGES
   for level = #path, 1, -1 do
     local ring, member, score = unpack(path[level])
-    if not has_more and redis.call('EXISTS', K.ring(ring)) == 0 then
+    if not has_more and is_empty(ring) then
       forget_ring(ring)
     else
       local cost = level == 1 and TURN_COSTS[class] or 1
@@ -405,8 +420,12 @@ end
 local function serve_class(class, score)
   local path = path_to_lane(class, score)
   if not path then return end
-  local lane = path[#path][2]
-  local room = limit - #claimed
+  local account, sender, lane = path[2][2], path[3][2], path[4][2]
+  local room = math.min(
+    room_for_class(claim.room, class, limit - #claimed, #claimed),
+    room_for(claim.room, 'accounts', account, #claimed),
+    room_for(claim.room, 'senders', sender, #claimed)
+  )
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
   local taken = lane and serve(lane, room) or 0
   local has_more = lane and is_still_due(lane)
@@ -427,7 +446,9 @@ local function pick()
     if #claimed >= limit then break end
     local class, score = take_turn(C.CLASSES_RING)
     if not class then break end
-    if class ~= C.EXPIRED_CLASS then
+    if room_for_class(claim.room, class, limit - #claimed, #claimed) <= 0 then
+      set_aside(C.CLASSES_RING, class, score)
+    elseif class ~= C.EXPIRED_CLASS then
       serve_class(class, score)
     elseif seen_expired < MAX_SEEN_IN_ALL_MESSAGES then
       serve_expired_class(score)
@@ -525,15 +546,26 @@ local function is_called()
   return 1
 end
 
+-- Whether the next claim would find work at once. What is set aside does not count: it goes when
+-- something that this worker holds ends.
+local function is_more_due()
+  return redis.call('EXISTS', K.ring(C.CLASSES_RING), K.ready) > 0
+end
+
 -- Returns when the next claim would find something to do, -1 when that is not known.
--- `are_unlisted`: whether there is more to list.
-local function next_due(are_unlisted)
-  if redis.call('EXISTS', K.ring(C.CLASSES_RING), K.ready) > 0 then
+-- `is_more`: whether it would at once. `are_unlisted`: whether there is more to list.
+local function next_due(is_more, are_unlisted)
+  if is_more then
     -- More is due than this worker asked for, so wake another claimer.
     wake_claimer()
     return int(now)
   end
-  redis.call('DEL', K.wake)
+  if has_passed_over() then
+    -- Another worker may have room for it.
+    if claim.woken then hand_wake_on() end
+  else
+    redis.call('DEL', K.wake)
+  end
   -- A drained worker may be waiting. Each suspect wakes one worker, and the worker that takes one
   -- of several wakes the next.
   local takes_suspects = found_suspect or claim.suspects ~= 'never'
@@ -549,8 +581,8 @@ end
 
 -- The store was restored from a copy. What it holds may already be with Twilio, so we look there
 -- before anything is claimed.
-if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {} } end
-local are_unlisted = false
+if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {}, 0 } end
+local is_more, are_unlisted
 local before = redis.call('GET', K.last_claim(claim.worker))
 local last = before and try_decode(before)
 if last and last.request == claim.request then
@@ -565,6 +597,8 @@ else
   if claim.suspects == 'first' then pick_suspect() end
   if #claimed == 0 then pick() end
   if #claimed == 0 and claim.suspects ~= 'never' then pick_suspect() end
+  is_more = is_more_due()
+  return_aside()
   save_rings()
   are_unlisted = list_expiries()
   if #ids > 0 then
@@ -572,4 +606,5 @@ else
     redis.call('SET', K.last_claim(claim.worker), made, 'PX', C.HOUR_MS)
   end
 end
-return { int(now), next_due(are_unlisted), claimed, is_called(), unreadable }
+local due = next_due(is_more or is_more == nil and is_more_due(), are_unlisted)
+return { int(now), due, claimed, is_called(), unreadable, has_passed_over() and 1 or 0 }

@@ -4,7 +4,7 @@
 local function leave_ring(name, member)
   local score = redis.call('ZSCORE', K.ring(name), member)
   if score then redis.call('ZREM', K.ring(name), member) end
-  if redis.call('EXISTS', K.ring(name)) == 0 then
+  if is_empty(name) then
     forget_ring(name)
     return true
   end

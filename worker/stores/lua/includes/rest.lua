@@ -2,6 +2,8 @@
 
 -- How many overtaken passes are forgotten when one is added.
 local MAX_FORGOTTEN_MEMBERS = 3
+-- The rings out of which this call has set members aside (`set_aside.lua`). They come back.
+local has_aside = {}
 
 -- Returns the pass that a score holds.
 local function pass_of(score)
@@ -17,6 +19,11 @@ local function keep_pass(name, member, pass)
     if each ~= TIME then redis.call('ZREM', K.rested(name), each) end
   end
   redis.call('ZADD', K.rested(name), int(pass), member)
+end
+
+-- Whether a ring has no members.
+local function is_empty(name)
+  return not has_aside[name] and redis.call('EXISTS', K.ring(name)) == 0
 end
 
 -- Forgets what a ring without members remembered.
