@@ -37,8 +37,10 @@ def tools(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": str(path) if path else os.environ["PATH"]}
+def run(
+    *command: str | Path, path: Path | None = None, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    environ["PATH"] = str(path) if path else os.environ["PATH"]
     return subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -84,6 +86,15 @@ def test_without_a_usable_python_the_remedy_is_named(
     assert "No Python 3.11 or later" in answer.stderr
     assert "apt install python3" in answer.stderr
     assert not (copy / ".venv").exists()
+
+
+def test_compiled_files_are_kept_whatever_the_shell_says(copy: Path, tools: Path) -> None:
+    """A shell that wants no compiled files would have each process compile the service again."""
+    python3 = '#!/bin/sh\necho "${PYTHONDONTWRITEBYTECODE-kept}" >"$0.told"\n'
+    (tools / "python3").write_text(python3)
+    (tools / "python3").chmod(0o755)
+    run(copy / "run", "demo", path=tools, PYTHONDONTWRITEBYTECODE="1")
+    assert (tools / "python3.told").read_text() == "kept\n"
 
 
 def test_ci_runs_every_python_that_is_promised(root: Path) -> None:
