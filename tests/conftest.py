@@ -108,6 +108,12 @@ async def redis_client(store: StoreUnderTest) -> AsyncIterator[Redis]:
     await connection.aclose()
 
 
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let WAIT give up soon, for tests in which the replica that it waits for does not exist."""
+    monkeypatch.setattr("sendwindow.scripts.WAIT_MS", 20)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Return the folder of the checkout."""

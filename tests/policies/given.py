@@ -2,11 +2,9 @@
 fault.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from policies.decide import decide
@@ -27,8 +25,8 @@ from policies.facts import (
 from policies.keyword_data import parse_keywords
 from policies.keywords import Keywords
 from policies.policy import Policy, parse_policy
-from policies.ruleset import FILES
 from sendwindow.vocabulary import Category, Channel, Purpose
+from tests.support.shipped import shipped
 
 NOW: Final = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 SECOND: Final = timedelta(seconds=1)
@@ -36,14 +34,6 @@ MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 TICK: Final = timedelta(microseconds=1)
-
-_DATA: Final = Path(__file__).parents[2] / "policies" / "data"
-
-
-def shipped() -> dict[str, dict[str, Any]]:
-    """Return the shipped data files as data that a test may change."""
-    return {name: tomllib.loads((_DATA / name).read_text(encoding="utf-8")) for name in FILES}
-
 
 POLICY: Final[Policy] = parse_policy(shipped())
 ERRORS: Final[ErrorCatalogue] = parse_errors(shipped())

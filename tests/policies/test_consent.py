@@ -12,7 +12,8 @@ from policies.consent import Permission, Standing, earliest, is_stopped, permiss
 from policies.facts import ConsentFact
 from policies.policy import parse_policy
 from sendwindow.vocabulary import Purpose
-from tests.policies.given import DAY, HOUR, MINUTE, NOW, POLICY, TICK, person, shipped
+from tests.policies.given import DAY, HOUR, MINUTE, NOW, POLICY, TICK, person
+from tests.support.shipped import shipped
 
 UTILITY, MARKETING, REPLY = Purpose.UTILITY, Purpose.MARKETING, Purpose.REPLY
 

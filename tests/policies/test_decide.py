@@ -26,9 +26,9 @@ from tests.policies.given import (
     draft,
     facts,
     person,
-    shipped,
 )
 from tests.support.decide_cases import MARGIN, MESSENGER, SMS, WHATSAPP
+from tests.support.shipped import shipped
 
 
 @pytest.mark.parametrize(

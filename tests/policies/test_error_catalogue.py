@@ -19,7 +19,8 @@ from policies.error_catalogue import (
 )
 from policies.facts import Holds
 from policies.toml_reader import PolicyDataError
-from tests.policies.given import ERRORS, shipped
+from tests.policies.given import ERRORS
+from tests.support.shipped import shipped
 
 (
     RETRY,
@@ -38,9 +39,10 @@ from tests.policies.given import ERRORS, shipped
 ) = ErrorClass
 
 
+_DATA = shipped()["errors.toml"]
 SOURCES = {
-    code: shipped()["errors.toml"]["sources"][entry["source"]]
-    for entry in shipped()["errors.toml"]["entry"]
+    code: _DATA["sources"][entry["source"]]
+    for entry in _DATA["entry"]
     for code in entry["codes"]
     if isinstance(code, int)
 }

@@ -14,7 +14,8 @@ from policies.keywords import Keyword, effect
 from policies.text_folding import MAX_TEXT_CHARACTERS, fold
 from policies.toml_reader import PolicyDataError
 from sendwindow.vocabulary import Channel
-from tests.policies.given import KEYWORDS, shipped
+from tests.policies.given import KEYWORDS
+from tests.support.shipped import shipped
 
 DATA = Path(__file__).parents[2] / "policies" / "data"
 CORPUS = [

@@ -10,7 +10,8 @@ from policies.policy import AccountUpdate, ClosedWindowRule, DueDate, due_dates,
 from policies.ruleset import FILES, parse_ruleset
 from policies.toml_reader import PolicyDataError
 from sendwindow.vocabulary import Category, Purpose
-from tests.policies.given import POLICY, shipped
+from tests.policies.given import POLICY
+from tests.support.shipped import shipped
 
 
 def test_the_shipped_thresholds_are_those_of_the_design() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policies.spellings import Spellings, parse_spellings
 from policies.toml_reader import PolicyDataError
-from tests.policies.given import shipped
+from tests.support.shipped import shipped
 
 SPELLINGS = parse_spellings(shipped())
 CODES = sorted(

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from sendwindow.producer import Producer
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.conftest import StoreUnderTest
 from tests.support import warm_start
@@ -178,6 +180,7 @@ def test_a_file_for_a_store_that_is_away_has_one_remedy(
     It does not mention objects of the library.
     """
     command = command_line(StoreUnderTest(server.url, "p0"), tmp_path, capsys, monkeypatch)
+    monkeypatch.setattr("worker.wiring.Producer", partial(Producer, timeout=0.2))
     (tmp_path / "m.jsonl").write_text(json.dumps(GOOD))
     server.kill()
     answer = command("send", str(tmp_path / "m.jsonl"))

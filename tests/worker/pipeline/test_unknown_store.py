@@ -24,7 +24,7 @@ from worker.pipeline.unknown.search import MAX_BATCH_ATTEMPTS
 from worker.runtime import embedded_store
 from worker.runtime.cancellation import end_tasks
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("short_wait")]
 
 
 class Unacknowledged:
@@ -146,12 +146,13 @@ class Refusing:
 
 
 async def test_an_attempt_the_store_refuses_to_resolve_does_not_hold_up_the_others(
-    store: Place, tmp_path: Path
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An attempt that the store refuses to resolve is left for a later run.
 
     The worker stays ready.
     """
+    monkeypatch.setattr("worker.pipeline.store_retry._MAX_PAUSE_SECONDS", 0.01)
     async with dispatching(store, tmp_path / "j", resetting) as world:
         await parked(world, "m1", on_unknown=OnUnknown.RESEND)
         await parked(world, "m2", on_unknown=OnUnknown.RESEND)

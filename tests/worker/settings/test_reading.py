@@ -1,13 +1,12 @@
 """Settings are read from file and environment."""
 
-import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from policies.facts import Approval
-from policies.policy import FILES, AccountUpdate, parse_policy
+from policies.policy import AccountUpdate, parse_policy
 from sendwindow.errors import InvalidMessage
 from sendwindow.protocol import prepare
 from sendwindow.vocabulary import Category, Channel
@@ -20,13 +19,12 @@ from tests.support.settings_examples import (
     no_file,
     parse,
 )
+from tests.support.shipped import shipped
 from worker.settings.checks import is_twilio
 from worker.settings.reader import SettingsError
 from worker.settings.schema import FLAT_SECTIONS, NAMED_SECTIONS
 from worker.settings.settings import load_settings, parse_settings, settings_table
 from worker.wiring import load_rules
-
-POLICY_DATA = Path(__file__).resolve().parents[3] / "policies" / "data"
 
 
 def test_a_whole_configuration_is_read() -> None:
@@ -217,9 +215,8 @@ def test_the_settings_cannot_be_changed() -> None:
 
 def test_only_what_was_set_overrides_the_policy_data() -> None:
     """A setting that is not set leaves the policy data's own value and version unchanged."""
-    files = {name: tomllib.loads((POLICY_DATA / name).read_text("utf-8")) for name in FILES}
     assert parse({}).extra_words == {}
-    plain = parse_policy(files)
+    plain = parse_policy(shipped())
     assert replace(load_rules(parse({})).policy, version=plain.version) == plain
     policy = load_rules(parse(changed("policy", "messenger_account_update", to="refuse"))).policy
     assert policy.account_update is AccountUpdate.REFUSE

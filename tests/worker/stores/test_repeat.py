@@ -38,6 +38,7 @@ from worker.ports.effects import CloseWindow, OptOut, PauseSender, SetTag, Suppr
 from worker.ports.people import ConsentEntry
 from worker.ports.settlements import SettleAccepted, SettleAgain
 from worker.ports.unknowns import Resolution, SettleUnresolved
+from worker.stores import script_runner
 from worker.stores.script_runner import ScriptRunner
 
 pytestmark = pytest.mark.asyncio
@@ -266,6 +267,13 @@ async def test_every_proof_may_come_twice(store: Place, monkeypatch: pytest.Monk
         twice.place = None
 
 
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat a call at once after its reply was lost, because the store has not gone away."""
+    monkeypatch.setattr(script_runner, "_MAX_PAUSE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("no_pause")
 async def test_any_answer_about_a_proof_may_be_lost(store: Place) -> None:
     """If each reply about a proof is lost in turn, each SID and each stop still counts once."""
     async with _proxied(store) as (proxy, place):
@@ -358,6 +366,7 @@ class _Place:
     partition: str
 
 
+@pytest.mark.usefixtures("no_pause")
 async def test_any_reply_may_be_lost(store: Place) -> None:
     """If each reply of the history is lost in turn, every message ends in the same stage."""
     async with _proxied(store) as (proxy, place):

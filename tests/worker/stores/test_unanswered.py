@@ -13,7 +13,7 @@ from worker.ports.people import Inbound
 from worker.ports.unknowns import Resolution
 from worker.stores import script_runner
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("short_wait")]
 
 
 @asynccontextmanager
