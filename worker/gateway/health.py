@@ -54,8 +54,14 @@ class StoreHealth:
         """
         async with self._lock:
             if monotonic() - self._looked_at >= FRESH_SECONDS:
-                self.problem = await self._problem()
-                self._looked_at = monotonic()
+                try:
+                    records = self._records()
+                except StoreNotOpenError as error:
+                    # There was no probe, so the next look may come at once.
+                    self.problem = str(error)
+                else:
+                    self.problem = await self._problem(records)
+                    self._looked_at = monotonic()
             return self.problem is None
 
     async def totals(self) -> Snapshot | None:
@@ -82,12 +88,10 @@ class StoreHealth:
             # which is correct: the totals are not known.
             return None
 
-    async def _problem(self) -> str | None:
+    async def _problem(self, records: Records) -> str | None:
         try:
             async with asyncio.timeout(MAX_SECONDS):
-                await self._records().probe()
-        except StoreNotOpenError as error:
-            return str(error)
+                await records.probe()
         except Exception as error:  # noqa: BLE001  # any error means that the store cannot be used
             return fault_of(error).sentence(self._place)
         return None

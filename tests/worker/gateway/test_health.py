@@ -99,6 +99,19 @@ async def test_what_comes_before_the_store_is_open_waits_a_moment_for_it(
 
 
 @pytest.mark.asyncio
+async def test_a_gateway_is_ready_as_soon_as_its_store_is_open(
+    store: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned without asking the store is not kept, because to ask again costs nothing."""
+    monkeypatch.setattr("worker.gateway.health.FRESH_SECONDS", 3600.0)
+    late = DeferredStore()
+    async with gateway_at(store, wrap=lambda _: late) as scene:
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 503
+        late.open(scene.world.store)
+        assert (await scene.twilio.send("GET", "/health/ready"))[0] == 200
+
+
+@pytest.mark.asyncio
 async def test_a_store_that_stays_away_is_not_waited_for(
     store: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
