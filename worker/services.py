@@ -26,6 +26,7 @@ from worker.runtime.clock import wall_now
 from worker.runtime.garbage import spare_long_lived
 from worker.runtime.release import own_release
 from worker.settings.settings import Settings
+from worker.stores.ledger import WORKER_TUNING, Tuning
 from worker.stores.store import Store
 from worker.telemetry.journal import PatientJournal
 from worker.telemetry.logs import configure_logs, get_log
@@ -115,7 +116,7 @@ class WorkerService:
     async def _work(self, metrics: WorkerMetrics, log: FilteringBoundLogger) -> None:
         settings, rules = self._settings, load_rules(self._settings)
         store = await until_answered(
-            lambda: _open_store(settings, "worker"), settings, self._stopping
+            lambda: _open_store(settings, "worker", WORKER_TUNING), settings, self._stopping
         )
         if store is None:
             return
@@ -290,9 +291,9 @@ def _say_stopping(role: str, stopping: asyncio.Event) -> None:
     stopping.set()
 
 
-async def _open_store(settings: Settings, role: str) -> Store:
+async def _open_store(settings: Settings, role: str, tuning: Tuning | None = None) -> Store:
     await _probe(settings.store.url or "")
-    return await connect_store(settings, role)
+    return await connect_store(settings, role, tuning)
 
 
 async def _probe(url: str) -> None:

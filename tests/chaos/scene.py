@@ -42,7 +42,7 @@ from worker.pipeline.dispatcher import Dispatcher
 from worker.pipeline.recorder import Observers
 from worker.ports.people import ConsentEntry
 from worker.settings.settings import Settings
-from worker.stores.ledger import Tuning
+from worker.stores.ledger import WORKER_TUNING, Tuning
 from worker.stores.store import Store
 from worker.telemetry.journal import Journal
 from worker.twilio.client import TwilioClient
@@ -120,14 +120,14 @@ class Scene:
 
     @asynccontextmanager
     async def worker(
-        self, url: str | None = None, name: str = "worker", tuning: Tuning | None = None
+        self, url: str | None = None, name: str = "worker"
     ) -> AsyncIterator[Dispatcher]:
         """Run a worker in this loop.
 
         It has claimed once when the block begins, and must not end inside it.
         """
         journal = Journal(self.journals / f"{name}.jsonl", name)
-        store = await self.open_store(url, name, tuning)
+        store = await self.open_store(url, name, WORKER_TUNING)
         dispatch = self.settings.dispatch
         client = TwilioClient(
             self.settings.accounts,

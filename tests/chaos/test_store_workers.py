@@ -19,7 +19,6 @@ from tests.chaos.scene import Scene, measured, seconds_until
 from tests.chaos.sentinel import StoreServer, one_server
 from tests.chaos.staging import staged
 from tests.support.waiting import until
-from worker.stores.ledger import Tuning
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.long]
 
@@ -170,7 +169,7 @@ async def test_sending_goes_on_soon_after_the_store_is_back(
     async with (
         # A lease that outlasts the outage: on a loaded machine one worker may be back so much later
         # than the other that its messages would be reaped.
-        staged(tmp_path, server.url, tuning=Tuning(), lease_seconds=60) as scene,
+        staged(tmp_path, server.url, lease_seconds=60) as scene,
         _running(scene, server.url, server.url) as processes,
         scene.worker() as worker,
     ):
@@ -202,7 +201,7 @@ async def test_a_worker_that_hangs_on_a_frozen_store_turns_not_ready(
 
     The time is printed.
     """
-    async with staged(tmp_path, server.url, tuning=Tuning()) as scene, scene.worker() as worker:
+    async with staged(tmp_path, server.url) as scene, scene.worker() as worker:
         await scene.send(20)
         await scene.until_ended()
         server.freeze()

@@ -31,7 +31,7 @@ from worker.pipeline.unknown.search import UnknownSearch
 from worker.ports.people import ConsentEntry, Inbound
 from worker.ports.records import Record
 from worker.settings.settings import Settings, parse_settings
-from worker.stores.ledger import Tuning
+from worker.stores.ledger import WORKER_TUNING
 from worker.stores.store import Store
 from worker.telemetry.journal import PatientJournal
 from worker.twilio.client import TwilioClient
@@ -362,16 +362,18 @@ class World:
     def search(self, bucket: TokenBucket | None = None) -> UnknownSearch:
         bucket = bucket or TokenBucket(1000, 1000, lambda: 0.0)
         lists = MessageLists(self.store.unknowns, self.client, bucket, self.observers.log)
-        store_retry = StoreRetry(Health(self.observers.log, self.watch), lambda: self.chance)
         return UnknownSearch(
             self.settings,
             self.rules,
             self.store.unknowns,
             self.store.statuses,
             lists,
-            store_retry,
+            self._store_retry(),
             self.observers,
         )
+
+    def _store_retry(self) -> StoreRetry:
+        return StoreRetry(Health(self.observers.log, self.watch), lambda: self.chance)
 
     def reconciler(self, bucket: TokenBucket | None = None) -> MissingStatusFetcher:
         return MissingStatusFetcher(
@@ -381,6 +383,7 @@ class World:
             self.store.statuses,
             self.client,
             bucket or TokenBucket(1000, 1000, lambda: 0.0),
+            self._store_retry(),
             self.observers,
             FetchSchedule(),
         )
@@ -438,7 +441,7 @@ async def dispatching_to(
         worker_id="w1",
         profile="sandbox",
         lease=timedelta(seconds=settings.dispatch.lease_seconds),
-        tuning=Tuning(budget=timedelta(seconds=0.5)),
+        tuning=WORKER_TUNING,
     )
     client = TwilioClient(
         settings.accounts,

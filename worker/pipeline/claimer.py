@@ -14,7 +14,7 @@ from worker.pipeline.shares import Shares
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import LAST_SECONDS, StoreRetry
 from worker.pipeline.suspect_isolation import SuspectIsolation
-from worker.ports.claims import ClaimBatch, Suspects
+from worker.ports.claims import ClaimBatch, ClaimedMessage, Suspects
 from worker.ports.ledger import Ledger
 from worker.ports.processes import Holdings
 from worker.runtime import clock
@@ -111,10 +111,11 @@ class Claimer:
 
         We may hold leases on messages that we never saw. A repeated claim returns the same batch.
         """
-        with suppress(Exception):  # Redis may be down. The leases then run out.
+        claim = partial(self._ledger.claim, 1)
+        with suppress(TimeoutError):  # Redis is down. The leases then run out.
             async with asyncio.timeout(LAST_SECONDS):
-                unheard = await self._ledger.claim(1)
-                await self._release([(one.message_id, one.fence) for one in unheard.claimed])
+                if (tried := await self._store_retry.keep_trying("claim", claim)) is not None:
+                    await self._release_at_last(_leases(tried.answer.claimed))
 
     @property
     def _room(self) -> int:
@@ -171,7 +172,7 @@ class Claimer:
         claimed = in_flight.claimed
         try:
             if not await self._pipeline.process(in_flight):
-                await self._releases.submit((claimed.message_id, claimed.fence))
+                await self._release_unused(in_flight)
         except Exception as error:  # noqa: BLE001 -- its lease runs out: it is claimed again, or it is poison
             self._metrics.failing("pipeline")
             self._log.error(
@@ -189,6 +190,22 @@ class Claimer:
             if self._room > 0:
                 self._has_room.set()
 
+    async def _release_unused(self, in_flight: InFlightMessage) -> None:
+        """Release a message until Redis replies, or until the lease is lost."""
+        [lease] = _leases([in_flight.claimed])
+        await self._store_retry.keep_trying(
+            "release", partial(self._releases.submit, lease), unless=lambda: in_flight.is_lost
+        )
+
+    async def _release_at_last(self, claims: Sequence[tuple[str, int]]) -> None:
+        """Release claims in the last moment of this worker.
+
+        If Redis stays down until then, their leases run out.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._store_retry.keep_trying("release", partial(self._release, claims))
+
     async def _release(self, claims: Sequence[tuple[str, int]]) -> list[bool]:
         stages = await self._ledger.release(claims)
         for (message_id, _), stage in zip(claims, stages, strict=True):
@@ -204,7 +221,7 @@ class Claimer:
         self._metrics.in_flight(self._slots.used, len(latest))
         for start in range(0, len(latest), _MAX_RENEWED_MESSAGES):
             part = latest[start : start + _MAX_RENEWED_MESSAGES]
-            leases = [(one.claimed.message_id, one.claimed.fence) for one in part]
+            leases = _leases([one.claimed for one in part])
             lost = set(await self._ledger.renew(leases))
             for one in part:
                 is_lost = one.claimed.message_id in lost
@@ -244,10 +261,8 @@ class Claimer:
 
         Call it when nothing about those messages is on its way to Redis any more.
         """
-        if claims := [(one.claimed.message_id, one.claimed.fence) for one in self._cut_off]:
-            with suppress(Exception):  # Redis may be down. The leases then run out.
-                async with asyncio.timeout(LAST_SECONDS):
-                    await self._release(claims)
+        if self._cut_off:
+            await self._release_at_last(_leases([one.claimed for one in self._cut_off]))
 
 
 def max_in_flight(capacity: int) -> int:
@@ -261,6 +276,11 @@ def max_in_flight(capacity: int) -> int:
 async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
     while tasks:
         await asyncio.wait(set(tasks))
+
+
+def _leases(messages: Sequence[ClaimedMessage]) -> list[tuple[str, int]]:
+    """Return the message id and the fence of each message."""
+    return [(one.message_id, one.fence) for one in messages]
 
 
 def _wait_seconds(batch: ClaimBatch) -> float:

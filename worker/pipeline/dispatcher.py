@@ -195,6 +195,7 @@ class Dispatcher:
             store.statuses,
             twilio,
             fetch_bucket,
+            self._store_retry,
             observers,
             times.schedule,
         )

@@ -11,6 +11,7 @@ from policies.ruleset import Ruleset
 from policies.status import describe
 from sendwindow.vocabulary import Reason
 from worker.pipeline.recorder import Observers
+from worker.pipeline.store_retry import StoreRetry
 from worker.pipeline.token_bucket import TokenBucket
 from worker.pipeline.unknown.apply import ReportedStatus, apply_reported
 from worker.pipeline.unknown.message_lists import MessageReader
@@ -53,6 +54,7 @@ class MissingStatusFetcher:
     statuses: Statuses
     twilio: MessageReader
     bucket: TokenBucket
+    store_retry: StoreRetry
     observers: Observers
     schedule: FetchSchedule
 
@@ -127,7 +129,11 @@ class MissingStatusFetcher:
         reported = ReportedStatus(
             row, message.message_id, message.attempt, sender.channel, Reason.EVIDENCE_LIST
         )
-        applied = await apply_reported(self.statuses, reported, self.rules)
+        # A message that got its final status is never fetched again, so a lost reply would never be
+        # journaled.
+        applied = await self.store_retry.outlast(
+            "fetch", lambda: apply_reported(self.statuses, reported, self.rules)
+        )
         self.observers.journal.write(
             "fetched",
             sid=row.message_sid,

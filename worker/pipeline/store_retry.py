@@ -11,6 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from sendwindow.connect import RECONNECT_AFTER
+from sendwindow.errors import NotDurable
 from sendwindow.store_faults import fault_of
 from worker.ports.pipeline_metrics import PipelineMetrics
 
@@ -18,6 +20,9 @@ Value = TypeVar("Value")
 
 LAST_SECONDS: Final = 1.0
 """How long a stopping worker waits for each of Redis's last replies; Redis may be down."""
+
+_MAX_ERRORS: Final = 8
+"""After so many errors that no outage of Redis explains, `outlast` gives the call up."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _MAX_PAUSE_SECONDS: Final = 1.0
@@ -120,6 +125,28 @@ class StoreRetry:
                     return Tried(answer, failures)
         finally:
             self.health.given_up(part)
+
+    async def outlast(self, part: str, call: Callable[[], Awaitable[Value]]) -> Value:
+        """Repeat a call as long as Redis is away.
+
+        Redis may be there and refuse the call. This raises the last of several such errors, because
+        other work must not wait for one call.
+        """
+        errors: list[Exception] = []
+
+        async def ask() -> Value:
+            try:
+                return await call()
+            except (*RECONNECT_AFTER, NotDurable):
+                raise
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        tried = await self.keep_trying(part, ask, unless=lambda: len(errors) >= _MAX_ERRORS)
+        if tried is None:
+            raise errors[-1]
+        return tried.answer
 
     async def pause(self, failures: int) -> None:
         """Wait before the next try, longer after each failure in a row."""

@@ -49,6 +49,10 @@ class Tuning:
     budget: timedelta = timedelta(seconds=5)
 
 
+WORKER_TUNING: Final = Tuning(budget=timedelta())
+"""A worker repeats its calls in one place, the store retry, which also reports that they fail."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """The worker that claims, and for how long at a time."""

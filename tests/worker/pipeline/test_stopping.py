@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,52 @@ async def test_a_stop_releases_what_a_lost_claim_had_taken(store: Place, tmp_pat
         assert [(row["s"], row["r"], row.get("k")) for row in rows] == [
             ("queued", "worker_stopped", None)
         ] * 3
+
+
+class Unreleased(Between):
+    """A ledger that raises for the first releases, because the store is away for a moment."""
+
+    def __init__(self, world: World, failures: int) -> None:
+        super().__init__(world)
+        self._left = failures
+
+    async def release(self, held: Sequence[tuple[str, int]]) -> list[Stage | None]:
+        if self._left:
+            self._left -= 1
+            raise ConnectionError("away")
+        released: list[Stage | None] = await self._ledger.release(held)
+        return released
+
+
+async def test_a_release_is_repeated_until_the_store_answers(store: Place, tmp_path: Path) -> None:
+    """A stop releases messages although the store is away for a moment, and counts no crash."""
+    gate = Gate()
+    async with dispatching(store, tmp_path / "j", gate, slots=1) as world:
+        await known(world, 2)
+        dispatcher = world.dispatcher(ledger=Unreleased(world, 3))
+        running = asyncio.create_task(dispatcher.run())
+        await gate.asked.wait()
+        stopping = asyncio.create_task(dispatcher.stop(HANG_SECONDS))
+        await world.watch.until(lambda: world.watch.parts.count("release") == 3)
+        gate.open.set()
+        await asyncio.gather(stopping, running)
+        stages = {await world.stage("m1"), await world.stage("m2")}
+        assert stages == {"accepted", "queued"}
+        assert "pipeline" not in world.watch.parts
+
+
+async def test_a_lost_release_at_the_last_moment_is_repeated(store: Place, tmp_path: Path) -> None:
+    """What is cut off at the end of the grace is released although the first release failed."""
+    async with dispatching(store, tmp_path / "j", slots=2) as world:
+        await known(world)
+        ledger: Any = Hesitating(world)
+        ledger._ledger = Unreleased(world, 1)
+        dispatcher = world.dispatcher(ledger=ledger)
+        running = asyncio.create_task(dispatcher.run())
+        await ledger.asked.wait()
+        await stop_twice(dispatcher, running)
+        row = (await world.record()).row
+        assert (row["s"], row["r"], row.get("k")) == ("queued", "worker_stopped", None)
 
 
 async def test_a_stop_releases_what_could_not_be_recorded(store: Place, tmp_path: Path) -> None:

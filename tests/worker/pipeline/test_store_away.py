@@ -4,9 +4,11 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sendwindow.scripts import Script
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.dispatcher_steps import Away, Gate, is_ready, known
 from tests.support.pipeline_world import (
@@ -16,10 +18,12 @@ from tests.support.pipeline_world import (
 )
 from tests.support.stores_world import Place
 from tests.support.waiting import until
+from worker.pipeline.store_retry import StoreRetry
 from worker.ports.admissions import Admission, AdmitRequest
 from worker.ports.claims import ClaimBatch, ClaimRoom, Suspects
 from worker.ports.settlements import Settled, Settlement
 from worker.runtime import embedded_store
+from worker.services import WorkerService
 
 pytestmark = pytest.mark.asyncio
 
@@ -95,6 +99,40 @@ async def test_a_lost_answer_of_the_store_changes_nothing(store: Place, tmp_path
         (form,) = world.twilio.posts
         assert "&a=2#" in form["StatusCallback"]
         assert await world.stage() == "accepted"
+
+
+async def test_a_worker_repeats_a_call_in_one_place(
+    store: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing below the store retry repeats a call of a worker, so each failure is reported."""
+    failures, pauses = ["claim", "admit", "settle"], 0
+    run, pause = Script.__call__, StoreRetry.pause
+
+    async def failing_once(script: Script, *arguments: Any, **options: Any) -> Any:
+        if script.name in failures:
+            failures.remove(script.name)
+            raise ConnectionError("away")
+        return await run(script, *arguments, **options)
+
+    async def counted(store_retry: StoreRetry, failed: int) -> None:
+        nonlocal pauses
+        pauses += 1
+        await pause(store_retry, failed)
+
+    async with dispatching(store, tmp_path / "j") as world:
+        await known(world)
+        monkeypatch.setattr(Script, "__call__", failing_once)
+        monkeypatch.setattr(StoreRetry, "pause", counted)
+        service = WorkerService(world.stored_settings)
+        running = asyncio.create_task(service.run())
+        try:
+            await until(world.stage, "the message to be sent", holds=("accepted").__eq__)
+        finally:
+            await service.stop()
+            await running
+        assert failures == []
+        assert pauses == 3
+        assert len(world.twilio.posts) == 1
 
 
 class Unhurried(Between):

@@ -16,7 +16,7 @@ from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from tests.support.cast import sid
 from tests.support.pipeline_world import World, dispatching, resetting
 from tests.support.stores_world import Place
-from tests.support.unknown_world import ABSENT_AFTER, parked
+from tests.support.unknown_world import ABSENT_AFTER, Unacknowledged, parked
 from tests.support.waiting import HANG_SECONDS
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.store_retry import Health, StoreRetry
@@ -25,29 +25,6 @@ from worker.runtime import embedded_store
 from worker.runtime.cancellation import end_tasks
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("short_wait")]
-
-
-class Unacknowledged:
-    """A part of the store whose first call is done, but raises because the replica is away."""
-
-    def __init__(self, world: World, part: Any) -> None:
-        self._calls = world.store._calls
-        self._part = part
-        self._is_first = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._part, name)
-
-    async def _once_in_vain(self, call: Callable[[Any], Awaitable[Any]], argument: Any) -> Any:
-        self._calls._replicas = 1 if self._is_first else 0
-        self._is_first = False
-        return await call(argument)
-
-    async def resolve(self, resolutions: Any) -> Any:
-        return await self._once_in_vain(self._part.resolve, resolutions)
-
-    async def apply(self, updates: Any) -> Any:
-        return await self._once_in_vain(self._part.apply, updates)
 
 
 @pytest.mark.parametrize("is_listed", [True, False], ids=["bound", "resolved"])

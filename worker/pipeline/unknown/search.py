@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from policies.ruleset import Ruleset
-from sendwindow.connect import RECONNECT_AFTER
 from sendwindow.contract import SendMessage
-from sendwindow.errors import NotDurable
 from sendwindow.vocabulary import OnUnknown, Reason, Stage
 from worker.pipeline.recorder import Observers
 from worker.pipeline.store_retry import StoreRetry, Value
@@ -58,10 +56,6 @@ MAX_TURN_ATTEMPTS: Final = 320
 
 _AGAIN_AFTER_MS: Final = 30_000
 """An attempt that was taken and not resolved, because its worker died, is due again after this."""
-
-_MAX_ERRORS: Final = 8
-"""After this many errors that no outage of the store explains, an attempt is left to a later turn.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,22 +207,10 @@ class UnknownSearch:
         no worker would report the result. Returns None when the store is up and answers with one
         error after the other, because the rest of the turn must not wait for this attempt.
         """
-        errors = 0
-
-        async def ask() -> Value:
-            nonlocal errors
-            try:
-                return await call()
-            except (*RECONNECT_AFTER, NotDurable):
-                raise
-            except Exception:
-                errors += 1
-                raise
-
-        tried = await self.store_retry.keep_trying(
-            "search", ask, unless=lambda: errors >= _MAX_ERRORS
-        )
-        return None if tried is None else tried.answer
+        try:
+            return await self.store_retry.outlast("search", call)
+        except Exception:  # noqa: BLE001 -- the store retry has logged it, and a later turn tries again
+            return None
 
     def _note(
         self, attempt: UnknownAttempt, reason: Reason, stage: Stage, *, sid: str | None
