@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 
 from sandbox.config import SandboxAccount, SandboxConfig, SandboxSettings, SandboxTemplate
 from sendwindow.vocabulary import Purpose, WhenClosed
+from tests.support.settings_examples import MAIN, settings_of
 from tests.support.stores_world import Place
-from worker.settings.settings import Settings, parse_settings
+from worker.settings.settings import Settings
 
 SHOP, TEXT, FAIR = "whatsapp:+14155550100", "+14155550100", "+14155550101"
 PAGE, BOARD, STALL = (f"messenger:100000000{number}" for number in (1, 2, 3))
@@ -169,30 +170,25 @@ def settings_for(place: Place, base_url: str) -> Settings:
     Twilio is the sandbox at `base_url`.
     """
 
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
     def template(category: str, variables: list[str], en: object) -> dict[str, object]:
         return {"category": category, "variables": variables, "languages": {"en": en}}
 
-    data = {
-        "store": {"url": place.url, "partition": place.partition, "person_key": "env:KEY"},
-        "gateway": {"public_url": PUBLIC_URL, "port": 0},
-        "accounts": {
-            "main": {"account_sid": ACCOUNT_SID, "auth_token": "env:TOKEN", "base_url": base_url}
-        },
-        "senders": {
+    return settings_of(
+        {"TOKEN": TOKEN, "KEY": "a person key of the mutants"},
+        store={"url": place.url, "partition": place.partition, "person_key": "env:KEY"},
+        gateway={"public_url": PUBLIC_URL, "port": 0},
+        accounts={"main": MAIN | {"account_sid": ACCOUNT_SID, "base_url": base_url}},
+        senders={
             name: {"account": "main", "address": address} for name, address in SENDERS.items()
         },
-        "templates": {
+        templates={
             "order_update": template("UTILITY", ["1"], ORDER),
             "code": template("AUTHENTICATION", ["1"], CODE),
             "tap": template("AUTHENTICATION", ["1"], TAP) | {"needs_phone": True},
             "offer": template("MARKETING", [], OFFER),
             "banned": template("UTILITY", [], {"sid": BANNED, "approval": "rejected"}),
         },
-    }
-    return parse_settings(data, {"TOKEN": TOKEN, "KEY": "a person key of the mutants"}, no_file)
+    )
 
 
 def sandbox_for(folder: Path, seed: int) -> SandboxConfig:

@@ -14,7 +14,8 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from tests.support.cast import ACCOUNT_SID, ANNA, MESSAGE_SID, OTHER_ACCOUNT_SID, PAGE, SHOP
+from tests.support.cast import ACCOUNT_SID, ANNA, MESSAGE_SID, OTHER_ACCOUNT_SID, SHOP
+from tests.support.settings_examples import MAIN, settings_of
 from tests.support.shipped import rules
 from tests.support.stores_world import Place, World, opened
 from tests.support.waiting import HANG_SECONDS
@@ -24,7 +25,7 @@ from worker.gateway.server import RunningGateway, serve
 from worker.ports.people import People
 from worker.ports.records import Records
 from worker.ports.statuses import Statuses
-from worker.settings.settings import Settings, parse_settings
+from worker.settings.settings import Settings
 from worker.stores.ledger import Tuning
 from worker.stores.store import Store
 from worker.telemetry.journal import PatientJournal
@@ -44,26 +45,14 @@ def settings_for_tests(**gateway: Any) -> Settings:
 
     `gateway` overrides that section.
     """
-    data = {
-        "gateway": {"public_url": PUBLIC_URL, **gateway},
-        "accounts": {
-            "main": {
-                "account_sid": ACCOUNT_SID,
-                "auth_token": "env:A",
-                "webhook_tokens": ["env:A", "env:B"],
-            },
-            "other": {"account_sid": OTHER_ACCOUNT_SID, "auth_token": "env:C"},
+    return settings_of(
+        {"TOKEN": TOKEN, "NEW_TOKEN": NEW_TOKEN, "OTHER_TOKEN": OTHER_TOKEN},
+        gateway={"public_url": PUBLIC_URL, **gateway},
+        accounts={
+            "main": MAIN | {"webhook_tokens": ["env:TOKEN", "env:NEW_TOKEN"]},
+            "other": {"account_sid": OTHER_ACCOUNT_SID, "auth_token": "env:OTHER_TOKEN"},
         },
-        "senders": {
-            "shop": {"account": "main", "address": SHOP},
-            "page": {"account": "main", "address": PAGE},
-        },
-    }
-
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
-    return parse_settings(data, {"A": TOKEN, "B": NEW_TOKEN, "C": OTHER_TOKEN}, no_file)
+    )
 
 
 def status_form(status: str = "sent", **changes: str | None) -> Form:

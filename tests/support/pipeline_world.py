@@ -16,8 +16,9 @@ from aiohttp import web
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose, Reason, Stage
-from tests.support.cast import ACCOUNT_SID, GRETA, PAGE, SHOP, sid
+from tests.support.cast import GRETA, SHOP, sid
 from tests.support.no_metrics import NoMetrics
+from tests.support.settings_examples import MAIN, settings_of
 from tests.support.shipped import rules
 from tests.support.stores_world import PERSON_KEY, Place
 from tests.support.waiting import no_hang
@@ -30,7 +31,7 @@ from worker.pipeline.unknown.message_lists import MessageLists
 from worker.pipeline.unknown.search import UnknownSearch
 from worker.ports.people import ConsentEntry, Inbound
 from worker.ports.records import Record
-from worker.settings.settings import Settings, parse_settings
+from worker.settings.settings import Settings
 from worker.stores.ledger import WORKER_TUNING
 from worker.stores.store import Store
 from worker.telemetry.journal import PatientJournal
@@ -48,16 +49,9 @@ def settings_for(base_url: str, **dispatch: Any) -> Settings:
 
     `dispatch` overrides that section.
     """
-    data = {
-        "gateway": {"public_url": "https://hooks.example.com"},
-        "accounts": {
-            "main": {"account_sid": ACCOUNT_SID, "auth_token": "env:T", "base_url": base_url}
-        },
-        "senders": {
-            "shop": {"account": "main", "address": SHOP},
-            "page": {"account": "main", "address": PAGE},
-        },
-        "templates": {
+    return settings_of(
+        accounts={"main": MAIN | {"base_url": base_url}},
+        templates={
             "order": {
                 "category": "UTILITY",
                 "variables": ["1"],
@@ -67,13 +61,8 @@ def settings_for(base_url: str, **dispatch: Any) -> Settings:
                 },
             },
         },
-        "dispatch": dispatch,
-    }
-
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
-    return parse_settings(data, {"T": "secret"}, no_file)
+        dispatch=dispatch,
+    )
 
 
 Answer = Callable[["Twilio", dict[str, str]], Awaitable[web.StreamResponse]]

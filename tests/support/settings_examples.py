@@ -1,10 +1,12 @@
-"""Settings that a test changes, and the faults that the reader finds in them."""
+"""Settings that a test makes or changes, and the faults that the reader finds in them."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import pytest
 
+from tests.support.cast import ACCOUNT_SID, PAGE, SHOP
 from worker.settings.reader import SettingsError
 from worker.settings.settings import Settings, parse_settings
 
@@ -17,6 +19,28 @@ ENVIRON = {
     "PERSON_KEY": "person-key-0123456789",
     "STORE": "redis://:store-password@db.internal:6379/0",
 }
+
+
+MAIN: Final = {"account_sid": ACCOUNT_SID, "auth_token": "env:TOKEN"}
+"""The section of the account `main`."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def settings_of(secrets: Mapping[str, str] = NOTHING, **sections: Any) -> Settings:
+    """Return settings of the account `main` with the sender `shop` and the Page `page`.
+
+    `sections` replace whole sections. `secrets` are added to the environment.
+    """
+    data = {
+        "gateway": {"public_url": "https://hooks.example.com"},
+        "accounts": {"main": MAIN},
+        "senders": {
+            "shop": {"account": "main", "address": SHOP},
+            "page": {"account": "main", "address": PAGE},
+        },
+    }
+    return parse(data | sections, {"TOKEN": TOKEN, **secrets})
 
 
 def example() -> dict[str, Any]:
@@ -61,9 +85,14 @@ def no_file(name: str) -> str:
     raise FileNotFoundError(name)
 
 
-def parse(data: Mapping[str, Any], environ: Mapping[str, str] = ENVIRON) -> Settings:
+def parse(
+    data: Mapping[str, Any],
+    environ: Mapping[str, str] = ENVIRON,
+    *,
+    with_credentials: bool = True,
+) -> Settings:
     """Parse with the environment of this file and without any other file."""
-    return parse_settings(data, environ, no_file)
+    return parse_settings(data, environ, no_file, with_credentials=with_credentials)
 
 
 def faults_of(data: Mapping[str, Any], environ: Mapping[str, str] = ENVIRON) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.settings_examples import parse
 from worker.settings.reader import SettingsError
-from worker.settings.settings import parse_settings
 
 REFERENCE = re.compile(r"env:([A-Z_]+)")
 
@@ -46,11 +46,8 @@ def test_the_containers_environment_holds_no_variable_that_is_not_read(service: 
     names = set(re.findall(r"SENDWINDOW_[A-Z_]+", service))
     assert "SENDWINDOW_TOML" in names
 
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
     with pytest.raises(SettingsError) as caught:
-        parse_settings({}, dict.fromkeys(names | {"SENDWINDOW_NOSUCH"}, "redis://store"), no_file)
+        parse({}, dict.fromkeys(names | {"SENDWINDOW_NOSUCH"}, "redis://store"))
     assert [fault.key for fault in caught.value.faults if "no such" in fault.problem] == [
         "SENDWINDOW_NOSUCH"
     ]

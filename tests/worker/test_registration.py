@@ -18,6 +18,7 @@ from tests.support.cast import ACCOUNT_SID, GRETA, SHOP, sid
 from tests.support.free_ports import free_port
 from tests.support.pipeline_world import Twilio, World, accepting, dispatching
 from tests.support.processes_world import OLD, remove_entry, report_of, write_entry
+from tests.support.settings_examples import TOKEN
 from tests.support.stores_world import Place
 from tests.support.waiting import HANG_SECONDS
 from worker.ports.people import Inbound, InboundApplied
@@ -355,7 +356,7 @@ class Gateway:
         ]
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
-            "X-Twilio-Signature": sign("secret", f"https://hooks.example.com{path}", form),
+            "X-Twilio-Signature": sign(TOKEN, f"https://hooks.example.com{path}", form),
         }
         async with self._session.post(
             f"http://127.0.0.1:{self.port}{path}", data=urlencode(form), headers=headers

@@ -12,6 +12,7 @@ import structlog
 from tests.conftest import StoreUnderTest
 from tests.support.cast import ANNA, BERT, MESSAGE_SID
 from tests.support.cli_world import Answer, CommandLine
+from tests.support.clocks import Clock
 from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.pipeline.alerts import AGAIN_SECONDS, SuspectedStopAlert
@@ -222,8 +223,9 @@ async def test_a_worker_says_aloud_what_has_waited_for_a_day(
         await alarm.turn()
         assert out.getvalue() == ""
         await world.later(hours=49)
+        own = Clock(monkeypatch, clock, now=10.0)
         for seconds in (10.0, 20.0, 10.0 + AGAIN_SECONDS):
-            monkeypatch.setattr(clock, "monotonic", lambda at=seconds: at)
+            own.now = seconds
             await alarm.turn()
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [(line["event"], line["hours"]) for line in lines] == [("suspected_stop_waits", 72)] * 2

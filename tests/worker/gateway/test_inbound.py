@@ -12,6 +12,7 @@ import pytest
 from policies.facts import PersonFact
 from sendwindow.vocabulary import Stage
 from tests.support.cast import ANNA, OTHER_ACCOUNT_SID, PAGE, sid
+from tests.support.clocks import Clock
 from tests.support.gateway_world import (
     OTHER_TOKEN,
     Between,
@@ -340,19 +341,14 @@ async def test_a_permits_time_is_waited_for_by_the_gateways_own_clock(
     """Two seconds after a STOP was stored no older permit is open, whatever the store's clock
     does.
     """
-    now = 0.0
-    monkeypatch.setattr(stop_barrier, "monotonic", lambda: now)
+    clock = Clock(monkeypatch, stop_barrier, now=0.0)
 
     class Unsettled:
         async def permits_left_ms(self, digest: str) -> int:
             return left_ms if left_ms != 1 else -3_600_000
 
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    left = await wait_for_permits(Unsettled(), "digest", left_ms, longest=5.0, sleep=sleep)  # type: ignore[arg-type]  # the one call it makes
-    assert (left, round(now, 3)) == (answer, ends_at)
+    left = await wait_for_permits(Unsettled(), "digest", left_ms, longest=5.0, sleep=clock.sleep)  # type: ignore[arg-type]  # the one call it makes
+    assert (left, round(clock.now, 3)) == (answer, ends_at)
 
 
 @pytest.mark.asyncio

@@ -13,6 +13,7 @@ from sandbox.faults import Action, FaultRule, Match
 from sendwindow.vocabulary import OnUnknown, Stage
 from tests.support.cast import ACCOUNT_SID, GRETA, KLARA, SHOP, sid
 from tests.support.pipeline_world import Twilio, dispatching, dispatching_to, resetting
+from tests.support.settings_examples import TOKEN
 from tests.support.stores_world import Place
 from tests.support.unknown_world import ABSENT_AFTER, accept, known_message, look_after, parked
 from worker.pipeline.token_bucket import TokenBucket
@@ -184,7 +185,7 @@ async def test_a_message_listed_under_the_phone_behind_its_user_id_is_sent_once(
 
     No message to another person makes its absence proven.
     """
-    account = SandboxAccount(sid=ACCOUNT_SID, token="secret")
+    account = SandboxAccount(sid=ACCOUNT_SID, token=TOKEN)
     config = SandboxConfig(
         accounts=(account,), settings=SandboxSettings(shows_phones=True, statuses={})
     )
@@ -213,7 +214,7 @@ async def test_a_message_listed_under_another_spelling_is_found(
     store: Place, tmp_path: Path, to: str, shown: str
 ) -> None:
     """A message that Twilio lists under another spelling of the person is found and not resent."""
-    account = SandboxAccount(sid=ACCOUNT_SID, token="secret")
+    account = SandboxAccount(sid=ACCOUNT_SID, token=TOKEN)
     config = SandboxConfig(
         accounts=(account,), settings=SandboxSettings(shows_own_spelling=True, statuses={})
     )

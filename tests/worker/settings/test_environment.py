@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.settings_examples import parse
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
 from worker.settings.reader import SettingsError
-from worker.settings.settings import load_settings, parse_settings
+from worker.settings.settings import load_settings
 
 NAME = re.compile(r"\bSENDWINDOW_[A-Z][A-Z_]*[A-Z]\b")
 UNKNOWN = "there is no such setting"
@@ -19,12 +20,8 @@ UNKNOWN = "there is no such setting"
 
 def faults_of(environ: Mapping[str, str], data: Mapping[str, Any] | None = None) -> list[str]:
     """Read settings without another file, and return the faults as text."""
-
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
     try:
-        parse_settings(data or {}, environ, no_file)
+        parse(data or {}, environ)
     except SettingsError as error:
         return [str(fault) for fault in error.faults]
     return []

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.cast import ACCOUNT_SID
+from tests.support.settings_examples import MAIN, settings_of
 from worker.settings.reader import SettingsError
-from worker.settings.settings import Settings, parse_settings
+from worker.settings.settings import Settings
 
 PROXY = "http://user:secret@proxy.example:3128"
 
@@ -14,18 +14,7 @@ PROXY = "http://user:secret@proxy.example:3128"
 def settings(
     environ: dict[str, str], base_url: str = "https://api.twilio.com", **dispatch: Any
 ) -> Settings:
-    data = {
-        "gateway": {"public_url": "https://hooks.example.com"},
-        "accounts": {
-            "main": {"account_sid": ACCOUNT_SID, "auth_token": "env:A", "base_url": base_url}
-        },
-        "dispatch": dispatch,
-    }
-
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
-    return parse_settings(data, {"A": "the-token-of-main", **environ}, no_file)
+    return settings_of(environ, accounts={"main": MAIN | {"base_url": base_url}}, dispatch=dispatch)
 
 
 @pytest.mark.parametrize(

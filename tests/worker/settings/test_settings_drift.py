@@ -12,12 +12,13 @@ from tests.conftest import StoreUnderTest
 from tests.support.cli_world import command_line
 from tests.support.pipeline_world import settings_for
 from tests.support.processes_world import report_of
+from tests.support.settings_examples import parse
 from tests.support.stores_world import opened
 from worker.cli.exit_codes import Exit
 from worker.cli.main import main
 from worker.settings.reader import UNREAD, SettingsError
 from worker.settings.schema import GuardSettings
-from worker.settings.settings import Settings, parse_settings
+from worker.settings.settings import Settings
 from worker.wiring import read_settings, settings_digests, store_settings
 
 MINIMAL = """
@@ -154,11 +155,7 @@ def test_what_only_asks_the_store_needs_no_secret_of_twilio(
 
 def read(text: str, **environ: str) -> Settings:
     """Read settings as a command without credentials does."""
-
-    def no_file(name: str) -> str:
-        raise FileNotFoundError(name)
-
-    return parse_settings(tomllib.loads(text), environ, no_file, with_credentials=False)
+    return parse(tomllib.loads(text), environ, with_credentials=False)
 
 
 def test_a_secret_written_openly_is_a_fault_for_every_command() -> None:

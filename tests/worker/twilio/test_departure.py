@@ -15,6 +15,7 @@ from aiohttp import TCPConnector
 
 from sendwindow.vocabulary import Reason
 from tests.support.cast import ACCOUNT_SID
+from tests.support.clocks import Clock
 from tests.support.departure_world import (
     LOOPS,
     MESSAGE,
@@ -40,15 +41,6 @@ each_route = pytest.mark.parametrize("route", ROUTES)
 pooled_or_new = pytest.mark.parametrize(
     "answered", [pytest.param(1, id="pooled"), pytest.param(0, id="new")]
 )
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        for module in (client_module, departure_module):
-            patch.setattr(module, "monotonic", lambda: self.now)
 
 
 def recorded(patch: pytest.MonkeyPatch) -> list[Departure]:
@@ -109,7 +101,7 @@ def test_no_byte_leaves_after_the_permit(
     """If the loop stalls, a request was on its way before the permit lapsed, or is proven not
     sent.
     """
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, client_module, departure_module)
     departures = recorded(monkeypatch)
     for turns in TURNS:
         with server_for(route, answered) as server:
@@ -147,7 +139,7 @@ def test_of_a_refused_request_no_part_leaves(
     """Headers and body leave together: a permit that lapses before the first byte lets nothing
     leave.
     """
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, client_module, departure_module)
     connect = GatedConnector.connect
 
     async def late(connector: GatedConnector, *asked: Any, **named: Any) -> Any:
@@ -369,7 +361,7 @@ def test_the_sweep_finds_a_client_that_does_not_look_at_the_first_byte(
         departure.has_left = True
 
     monkeypatch.setattr(Departure, "leave", leave)
-    clock = Clock(monkeypatch)
+    clock = Clock(monkeypatch, client_module, departure_module)
     late = 0
     for turns in TURNS:
         with server_for("plain", 1) as server:
