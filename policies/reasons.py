@@ -117,6 +117,15 @@ WAITING: Final[Mapping[Reason, str]] = {
     Reason.NOT_BEFORE: "Its own not_before is in the future.",
     Reason.SENDER_PAUSED: "The sender is paused after an error from the provider.",
     Reason.ACCOUNT_PAUSED: "The account is paused after an error from the provider.",
+    Reason.ACCOUNT_RATE: (
+        "The account has reached accounts.NAME.messages_per_second. It goes out in its turn."
+    ),
+    Reason.SENDER_RATE: (
+        "The sender has reached senders.NAME.messages_per_second. It goes out in its turn."
+    ),
+    Reason.PAIR_RATE: (
+        "WhatsApp takes one message in six seconds from one sender to one person, after 45 at once."
+    ),
     Reason.ACCOUNT_UPDATE_UNPROVEN: (
         "Another message is testing whether ACCOUNT_UPDATE works on this Page. Only "
         "one does so at a time."

@@ -357,6 +357,21 @@ class Keys:
         """
         return self._key(f"cap:{digest}")
 
+    def account_rate(self, account: str) -> str:
+        """STRING: the arrival time (µs) of the account's rate limit.
+
+        Until then, what was charged is not yet worked off. The key expires then.
+        """
+        return self._key(f"rate:account:{account}")
+
+    def sender_rate(self, sender: str) -> str:
+        """STRING: the same of the sender's rate limit."""
+        return self._key(f"rate:sender:{sender}")
+
+    def pair_rate(self, digest: str, sender: str) -> str:
+        """STRING: the same of the rate limit of a WhatsApp sender and one person."""
+        return self._key(f"pair:{digest}:{sender}")
+
     def inbound_seen(self, message_sid: str) -> str:
         """STRING with a TTL of 48 h: marks that this inbound was applied."""
         return self._key(f"in:{message_sid}")

@@ -103,6 +103,13 @@ class RowField(StoredField):
             "version knows"
         ),
     )
+    CHARGES = (
+        "ch",
+        (
+            "what the attempt on its way was charged: its number, then for each limit (a account, "
+            "s sender, p pair) the arrival time that the charge left and its cost, both in µs"
+        ),
+    )
     SEARCHES = "lo", "searches made for evidence of the unknown attempt"
 
 

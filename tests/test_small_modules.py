@@ -9,6 +9,7 @@ from typing import Final
 MAX_LINES: Final = 40
 
 KEPT: Final[Mapping[str, str]] = {
+    "worker.pipeline.charges": "what a message costs; neither decisions nor attempts know segments",
     "worker.cli.settings_drift": "the one rule for what a command says about other processes",
     "worker.ports.processes": "the values of a port; its adapter is in stores",
     "worker.runtime.garbage": "how a process collects garbage is no business of what it serves",

@@ -179,7 +179,13 @@ def settings_for(place: Place, base_url: str) -> Settings:
         gateway={"public_url": PUBLIC_URL, "port": 0},
         accounts={"main": MAIN | {"account_sid": ACCOUNT_SID, "base_url": base_url}},
         senders={
-            name: {"account": "main", "address": address} for name, address in SENDERS.items()
+            name: {
+                "account": "main",
+                "address": address,
+                "messages_per_second": 0,
+                "pair_limit": False,
+            }
+            for name, address in SENDERS.items()
         },
         templates={
             "order_update": template("UTILITY", ["1"], ORDER),

@@ -35,9 +35,12 @@ base_url = "http://127.0.0.1:{sandbox_port}"
 [senders.shop]
 account = "main"
 address = "whatsapp:+14155550100"
+messages_per_second = 2000
+pair_limit = false
 [senders.text]
 account = "main"
 address = "+14155550100"
+messages_per_second = 2000
 [templates.order_update]
 category = "UTILITY"
 variables = ["1"]

@@ -91,6 +91,9 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
         Reason.FACTS_CHANGED,
         Reason.WORKER_STOPPED,
         Reason.LEASE_LOST,
+        Reason.ACCOUNT_RATE,
+        Reason.SENDER_RATE,
+        Reason.PAIR_RATE,
     }
     given = {*reasons.SENT, *reasons.REFUSED, *reasons.WAITING, Reason.EXPIRED}
     assert shown == given - by_example - by_workers

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -16,7 +16,7 @@ from aiohttp import web
 from sendwindow.contract import Freeform, SendMessage
 from sendwindow.producer import Producer
 from sendwindow.vocabulary import Purpose, Reason, Stage
-from tests.support.cast import GRETA, SHOP, sid
+from tests.support.cast import GRETA, PAGE, SHOP, sid
 from tests.support.no_metrics import NoMetrics
 from tests.support.settings_examples import MAIN, settings_of
 from tests.support.shipped import rules
@@ -43,14 +43,21 @@ ORDER_TEXT = "Your order {{1}} is on its way."
 
 _TIMES = Times(adopt=60)
 
+UNLIMITED: Final = {"messages_per_second": 0}
+"""The settings of an account or sender that no rate limits."""
+
 
 def settings_for(base_url: str, **dispatch: Any) -> Settings:
-    """Return settings of one account with a WhatsApp sender, a Page and a template.
+    """Return settings of one account with a WhatsApp sender, a Page and a template, without limits.
 
     `dispatch` overrides that section.
     """
     return settings_of(
-        accounts={"main": MAIN | {"base_url": base_url}},
+        accounts={"main": MAIN | {"base_url": base_url, **UNLIMITED}},
+        senders={
+            "shop": {"account": "main", "address": SHOP, "pair_limit": False, **UNLIMITED},
+            "page": {"account": "main", "address": PAGE, **UNLIMITED},
+        },
         templates={
             "order": {
                 "category": "UTILITY",

@@ -10,7 +10,7 @@ from policies.facts import Draft
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Category, Channel, Reason
 from worker.pipeline.outcomes import AttemptEnd, Outcome
-from worker.ports.admissions import AdmitRequest, Permit
+from worker.ports.admissions import AdmitRequest, Charge, Permit
 from worker.ports.claims import ClaimedMessage
 from worker.ports.settlements import SettleAgain, SettleEnd, Settlement
 from worker.ports.stored_facts import StoredFacts
@@ -110,7 +110,9 @@ class Attempt:
         """Whether the message had expired when the facts were read."""
         return self.now >= self.in_flight.claimed.expires_at
 
-    def admit_request(self, send: Send, person_cap: int, listing: str) -> AdmitRequest:
+    def admit_request(
+        self, send: Send, person_cap: int, listing: str, charge: Charge
+    ) -> AdmitRequest:
         """Return the request for a permit for the next attempt, with the revisions it relies on."""
         claimed, content = self.in_flight.claimed, send.content
         return AdmitRequest(
@@ -132,6 +134,7 @@ class Attempt:
             and content.category is Category.MARKETING,
             to_user_id=self.is_to_user_id,
             other_digests=self.facts.other_digests,
+            charge=charge,
         )
 
     def configured_elsewhere(self, decision: Decision) -> Reason | None:

@@ -17,6 +17,7 @@ from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import Reason, Stage
 from worker.pipeline.attempt import Attempt, Conclusion, InFlightMessage, unreadable_settlement
+from worker.pipeline.charges import charge_of
 from worker.pipeline.decision_inputs import join_facts, read_draft
 from worker.pipeline.outcomes import Outcomes
 from worker.pipeline.recorder import Recorder
@@ -165,7 +166,8 @@ class Pipeline:
         if attempt.in_flight.is_lost:
             return Lost()
         listing = self.listings[attempt.message.sender]
-        request = attempt.admit_request(send, self.rules.policy.person_cap, listing)
+        charge = charge_of(attempt.message, send, self.settings)
+        request = attempt.admit_request(send, self.rules.policy.person_cap, listing, charge)
         tried = await self.store_retry.keep_trying(
             "admit",
             partial(self.admissions.submit, request),

@@ -2,10 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from policies.decision import SeenRevisions, Trace
+from policies.rate_limits import Pace
 from sendwindow.vocabulary import Reason
 from worker.ports.stored_facts import StoredFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a message is charged to its limits: `units`, at the pace of each limit.
+
+    A pace of None means that there is no such limit.
+    """
+
+    units: int = 1
+    account: Pace | None = None
+    sender: Pace | None = None
+    pair: Pace | None = None
+
+
+UNLIMITED: Final = Charge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,7 @@ class AdmitRequest:
     is_marketing: bool = False
     to_user_id: bool = False
     other_digests: str = ""
+    charge: Charge = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

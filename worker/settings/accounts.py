@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from policies.rate_limits import Pace
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -10,6 +12,8 @@ class Account:
     `username` is the Account SID or the SID of an API key.
 
     `proxy` is the URL of the proxy for the account's requests, with credentials if it needs them.
+
+    `pace`: None means that nothing limits the account.
     """
 
     name: str
@@ -19,3 +23,4 @@ class Account:
     base_url: str = "https://api.twilio.com"
     webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
+    pace: Pace | None = None

@@ -7,6 +7,14 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from policies.facts import Approval
+from policies.rate_limits import (
+    MAX_PER_SECOND,
+    MIN_PER_SECOND,
+    PAIR,
+    Pace,
+    default_per_second,
+    pace,
+)
 from policies.rendering import placeholders
 from policies.toml_reader import closest
 from sendwindow.addresses import (
@@ -71,6 +79,7 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
         password=password,
         base_url=written.base_url.rstrip("/"),
         webhook_tokens=tokens,
+        pace=_pace(reader, key, written.messages_per_second),
     )
 
 
@@ -92,10 +101,11 @@ def sender(
     if written.address is None:
         return None
     try:
-        channel = parse_sender_address(written.address).channel
+        address = parse_sender_address(written.address)
     except AddressError:
         reader.fault(f"{key}.address", "is not a sender's address", f"write {SENDER_FORMS}")
         return None
+    channel = address.channel
     if written.channel is not None and written.channel != channel:
         reader.fault(
             f"{key}.channel",
@@ -104,9 +114,26 @@ def sender(
         )
     if written.account is None:
         return None
+    limit = written.messages_per_second
     return SenderSettings(
-        name, written.account, channel, written.address, written.messaging_service_sid
+        name,
+        written.account,
+        channel,
+        written.address,
+        written.messaging_service_sid,
+        pace=_pace(reader, key, default_per_second(address) if limit is None else limit),
+        pair_pace=PAIR if written.pair_limit and channel is Channel.WHATSAPP else None,
     )
+
+
+def _pace(reader: SettingsReader, key: str, per_second: float) -> Pace | None:
+    if 0 < per_second < MIN_PER_SECOND:
+        reader.fault(
+            f"{key}.messages_per_second",
+            "is too slow",
+            f"write {MIN_PER_SECOND} to {MAX_PER_SECOND}, or 0 for no limit",
+        )
+    return pace(per_second) if per_second > 0 else None
 
 
 def template(

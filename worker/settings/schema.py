@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from policies.facts import Approval
+from policies.rate_limits import ACCOUNT_PER_SECOND, MAX_PER_SECOND, Pace
 from sendwindow.vocabulary import Category, Channel
 
 
@@ -338,6 +339,13 @@ class WrittenAccount:
         "URL of the Messages API. Set it to the sandbox's URL to try things out",
         "https://api.twilio.com",
     )
+    messages_per_second: float = _setting(
+        Kind.NUMBER,
+        "Most messages of the account in any second, SMS in segments. 0 means no limit",
+        ACCOUNT_PER_SECOND,
+        least=0,
+        most=MAX_PER_SECOND,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +368,20 @@ class WrittenSender:
         None,
         pattern="MG" + _SID,
         shape="MG and 32 hex digits",
+    )
+    messages_per_second: float | None = _setting(
+        Kind.NUMBER,
+        "Most messages of the sender in any second, SMS in segments. 0 means no limit. If not "
+        "set: 80 for WhatsApp, 10 for a Page, 100 for a short code, 3 for a toll-free number, and "
+        "otherwise 1",
+        None,
+        least=0,
+        most=MAX_PER_SECOND,
+    )
+    pair_limit: bool = _setting(
+        Kind.FLAG,
+        "WhatsApp: send one person one message in 6 seconds, after 45 at once",
+        True,
     )
 
 
@@ -398,13 +420,18 @@ NAMED_SECTIONS: Final[Mapping[str, type]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SenderSettings:
-    """A configured "From" identity."""
+    """A configured "From" identity.
+
+    `pace`: None means that nothing limits the sender. `pair_pace`: the same of each person.
+    """
 
     name: str
     account: str
     channel: Channel
     address: str
     messaging_service_sid: str | None = None
+    pace: Pace | None = None
+    pair_pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

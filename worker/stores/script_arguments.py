@@ -9,7 +9,7 @@ from policies.policy import ErrorGuard
 from policies.status import describe
 from sendwindow.scripts import Argument
 from sendwindow.timestamps import to_ms
-from worker.ports.admissions import AdmitRequest
+from worker.ports.admissions import AdmitRequest, Charge
 from worker.ports.effects import (
     CloseWindow,
     Effect,
@@ -111,6 +111,18 @@ def _trace(trace: Trace | None) -> dict[str, object]:
     return {"policy": trace.policy_version, "trace": verdicts or None}
 
 
+def _charge(charge: Charge) -> dict[str, object]:
+    paces = {"account": charge.account, "sender": charge.sender, "pair": charge.pair}
+    return {
+        "units": charge.units,
+        **{
+            name: [pace.interval_us, pace.tolerance_us]
+            for name, pace in paces.items()
+            if pace is not None
+        },
+    }
+
+
 def admit_argument(request: AdmitRequest) -> str:
     """Return one request in the form that admit.lua reads.
 
@@ -140,6 +152,7 @@ def admit_argument(request: AdmitRequest) -> str:
             "cap": request.person_cap,
             "relies_on_tag": request.relies_on_tag,
             "listing": request.listing,
+            "charge": _charge(request.charge),
             "entry": without_none(
                 {
                     "reason": request.reason,

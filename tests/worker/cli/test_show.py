@@ -19,7 +19,9 @@ from worker.ports.records import Record, SidLine
 
 COMMANDS_PAGE = Path(__file__).parents[3] / "docs" / "commands.md"
 
-INTERNAL: Final = frozenset({"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us", "el"})
+INTERNAL: Final = frozenset(
+    {"d", "f", "p", "dup", "sr", "w", "li", "pr", "ev", "rs", "us", "el", "ch"}
+)
 """Fields of a row that only the store's scripts use: digests, fences, ranks, revisions, a proof on
 hold, and where it is listed to expire."""
 
@@ -60,6 +62,7 @@ ROW = {
     "ps": "1",
     "lo": "4",
     "us": "1",
+    "ch": "2 a1796131234567890-544",
     "ev": "3:SM2",
     "el": "29395320",
 }

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from policies.rate_limits import PAIR, pace
 from tests.support.settings_examples import changed, example, faults_of, parse
 from worker.settings.checks import is_twilio
 
@@ -134,3 +135,29 @@ def test_plain_http_is_for_private_hosts() -> None:
     settings = parse(data)
     assert settings.accounts["main"].base_url == "http://sandbox:8090"
     assert not is_twilio(settings.accounts["main"].base_url)
+
+
+@pytest.mark.parametrize(
+    "name, per_second, has_pair",
+    [("shop", 80, True), ("page", 10, False), ("alerts", 1, False), ("brand", 1, False)],
+)
+def test_a_sender_has_the_documented_limits(name: str, per_second: int, has_pair: bool) -> None:
+    """Without a setting, each kind of sender has the rate that its provider documents."""
+    settings = parse(example())
+    sender = settings.senders[name]
+    assert sender.pace == pace(per_second)
+    assert sender.pair_pace == (PAIR if has_pair else None)
+    assert settings.accounts["main"].pace == pace(2000)
+
+
+def test_a_limit_can_be_set_or_switched_off() -> None:
+    """0 means no limit, and has to be written."""
+    data = example()
+    data["accounts"]["main"]["messages_per_second"] = 0
+    data["senders"]["shop"] |= {"messages_per_second": 5, "pair_limit": False}
+    data["senders"]["page"]["messages_per_second"] = 0
+    settings = parse(data)
+    assert settings.accounts["main"].pace is None
+    assert settings.senders["page"].pace is None
+    assert settings.senders["shop"].pace == pace(5)
+    assert settings.senders["shop"].pair_pace is None

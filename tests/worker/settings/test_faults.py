@@ -219,6 +219,17 @@ FAULTS = [
         "guards.allow_recipients: is empty; list the addresses that may be sent to",
     ),
     (("guards", "per_person_per_day"), -1, "guards.per_person_per_day: is out of range"),
+    (
+        ("accounts", "main", "messages_per_second"),
+        -1,
+        "accounts.main.messages_per_second: is out of range",
+    ),
+    (
+        ("senders", "shop", "messages_per_second"),
+        0.05,
+        "senders.shop.messages_per_second: is too slow; write 0.1 to 10000, or 0 for no limit",
+    ),
+    (("senders", "shop", "pair_limit"), 6, "senders.shop.pair_limit: is not true or false"),
     (("log", "level"), "INFO", 'log.level: is not one of the choices; did you mean "info"?'),
     (("dispach", "slots"), 3, 'dispach: there is no such setting; did you mean "dispatch"?'),
 ]

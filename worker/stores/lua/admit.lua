@@ -4,17 +4,18 @@
 --   id, fence (text), attempt, person (its digests), sender, account, template (ContentSid), seen
 --     (the revisions that the decision saw of person, sender, account, template and tag, as texts;
 --     absent: not looked at), valid_until (ms), reason, policy (version), cap (0: none),
---     relies_on_tag, listing, entry (of the timeline).
+--     relies_on_tag, listing, charge (units, and interval and tolerance in µs of each limit that
+--     there is: account, sender, pair), entry (of the timeline).
 -- Returns for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}
 -- or {'lost'}.
--- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state; when a
--- person's digests are gathered, consents, suspected_stops and counts; for a row of an earlier
--- version sid.
+-- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state,
+-- account_rate, sender_rate, pair_rate; when a person's digests are gathered, consents,
+-- suspected_stops and counts; for a row of an earlier version sid.
 -- Callers: `LedgerStore.admit`, for the pipeline's step before the POST.
 
 -- include: account_of_sender, add_to_timeline, attempt_key, attempt_line, clock, first_digest
--- include: gather, increment, int, load_row, raise_revision, read_count, read_facts, read_state
--- include: read_tag
+-- include: gather, increment, int, load_row, raise_revision, rate_limits, read_count, read_facts
+-- include: read_state, read_tag
 
 local permit, tag_later = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
@@ -93,7 +94,7 @@ local function occupy_tag(request)
   raise_revision(page)
 end
 
-local function grant(request)
+local function grant(request, limits)
   local key, permits = K.row(request.id), K.permits(request.person)
   local attempt = attempt_key(request.id, request.attempt)
   local number = int(request.attempt)
@@ -104,9 +105,16 @@ local function grant(request)
     marketing = request.entry.marketing,
     user_id = request.entry.user_id,
   })
-  redis.call('HSET', key, F.stage, C.POSTING, F.attempt, number, F.person, request.person,
+  local fields = {
+    F.stage, C.POSTING, F.attempt, number, F.person, request.person,
     F.reason, request.reason, F.policy, request.policy, F.listing, request.listing,
-    F.table .. number, line)
+    F.table .. number, line,
+  }
+  if #limits > 0 then
+    fields[#fields + 1] = F.charges
+    fields[#fields + 1] = number .. charge_limits(limits, request.charge.units, now)
+  end
+  redis.call('HSET', key, unpack(fields))
   delete_gone_attempt(key, request.attempt)
   redis.call('ZADD', permits, int(math.ceil(now + permit)), attempt)
   redis.call('PEXPIRE', permits, int(C.KEEP_ENDED_MS))
@@ -137,10 +145,14 @@ local function admit(request)
   end
   local reason, ends = obstacle(request)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end
-  grant(request)
+  local limits = limits_of(request, now)
+  reason, ends = limit_in_the_way(limits, request.charge.units, now)
+  if reason then return { 'later', reason, int(math.ceil(ends)) } end
+  grant(request, limits)
   return { 'permit' }
 end
 
 local answers = {}
 for at = 3, #ARGV do answers[#answers + 1] = admit(cjson.decode(ARGV[at])) end
+write_limits(now)
 return answers

@@ -44,7 +44,7 @@ local function accept(id, row, attempt, sid, status, reason, now, rank)
   redis.call('HSET', key, F.stage, C.ACCEPTED, F.message_sid, sid,
     F.accepted_attempt, row[F.accepted_attempt], F.reason, row[F.reason],
     F.ended_at, row[F.ended_at])
-  redis.call('HDEL', key, F.crashes, F.error_code, F.searches, F.maybe_sent)
+  redis.call('HDEL', key, F.crashes, F.error_code, F.searches, F.maybe_sent, F.charges)
   row[F.maybe_sent] = nil
   set_reply_status(id, row, status, rank)
   add_to_timeline(id, now, 'accepted', { n = attempt, sid = sid, reason = reason })

@@ -13,7 +13,7 @@ local function end_message(id, row, stage, reason, code, now, entry)
   if code then redis.call('HSET', key, F.error_code, code) end
   if count_unproven(id, row) > 0 then redis.call('HSET', key, F.maybe_sent, '1') end
   -- The mark of the cancel stays, so that no replay and no retry sends the message after a cancel.
-  redis.call('HDEL', key, F.crashes, F.claimed_revision, F.searches)
+  redis.call('HDEL', key, F.crashes, F.claimed_revision, F.searches, F.charges)
   redis.call('HINCRBY', K.counts, 'end:' .. stage .. ':' .. reason, 1)
   row[F.stage] = stage
   if stage == C.DEAD and not row[F.cancel_asked] then

@@ -1,0 +1,23 @@
+-- include: int
+
+-- Gives back what the last attempt was charged, because no POST of it began. It does so once: the
+-- charges leave the row.
+-- An arrival time goes back only if it is still what this charge left. If something was charged
+-- since, the later message went out at the earliest instant that this charge allowed. Without the
+-- charge, the next one would follow too closely, and a second could have more than the limit. Then
+-- one interval is lost instead.
+local function give_back_charges(id, row, sender, account)
+  local number, charges = string.match(row[F.charges] or '', '^(%d+)(.*)$')
+  if not number then return end
+  redis.call('HDEL', K.row(id), F.charges)
+  row[F.charges] = nil
+  if number ~= int(row[F.attempt]) then return end
+  for mark, arrival, cost in string.gmatch(charges, ' (%a)(%d+)%-(%d+)') do
+    local key = mark == 'a' and K.account_rate(account)
+      or mark == 's' and K.sender_rate(sender)
+      or K.pair_rate(row[F.person], sender)
+    if redis.call('GET', key) == arrival then
+      redis.call('SET', key, int(tonumber(arrival) - tonumber(cost)), 'KEEPTTL')
+    end
+  end
+end
