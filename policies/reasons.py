@@ -117,6 +117,9 @@ WAITING: Final[Mapping[Reason, str]] = {
     Reason.NOT_BEFORE: "Its own not_before is in the future.",
     Reason.SENDER_PAUSED: "The sender is paused after an error from the provider.",
     Reason.ACCOUNT_PAUSED: "The account is paused after an error from the provider.",
+    Reason.ACCOUNT_BUSY: (
+        "The account has accounts.NAME.max_open_posts POSTs open. It goes out when one has ended."
+    ),
     Reason.ACCOUNT_RATE: (
         "The account has reached accounts.NAME.messages_per_second. It goes out in its turn."
     ),

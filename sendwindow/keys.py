@@ -357,6 +357,13 @@ class Keys:
         """
         return self._key(f"cap:{digest}")
 
+    def open_posts(self, account: str) -> str:
+        """ZSET `<attempt>:<message_id>` → when it stops counting (ms): an account's open POSTs.
+
+        It exists only for an account whose number of open POSTs is limited.
+        """
+        return self._key(f"posts:{account}")
+
     def account_rate(self, account: str) -> str:
         """STRING: the arrival time (µs) of the account's rate limit.
 

@@ -107,7 +107,8 @@ class RowField(StoredField):
         "ch",
         (
             "what the attempt on its way was charged: its number, then for each limit (a account, "
-            "s sender, p pair) the arrival time that the charge left and its cost, both in µs"
+            "s sender, p pair) the arrival time that the charge left and its cost, both in µs; o: "
+            "it is among the open POSTs of its account"
         ),
     )
     SEARCHES = "lo", "searches made for evidence of the unknown attempt"

@@ -150,6 +150,7 @@ class Reason(StrEnum):
     SENDER_PAUSED = "sender_paused"
     ACCOUNT_PAUSED = "account_paused"
     ACCOUNT_UPDATE_UNPROVEN = "account_update_unproven"
+    ACCOUNT_BUSY = "account_busy"
     ACCOUNT_RATE = "account_rate"
     SENDER_RATE = "sender_rate"
     PAIR_RATE = "pair_rate"

@@ -91,6 +91,7 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
         Reason.FACTS_CHANGED,
         Reason.WORKER_STOPPED,
         Reason.LEASE_LOST,
+        Reason.ACCOUNT_BUSY,
         Reason.ACCOUNT_RATE,
         Reason.SENDER_RATE,
         Reason.PAIR_RATE,

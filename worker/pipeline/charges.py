@@ -1,12 +1,19 @@
 """What a message is charged to its limits. Pure."""
 
+from datetime import timedelta
+from typing import Final
+
 from policies.decision import FreeformContent, Send
 from policies.rate_limits import sms_segments
 from sendwindow.contract import SendMessage
 from sendwindow.vocabulary import Channel
 from worker.pipeline.decision_inputs import template_text
-from worker.ports.admissions import UNLIMITED, Charge
+from worker.ports.admissions import UNLIMITED, Charge, PostLimit
+from worker.settings.schema import DispatchSettings
 from worker.settings.settings import Settings
+
+_PERMIT: Final = timedelta(seconds=2)
+"""How long after its admission a POST may start."""
 
 
 def charge_of(message: SendMessage, send: Send, settings: Settings) -> Charge:
@@ -17,14 +24,22 @@ def charge_of(message: SendMessage, send: Send, settings: Settings) -> Charge:
     """
     sender = settings.senders[message.sender]
     account = settings.accounts[sender.account]
-    if account.pace is None and sender.pace is None and sender.pair_pace is None:
+    posts = _post_limit(account.max_open_posts, settings.dispatch)
+    if (account.pace, sender.pace, sender.pair_pace, posts) == (None, None, None, None):
         return UNLIMITED
     return Charge(
         units=_segments(message, send, settings) if sender.channel is Channel.SMS else 1,
         account=account.pace,
         sender=sender.pace,
         pair=sender.pair_pace,
+        posts=posts,
     )
+
+
+def _post_limit(most: int, dispatch: DispatchSettings) -> PostLimit | None:
+    """Return the limit of open POSTs. A POST counts for as long as its timeouts let it last."""
+    seconds = dispatch.connect_timeout + dispatch.read_timeout
+    return PostLimit(most, _PERMIT + timedelta(seconds=seconds)) if most else None
 
 
 def _segments(message: SendMessage, send: Send, settings: Settings) -> int:

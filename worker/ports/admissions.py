@@ -1,7 +1,7 @@
 """Requests for a permit to POST, and their results."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from policies.decision import SeenRevisions, Trace
@@ -11,16 +11,25 @@ from worker.ports.stored_facts import StoredFacts
 
 
 @dataclass(frozen=True, slots=True)
+class PostLimit:
+    """How many POSTs an account may have open at once, and for how long one counts at most."""
+
+    most: int
+    term: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """What a message is charged to its limits: `units`, at the pace of each limit.
 
-    A pace of None means that there is no such limit.
+    A limit of None means that there is no such limit.
     """
 
     units: int = 1
     account: Pace | None = None
     sender: Pace | None = None
     pair: Pace | None = None
+    posts: PostLimit | None = None
 
 
 UNLIMITED: Final = Charge()

@@ -13,7 +13,7 @@ class Account:
 
     `proxy` is the URL of the proxy for the account's requests, with credentials if it needs them.
 
-    `pace`: None means that nothing limits the account.
+    `pace`: None means that nothing limits the rate. `max_open_posts`: 0 means no limit.
     """
 
     name: str
@@ -24,3 +24,4 @@ class Account:
     webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
     pace: Pace | None = None
+    max_open_posts: int = 0

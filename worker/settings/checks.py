@@ -80,6 +80,7 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
         base_url=written.base_url.rstrip("/"),
         webhook_tokens=tokens,
         pace=_pace(reader, key, written.messages_per_second),
+        max_open_posts=written.max_open_posts,
     )
 
 

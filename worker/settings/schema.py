@@ -346,6 +346,14 @@ class WrittenAccount:
         least=0,
         most=MAX_PER_SECOND,
     )
+    max_open_posts: int = _setting(
+        Kind.INTEGER,
+        "How many POSTs all workers together may have open for the account. Twilio answers 20429 "
+        "above a number that it does not document. 0 means no limit",
+        0,
+        least=0,
+        most=100_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Writes the scripts' arguments: effects, admissions, settlements, status updates. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, assert_never
+from datetime import datetime, timedelta
+from typing import Any, Final, assert_never
 
 from policies.decision import Trace
 from policies.policy import ErrorGuard
@@ -33,6 +33,8 @@ from worker.ports.settlements import (
 from worker.ports.statuses import StatusUpdate
 from worker.ports.unknowns import Resolution, SettleUnresolved
 from worker.stores.script_runner import compact, without_none
+
+_MS: Final = timedelta(milliseconds=1)
 
 
 def _due(instant: datetime | None) -> int | None:
@@ -113,8 +115,11 @@ def _trace(trace: Trace | None) -> dict[str, object]:
 
 def _charge(charge: Charge) -> dict[str, object]:
     paces = {"account": charge.account, "sender": charge.sender, "pair": charge.pair}
+    posts = charge.posts
+    places = {} if posts is None else {"posts": [posts.most, posts.term // _MS]}
     return {
         "units": charge.units,
+        **places,
         **{
             name: [pace.interval_us, pace.tolerance_us]
             for name, pace in paces.items()

@@ -15,7 +15,7 @@ from tests.support.pipeline_world import dispatching
 from tests.support.settings_examples import changed, parse
 from tests.support.stores_world import Place
 from worker.pipeline.charges import charge_of
-from worker.ports.admissions import UNLIMITED, Charge
+from worker.ports.admissions import UNLIMITED, Charge, PostLimit
 from worker.settings.settings import Settings
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -75,6 +75,13 @@ def test_each_limit_has_the_pace_of_its_setting() -> None:
     """The account, the sender and, on WhatsApp, the person."""
     charge = charge_of(message("shop"), send(LONG), SETTINGS)
     assert charge == Charge(1, pace(2000), pace(80), PAIR)
+
+
+def test_an_open_post_counts_as_long_as_it_can_last() -> None:
+    """A POST lasts no longer than the permit and the timeouts of the worker."""
+    accounts = {"main": replace(SETTINGS.accounts["main"], max_open_posts=5)}
+    charge = charge_of(message("shop"), send(LONG), replace(SETTINGS, accounts=accounts))
+    assert charge.posts == PostLimit(5, timedelta(seconds=37))
 
 
 def limited(settings: Settings, sender: Pace | None, pair: Pace | None) -> Settings:

@@ -18,9 +18,10 @@ from tests.support.stores_world import (
     Place,
     World,
     accepted,
+    ask,
     opened,
 )
-from worker.ports.admissions import Charge, Later, Permit
+from worker.ports.admissions import Charge, Later, Permit, PostLimit
 from worker.ports.claims import ClaimedMessage
 from worker.ports.settlements import Result
 
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.asyncio
 MINUTE = Pace(60_000_000, 0)
 """One message a minute: no test runs so long that a second one may go out."""
 
+ONE_POST = Charge(posts=PostLimit(1, timedelta(minutes=1)))
 EVERY = Charge(account=MINUTE, sender=MINUTE, pair=MINUTE)
 
 
@@ -101,12 +103,14 @@ async def test_a_pair_is_one_person(store: Place) -> None:
 async def test_a_pair_has_45_messages_at_once(store: Place) -> None:
     """The 46th message to a person is turned away."""
     async with opened(store) as world:
-        for at in range(45):
-            one = await _claimed(world, f"m{at}")
-            assert isinstance(await world.admit(one, charge=Charge(pair=PAIR)), Permit)
-        answer = await world.admit(await _claimed(world, "m45"), charge=Charge(pair=PAIR))
-        assert isinstance(answer, Later)
-        assert answer.reason is Reason.PAIR_RATE
+        claimed = [await _claimed(world, f"m{at}") for at in range(46)]
+        # In one call, which has one instant.
+        *first, last = await world.store.ledger.admit(
+            [ask(one, charge=Charge(pair=PAIR)) for one in claimed]
+        )
+        assert all(isinstance(one, Permit) for one in first)
+        assert isinstance(last, Later)
+        assert last.reason is Reason.PAIR_RATE
 
 
 async def test_a_repeated_call_charges_once(store: Place) -> None:
@@ -217,3 +221,63 @@ async def test_without_limits_nothing_is_written(store: Place) -> None:
         await world.post("m1")
         assert RowField.CHARGES not in await world.row()
         assert not [key async for key in world.redis.scan_iter(match="*rate:*")]
+
+
+async def _open_posts(world: World) -> int:
+    return int(await world.redis.zcard(world.keys.open_posts(ACCOUNT)))
+
+
+async def test_an_account_has_no_more_open_posts_than_its_limit(store: Place) -> None:
+    """All workers together have one POST open, and the next message waits a moment."""
+    async with opened(store) as world:
+        assert isinstance(await world.admit(await _claimed(world, "m1"), charge=ONE_POST), Permit)
+        second = await _claimed(world, "m2")
+        answer = await world.admit(second, charge=ONE_POST)
+        assert isinstance(answer, Later)
+        assert answer.reason is Reason.ACCOUNT_BUSY
+        assert await _open_posts(world) == 1
+
+
+async def test_messages_of_one_call_share_the_places(store: Place) -> None:
+    """A batch gets no more permits than places are left."""
+    async with opened(store) as world:
+        for at in range(3):
+            await world.enqueue(f"m{at}")
+        claimed = await world.claim(3)
+        asked = [ask(one, charge=ONE_POST) for one in claimed]
+        answers = await world.store.ledger.admit(asked)
+        assert [type(one) for one in answers] == [Permit, Later, Later]
+
+
+@pytest.mark.parametrize("posted", [True, False])
+@pytest.mark.parametrize("result", [accepted(), UNKNOWN, AT_ONCE, REFUSED])
+async def test_every_outcome_gives_up_the_place(store: Place, result: Result, posted: bool) -> None:
+    """Once the outcome is recorded, another POST of the account may start."""
+    async with opened(store) as world:
+        first = await _claimed(world, "m1")
+        await world.admit(first, charge=ONE_POST)
+        await world.settle(first, result, posted=posted)
+        assert await _open_posts(world) == 0
+        second = await _claimed(world, "m2", BERT)
+        assert isinstance(await world.admit(second, charge=ONE_POST), Permit)
+        await world.settle(first, result, posted=posted)
+        assert await _open_posts(world) == 1
+
+
+async def test_a_worker_that_died_gives_up_its_places(store: Place) -> None:
+    """When its lease is reaped, its POST counts no longer."""
+    async with opened(store) as world:
+        await world.admit(await _claimed(world, "m1"), charge=ONE_POST)
+        await world.reap()
+        assert await _open_posts(world) == 0
+
+
+async def test_a_place_ends_with_its_term(store: Place) -> None:
+    """A place that no outcome and no reaping gave up does not stay taken."""
+    async with opened(store) as world:
+        await world.admit(await _claimed(world, "m1"), charge=ONE_POST)
+        assert 0 < await world.redis.pttl(world.keys.open_posts(ACCOUNT)) <= 61_000
+        await world.later(minutes=1)
+        second = await _claimed(world, "m2", BERT)
+        assert isinstance(await world.admit(second, charge=ONE_POST), Permit)
+        assert await _open_posts(world) == 1

@@ -4,18 +4,19 @@
 --   id, fence (text), attempt, person (its digests), sender, account, template (ContentSid), seen
 --     (the revisions that the decision saw of person, sender, account, template and tag, as texts;
 --     absent: not looked at), valid_until (ms), reason, policy (version), cap (0: none),
---     relies_on_tag, listing, charge (units, and interval and tolerance in µs of each limit that
---     there is: account, sender, pair), entry (of the timeline).
+--     relies_on_tag, listing, charge (units, and of each limit that there is interval and tolerance
+--     in µs: account, sender, pair; posts: how many and for how long in ms), entry (of the
+--     timeline).
 -- Returns for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}
 -- or {'lost'}.
 -- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state,
--- account_rate, sender_rate, pair_rate; when a person's digests are gathered, consents,
+-- open_posts, account_rate, sender_rate, pair_rate; when a person's digests are gathered, consents,
 -- suspected_stops and counts; for a row of an earlier version sid.
 -- Callers: `LedgerStore.admit`, for the pipeline's step before the POST.
 
 -- include: account_of_sender, add_to_timeline, attempt_key, attempt_line, clock, first_digest
--- include: gather, increment, int, load_row, raise_revision, rate_limits, read_count, read_facts
--- include: read_state, read_tag
+-- include: gather, increment, int, load_row, open_posts, raise_revision, rate_limits, read_count
+-- include: read_facts, read_state, read_tag
 
 local permit, tag_later = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
@@ -110,9 +111,13 @@ local function grant(request, limits)
     F.reason, request.reason, F.policy, request.policy, F.listing, request.listing,
     F.table .. number, line,
   }
-  if #limits > 0 then
+  local posts, charged = request.charge.posts, charge_limits(limits, request.charge.units, now)
+  if posts then
+    charged = charged .. take_place(posts, K.open_posts(request.account), attempt, now)
+  end
+  if charged ~= '' then
     fields[#fields + 1] = F.charges
-    fields[#fields + 1] = number .. charge_limits(limits, request.charge.units, now)
+    fields[#fields + 1] = number .. charged
   end
   redis.call('HSET', key, unpack(fields))
   delete_gone_attempt(key, request.attempt)
@@ -148,6 +153,9 @@ local function admit(request)
   local limits = limits_of(request, now)
   reason, ends = limit_in_the_way(limits, request.charge.units, now)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end
+  local posts = request.charge.posts
+  ends = posts and busy_until(posts, K.open_posts(request.account), now)
+  if ends then return { 'later', C.ACCOUNT_BUSY, int(math.ceil(ends)) } end
   grant(request, limits)
   return { 'permit' }
 end

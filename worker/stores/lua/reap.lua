@@ -2,12 +2,12 @@
 -- ARGV: request id, limit, when to look for evidence of a lost attempt (ms from now), lease (ms).
 -- Returns for each: id, stage, attempt.
 -- Keys: meta, answered, leases, row, unknown, lane, ready, marks, timers, expiring, expiries,
--- wake, timeline, permits, counts; and, when the message ends or proof ends it, those of
--- `settle.lua`, except sent_to.
+-- wake, timeline, permits, counts, sender, open_posts; and, when the message ends or proof ends it,
+-- those of `settle.lua`, except sent_to.
 -- Callers: `LedgerStore.reap`, for the dispatcher of each worker.
 
--- include: accept, add_to_timeline, answer_once, clock, count, end_message, increment, int
--- include: load_row, proof_of, remove_from_place, requeue
+-- include: accept, account_of_sender, add_to_timeline, answer_once, clock, count, end_message
+-- include: increment, int, leave_place, load_row, proof_of, remove_from_place, requeue, sender_of
 
 local MIN_GRACE_MS = 5000
 -- How many times in a row reaping waits for the holders.
@@ -43,6 +43,9 @@ end
 
 -- The attempt may have reached Twilio, so the worker looks for evidence of it.
 local function reap_posting(id, row)
+  if row[F.charges] then
+    leave_place(id, row, account_of_sender(sender_of(row[F.lane] or '') or ''))
+  end
   local proof = proof_of(row)
   if proof then
     accept(id, row, row.sids[proof].n, proof, C.ACCEPTED, C.EVIDENCE_CALLBACK, now)

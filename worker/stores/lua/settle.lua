@@ -8,15 +8,15 @@
 -- proved a copy, else 0.
 -- Keys: meta, row, timeline, job, sid, leases, lane, ready, marks, timers, expiring, expiries,
 -- wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits, sent_to,
--- counts; when charges are given back account_rate, sender_rate and pair_rate; for the effects
--- person, consents, sender, account, template, tag_state, errors_of, held.
+-- counts, open_posts; when charges are given back account_rate, sender_rate and pair_rate; for the
+-- effects person, consents, sender, account, template, tag_state, errors_of, held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock
 -- include: count, end_message, follow_pointers, free_tag_of_attempt, give_back_charges, increment
--- include: int, intent_of, lasting_effects, load_row, mark_attempt_gone, mark_permit_settled
--- include: may_redecide, proof_of, read_instant, read_state, relied_on_tag, remove_from_place
--- include: requeue, sent_of, take_report
+-- include: int, intent_of, lasting_effects, leave_place, load_row, mark_attempt_gone
+-- include: mark_permit_settled, may_redecide, proof_of, read_instant, read_state, relied_on_tag
+-- include: remove_from_place, requeue, sent_of, take_report
 
 -- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
@@ -34,6 +34,7 @@ local function close_permit(id, row, settlement)
   else
     redis.call('ZREM', K.permits(person), attempt)
   end
+  leave_place(id, row, settlement.account)
   if settlement.kind == 'again' or settlement.kind == 'end' then
     redis.call('ZREM', K.sent_to(follow_pointers(person)), attempt)
     if not settlement.posted then
