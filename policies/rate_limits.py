@@ -5,8 +5,7 @@ rate algorithm. It stores one number, the arrival time: until then, what was cha
 worked off. `Pace` holds the two constants of a limit.
 
 Sources, read 2026-11-30: Twilio, errors 21611, 63017 and 63018, and "WhatsApp FAQ"; Meta, "About
-the platform" (pair rate, page of 2025-12-05) and "Rate limiting" of the Messenger platform (page of
-2026-03-23).
+the platform" (pair rate, page of 2025-12-05).
 """
 
 import math
@@ -25,16 +24,13 @@ MIN_PER_SECOND: Final = 0.1
 MAX_PER_SECOND: Final = 10_000
 
 _WHATSAPP_PER_SECOND: Final = 80.0
-_PAGE_PER_SECOND: Final = 10.0
-"""Twilio documents no rate for Pages. Meta's lowest is that for audio and video."""
-
 _SHORT_CODE_PER_SECOND: Final = 100.0
 _TOLL_FREE_PER_SECOND: Final = 3.0
 _LONG_CODE_PER_SECOND: Final = 1.0
-"""The rate of a long code, and the lowest that is documented, so it holds for every other sender.
-"""
+"""Documented for US numbers. The other countries of the prefix +1 share it."""
 
-_TOLL_FREE: Final = tuple(f"+1{code}" for code in (800, 833, 844, 855, 866, 877, 888))
+_NORTH_AMERICA: Final = "+1"
+_TOLL_FREE: Final = tuple(f"{_NORTH_AMERICA}{code}" for code in (800, 833, 844, 855, 866, 877, 888))
 
 _SECOND_US: Final = 1_000_000
 _MAX_WITHOUT_BURST_PER_SECOND: Final = 12.0
@@ -72,19 +68,19 @@ def pace(per_second: float) -> Pace:
     return Pace(interval, (burst - 1) * interval)
 
 
-def default_per_second(address: Address) -> float:
+def default_per_second(address: Address) -> float | None:
     """Return how many units a second Twilio takes from this sender, unless it was raised.
 
-    The units are segments for SMS, and otherwise messages. A sender about which nothing is
-    documented gets the lowest rate.
+    The units are segments for SMS, and otherwise messages. Returns None for a sender about which
+    Twilio documents nothing: a Page, an alphanumeric id, and a number outside +1.
     """
     if address.channel is Channel.WHATSAPP:
         return _WHATSAPP_PER_SECOND
-    if address.channel is Channel.MESSENGER:
-        return _PAGE_PER_SECOND
     if address.kind is AddressKind.SHORT_CODE:
         return _SHORT_CODE_PER_SECOND
-    return _TOLL_FREE_PER_SECOND if address.text.startswith(_TOLL_FREE) else _LONG_CODE_PER_SECOND
+    if address.text.startswith(_TOLL_FREE):
+        return _TOLL_FREE_PER_SECOND
+    return _LONG_CODE_PER_SECOND if address.text.startswith(_NORTH_AMERICA) else None
 
 
 _GSM_SINGLE: Final = frozenset(

@@ -44,16 +44,19 @@ def test_a_pair_gets_a_message_in_six_seconds_and_45_at_once() -> None:
     "address, per_second",
     [
         ("whatsapp:+14155550100", 80),
-        ("messenger:100200300400501", 10),
+        ("messenger:100200300400501", None),
         ("12345", 100),
         ("+18005550100", 3),
         ("+18885550100", 3),
         ("+14155550100", 1),
-        ("ACME", 1),
+        ("+447700900123", None),
+        ("ACME", None),
     ],
 )
-def test_each_kind_of_sender_has_its_documented_rate(address: str, per_second: float) -> None:
-    """A sender about which nothing is documented gets the lowest rate."""
+def test_each_kind_of_sender_has_its_documented_rate(
+    address: str, per_second: float | None
+) -> None:
+    """A sender about which nothing is documented has no limit."""
     assert default_per_second(parse_sender_address(address)) == per_second
 
 

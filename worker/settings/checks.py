@@ -127,7 +127,9 @@ def sender(
     )
 
 
-def _pace(reader: SettingsReader, key: str, per_second: float) -> Pace | None:
+def _pace(reader: SettingsReader, key: str, per_second: float | None) -> Pace | None:
+    if per_second is None:
+        return None
     if 0 < per_second < MIN_PER_SECOND:
         reader.fault(
             f"{key}.messages_per_second",

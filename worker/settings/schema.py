@@ -380,8 +380,8 @@ class WrittenSender:
     messages_per_second: float | None = _setting(
         Kind.NUMBER,
         "Most messages of the sender in any second, SMS in segments. 0 means no limit. If not "
-        "set: 80 for WhatsApp, 10 for a Page, 100 for a short code, 3 for a toll-free number, and "
-        "otherwise 1",
+        "set: 80 for WhatsApp, 100 for a short code, 3 for a toll-free number, 1 for any other "
+        "number in +1, and otherwise no limit",
         None,
         least=0,
         most=MAX_PER_SECOND,
