@@ -185,7 +185,7 @@ class Keys:
 
     @property
     def parked(self) -> str:
-        """ZSET `sender|<name>` or `account|<name>` → until (ms): who may not send.
+        """ZSET `sender|<name>` or `account|<name>` → until (ms): who gives no messages now.
 
         They are in no ring, whatever is queued for them.
         """
@@ -365,7 +365,7 @@ class Keys:
         return self._key(f"posts:{account}")
 
     def account_rate(self, account: str) -> str:
-        """STRING: the arrival time (µs) of the account's rate limit.
+        """STRING: the arrival time (µs) of the account's rate limit, and behind it the planned one.
 
         Until then, what was charged is not yet worked off. The key expires then.
         """

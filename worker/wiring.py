@@ -196,6 +196,8 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
             for sender in senders
             if sender.messaging_service_sid
         },
+        paces={sender.name: sender.pace for sender in senders if sender.pace is not None},
+        account_paces={name: account.pace for name, account in settings.accounts.items()},
         overwrite=overwrite,
     )
 

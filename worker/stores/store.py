@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
+from policies.rate_limits import Pace
 from sendwindow.connect import checked_partition, connect, disconnect, replicas_asked
 from sendwindow.keys import SCHEMA, Keys, knows_layout
 from sendwindow.scripts import Argument, execute
@@ -43,7 +44,7 @@ _WORKER_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MS: Final = timedelta(milliseconds=1)
 _LEASE: Final = timedelta(seconds=15)
 _TUNING: Final = Tuning()
-_NONE: Final[Mapping[Any, str]] = MappingProxyType({})
+_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 _OTHER_PROFILE: Final = {
     "sandbox": "the store's profile is sandbox: it was made with sandbox settings "
@@ -146,23 +147,34 @@ class Store:
         contents: Mapping[tuple[str, str], str] = _NONE,
         *,
         services: Mapping[str, str] = _NONE,
+        paces: Mapping[str, Pace] = _NONE,
+        account_paces: Mapping[str, Pace | None] = _NONE,
         overwrite: bool = True,
     ) -> None:
         """Record what names stand for, so that claims can look it up.
 
         `accounts`: sender → account. `services`: sender → messaging service, for senders that are
         in one. `contents`: (template, language or "") → the ContentSid that it is sent by.
+        `paces`: sender → its rate limit, for senders that have one. `account_paces`: the same of
+        each account, None for no limit.
         `overwrite` False: an existing meaning stays, but the store still records that this process
         knows the names.
         """
         senders = [
-            (name, account, services.get(name, "")) for name, account in sorted(accounts.items())
+            (name, account, services.get(name, ""), _pace_text(paces.get(name)))
+            for name, account in sorted(accounts.items())
         ]
+        limits = [(name, _pace_text(one)) for name, one in sorted(account_paces.items())]
         templates = [
             ("|".join(name), content_sid) for name, content_sid in sorted(contents.items())
         ]
         if senders or templates:
-            asked = {"overwrites": overwrite, "senders": senders, "contents": templates}
+            asked = {
+                "overwrites": overwrite,
+                "senders": senders,
+                "accounts": limits,
+                "contents": templates,
+            }
             await self._calls.run_durably(_SENDERS, [compact(asked)])
 
     async def now(self) -> datetime:
@@ -277,6 +289,10 @@ async def _check_meta(
             "so opt-outs would not be found; "
             "set store.person_key to the one it was created with"
         )
+
+
+def _pace_text(pace: Pace | None) -> str:
+    return "" if pace is None else f"{pace.interval_us} {pace.tolerance_us}"
 
 
 def _decode(value: object) -> str:

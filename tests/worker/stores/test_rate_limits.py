@@ -38,7 +38,7 @@ for at = 1, #ARGV do
     write_limits(now)
     states_by_key, limit_states = {}, {}
     local row = { [F.charges] = step.charges, [F.attempt] = 1, [F.person] = step.person }
-    give_back_charges('m', row, step.sender, step.account)
+    give_back_charges('m', row, step.sender, step.account, now)
     answers[at] = ''
   else
     local limits = limits_of(step, now)

@@ -15,13 +15,14 @@
 -- 1 when there is due work that it has no room for, else 0.
 -- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
 -- expiring, expiries, suspects, leases, waiting, fence, last_claim, wake, counts; for the facts
--- sender, account, template, contents, tag_state, person, sent_to; and, when a person's digests
--- are gathered, consents and suspected_stops.
+-- sender, account, template, contents, tag_state, person, sent_to; when a rate is limited
+-- sender_rate and account_rate; and, when a person's digests are gathered, consents and
+-- suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: account_of_sender, claim_room, clock, content_sid_of, count, enter_lane, gather
--- include: hand_wake_on, in_a_lane, int, lane_rings, leave_sender, list_expiry, message_of, park
--- include: parts_of_lane, persons_of, put_into_lane, read_count, read_expiry, read_facts
+-- include: claim_room, clock, content_sid_of, count, enter_lane, gather, hand_wake_on, in_a_lane
+-- include: int, lane_rings, leave_sender, list_expiry, message_of, park, parts_of_lane, persons_of
+-- include: planned_rates, put_into_lane, rate_times, read_count, read_expiry, read_facts
 -- include: read_instant, read_state, remove_from_place, rest, sender_of, set_aside, take_turn
 -- include: try_decode, turn_rings, unpark, wake_claimer
 
@@ -44,7 +45,7 @@ local MIN_STEP_MS = 1000
 local claim, inner, outer = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local limit, lease = claim.limit, claim.lease
 local now = clock()
-local cache, accounts = {}, {}
+local cache = {}
 local claimed, ids = {}, {}
 local fence
 local found_suspect = false
@@ -53,9 +54,14 @@ local listed_count
 local are_more_ready = false
 local seen_expired = 0
 
+-- Returns what the hash of a sender or an account says.
+local function state_of(key)
+  if not cache[key] then cache[key] = read_state(key, now) end
+  return cache[key]
+end
+
 local function account_of(sender)
-  if not accounts[sender] then accounts[sender] = account_of_sender(sender) end
-  return accounts[sender]
+  return state_of(K.sender(sender)).account or ''
 end
 
 local FIELDS = {
@@ -133,15 +139,27 @@ local function take(id, row)
   return true
 end
 
--- Returns until when (ms) a sender or an account may not send, nil when it may.
+-- Returns until when (ms) a sender or an account is paused, nil when it is not.
 local function pause_end(key)
-  if not cache[key] then cache[key] = read_state(key, now) end
-  local ends = tonumber(cache[key][3]) or 0
+  local ends = tonumber(state_of(key)[3]) or 0
   return ends > now and ends or nil
 end
 
-local function pause_end_of(kind, name)
-  return pause_end(kind == 'account' and K.account(name) or K.sender(name))
+-- Returns what may be claimed of a sender or an account by its rate, nil when that is not limited.
+local function rate_plan(kind, name)
+  local key = kind == 'account' and K.account(name) or K.sender(name)
+  return plan_of(kind, name, state_of(key).pace, now)
+end
+
+-- Returns until when (ms) a sender or an account gives no messages, nil when it gives some. It is
+-- paused, or its rate is used up.
+local function blocked_until(kind, name)
+  local ends = pause_end(kind == 'account' and K.account(name) or K.sender(name))
+  if ends then return ends end
+  local plan = rate_plan(kind, name)
+  if not plan then return nil end
+  local room, free_at = room_in(plan)
+  return room == 0 and free_at or nil
 end
 
 local function is_paused(sender)
@@ -241,9 +259,9 @@ local function exact(number)
   return string.format('%.17g', number)
 end
 
--- Takes due messages from a lane. Returns how many.
+-- Takes due messages from a lane. Returns how many, and how many of them have not expired.
 local function serve(lane, room)
-  local taken = 0
+  local taken, live = 0, 0
   local due = { K.lane(lane), '-inf', exact(now + lead), 'LIMIT', 0, room }
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     local row = read_row(id)
@@ -259,9 +277,10 @@ local function serve(lane, room)
       set_apart(id, row)
     elseif take(id, row) then
       taken = taken + 1
+      if (tonumber(row[F.expires_at] or '0') or 0) > now then live = live + 1 end
     end
   end
-  return taken
+  return taken, live
 end
 
 -- Takes messages whose minute of expiry is over and that are still in a lane, parked or not, so
@@ -320,14 +339,15 @@ local function enter_ready_lanes()
   end
 end
 
--- Puts back what is parked no longer. A pause may have been prolonged or ended since.
+-- Puts back what is parked no longer. Another cause may keep it parked: a pause may have been
+-- prolonged or begun, or other claims have used up the rate.
 local function unpark_due()
   are_parked = redis.call('EXISTS', K.parked) == 1
   if not are_parked then return end
   local due = { K.parked, '-inf', int(now), 'LIMIT', 0, MAX_MARKED_LANES }
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     local kind, name = string.match(member, '^(.-)|(.*)$')
-    local ends = pause_end_of(kind, name)
+    local ends = blocked_until(kind, name)
     if ends then
       redis.call('ZADD', K.parked, int(math.ceil(ends)), member)
     else
@@ -350,8 +370,8 @@ local function enter_due()
 end
 
 -- Returns the path to the lane whose turn it is in a class: at each level a ring, the member whose
--- turn it is, and its score. Each is taken out of its ring. When the sender or the account may not
--- send, it is parked, and there is no path.
+-- turn it is, and its score. Each is taken out of its ring. When the sender or the account gives no
+-- messages now, it is parked, and there is no path.
 local function path_to_lane(class, class_score)
   local account, account_score = take_with_room(claim.room, 'accounts', class, #claimed)
   if not account then
@@ -360,8 +380,8 @@ local function path_to_lane(class, class_score)
   end
   local senders = senders_of(class, account)
   local sender, sender_score = take_with_room(claim.room, 'senders', senders, #claimed)
-  local account_ends = account ~= '' and pause_end(K.account(account))
-  local sender_ends = sender and pause_end(K.sender(sender))
+  local account_ends = account ~= '' and blocked_until('account', account)
+  local sender_ends = sender and blocked_until('sender', sender)
   local is_moved = sender and account_of(sender) ~= account
   if sender and not account_ends and not sender_ends and not is_moved then
     local lanes = lanes_of(class, sender)
@@ -416,6 +436,13 @@ local function is_alone(path)
   return redis.call('EXISTS', unpack(names)) == 0
 end
 
+-- Writes what was planned.
+local function write_plans()
+  for _, plan in ipairs(plans) do
+    if plan.is_changed then write_rate(plan.key, plan.arrival, plan.planned, plan.us) end
+  end
+end
+
 -- Gives the lane whose turn it is in a class its turn.
 local function serve_class(class, score)
   local path = path_to_lane(class, score)
@@ -427,7 +454,15 @@ local function serve_class(class, score)
     room_for(claim.room, 'senders', sender, #claimed)
   )
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
-  local taken = lane and serve(lane, room) or 0
+  local limits = { rate_plan('sender', sender) }
+  limits[#limits + 1] = account ~= '' and rate_plan('account', account) or nil
+  for _, plan in ipairs(limits) do room = math.min(room, room_in(plan)) end
+  local taken, live = 0, 0
+  if lane then taken, live = serve(lane, room) end
+  for _, plan in ipairs(limits) do
+    plan.planned = math.max(plan.planned, plan.us) + live * plan.interval
+    plan.is_changed = plan.is_changed or live > 0
+  end
   local has_more = lane and is_still_due(lane)
   if lane and not has_more then left[lane] = true end
   charge_path(path, taken, class, has_more)
@@ -579,6 +614,15 @@ local function next_due(is_more, are_unlisted)
   return due < math.huge and int(math.max(0, due)) or '-1'
 end
 
+-- Hands out what the last claim of this worker took, as far as it still holds that.
+local function repeat_claim(last)
+  for _, id in ipairs(last.ids) do
+    local row = read_row(id)
+    local is_held = row and row[F.stage] == C.CLAIMED and row[F.fence] == last.fence
+    if is_held and is_readable(row) then hand_out(id, row) end
+  end
+end
+
 -- The store was restored from a copy. What it holds may already be with Twilio, so we look there
 -- before anything is claimed.
 if redis.call('HEXISTS', K.meta, 'restoring') == 1 then return { int(now), '-1', {}, 0, {}, 0 } end
@@ -586,11 +630,7 @@ local is_more, are_unlisted
 local before = redis.call('GET', K.last_claim(claim.worker))
 local last = before and try_decode(before)
 if last and last.request == claim.request then
-  for _, id in ipairs(last.ids) do
-    local row = read_row(id)
-    local is_held = row and row[F.stage] == C.CLAIMED and row[F.fence] == last.fence
-    if is_held and is_readable(row) then hand_out(id, row) end
-  end
+  repeat_claim(last)
 else
   keep_pace()
   enter_due()
@@ -600,6 +640,7 @@ else
   is_more = is_more_due()
   return_aside()
   save_rings()
+  write_plans()
   are_unlisted = list_expiries()
   if #ids > 0 then
     local made = cjson.encode({ request = claim.request, fence = fence, ids = ids })

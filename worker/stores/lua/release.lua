@@ -5,11 +5,12 @@
 -- ARGV: (id, fence).
 -- Returns for each the stage that it came to, '' when this fence did not hold it. A message that
 -- was asked to be cancelled ends.
--- Keys: meta, row, leases, lane, ready, marks, timers, expiring, expiries, wake, waiting; for a
--- message that ends timeline, job, unreadable, permits, counts.
+-- Keys: meta, row, leases, lane, ready, marks, timers, expiring, expiries, wake, waiting; for rate
+-- limits sender, account, sender_rate, account_rate and parked; for a message that ends timeline,
+-- job, unreadable, permits, counts.
 -- Callers: `LedgerStore.release`, for the claimer.
 
--- include: clock, load_row, read_instant, requeue
+-- include: account_of_sender, clock, load_row, read_instant, requeue, return_plans, sender_of
 
 local now = clock()
 local answers = {}
@@ -20,6 +21,8 @@ for at = 1, #ARGV, 2 do
   if row and row[F.stage] == C.CLAIMED and row[F.fence] == fence then
     redis.call('HSET', K.row(id), F.fence, '~' .. fence)
     local due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
+    local sender = sender_of(row[F.lane])
+    return_to_plan(sender, account_of_sender(sender))
     requeue(id, row, C.QUEUED, C.WORKER_STOPPED, due, now)
     stage = row[F.stage]
   elseif row and (row[F.fence] == '~' .. fence or row[F.fence] == '-' .. fence) then
@@ -27,4 +30,5 @@ for at = 1, #ARGV, 2 do
   end
   answers[#answers + 1] = stage
 end
+write_returned_plans(now)
 return answers

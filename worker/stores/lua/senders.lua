@@ -1,12 +1,13 @@
 -- Records what names stand for: account and messaging service of each sender, and ContentSid of
--- each template in each language.
+-- each template in each language. Also the paces of rate limits, by which claims plan.
 -- It also records when a living worker last knew each of them. Names are never removed, so only
 -- that date shows which are still configured.
 -- ARGV: a JSON object: overwrites (false: only what is missing is written), senders (a list of
--- sender, account, and service or ''), contents (a list of '<template>|<language or nothing>' and
--- ContentSid).
+-- sender, account, service or '', and pace), accounts (a list of account and pace), contents (a
+-- list of '<template>|<language or nothing>' and ContentSid). A pace is interval and tolerance in
+-- µs; '' means no limit.
 -- Returns how many senders changed.
--- Keys: meta, sender, contents, template, ring, rested, parked.
+-- Keys: meta, sender, account, contents, template, ring, rested, parked.
 -- Callers: `Store.register_senders`.
 
 -- include: clock, int, lane_rings, leave_sender, raise_revision, read_instant, turn_rings
@@ -33,10 +34,16 @@ local function move_turns(name, from)
   end
 end
 
+local function set_pace(key, known, pace)
+  if (known or '') == pace or known and not asked.overwrites then return end
+  if pace ~= '' then redis.call('HSET', key, F.pace, pace) else redis.call('HDEL', key, F.pace) end
+end
+
 for _, sender in ipairs(asked.senders) do
-  local name, account, service = unpack(sender)
+  local name, account, service, pace = unpack(sender)
   local key = K.sender(name)
-  local known_account, known_service = unpack(redis.call('HMGET', key, F.account, F.service))
+  local known_account, known_service, known_pace = unpack(
+    redis.call('HMGET', key, F.account, F.service, F.pace))
   local may_write = asked.overwrites or not known_account
   if may_write and (known_account ~= account or (known_service or '') ~= service) then
     redis.call('HSET', key, F.account, account)
@@ -49,8 +56,13 @@ for _, sender in ipairs(asked.senders) do
     raise_revision(key)
     changed = changed + 1
   end
+  set_pace(key, known_pace, pace)
   -- A worker that knows the sender by another account cannot send for the registered account.
   if may_write or known_account == account then stamp(key) end
+end
+for _, account in ipairs(asked.accounts) do
+  local key, pace = K.account(account[1]), account[2]
+  set_pace(key, redis.call('HGET', key, F.pace), pace)
 end
 for _, content in ipairs(asked.contents) do
   local name, content_sid = unpack(content)

@@ -8,15 +8,15 @@
 -- proved a copy, else 0.
 -- Keys: meta, row, timeline, job, sid, leases, lane, ready, marks, timers, expiring, expiries,
 -- wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits, sent_to,
--- counts, open_posts; when charges are given back account_rate, sender_rate and pair_rate; for the
+-- counts, open_posts; for rate limits account_rate, sender_rate, pair_rate and parked; for the
 -- effects person, consents, sender, account, template, tag_state, errors_of, held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock
 -- include: count, end_message, follow_pointers, free_tag_of_attempt, give_back_charges, increment
 -- include: int, intent_of, lasting_effects, leave_place, load_row, mark_attempt_gone
--- include: mark_permit_settled, may_redecide, proof_of, read_instant, read_state, relied_on_tag
--- include: remove_from_place, requeue, sent_of, take_report
+-- include: mark_permit_settled, may_redecide, planned_rates, proof_of, read_instant, read_state
+-- include: relied_on_tag, remove_from_place, requeue, return_plans, sent_of, take_report
 
 -- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
@@ -39,7 +39,7 @@ local function close_permit(id, row, settlement)
     redis.call('ZREM', K.sent_to(follow_pointers(person)), attempt)
     if not settlement.posted then
       row.free_attempts = increment(K.row(id), F.free_attempts)
-      give_back_charges(id, row, settlement.sender, settlement.account)
+      give_back_charges(id, row, settlement.sender, settlement.account, now)
     end
   end
 end
@@ -53,6 +53,16 @@ end
 
 local PAUSES = { [C.SENDER_PAUSED] = true, [C.ACCOUNT_PAUSED] = true }
 
+local RATES = { [C.SENDER_RATE] = 'sender', [C.ACCOUNT_RATE] = 'account' }
+
+-- Whether claims wait for a rate limit that turned a message away. They do not if the worker that
+-- registered the limit last knows a higher one.
+local function is_planned(reason, settlement)
+  local kind = RATES[reason]
+  local plan = kind and registered_plan(kind, settlement[kind], now)
+  return plan and room_in(plan) == 0
+end
+
 -- Whether the sender or its account is paused. Then it is parked, or the next claim parks it.
 local function is_paused(settlement)
   local account = settlement.account or ''
@@ -61,6 +71,13 @@ local function is_paused(settlement)
     if (tonumber(read_state(key, now)[3]) or 0) > now then return true end
   end
   return false
+end
+
+-- Whether a settled message uses up nothing of what its claim planned: no POST of it began. What
+-- had expired was not planned, and what a rate limit turned away was planned too early.
+local function is_returned(settlement)
+  return not settlement.posted and settlement.stage ~= C.EXPIRED
+    and not RATES[settlement.reason]
 end
 
 -- What each kind of outcome does.
@@ -101,7 +118,7 @@ function KINDS.again(id, row, settlement)
   elseif row[F.reason] ~= reason then
     add_to_timeline(id, now, stage, entry)
   end
-  if PAUSES[reason] and is_paused(settlement) then
+  if PAUSES[reason] and is_paused(settlement) or is_planned(reason, settlement) then
     -- It keeps its place, and goes as soon as its sender and its account have turns again.
     due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
   end
@@ -157,6 +174,7 @@ local function apply(id, row, settlement)
   apply_effects(settlement.effects, who, now)
   local is_proven = proof and row.sids[proof].n == last
   if not is_proven and (kind == 'again' or kind == 'end') then
+    if is_returned(settlement) then return_to_plan(settlement.sender, settlement.account or '') end
     if who.relied_on_tag then free_tag_of_attempt(id, row, last) end
     if had_permit then mark_attempt_gone(id, row, last) end
   end
@@ -268,4 +286,5 @@ end
 
 local answers = {}
 for at = 1, #ARGV do answers[at] = settle(cjson.decode(ARGV[at])) end
+write_returned_plans(now)
 return answers

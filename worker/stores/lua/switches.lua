@@ -7,7 +7,7 @@
 -- Keys: meta, sender, account, template, tag_state, parked, ring, rested, wake.
 -- Callers: `PauseStore.pause`, `resume` and `reset`, for the operator's commands.
 
--- include: clock, int, key_of_kind, lane_rings, raise_revision, turn_rings, unpark, wake_claimer
+-- include: clock, int, key_of_kind, parked_as, raise_revision, turn_rings, unpark, wake_claimer
 
 local now = clock()
 local action, kind, name, length, reason = unpack(ARGV)

@@ -1,4 +1,4 @@
--- include: int
+-- include: int, microseconds, rate_times
 
 -- Gives back what the last attempt was charged, because no POST of it began. It does so once: the
 -- charges leave the row.
@@ -6,7 +6,7 @@
 -- since, the later message went out at the earliest instant that this charge allowed. Without the
 -- charge, the next one would follow too closely, and a second could have more than the limit. Then
 -- one interval is lost instead.
-local function give_back_charges(id, row, sender, account)
+local function give_back_charges(id, row, sender, account, now)
   local number, charges = string.match(row[F.charges] or '', '^(%d+)(.*)$')
   if not number then return end
   redis.call('HDEL', K.row(id), F.charges)
@@ -16,8 +16,10 @@ local function give_back_charges(id, row, sender, account)
     local key = mark == 'a' and K.account_rate(account)
       or mark == 's' and K.sender_rate(sender)
       or K.pair_rate(row[F.person], sender)
-    if redis.call('GET', key) == arrival then
-      redis.call('SET', key, int(tonumber(arrival) - tonumber(cost)), 'KEEPTTL')
+    local us = microseconds(now)
+    local last, planned = read_rate(key, us)
+    if int(last) == arrival then
+      write_rate(key, last - tonumber(cost), planned - tonumber(cost), us)
     end
   end
 end

@@ -1,4 +1,4 @@
--- include: account_of_sender, turn_rings
+-- include: account_of_sender, parked_as, turn_rings
 
 -- Who has the next turn is decided level by level: a class, in it an account, then a sender, then
 -- one of its lanes. A lane with due messages is in the ring of its sender. A sender with such a
@@ -15,11 +15,6 @@ end
 -- Returns the name of the ring of an account's senders in a class.
 local function senders_of(class, account)
   return class .. '|senders|' .. account
-end
-
--- Returns the member of `K.parked` that stands for a sender or an account.
-local function parked_as(kind, name)
-  return kind .. '|' .. name
 end
 
 local are_parked

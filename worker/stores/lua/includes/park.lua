@@ -1,4 +1,4 @@
--- include: account_of_sender, int, lane_rings, leave_sender
+-- include: account_of_sender, int, leave_sender, parked_as
 
 -- Takes a sender or an account out of the rings until an instant (ms).
 local function park(kind, name, ends)

@@ -1,24 +1,18 @@
--- include: int, microseconds, read_instant
+-- include: microseconds, rate_times
 
--- Rate limits by the generic cell rate algorithm (`policies/rate_limits.py`). A limit stores its
--- arrival time: until then, what was charged is not yet worked off. A message may go out while the
--- arrival time lies no further ahead than the tolerance, and then moves it by an interval for each
--- unit.
+-- Rate limits by the generic cell rate algorithm (`policies/rate_limits.py`). A message may go out
+-- while the arrival time lies no further ahead than the tolerance, and then moves it by an interval
+-- for each unit.
 -- A changed limit keeps its arrival time, so that a change never gives a second burst.
 -- The limits of a call are read once, and written once at its end.
-
--- No arrival time lies further ahead than this. One that does was written before the store's clock
--- was set back, and would hold messages up for that long.
-local MAX_AHEAD_US = 300000000
 
 local states_by_key, limit_states = {}, {}
 
 local function limit_state(key, now)
   local state = states_by_key[key]
   if not state then
-    local us = microseconds(now)
-    local arrival = read_instant(redis.call('GET', key)) or 0
-    state = { key = key, arrival = math.min(arrival, us + MAX_AHEAD_US), turned_away = 0 }
+    local arrival, planned = read_rate(key, microseconds(now))
+    state = { key = key, arrival = arrival, planned = planned, turned_away = 0 }
     states_by_key[key], limit_states[#limit_states + 1] = state, state
   end
   return state
@@ -73,14 +67,10 @@ local function charge_limits(limits, units, now)
   return text
 end
 
--- Writes what was charged. A limit whose arrival time has passed is as good as new, so its key
--- expires.
+-- Writes what was charged.
 local function write_limits(now)
   local us = microseconds(now)
   for _, state in ipairs(limit_states) do
-    if state.is_charged then
-      local left = math.ceil((state.arrival - us) / 1000)
-      redis.call('SET', state.key, int(state.arrival), 'PX', int(left + 1000))
-    end
+    if state.is_charged then write_rate(state.key, state.arrival, state.planned, us) end
   end
 end

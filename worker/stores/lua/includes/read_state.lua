@@ -3,11 +3,11 @@
 -- Returns revision, state, until and reason of a sender, account or template. A pause that is over
 -- is left out.
 -- The reply also has fields that Redis does not send to the caller: `service` and `account` of a
--- sender, and `known_at`, when a living process last knew it.
+-- sender, `pace` of a sender or an account, and `known_at`, when a living process last knew it.
 local function read_state(key, now)
-  local revision, state, ends_at, reason, service, account, known_at = unpack(
+  local revision, state, ends_at, reason, service, account, known_at, pace = unpack(
     redis.call('HMGET', key, F.revision, F.state, F.state_until, F.state_reason,
-      F.service, F.account, F.known_at))
+      F.service, F.account, F.known_at, F.pace))
   local ends = read_instant(ends_at or '0')
   if not ends then
     -- An end that this version cannot read lies in the future.
@@ -17,6 +17,6 @@ local function read_state(key, now)
   end
   return {
     revision or '0', state or '', ends_at or '', reason or '',
-    service = service, account = account, known_at = known_at,
+    service = service, account = account, known_at = known_at, pace = pace,
   }
 end

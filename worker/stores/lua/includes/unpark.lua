@@ -1,4 +1,4 @@
--- include: lane_rings
+-- include: lane_rings, parked_as
 
 -- Puts a parked sender or account back into the rings of the classes in which it has work.
 local function unpark(kind, name)
