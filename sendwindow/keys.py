@@ -376,7 +376,10 @@ class Keys:
         return self._key(f"rate:sender:{sender}")
 
     def pair_rate(self, digest: str, sender: str) -> str:
-        """STRING: the same of the rate limit of a WhatsApp sender and one person."""
+        """STRING: the arrival time (µs) of the rate limit of a WhatsApp sender and one person.
+
+        Behind it stands from when on no message is booked: urgent, then other.
+        """
         return self._key(f"pair:{digest}:{sender}")
 
     def inbound_seen(self, message_sid: str) -> str:

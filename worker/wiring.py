@@ -29,7 +29,7 @@ from worker.settings.checks import MIN_KEY_CHARACTERS, is_private
 from worker.settings.environment import DATA_VARIABLE
 from worker.settings.settings import Settings, data_folder, load_settings
 from worker.stores.ledger import Tuning
-from worker.stores.store import Store, StoreRefused, StoreTroubleError
+from worker.stores.store import AccountLimits, Store, StoreRefused, StoreTroubleError
 
 MAX_COMMAND_RETRY: Final = timedelta(seconds=1)
 """How long a command retries. An operator waits for its answer."""
@@ -197,7 +197,10 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
             if sender.messaging_service_sid
         },
         paces={sender.name: sender.pace for sender in senders if sender.pace is not None},
-        account_paces={name: account.pace for name, account in settings.accounts.items()},
+        limits={
+            name: AccountLimits(account.pace, account.max_open_posts)
+            for name, account in settings.accounts.items()
+        },
         overwrite=overwrite,
     )
 

@@ -6,7 +6,7 @@ from typing import Final
 from policies.decision import FreeformContent, Send
 from policies.rate_limits import sms_segments
 from sendwindow.contract import SendMessage
-from sendwindow.vocabulary import Channel
+from sendwindow.vocabulary import Channel, Priority
 from worker.pipeline.decision_inputs import template_text
 from worker.ports.admissions import UNLIMITED, Charge, PostLimit
 from worker.settings.schema import DispatchSettings
@@ -32,6 +32,7 @@ def charge_of(message: SendMessage, send: Send, settings: Settings) -> Charge:
         account=account.pace,
         sender=sender.pace,
         pair=sender.pair_pace,
+        is_urgent=message.priority is Priority.URGENT,
         posts=posts,
     )
 

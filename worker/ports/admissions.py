@@ -22,7 +22,8 @@ class PostLimit:
 class Charge:
     """What a message is charged to its limits: `units`, at the pace of each limit.
 
-    A limit of None means that there is no such limit.
+    A limit of None means that there is no such limit. `is_urgent`: it goes before other messages to
+    its person.
     """
 
     units: int = 1
@@ -30,6 +31,7 @@ class Charge:
     sender: Pace | None = None
     pair: Pace | None = None
     posts: PostLimit | None = None
+    is_urgent: bool = False
 
 
 UNLIMITED: Final = Charge()

@@ -37,6 +37,7 @@ class StateField(StoredField):
     ACCOUNT = "a", "of a sender: its account"
     SERVICE = "mg", "of a sender: its messaging service"
     PACE = "pc", "of a sender or an account: interval and tolerance (µs) of its rate limit"
+    OPEN_POSTS = "op", "of an account: how many POSTs it may have open"
     KNOWN_AT = "at", "of a sender or a template: when a worker last had it in its settings"
     ADMITTED = "n", "of a sender: how many attempts were admitted"
     TAG_MESSAGE = "message", "of a tag: the unproven message that is on its way"

@@ -117,8 +117,10 @@ def _charge(charge: Charge) -> dict[str, object]:
     paces = {"account": charge.account, "sender": charge.sender, "pair": charge.pair}
     posts = charge.posts
     places = {} if posts is None else {"posts": [posts.most, posts.term // _MS]}
+    urgent = {"urgent": True} if charge.is_urgent and charge.pair is not None else {}
     return {
         "units": charge.units,
+        **urgent,
         **places,
         **{
             name: [pace.interval_us, pace.tolerance_us]

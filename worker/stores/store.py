@@ -6,6 +6,7 @@ It refuses a store that would break one of Sendwindow's guarantees.
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self
@@ -54,6 +55,14 @@ _OTHER_PROFILE: Final = {
     "(a base_url of this machine or network); "
     "give each a store of its own, or is SENDWINDOW_CONFIG not set?",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """The limits of an account by which claims plan. `open_posts`: 0 means no limit."""
+
+    pace: Pace | None = None
+    open_posts: int = 0
 
 
 class StoreRefused(Exception):
@@ -148,15 +157,14 @@ class Store:
         *,
         services: Mapping[str, str] = _NONE,
         paces: Mapping[str, Pace] = _NONE,
-        account_paces: Mapping[str, Pace | None] = _NONE,
+        limits: Mapping[str, AccountLimits] = _NONE,
         overwrite: bool = True,
     ) -> None:
         """Record what names stand for, so that claims can look it up.
 
         `accounts`: sender → account. `services`: sender → messaging service, for senders that are
         in one. `contents`: (template, language or "") → the ContentSid that it is sent by.
-        `paces`: sender → its rate limit, for senders that have one. `account_paces`: the same of
-        each account, None for no limit.
+        `paces`: sender → its rate limit, for senders that have one. `limits`: account → its limits.
         `overwrite` False: an existing meaning stays, but the store still records that this process
         knows the names.
         """
@@ -164,7 +172,10 @@ class Store:
             (name, account, services.get(name, ""), _pace_text(paces.get(name)))
             for name, account in sorted(accounts.items())
         ]
-        limits = [(name, _pace_text(one)) for name, one in sorted(account_paces.items())]
+        limited = [
+            (name, _pace_text(one.pace), str(one.open_posts or ""))
+            for name, one in sorted(limits.items())
+        ]
         templates = [
             ("|".join(name), content_sid) for name, content_sid in sorted(contents.items())
         ]
@@ -172,7 +183,7 @@ class Store:
             asked = {
                 "overwrites": overwrite,
                 "senders": senders,
-                "accounts": limits,
+                "accounts": limited,
                 "contents": templates,
             }
             await self._calls.run_durably(_SENDERS, [compact(asked)])

@@ -9,7 +9,7 @@ import pytest
 from policies.decision import Content, FreeformContent, SeenRevisions, Send, TemplateContent, Trace
 from policies.rate_limits import PAIR, Pace, pace
 from sendwindow.contract import Freeform, SendMessage, Template
-from sendwindow.vocabulary import Purpose, Reason, Stage
+from sendwindow.vocabulary import Priority, Purpose, Reason, Stage
 from tests.support.cast import GRETA
 from tests.support.pipeline_world import dispatching
 from tests.support.settings_examples import changed, parse
@@ -75,6 +75,14 @@ def test_each_limit_has_the_pace_of_its_setting() -> None:
     """The account, the sender and, on WhatsApp, the person."""
     charge = charge_of(message("shop"), send(LONG), SETTINGS)
     assert charge == Charge(1, pace(2000), pace(80), PAIR)
+
+
+def test_an_urgent_message_is_charged_as_such() -> None:
+    """It goes before what is booked to its person."""
+    urgent = message("shop").model_copy(update={"priority": Priority.URGENT})
+    assert charge_of(urgent, send(LONG), SETTINGS) == Charge(
+        1, pace(2000), pace(80), PAIR, is_urgent=True
+    )
 
 
 def test_an_open_post_counts_as_long_as_it_can_last() -> None:

@@ -41,7 +41,7 @@ async def _arrivals(world: World, person: str) -> list[int]:
         keys.sender_rate(SENDER),
         keys.pair_rate(person, SENDER),
     )
-    return [int(await world.redis.get(name) or 0) for name in names]
+    return [int(((await world.redis.get(name)) or b"0").split()[0]) for name in names]
 
 
 async def _claimed(world: World, message_id: str, to: str = ANNA) -> ClaimedMessage:

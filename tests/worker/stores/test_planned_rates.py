@@ -1,112 +1,22 @@
 """Claims of senders and accounts with a rate limit: how many messages they take, and when."""
 
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from policies.rate_limits import Pace, pace
-from sendwindow.vocabulary import Priority, Reason, Stage
-from tests.depth import examples
-from tests.support.rate_model import Sent, most_in_a_second
-from tests.support.ring_steps import faults, lane, queue, read_rings
-from tests.support.stores_world import (
-    ACCOUNT,
-    PAST,
-    REFUSED,
-    SENDER,
-    Place,
-    World,
-    accepted,
-    ask,
-    opened,
-)
+from sendwindow.vocabulary import Reason, Stage
+from tests.support.limited_claims import MINUTE, OTHER, claim, fleet, limit
+from tests.support.ring_steps import lane, queue
+from tests.support.stores_world import ACCOUNT, PAST, REFUSED, SENDER, Place, opened
 from worker.ports.admissions import Charge, Later, Permit
-from worker.ports.claims import ClaimBatch, ClaimedMessage, Suspects
 from worker.ports.settlements import SettleAgain
 
 pytestmark = pytest.mark.asyncio
 
-MINUTE = Pace(60_000_000, 0)
-"""One message a minute: no test runs so long that a second one may go out."""
-
 FREE = pace(10_000)
-OTHER = "other"
-
-
-async def limit(
-    world: World, sender: Pace | None = None, account: Pace | None = None, other: Pace | None = None
-) -> None:
-    """Register the limits of both senders and of their account."""
-    paces: Mapping[str, Pace | None] = {SENDER: sender, OTHER: other}
-    await world.store.register_senders(
-        {SENDER: ACCOUNT, OTHER: ACCOUNT},
-        paces={name: one for name, one in paces.items() if one is not None},
-        account_paces={ACCOUNT: account},
-    )
-
-
-async def claim(world: World, most: int = 64) -> ClaimBatch:
-    return await world.store.ledger.claim(most, Suspects.NEVER)
-
-
-@dataclass(slots=True)
-class Fleet:
-    """Some workers that claim, and then admit and settle what they claimed."""
-
-    worlds: list[World]
-    charges: Mapping[str, Charge]
-    claimed: list[str] = field(default_factory=list)
-    turned_away: list[str] = field(default_factory=list)
-    accepted: list[str] = field(default_factory=list)
-    posts: list[datetime] = field(default_factory=list)
-    calls: int = 0
-
-    async def work(self, messages: int, *, most_rounds: int) -> None:
-        """Work until that many messages were accepted. Time jumps to what falls due next."""
-        for _ in range(most_rounds):
-            batches = [await claim(world) for world in self.worlds]
-            self.calls += len(batches)
-            for world, batch in zip(self.worlds, batches, strict=True):
-                for one in batch.claimed:
-                    await self._process(world, one)
-            if len(self.accepted) >= messages:
-                return
-            last = batches[-1]
-            if last.next_due_at is not None and last.next_due_at > last.now:
-                waits = last.next_due_at - last.now
-                await self.worlds[0].later(seconds=waits.total_seconds())
-        raise AssertionError(f"{len(self.accepted)} of {messages} were accepted")
-
-    async def _process(self, world: World, one: ClaimedMessage) -> None:
-        self.claimed.append(one.message_id)
-        sender = OTHER if one.message_id.startswith(OTHER) else SENDER
-        request = ask(one, sender=sender, charge=self.charges[sender])
-        [answer] = await world.store.ledger.admit([request])
-        if isinstance(answer, Permit):
-            self.accepted.append(one.message_id)
-            result = accepted(f"SM{len(self.accepted)}")
-            await world.settle(one, result, sender=sender)
-            return
-        assert isinstance(answer, Later)
-        self.turned_away.append(one.message_id)
-        again = SettleAgain(Stage.WAITING, answer.reason, due_at=answer.until)
-        await world.settle(one, again, sender=sender, attempt=0, posted=False)
-
-
-async def fleet(
-    stack: AsyncExitStack, store: Place, workers: int, charges: Mapping[str, Charge]
-) -> Fleet:
-    worlds = [
-        await stack.enter_async_context(opened(store, worker_id=f"w{number}"))
-        for number in range(workers)
-    ]
-    return Fleet(worlds, charges)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -329,102 +239,3 @@ async def test_limits_that_do_not_bind_cost_a_claim_two_reads_and_two_writes(sto
             if calls != free.get(name, 0)
         }
         assert more == {"get": 2, "set": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What happens next: time passes, messages are queued, claimed, or one that is held ends."""
-
-    kind: str
-    number: int = 0
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.builds(Step, st.just("wait"), st.integers(1, 400)),
-        st.builds(Step, st.just("queue"), st.integers(1, 5)),
-        st.builds(Step, st.just("claim"), st.integers(1, 12)),
-        st.builds(Step, st.sampled_from(["post", "refuse", "release", "lapse"])),
-    ),
-    min_size=5,
-    max_size=30,
-)
-
-
-@dataclass(slots=True)
-class History:
-    """A random history of one sender with a limit."""
-
-    world: World
-    pace: Pace
-    queued: int = 0
-    held: list[ClaimedMessage] = field(default_factory=list)
-    sent: list[Sent] = field(default_factory=list)
-
-    async def take(self, step: Step) -> None:
-        match step.kind:
-            case "wait":
-                await self.world.later(milliseconds=step.number)
-            case "queue":
-                ids = [f"m{self.queued + at}" for at in range(step.number)]
-                self.queued += step.number
-                priority = list(Priority)[step.number % 3]
-                await queue(self.world, lane(priority=priority), ids)
-            case "claim":
-                self.held += (await claim(self.world, step.number)).claimed
-            case ending if self.held:
-                await self._end(self.held.pop(0), ending)
-
-    async def _end(self, one: ClaimedMessage, ending: str) -> None:
-        if ending == "release":
-            await self.world.store.ledger.release([(one.message_id, one.fence)])
-            return
-        if ending == "refuse":
-            await self.world.settle(one, REFUSED, attempt=0, posted=False)
-            return
-        answer = await self.world.admit(one, charge=Charge(sender=self.pace))
-        if isinstance(answer, Later):
-            again = SettleAgain(Stage.WAITING, answer.reason, due_at=answer.until)
-            await self.world.settle(one, again, attempt=0, posted=False)
-        elif ending == "lapse":
-            await self.world.settle(one, REFUSED, posted=False)
-        else:
-            arrival = await self.world.redis.get(self.world.keys.sender_rate(SENDER))
-            self.sent.append(Sent(int(arrival.split()[0]) - self.pace.interval_us))
-            await self.world.settle(one, accepted(f"SM{len(self.sent)}"))
-
-    async def finish(self) -> None:
-        """Claim and post until nothing is left."""
-        for _ in range(20 + 4 * self.queued):
-            while self.held:
-                await self._end(self.held.pop(0), "post")
-            batch = await claim(self.world)
-            self.held += batch.claimed
-            waits = batch.next_due_at - batch.now if batch.next_due_at else timedelta.max
-            # Only the list of expiries is left.
-            if not batch.claimed and waits > timedelta(minutes=1):
-                return
-            await self.world.later(milliseconds=200)
-        raise AssertionError("messages are left")
-
-
-@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, per_second=st.sampled_from([5, 20, 80]))
-@pytest.mark.asyncio
-async def test_whatever_happens_the_limit_holds_and_every_message_goes(
-    store: Place, steps: list[Step], per_second: int
-) -> None:
-    """In any order of claims and ends, no sliding second exceeds the limit, the rings stay whole,
-    and all that is queued is claimed in the end.
-    """
-    async with opened(store) as world:
-        await world.redis.flushdb()
-    async with opened(store) as world:
-        await limit(world, pace(per_second))
-        history = History(world, pace(per_second))
-        for step in steps:
-            await history.take(step)
-        assert faults(await read_rings(world), {SENDER: ACCOUNT, OTHER: ACCOUNT}) == []
-        await history.finish()
-        assert await world.redis.zcard(world.keys.leases) == 0
-        assert most_in_a_second(sorted(history.sent, key=lambda one: one.at)) <= per_second

@@ -94,6 +94,7 @@ class Run:
             "account": "main",
             "sender": "shop",
             "person": PERSON,
+            "is_booked": True,
         }
         if step.gives_back is not None:
             open_ones = [at for at in range(len(self.admitted)) if at not in self.returned]

@@ -5,8 +5,8 @@
 --     (the revisions that the decision saw of person, sender, account, template and tag, as texts;
 --     absent: not looked at), valid_until (ms), reason, policy (version), cap (0: none),
 --     relies_on_tag, listing, charge (units, and of each limit that there is interval and tolerance
---     in µs: account, sender, pair; posts: how many and for how long in ms), entry (of the
---     timeline).
+--     in µs: account, sender, pair; posts: how many and for how long in ms; urgent: it goes
+--     before others to its person), entry (of the timeline).
 -- Returns for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}
 -- or {'lost'}.
 -- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state,
@@ -131,8 +131,8 @@ local function grant(request, limits)
 end
 
 local function admit(request)
-  local stage, fence, last, cancel_asked, old_intent = unpack(redis.call('HMGET', K.row(request.id),
-    F.stage, F.fence, F.attempt, F.cancel_asked, F.intent_at))
+  local stage, fence, last, cancel_asked, old_intent, last_reason = unpack(redis.call('HMGET',
+    K.row(request.id), F.stage, F.fence, F.attempt, F.cancel_asked, F.intent_at, F.reason))
   last = read_count(last or '0') or -1
   if not stage or fence ~= request.fence then return { 'lost' } end
   if stage == C.POSTING and last == request.attempt then return { 'permit' } end
@@ -150,6 +150,7 @@ local function admit(request)
   end
   local reason, ends = obstacle(request)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end
+  request.is_booked = last_reason == C.PAIR_RATE
   local limits = limits_of(request, now)
   reason, ends = limit_in_the_way(limits, request.charge.units, now)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end

@@ -16,15 +16,15 @@
 -- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
 -- expiring, expiries, suspects, leases, waiting, fence, last_claim, wake, counts; for the facts
 -- sender, account, template, contents, tag_state, person, sent_to; when a rate is limited
--- sender_rate and account_rate; and, when a person's digests are gathered, consents and
+-- sender_rate, account_rate and open_posts; and, when a person's digests are gathered, consents and
 -- suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
 -- include: claim_room, clock, content_sid_of, count, enter_lane, gather, hand_wake_on, in_a_lane
 -- include: int, lane_rings, leave_sender, list_expiry, message_of, park, parts_of_lane, persons_of
--- include: planned_rates, put_into_lane, rate_times, read_count, read_expiry, read_facts
--- include: read_instant, read_state, remove_from_place, rest, sender_of, set_aside, take_turn
--- include: try_decode, turn_rings, unpark, wake_claimer
+-- include: places_left, planned_rates, put_into_lane, rate_times, read_count, read_expiry
+-- include: read_facts, read_instant, read_state, remove_from_place, rest, sender_of, set_aside
+-- include: take_turn, try_decode, turn_rings, unpark, wake_claimer
 
 -- How many messages a lane gives in one turn.
 local MAX_QUANTUM_MESSAGES = 8
@@ -152,10 +152,15 @@ local function rate_plan(kind, name)
 end
 
 -- Returns until when (ms) a sender or an account gives no messages, nil when it gives some. It is
--- paused, or its rate is used up.
+-- paused, its rate is used up, or it has no place for another POST.
 local function blocked_until(kind, name)
-  local ends = pause_end(kind == 'account' and K.account(name) or K.sender(name))
+  local key = kind == 'account' and K.account(name) or K.sender(name)
+  local ends, state = pause_end(key), state_of(key)
   if ends then return ends end
+  if kind == 'account' then
+    state.left = state.left or places_left(name, state.posts, now)
+    if state.left and state.left <= 0 then return now + C.BUSY_AGAIN_MS end
+  end
   local plan = rate_plan(kind, name)
   if not plan then return nil end
   local room, free_at = room_in(plan)
@@ -456,13 +461,16 @@ local function serve_class(class, score)
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
   local limits = { rate_plan('sender', sender) }
   limits[#limits + 1] = account ~= '' and rate_plan('account', account) or nil
-  for _, plan in ipairs(limits) do room = math.min(room, room_in(plan)) end
+  for _, plan in ipairs(limits) do room = math.min(room, (room_in(plan))) end
+  local places = account ~= '' and state_of(K.account(account)) or {}
+  room = math.min(room, places.left or room)
   local taken, live = 0, 0
   if lane then taken, live = serve(lane, room) end
   for _, plan in ipairs(limits) do
     plan.planned = math.max(plan.planned, plan.us) + live * plan.interval
     plan.is_changed = plan.is_changed or live > 0
   end
+  if places.left then places.left = places.left - live end
   local has_more = lane and is_still_due(lane)
   if lane and not has_more then left[lane] = true end
   charge_path(path, taken, class, has_more)

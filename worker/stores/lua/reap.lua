@@ -44,7 +44,7 @@ end
 -- The attempt may have reached Twilio, so the worker looks for evidence of it.
 local function reap_posting(id, row)
   if row[F.charges] then
-    leave_place(id, row, account_of_sender(sender_of(row[F.lane] or '') or ''))
+    leave_place(id, row, account_of_sender(sender_of(row[F.lane] or '') or ''), now)
   end
   local proof = proof_of(row)
   if proof then

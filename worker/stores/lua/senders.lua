@@ -1,11 +1,11 @@
 -- Records what names stand for: account and messaging service of each sender, and ContentSid of
--- each template in each language. Also the paces of rate limits, by which claims plan.
+-- each template in each language. Also the limits by which claims plan.
 -- It also records when a living worker last knew each of them. Names are never removed, so only
 -- that date shows which are still configured.
 -- ARGV: a JSON object: overwrites (false: only what is missing is written), senders (a list of
--- sender, account, service or '', and pace), accounts (a list of account and pace), contents (a
--- list of '<template>|<language or nothing>' and ContentSid). A pace is interval and tolerance in
--- µs; '' means no limit.
+-- sender, account, service or '', and pace), accounts (a list of account, pace, and how many
+-- POSTs it may have open), contents (a list of '<template>|<language or nothing>' and ContentSid).
+-- A pace is interval and tolerance in µs; '' means no limit.
 -- Returns how many senders changed.
 -- Keys: meta, sender, account, contents, template, ring, rested, parked.
 -- Callers: `Store.register_senders`.
@@ -34,9 +34,9 @@ local function move_turns(name, from)
   end
 end
 
-local function set_pace(key, known, pace)
-  if (known or '') == pace or known and not asked.overwrites then return end
-  if pace ~= '' then redis.call('HSET', key, F.pace, pace) else redis.call('HDEL', key, F.pace) end
+local function set_limit(key, field, known, limit)
+  if (known or '') == limit or known and not asked.overwrites then return end
+  if limit ~= '' then redis.call('HSET', key, field, limit) else redis.call('HDEL', key, field) end
 end
 
 for _, sender in ipairs(asked.senders) do
@@ -56,13 +56,16 @@ for _, sender in ipairs(asked.senders) do
     raise_revision(key)
     changed = changed + 1
   end
-  set_pace(key, known_pace, pace)
+  set_limit(key, F.pace, known_pace, pace)
   -- A worker that knows the sender by another account cannot send for the registered account.
   if may_write or known_account == account then stamp(key) end
 end
 for _, account in ipairs(asked.accounts) do
-  local key, pace = K.account(account[1]), account[2]
-  set_pace(key, redis.call('HGET', key, F.pace), pace)
+  local name, pace, posts = unpack(account)
+  local key = K.account(name)
+  local known_pace, known_posts = unpack(redis.call('HMGET', key, F.pace, F.open_posts))
+  set_limit(key, F.pace, known_pace, pace)
+  set_limit(key, F.open_posts, known_posts, posts)
 end
 for _, content in ipairs(asked.contents) do
   local name, content_sid = unpack(content)

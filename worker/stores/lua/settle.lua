@@ -12,11 +12,12 @@
 -- effects person, consents, sender, account, template, tag_state, errors_of, held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
--- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock
--- include: count, end_message, follow_pointers, free_tag_of_attempt, give_back_charges, increment
--- include: int, intent_of, lasting_effects, leave_place, load_row, mark_attempt_gone
--- include: mark_permit_settled, may_redecide, planned_rates, proof_of, read_instant, read_state
--- include: relied_on_tag, remove_from_place, requeue, return_plans, sent_of, take_report
+-- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock, count
+-- include: end_message, follow_pointers, free_tag_of_attempt, give_back_charges, increment, int
+-- include: intent_of, lasting_effects, leave_place, load_row, mark_attempt_gone
+-- include: mark_permit_settled, may_redecide, places_left, planned_rates, proof_of, read_instant
+-- include: read_state, relied_on_tag, remove_from_place, requeue, return_plans, sent_of
+-- include: take_report
 
 -- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
@@ -34,7 +35,7 @@ local function close_permit(id, row, settlement)
   else
     redis.call('ZREM', K.permits(person), attempt)
   end
-  leave_place(id, row, settlement.account)
+  leave_place(id, row, settlement.account, now)
   if settlement.kind == 'again' or settlement.kind == 'end' then
     redis.call('ZREM', K.sent_to(follow_pointers(person)), attempt)
     if not settlement.posted then
@@ -55,9 +56,13 @@ local PAUSES = { [C.SENDER_PAUSED] = true, [C.ACCOUNT_PAUSED] = true }
 
 local RATES = { [C.SENDER_RATE] = 'sender', [C.ACCOUNT_RATE] = 'account' }
 
--- Whether claims wait for a rate limit that turned a message away. They do not if the worker that
+-- Whether claims wait for a limit that turned a message away. They do not if the worker that
 -- registered the limit last knows a higher one.
 local function is_planned(reason, settlement)
+  if reason == C.ACCOUNT_BUSY then
+    local most = redis.call('HGET', K.account(settlement.account), F.open_posts)
+    return (places_left(settlement.account, most, now) or 1) <= 0
+  end
   local kind = RATES[reason]
   local plan = kind and registered_plan(kind, settlement[kind], now)
   return plan and room_in(plan) == 0

@@ -1,4 +1,4 @@
--- include: int, microseconds, rate_times
+-- include: int, microseconds, pair_times, rate_times
 
 -- Gives back what the last attempt was charged, because no POST of it began. It does so once: the
 -- charges leave the row.
@@ -12,14 +12,18 @@ local function give_back_charges(id, row, sender, account, now)
   redis.call('HDEL', K.row(id), F.charges)
   row[F.charges] = nil
   if number ~= int(row[F.attempt]) then return end
+  local us = microseconds(now)
   for mark, arrival, cost in string.gmatch(charges, ' (%a)(%d+)%-(%d+)') do
-    local key = mark == 'a' and K.account_rate(account)
-      or mark == 's' and K.sender_rate(sender)
-      or K.pair_rate(row[F.person], sender)
-    local us = microseconds(now)
-    local last, planned = read_rate(key, us)
-    if int(last) == arrival then
-      write_rate(key, last - tonumber(cost), planned - tonumber(cost), us)
+    if mark == 'p' then
+      local key = K.pair_rate(row[F.person], sender)
+      local last, booked = read_pair(key, us)
+      if int(last) == arrival then write_pair(key, last - tonumber(cost), booked, us) end
+    else
+      local key = mark == 'a' and K.account_rate(account) or K.sender_rate(sender)
+      local last, planned = read_rate(key, us)
+      if int(last) == arrival then
+        write_rate(key, last - tonumber(cost), planned - tonumber(cost), us)
+      end
     end
   end
 end

@@ -19,23 +19,28 @@ local function return_to_plan(sender, account)
   if account ~= '' then note_unposted('account', account) end
 end
 
--- Returns the plan of a sender or an account by the pace that is registered with it.
+-- Returns the plan of a sender or an account by the pace that is registered with it, and whether
+-- its open POSTs are limited.
 local function registered_plan(kind, name, now)
   local key = kind == 'account' and K.account(name) or K.sender(name)
-  return plan_of(kind, name, redis.call('HGET', key, F.pace), now)
+  local pace, posts = unpack(redis.call('HMGET', key, F.pace, F.open_posts))
+  return plan_of(kind, name, pace, now), posts
 end
 
 -- Gives back what was noted. What is parked because of it may be claimed earlier.
 local function write_returned_plans(now)
   local is_earlier = false
   for _, kept in ipairs(unposted) do
-    local plan = registered_plan(kept.kind, kept.name, now)
+    local plan, posts = registered_plan(kept.kind, kept.name, now)
+    local ends = posts and now
     if plan and plan.planned > plan.arrival then
       plan.planned = math.max(plan.arrival, plan.planned - kept.number * plan.interval)
       write_rate(plan.key, plan.arrival, plan.planned, plan.us)
       local room, free_at = room_in(plan)
-      local ends = int(room > 0 and now or free_at)
-      local changed = redis.call('ZADD', K.parked, 'XX', 'LT', 'CH', ends, kept.member)
+      ends = room > 0 and now or free_at
+    end
+    if ends then
+      local changed = redis.call('ZADD', K.parked, 'XX', 'LT', 'CH', int(ends), kept.member)
       is_earlier = is_earlier or changed == 1
     end
   end
