@@ -129,6 +129,10 @@ WAITING: Final[Mapping[Reason, str]] = {
     Reason.PAIR_RATE: (
         "WhatsApp takes one message in six seconds from one sender to one person, after 45 at once."
     ),
+    Reason.PORTFOLIO_LIMIT: (
+        "The portfolio has written to accounts.NAME.people_per_day people outside an open window "
+        "in 24 hours. It goes out when another person counts no longer."
+    ),
     Reason.ACCOUNT_UPDATE_UNPROVEN: (
         "Another message is testing whether ACCOUNT_UPDATE works on this Page. Only "
         "one does so at a time."

@@ -382,6 +382,17 @@ class Keys:
         """
         return self._key(f"pair:{digest}:{sender}")
 
+    def portfolio(self, name: str) -> str:
+        """ZSET person digest → time (ms): whom a portfolio wrote to outside an open window.
+
+        The time is that of the last charge. An entry counts for 24 hours.
+        """
+        return self._key(f"portfolio:{name}")
+
+    def portfolio_booked(self, name: str) -> str:
+        """STRING: up to when (ms) the places of a portfolio that become free are booked."""
+        return self._key(f"booked:{name}")
+
     def inbound_seen(self, message_sid: str) -> str:
         """STRING with a TTL of 48 h: marks that this inbound was applied."""
         return self._key(f"in:{message_sid}")

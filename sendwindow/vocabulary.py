@@ -154,6 +154,7 @@ class Reason(StrEnum):
     ACCOUNT_RATE = "account_rate"
     SENDER_RATE = "sender_rate"
     PAIR_RATE = "pair_rate"
+    PORTFOLIO_LIMIT = "portfolio_limit"
     STOP_SUSPECTED = "stop_suspected"
     PERMIT_LAPSED = "permit_lapsed"
     FACTS_CHANGED = "facts_changed"

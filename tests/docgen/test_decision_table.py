@@ -95,6 +95,7 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
         Reason.ACCOUNT_RATE,
         Reason.SENDER_RATE,
         Reason.PAIR_RATE,
+        Reason.PORTFOLIO_LIMIT,
     }
     given = {*reasons.SENT, *reasons.REFUSED, *reasons.WAITING, Reason.EXPIRED}
     assert shown == given - by_example - by_workers

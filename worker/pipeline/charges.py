@@ -6,9 +6,10 @@ from typing import Final
 from policies.decision import FreeformContent, Send
 from policies.rate_limits import sms_segments
 from sendwindow.contract import SendMessage
-from sendwindow.vocabulary import Channel, Priority
+from sendwindow.vocabulary import Channel, Priority, Reason
 from worker.pipeline.decision_inputs import template_text
-from worker.ports.admissions import UNLIMITED, Charge, PostLimit
+from worker.ports.admissions import UNLIMITED, Charge, PortfolioLimit, PostLimit
+from worker.settings.accounts import Account
 from worker.settings.schema import DispatchSettings
 from worker.settings.settings import Settings
 
@@ -25,7 +26,9 @@ def charge_of(message: SendMessage, send: Send, settings: Settings) -> Charge:
     sender = settings.senders[message.sender]
     account = settings.accounts[sender.account]
     posts = _post_limit(account.max_open_posts, settings.dispatch)
-    if (account.pace, sender.pace, sender.pair_pace, posts) == (None, None, None, None):
+    portfolio = _portfolio_limit(account, send) if sender.channel is Channel.WHATSAPP else None
+    limits = (account.pace, sender.pace, sender.pair_pace, posts, portfolio)
+    if all(one is None for one in limits):
         return UNLIMITED
     return Charge(
         units=_segments(message, send, settings) if sender.channel is Channel.SMS else 1,
@@ -34,6 +37,7 @@ def charge_of(message: SendMessage, send: Send, settings: Settings) -> Charge:
         pair=sender.pair_pace,
         is_urgent=message.priority is Priority.URGENT,
         posts=posts,
+        portfolio=portfolio,
     )
 
 
@@ -41,6 +45,13 @@ def _post_limit(most: int, dispatch: DispatchSettings) -> PostLimit | None:
     """Return the limit of open POSTs. A POST counts for as long as its timeouts let it last."""
     seconds = dispatch.connect_timeout + dispatch.read_timeout
     return PostLimit(most, _PERMIT + timedelta(seconds=seconds)) if most else None
+
+
+def _portfolio_limit(account: Account, send: Send) -> PortfolioLimit | None:
+    """Return the limit of the account's portfolio, if the message goes outside an open window."""
+    if not account.people_per_day or send.reason is not Reason.TEMPLATE_WINDOW_CLOSED:
+        return None
+    return PortfolioLimit(account.portfolio, account.people_per_day)
 
 
 def _segments(message: SendMessage, send: Send, settings: Settings) -> int:

@@ -19,6 +19,14 @@ class PostLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class PortfolioLimit:
+    """To how many people a portfolio may write outside an open window in 24 hours."""
+
+    name: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """What a message is charged to its limits: `units`, at the pace of each limit.
 
@@ -31,6 +39,7 @@ class Charge:
     sender: Pace | None = None
     pair: Pace | None = None
     posts: PostLimit | None = None
+    portfolio: PortfolioLimit | None = None
     is_urgent: bool = False
 
 

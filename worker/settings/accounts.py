@@ -14,6 +14,9 @@ class Account:
     `proxy` is the URL of the proxy for the account's requests, with credentials if it needs them.
 
     `pace`: None means that nothing limits the rate. `max_open_posts`: 0 means no limit.
+
+    `portfolio`: the name of its business portfolio. `people_per_day`: the limit of that portfolio,
+    0 for none.
     """
 
     name: str
@@ -25,3 +28,5 @@ class Account:
     proxy: str | None = field(default=None, repr=False)
     pace: Pace | None = None
     max_open_posts: int = 0
+    portfolio: str = ""
+    people_per_day: int = 0

@@ -81,6 +81,8 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
         webhook_tokens=tokens,
         pace=_pace(reader, key, written.messages_per_second),
         max_open_posts=written.max_open_posts,
+        portfolio=written.portfolio or name,
+        people_per_day=written.people_per_day,
     )
 
 
@@ -244,6 +246,19 @@ def check_unique(
                 f"{section}.{name}.{key}",
                 f"is the same as that of {section}.{first}",
                 "keep one of the two",
+            )
+
+
+def check_portfolios(reader: SettingsReader, accounts: Mapping[str, Account]) -> None:
+    """Record a fault for each account whose limit is not that of others in its portfolio."""
+    first: dict[str, Account] = {}
+    for name, account in accounts.items():
+        other = first.setdefault(account.portfolio, account)
+        if other.people_per_day != account.people_per_day:
+            reader.fault(
+                f"accounts.{name}.people_per_day",
+                f"differs from that of accounts.{other.name}, which has the same portfolio",
+                "write the same number in both",
             )
 
 

@@ -354,6 +354,22 @@ class WrittenAccount:
         least=0,
         most=100_000,
     )
+    people_per_day: int = _setting(
+        Kind.INTEGER,
+        "To how many people the WhatsApp senders of the portfolio may write outside an open window "
+        "in 24 hours: Meta grants 250, 2000, 10000 or 100000. 0 means no limit",
+        0,
+        least=0,
+        most=100_000,
+    )
+    portfolio: str | None = _setting(
+        Kind.TEXT,
+        "Name of the business portfolio, the same for all accounts that share it. If not set: the "
+        "name of the account",
+        None,
+        pattern="[A-Za-z0-9_-]{1,64}",
+        shape="1 to 64 letters, digits, _ or -",
+    )
 
 
 @dataclass(frozen=True, slots=True)

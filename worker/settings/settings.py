@@ -241,6 +241,7 @@ def _read(reader: SettingsReader, data: Mapping[str, Any]) -> Settings:
     checks.check_unique(
         reader, senders, lambda one: (one.account, one.address), "senders", "address"
     )
+    checks.check_portfolios(reader, accounts)
     checks.check_store(reader, store)
     checks.check_gateway(reader, gateway, accounts)
     checks.check_guards(reader, guards)

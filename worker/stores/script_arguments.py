@@ -118,8 +118,11 @@ def _charge(charge: Charge) -> dict[str, object]:
     posts = charge.posts
     places = {} if posts is None else {"posts": [posts.most, posts.term // _MS]}
     urgent = {"urgent": True} if charge.is_urgent and charge.pair is not None else {}
+    portfolio = charge.portfolio
+    people = {} if portfolio is None else {"portfolio": [portfolio.name, portfolio.people]}
     return {
         "units": charge.units,
+        **people,
         **urgent,
         **places,
         **{

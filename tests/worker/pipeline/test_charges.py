@@ -15,7 +15,7 @@ from tests.support.pipeline_world import dispatching
 from tests.support.settings_examples import changed, parse
 from tests.support.stores_world import Place
 from worker.pipeline.charges import charge_of
-from worker.ports.admissions import UNLIMITED, Charge, PostLimit
+from worker.ports.admissions import UNLIMITED, Charge, PortfolioLimit, PostLimit
 from worker.settings.settings import Settings
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -83,6 +83,24 @@ def test_an_urgent_message_is_charged_as_such() -> None:
     assert charge_of(urgent, send(LONG), SETTINGS) == Charge(
         1, pace(2000), pace(80), PAIR, is_urgent=True
     )
+
+
+def test_only_a_template_outside_an_open_window_is_charged_to_the_portfolio() -> None:
+    """WhatsApp counts whom a business writes to first."""
+    main = replace(SETTINGS.accounts["main"], portfolio="acme", people_per_day=250)
+    limited_settings = replace(SETTINGS, accounts={"main": main})
+    closed = replace(
+        send(TemplateContent(CONTENT, {"1": "y"})), reason=Reason.TEMPLATE_WINDOW_CLOSED
+    )
+    open_window = replace(closed, reason=Reason.TEMPLATE_NEAR_EDGE)
+
+    def charged(sender: str, decision: Send) -> PortfolioLimit | None:
+        return charge_of(message(sender), decision, limited_settings).portfolio
+
+    assert charged("shop", closed) == PortfolioLimit("acme", 250)
+    assert charged("shop", open_window) is None
+    assert charged("alerts", closed) is None
+    assert charge_of(message("shop"), closed, SETTINGS).portfolio is None
 
 
 def test_an_open_post_counts_as_long_as_it_can_last() -> None:

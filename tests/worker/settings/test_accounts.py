@@ -163,3 +163,26 @@ def test_a_limit_can_be_set_or_switched_off() -> None:
     assert settings.senders["page"].pace is None
     assert settings.senders["shop"].pace == pace(5)
     assert settings.senders["shop"].pair_pace is None
+
+
+def test_accounts_of_one_portfolio_have_one_limit() -> None:
+    """Two accounts that share a portfolio share its people, so both give the same number."""
+    data = example()
+    data["accounts"]["main"] |= {"portfolio": "acme", "people_per_day": 2000}
+    second = {**data["accounts"]["main"], "account_sid": "AC" + "9" * 32}
+    data["accounts"]["second"] = second
+    assert parse(data).accounts["second"].portfolio == "acme"
+    data["accounts"]["second"] = {**second, "people_per_day": 250}
+    assert faults_of(data) == [
+        (
+            "sendwindow.toml: accounts.second.people_per_day: differs from that of accounts.main, "
+            "which has the same portfolio; write the same number in both"
+        )
+    ]
+
+
+def test_an_account_is_a_portfolio_of_its_own() -> None:
+    """Without a name, no other account shares its people, and nothing limits them."""
+    account = parse(example()).accounts["main"]
+    assert account.portfolio == "main"
+    assert account.people_per_day == 0

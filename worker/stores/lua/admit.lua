@@ -6,17 +6,18 @@
 --     absent: not looked at), valid_until (ms), reason, policy (version), cap (0: none),
 --     relies_on_tag, listing, charge (units, and of each limit that there is interval and tolerance
 --     in µs: account, sender, pair; posts: how many and for how long in ms; urgent: it goes
---     before others to its person), entry (of the timeline).
+--     before others to its person; portfolio: its name and how many people), entry (of the
+--     timeline).
 -- Returns for each: {'permit'}, {'stale', now, facts}, {'later', reason, until (ms)}, {'cancelled'}
 -- or {'lost'}.
 -- Keys: meta, row, timeline, permits, sent_to, person, sender, account, template, tag_state,
--- open_posts, account_rate, sender_rate, pair_rate; when a person's digests are gathered, consents,
--- suspected_stops and counts; for a row of an earlier version sid.
+-- open_posts, account_rate, sender_rate, pair_rate, portfolio, portfolio_booked; when a person's
+-- digests are gathered, consents, suspected_stops and counts; for a row of an earlier version sid.
 -- Callers: `LedgerStore.admit`, for the pipeline's step before the POST.
 
 -- include: account_of_sender, add_to_timeline, attempt_key, attempt_line, clock, first_digest
--- include: gather, increment, int, load_row, open_posts, raise_revision, rate_limits, read_count
--- include: read_facts, read_state, read_tag
+-- include: gather, increment, int, load_row, open_posts, portfolio, raise_revision, rate_limits
+-- include: read_count, read_facts, read_state, read_tag
 
 local permit, tag_later = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
@@ -115,6 +116,9 @@ local function grant(request, limits)
   if posts then
     charged = charged .. take_place(posts, K.open_posts(request.account), attempt, now)
   end
+  if request.charge.portfolio then
+    charged = charged .. charge_portfolio(request.charge.portfolio, request.person, now)
+  end
   if charged ~= '' then
     fields[#fields + 1] = F.charges
     fields[#fields + 1] = number .. charged
@@ -154,7 +158,9 @@ local function admit(request)
   local limits = limits_of(request, now)
   reason, ends = limit_in_the_way(limits, request.charge.units, now)
   if reason then return { 'later', reason, int(math.ceil(ends)) } end
-  local posts = request.charge.posts
+  local portfolio, posts = request.charge.portfolio, request.charge.posts
+  ends = portfolio and portfolio_until(portfolio, request.person, now)
+  if ends then return { 'later', C.PORTFOLIO_LIMIT, int(math.ceil(ends)) } end
   ends = posts and busy_until(posts, K.open_posts(request.account), now)
   if ends then return { 'later', C.ACCOUNT_BUSY, int(math.ceil(ends)) } end
   grant(request, limits)

@@ -8,8 +8,8 @@
 -- proved a copy, else 0.
 -- Keys: meta, row, timeline, job, sid, leases, lane, ready, marks, timers, expiring, expiries,
 -- wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits, sent_to,
--- counts, open_posts; for rate limits account_rate, sender_rate, pair_rate and parked; for the
--- effects person, consents, sender, account, template, tag_state, errors_of, held.
+-- counts, open_posts; for limits account_rate, sender_rate, pair_rate, portfolio and parked; for
+-- the effects person, consents, sender, account, template, tag_state, errors_of, held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock, count

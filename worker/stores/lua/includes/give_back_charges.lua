@@ -6,6 +6,8 @@
 -- since, the later message went out at the earliest instant that this charge allowed. Without the
 -- charge, the next one would follow too closely, and a second could have more than the limit. Then
 -- one interval is lost instead.
+-- Likewise, a person is taken off a portfolio only if no other message was charged for that person
+-- since.
 local function give_back_charges(id, row, sender, account, now)
   local number, charges = string.match(row[F.charges] or '', '^(%d+)(.*)$')
   if not number then return end
@@ -24,6 +26,15 @@ local function give_back_charges(id, row, sender, account, now)
       if int(last) == arrival then
         write_rate(key, last - tonumber(cost), planned - tonumber(cost), us)
       end
+    end
+  end
+  local name, at, before = string.match(charges, ' |([^|]*)|([%d.]+)|([%d.]*)')
+  local key = name and K.portfolio(name)
+  if key and tonumber(redis.call('ZSCORE', key, row[F.person]) or '') == tonumber(at) then
+    if before ~= '' then
+      redis.call('ZADD', key, before, row[F.person])
+    else
+      redis.call('ZREM', key, row[F.person])
     end
   end
 end
