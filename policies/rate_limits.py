@@ -35,6 +35,8 @@ _TOLL_FREE: Final = tuple(f"{_NORTH_AMERICA}{code}" for code in (800, 833, 844, 
 _SECOND_US: Final = 1_000_000
 _MAX_WITHOUT_BURST_PER_SECOND: Final = 12.0
 _BURST_SHARE: Final = 0.07
+_LATE_US: Final = 30_000
+"""How late a message may be, without a burst, before the rate suffers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,14 @@ def pace(per_second: float) -> Pace:
     A burst of n and a rate of r let through n + r - 1 units in a second, so the rate is the limit
     less what the burst adds. Without a burst, a worker would have to be back at the very
     microsecond to use a high limit. The burst is 1 up to 12 a second, and above that at most 1 and
-    7 % of the limit, so at least 92 % can be used.
+    7 % of the limit, so at least 92 % can be used. With a burst of 1, a message may be a little
+    late and the next one is on time, for which the rate is as much lower.
     """
     burst = 1
     if per_second > _MAX_WITHOUT_BURST_PER_SECOND:
         burst += math.floor(per_second * _BURST_SHARE)
+    if burst == 1:
+        return Pace(math.ceil((_SECOND_US + _LATE_US) / per_second), _LATE_US)
     interval = math.ceil(_SECOND_US / (per_second - (burst - 1)))
     return Pace(interval, (burst - 1) * interval)
 

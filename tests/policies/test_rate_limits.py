@@ -15,13 +15,21 @@ SECOND_US = 1_000_000
 
 @pytest.mark.parametrize(
     "per_second, burst, rate",
-    [(0.5, 1, 0.5), (1, 1, 1), (12, 1, 12), (20, 2, 19), (80, 6, 75), (2000, 141, 1860)],
+    [(20, 2, 19), (80, 6, 75), (2000, 141, 1860)],
 )
 def test_the_burst_is_taken_off_the_rate(per_second: float, burst: int, rate: float) -> None:
-    """Rate = limit - (burst - 1), with a burst of 1 up to 12 a second."""
+    """Rate = limit - (burst - 1)."""
     limit = pace(per_second)
     assert limit.interval_us == math.ceil(SECOND_US / rate)
     assert limit.tolerance_us == (burst - 1) * limit.interval_us
+
+
+@pytest.mark.parametrize("per_second", [0.5, 1, 5, 12, 14])
+def test_a_low_limit_has_no_burst(per_second: float) -> None:
+    """Two messages never go out at once, but a late one costs the next one nothing."""
+    limit = pace(per_second)
+    assert 0 < limit.tolerance_us < limit.interval_us
+    assert limit.interval_us == math.ceil((SECOND_US + limit.tolerance_us) / per_second)
 
 
 @settings(max_examples=examples(500))
@@ -29,9 +37,9 @@ def test_the_burst_is_taken_off_the_rate(per_second: float, burst: int, rate: fl
 def test_the_burst_is_at_most_one_and_seven_percent(per_second: float) -> None:
     """What a burst may add is bounded, and no burst makes the pace faster than the limit."""
     limit = pace(per_second)
-    burst = limit.tolerance_us / limit.interval_us + 1
+    burst = limit.tolerance_us // limit.interval_us + 1
     assert 1 <= burst <= 1 + 0.07 * per_second
-    assert limit.interval_us * (per_second - (burst - 1)) >= SECOND_US - 1
+    assert limit.interval_us * per_second >= SECOND_US + limit.tolerance_us - 1
 
 
 def test_a_pair_gets_a_message_in_six_seconds_and_45_at_once() -> None:

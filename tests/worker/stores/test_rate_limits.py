@@ -202,7 +202,7 @@ def test_a_charge_is_not_given_back_behind_a_later_one(redis: Redis, keys: Keys)
     """The first of two messages was not posted. The second went out when the charge of the first
     was worked off, so a third must wait for the charge of the second.
     """
-    run = Run({"sender": pace(1)})
+    run = Run({"sender": Pace(SECOND_US, 0)})
     second = Step(SECOND_US)
     steps = [Step(0), second, Step(SECOND_US // 2, 1, 1), Step(0), Step(SECOND_US // 2)]
     _agree(redis, keys, run, steps)
@@ -245,7 +245,7 @@ def test_a_changed_limit_keeps_what_was_charged(
 
 def test_an_arrival_time_far_ahead_is_shortened(redis: Redis, keys: Keys) -> None:
     """Once the store's clock was set back, a limit holds messages up for five minutes at most."""
-    run = Run({"sender": pace(1)})
+    run = Run({"sender": Pace(SECOND_US, 0)})
     redis.set(keys.sender_rate("shop"), BEGIN + 3600 * SECOND_US)
     asked, _ = run.take(Step(0))
     [answer] = STEPS.run_sync(redis, keys.meta, [asked])
@@ -256,9 +256,9 @@ def test_messages_turned_away_together_come_back_one_after_another(
     redis: Redis, keys: Keys
 ) -> None:
     """Each message that a call turns away gets an instant of its own, an interval apart."""
-    run = Run({"sender": pace(10)})
+    run = Run({"sender": Pace(100_000, 0)})
     asked = [run.take(Step(0))[0] for _ in range(4)]
     answers = STEPS.run_sync(redis, keys.meta, asked)
-    interval = pace(10).interval_us
+    interval = 100_000
     turns = [f"sender_rate {BEGIN + at * interval}".encode() for at in (1, 2, 3)]
     assert answers[1:] == turns
