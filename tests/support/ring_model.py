@@ -65,6 +65,9 @@ class RingModel:
         self._listed: dict[LaneName, tuple[Place, str]] = {}
         self._numbers = count(1)
         self._aside: list[Node] = []
+        self._to_park: dict[tuple[Kind, str], None] = {}
+        self.has_passed_over = False
+        """Whether the last claim left work for which there was no room."""
 
     # What producers, workers and operators do.
 
@@ -109,11 +112,16 @@ class RingModel:
         entered = self._enter_due()
         taken: list[str] = []
         left: set[LaneName] = set()
-        self._aside = []
+        self._aside, self._to_park, self.has_passed_over = [], {}, False
         for _ in range(MAX_TURNS):
             if len(taken) >= limit or not self._waiting(self.root):
                 break
             self._turn(taken, limit, left, room)
+        self._return_aside()
+        self._list_some([lane for lane in entered if lane not in left])
+        return taken
+
+    def _return_aside(self) -> None:
         for node in self._aside:
             owner = node.owner
             assert owner is not None
@@ -124,13 +132,8 @@ class RingModel:
             else:
                 entry = (pass_, node.number, node)
             insort(owner.ring, entry)
-        self._list_some([lane for lane in entered if lane not in left])
-        return taken
-
-    @property
-    def has_passed_over(self) -> bool:
-        """Whether the last claim set anything aside."""
-        return bool(self._aside)
+        for kind, name in self._to_park:
+            self._park(kind, name)
 
     @property
     def has_more_to_list(self) -> bool:
@@ -255,27 +258,38 @@ class RingModel:
         return max(room.spare - len(taken), share - held)
 
     def _path(self, room: ClaimRoom | None, taken: list[str], limit: int) -> list[Node] | None:
-        """Return who has the next turn at each level. Set aside who has no room, then return None
-        if no member below has any.
+        """Return who has the next turn at each level. Set aside who has no room or is paused, and
+        then return None if no member below may have a turn.
         """
         path = [self._waiting(self.root)[0]]
         if self._room(path[0], room, taken, limit) <= 0:
-            self._aside.append(path[0])
+            self._pass_over(path[0])
             return None
         while path[0].member != "expired" and path[-1].ring:
             waiting = self._waiting(path[-1])
             if path[-1].lane is None and len(path) < 3:
                 while waiting and self._room(waiting[0], room, taken, limit) <= 0:
-                    self._aside.append(waiting.pop(0))
+                    self._pass_over(waiting.pop(0))
+            if len(path) == 2 and self._set_aside_paused("account", path[-1]):
+                return None
             if not waiting:
-                is_paused = len(path) == 2 and self.is_paused("account", path[-1].member)
-                if is_paused:
-                    self._park("account", path[-1].member)
-                else:
-                    self._aside.append(path[-1])
+                self._aside.append(path[-1])
+                return None
+            if len(path) == 2 and self._set_aside_paused("sender", waiting[0]):
                 return None
             path.append(waiting[0])
         return path
+
+    def _pass_over(self, node: Node) -> None:
+        self._aside.append(node)
+        self.has_passed_over = True
+
+    def _set_aside_paused(self, kind: Kind, node: Node) -> bool:
+        if not self.is_paused(kind, node.member):
+            return False
+        self._aside.append(node)
+        self._to_park[kind, node.member] = None
+        return True
 
     def _turn(
         self, taken: list[str], limit: int, left: set[LaneName], room_: ClaimRoom | None
@@ -290,11 +304,6 @@ class RingModel:
             return
         lane = path[-1].lane
         assert lane is not None
-        pausable: list[tuple[Kind, str]] = [("account", lane.account), ("sender", lane.sender)]
-        for kind, name in pausable:
-            if self.is_paused(kind, name):
-                self._park(kind, name)
-                return
         is_alone = all(node.owner and len(self._waiting(node.owner)) == 1 for node in path)
         room = min(self._room(node, room_, taken, limit) for node in path[:3])
         due = [each for place, each in self._lanes[lane] if place[0] <= self.now]

@@ -21,7 +21,7 @@
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
 -- include: claim_room, clock, content_sid_of, count, enter_lane, gather, hand_wake_on, in_a_lane
--- include: int, lane_rings, leave_sender, list_expiry, message_of, park, parts_of_lane, persons_of
+-- include: int, lane_rings, leave_sender, list_expiry, message_of, parts_of_lane, persons_of
 -- include: places_left, planned_rates, put_into_lane, rate_times, read_count, read_expiry
 -- include: read_facts, read_instant, read_state, remove_from_place, rest, sender_of, set_aside
 -- include: take_turn, try_decode, turn_rings, unpark, wake_claimer
@@ -149,6 +149,13 @@ end
 local function rate_plan(kind, name)
   local key = kind == 'account' and K.account(name) or K.sender(name)
   return plan_of(kind, name, state_of(key).pace, now)
+end
+
+-- Returns the plans of a sender and of its account, where their rates are limited.
+local function plans_of(account, sender)
+  local found = { rate_plan('sender', sender) }
+  found[#found + 1] = account ~= '' and rate_plan('account', account) or nil
+  return found
 end
 
 -- Returns until when (ms) a sender or an account gives no messages, nil when it gives some. It is
@@ -375,8 +382,8 @@ local function enter_due()
 end
 
 -- Returns the path to the lane whose turn it is in a class: at each level a ring, the member whose
--- turn it is, and its score. Each is taken out of its ring. When the sender or the account gives no
--- messages now, it is parked, and there is no path.
+-- turn it is, and its score. Each is taken out of its ring. There is no path when the sender or the
+-- account gives no messages now: it is parked at the end of the call.
 local function path_to_lane(class, class_score)
   local account, account_score = take_with_room(claim.room, 'accounts', class, #claimed)
   if not account then
@@ -397,22 +404,25 @@ local function path_to_lane(class, class_score)
     }
   end
   return_turn(C.CLASSES_RING, class, class_score)
-  if not sender and has_aside[senders] and not account_ends then
+  if account_ends then
+    if sender then return_turn(senders, sender, sender_score) end
+    set_aside_to_park(class, 'account', account, account_score, math.ceil(account_ends))
+    return
+  end
+  if not sender and has_aside[senders] then
     set_aside(class, account, account_score)
     return
   end
   return_turn(class, account, account_score)
-  if sender then return_turn(senders, sender, sender_score) end
-  if account_ends then
-    park('account', account, math.ceil(account_ends))
-  elseif not sender then
+  if not sender then
     leave_account(class, account)
   elseif is_moved then
     -- It was queued before its sender was registered.
+    return_turn(senders, sender, sender_score)
     leave_sender(class, account, sender)
     enter_sender(class, sender)
   else
-    park('sender', sender, math.ceil(sender_ends))
+    set_aside_to_park(senders, 'sender', sender, sender_score, math.ceil(sender_ends))
   end
 end
 
@@ -448,29 +458,39 @@ local function write_plans()
   end
 end
 
+-- Returns how many messages of a sender may be taken in one turn: as many as there is room for in
+-- this worker, as the limits of the sender and of its account let through, and as POSTs may begin.
+local function room_on(class, account, sender)
+  local room = math.min(
+    room_for_class(claim.room, class, limit - #claimed, #claimed),
+    room_for(claim.room, 'accounts', account, #claimed),
+    room_for(claim.room, 'senders', sender, #claimed),
+    account ~= '' and state_of(K.account(account)).left or math.huge
+  )
+  for _, plan in ipairs(plans_of(account, sender)) do room = math.min(room, (room_in(plan))) end
+  return room
+end
+
+-- Counts the messages of a sender that will be admitted, so that the next turn takes fewer.
+local function plan_posts(account, sender, live)
+  for _, plan in ipairs(plans_of(account, sender)) do
+    plan.planned = math.max(plan.planned, plan.us) + live * plan.interval
+    plan.is_changed = plan.is_changed or live > 0
+  end
+  local state = account ~= '' and state_of(K.account(account)) or {}
+  if state.left then state.left = state.left - live end
+end
+
 -- Gives the lane whose turn it is in a class its turn.
 local function serve_class(class, score)
   local path = path_to_lane(class, score)
   if not path then return end
   local account, sender, lane = path[2][2], path[3][2], path[4][2]
-  local room = math.min(
-    room_for_class(claim.room, class, limit - #claimed, #claimed),
-    room_for(claim.room, 'accounts', account, #claimed),
-    room_for(claim.room, 'senders', sender, #claimed)
-  )
+  local room = room_on(class, account, sender)
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
-  local limits = { rate_plan('sender', sender) }
-  limits[#limits + 1] = account ~= '' and rate_plan('account', account) or nil
-  for _, plan in ipairs(limits) do room = math.min(room, (room_in(plan))) end
-  local places = account ~= '' and state_of(K.account(account)) or {}
-  room = math.min(room, places.left or room)
   local taken, live = 0, 0
   if lane then taken, live = serve(lane, room) end
-  for _, plan in ipairs(limits) do
-    plan.planned = math.max(plan.planned, plan.us) + live * plan.interval
-    plan.is_changed = plan.is_changed or live > 0
-  end
-  if places.left then places.left = places.left - live end
+  plan_posts(account, sender, live)
   local has_more = lane and is_still_due(lane)
   if lane and not has_more then left[lane] = true end
   charge_path(path, taken, class, has_more)
@@ -490,7 +510,7 @@ local function pick()
     local class, score = take_turn(C.CLASSES_RING)
     if not class then break end
     if room_for_class(claim.room, class, limit - #claimed, #claimed) <= 0 then
-      set_aside(C.CLASSES_RING, class, score)
+      pass_over(C.CLASSES_RING, class, score)
     elseif class ~= C.EXPIRED_CLASS then
       serve_class(class, score)
     elseif seen_expired < MAX_SEEN_IN_ALL_MESSAGES then

@@ -25,11 +25,24 @@ local function count_held(room, kind, name)
   held[name] = (held[name] or 0) + 1
 end
 
+local is_short = false
+
+-- Sets a member aside that there is no room for.
+local function pass_over(ring, member, score)
+  is_short = true
+  set_aside(ring, member, score)
+end
+
+-- Whether this call left work for which there is no room.
+local function has_passed_over()
+  return is_short
+end
+
 -- Takes the next member out of a ring, and sets those aside that there is no room for.
 local function take_with_room(room, kind, ring, taken)
   while true do
     local member, score = take_turn(ring)
     if not member or room_for(room, kind, member, taken) > 0 then return member, score end
-    set_aside(ring, member, score)
+    pass_over(ring, member, score)
   end
 end

@@ -1,10 +1,11 @@
--- include: rest, take_turn, turn_rings
+-- include: park, rest, take_turn, turn_rings
 
--- A worker leaves work for others when it has no room for it. Whose turn that is, is taken out of
--- its ring until the end of the call.
+-- A claim leaves work for another time when this worker has no room for it, or when its sender or
+-- its account may not send. Whose turn that is, is taken out of its ring until the end of the call,
+-- so that every ring is whole again before anything is parked.
 
--- Ring, member and score of each.
-local aside = {}
+-- Ring, member and score of each. And what is to be parked: kind, name and until when (ms).
+local aside, to_park = {}, {}
 
 -- Sets a member aside that was taken out of a ring.
 local function set_aside(ring, member, score)
@@ -12,12 +13,13 @@ local function set_aside(ring, member, score)
   has_aside[ring] = true
 end
 
--- Whether this call passed work over.
-local function has_passed_over()
-  return #aside > 0
+-- Sets a sender or an account aside that is to be parked.
+local function set_aside_to_park(ring, kind, name, score, ends)
+  set_aside(ring, name, score)
+  to_park[#to_park + 1] = { kind, name, ends }
 end
 
--- Puts what was set aside back. It has saved no turns up.
+-- Puts what was set aside back, and parks what gives no messages. Nothing has saved turns up.
 local function return_aside()
   for _, each in ipairs(aside) do
     local ring, member, score = unpack(each)
@@ -25,4 +27,5 @@ local function return_aside()
     return_turn(ring, member, score)
   end
   has_aside = {}
+  for _, each in ipairs(to_park) do park(unpack(each)) end
 end
