@@ -49,7 +49,7 @@ PATTERNS: Final = (
     (r"Awaitable\[(\w+)\]", r"\1"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\b(connect|disconnect|execute_together)\b(?=[(,]| *$)", r"\1_sync"),
-    (r"protocol\.(ENQUEUE|CANCEL)\(", r"protocol.\1.run_sync("),
+    (r"protocol\.(ENQUEUE|CANCEL|CAMPAIGN)\(", r"protocol.\1.run_sync("),
 )
 """Patterns of the producer, and what the twin says instead."""
 

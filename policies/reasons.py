@@ -133,6 +133,7 @@ WAITING: Final[Mapping[Reason, str]] = {
         "The portfolio has written to accounts.NAME.people_per_day people outside an open window "
         "in 24 hours. It goes out when another person counts no longer."
     ),
+    Reason.CAMPAIGN_PAUSED: "The campaign is paused. `campaign resume` ends that.",
     Reason.ACCOUNT_UPDATE_UNPROVEN: (
         "Another message is testing whether ACCOUNT_UPDATE works on this Page. Only "
         "one does so at a time."
@@ -198,6 +199,7 @@ RESOLVED: Final[Mapping[Reason, str]] = {
 ENDED: Final[Mapping[Reason, str]] = {
     Reason.EXPIRED: "It expired before it could be sent.",
     Reason.CANCELLED: "The backend cancelled it.",
+    Reason.SUPERSEDED: "A newer message with the same `supersedes` took its place.",
     Reason.UNREADABLE: "The job could not be read. Its bytes are kept.",
     Reason.POISON: "Its worker died three times while it processed only this message.",
     Reason.RETRIES_EXHAUSTED: "Every try failed.",

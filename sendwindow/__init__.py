@@ -19,11 +19,19 @@ if TYPE_CHECKING:
         NotDurable,
         OtherLoop,
         QueueFull,
+        QueueScope,
         SendwindowError,
         StoreUnavailable,
     )
     from sendwindow.producer import Producer
-    from sendwindow.results import CancelAnswer, MessageStatus, NotQueued, Receipt, SendSummary
+    from sendwindow.results import (
+        CampaignStatus,
+        CancelAnswer,
+        MessageStatus,
+        NotQueued,
+        Receipt,
+        SendSummary,
+    )
     from sendwindow.sync import Producer as SyncProducer
     from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage, WhenClosed
 else:
@@ -38,11 +46,19 @@ else:
             "NotDurable",
             "OtherLoop",
             "QueueFull",
+            "QueueScope",
             "SendwindowError",
             "StoreUnavailable",
         ),
         "producer": ("Producer",),
-        "results": ("CancelAnswer", "MessageStatus", "NotQueued", "Receipt", "SendSummary"),
+        "results": (
+            "CampaignStatus",
+            "CancelAnswer",
+            "MessageStatus",
+            "NotQueued",
+            "Receipt",
+            "SendSummary",
+        ),
         "sync": ("SyncProducer",),
         "vocabulary": ("OnUnknown", "Priority", "Purpose", "Reason", "Stage", "WhenClosed"),
     }
@@ -64,6 +80,7 @@ else:
 
 __all__ = [
     "BadStoreUrl",
+    "CampaignStatus",
     "CancelAnswer",
     "Fault",
     "Freeform",
@@ -78,6 +95,7 @@ __all__ = [
     "Producer",
     "Purpose",
     "QueueFull",
+    "QueueScope",
     "Reason",
     "Receipt",
     "SendMessage",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sendwindow.contract import SendMessage
-from sendwindow.errors import QueueFull
+from sendwindow.errors import QueueFull, QueueScope
 from sendwindow.message_errors import IdConflict, InvalidMessage
 from sendwindow.protocol import MAX_BATCH_BYTES, EnqueueResult, Entry, Message, prepare
 from sendwindow.results import NotQueued, SendSummary
@@ -56,11 +56,12 @@ class Batch:
         """
         full: QueueFull | None = None
         self.summary.rejected += self._invalid
-        for position, result in zip(self._positions, results, strict=True):
-            if isinstance(result, IdConflict):
-                self.summary.rejected.append(NotQueued(position, result.message_id, result))
-            elif isinstance(result, QueueFull):
+        for position, entry, result in zip(self._positions, self.entries, results, strict=True):
+            if isinstance(result, QueueFull) and result.scope is QueueScope.STORE:
                 full = result
+            elif isinstance(result, IdConflict | QueueFull):
+                rejected = NotQueued(position, entry.message.message_id, result)
+                self.summary.rejected.append(rejected)
             else:
                 self.summary.receipts.append(result)
         self.entries, self._positions, self._invalid, self._bytes = [], [], [], 0

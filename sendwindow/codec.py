@@ -19,6 +19,9 @@ FUNCTION: Final = "send_message"
 MAX_JOB_BYTES: Final = 64 * 1024
 """Size of the largest job in bytes, including the envelope."""
 
+_ONLY_FOR_THE_ENQUEUE: Final = {"supersedes"}
+"""Fields that no worker reads. A worker of an earlier release would refuse a job that has one."""
+
 _DIGEST_CHARACTERS: Final = 24
 _PICKLE_MARK: Final = b"\x80"
 
@@ -28,7 +31,9 @@ def encode_job(message: SendMessage, enqueued_ms: int) -> bytes:
 
     Raises InvalidMessage if the job is larger than 64 KiB.
     """
-    fields = message.model_dump_json(exclude_defaults=True, exclude_none=True).encode()
+    fields = message.model_dump_json(
+        exclude=_ONLY_FOR_THE_ENQUEUE, exclude_defaults=True, exclude_none=True
+    ).encode()
     job = b'{"t":null,"f":"%b","a":[%b],"k":{},"et":%d}' % (FUNCTION.encode(), fields, enqueued_ms)
     if len(job) > MAX_JOB_BYTES:
         raise InvalidMessage(

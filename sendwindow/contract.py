@@ -87,6 +87,10 @@ class SendMessage(WireModel):
     window is open and `template` while it is closed. Without a `message_id`, the object gets a new
     one here, so sending the same object again never creates a second message.
 
+    `supersedes`: a key of the backend. The message takes the place of the last one from the same
+    sender to the same address with the same key, if that is still queued: it is cancelled with the
+    reason `superseded`.
+
     Raises InvalidMessage, which lists every fault and repeats no value. The producer checks four
     more things when it sends the message: how far the times lie ahead, the language of the
     template, whether the variables fit a WhatsApp template, and whether WhatsApp can deliver the
@@ -108,6 +112,7 @@ class SendMessage(WireModel):
     on_unknown: OnUnknown | None = None
     group: Name | None = None
     campaign: Name | None = None
+    supersedes: Name | None = None
     metadata: Annotated[dict[str, str], AfterValidator(validators.metadata)] = Field(
         default={}, repr=False
     )

@@ -5,6 +5,7 @@ in `message_errors`, because the contract raises them; this module names them fo
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 from sendwindow.contract import SendMessage
 from sendwindow.message_errors import (
@@ -24,6 +25,7 @@ __all__ = [
     "NotDurable",
     "OtherLoop",
     "QueueFull",
+    "QueueScope",
     "SendwindowError",
     "StoreUnavailable",
     "UnreadableJob",
@@ -56,11 +58,34 @@ class _QueueError(SendwindowError):
         super().__init__(text)
 
 
-class QueueFull(_QueueError):
-    """The store is nearly out of memory and accepts no new messages. This one was not queued.
+class QueueScope(StrEnum):
+    """Whose queue is full.
 
-    Send the message again later.
+    `store`: the store is nearly out of memory. `sender`, `campaign`: as many messages are queued
+    for the sender, or for the campaign, as the settings allow.
     """
+
+    STORE = "store"
+    SENDER = "sender"
+    CAMPAIGN = "campaign"
+
+
+class QueueFull(_QueueError):
+    """The store accepts no new message, of anyone or of this sender or campaign (`scope`).
+
+    This one was not queued. Send it again later.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        scope: QueueScope = QueueScope.STORE,
+        summary: SendSummary | None = None,
+        unproven: Sequence[SendMessage] = (),
+    ) -> None:
+        self.scope = scope
+        super().__init__(text, summary=summary, unproven=unproven)
 
 
 class StoreUnavailable(_QueueError):

@@ -87,6 +87,8 @@ class Keys:
         reported last, which outlives its entry. `absent_until`: processes without an entry may
         come back until then, because the store was away.
 
+        `salt`: of the digests in the names of `newest` keys.
+
         `restoring`: only in a restored
         copy, until the search for its open messages is done: when the copy was made. `restored_at`:
         when the copy was marked as restored.
@@ -148,6 +150,16 @@ class Keys:
         return self._key(f"lane:{lane}")
 
     @property
+    def queued(self) -> str:
+        """HASH sender → how many messages are in its lanes.
+
+        A library older than 0.1.0 queues without counting, so the count may be too low, and ends
+        what it cancels without counting, so it may be too high. A worker counts the messages of a
+        sender again when its queue seems full.
+        """
+        return self._key("queued")
+
+    @property
     def ready(self) -> str:
         """ZSET lane → order: the lanes that got due messages since a claim looked.
 
@@ -185,11 +197,42 @@ class Keys:
 
     @property
     def parked(self) -> str:
-        """ZSET `sender|<name>` or `account|<name>` → until (ms): who gives no messages now.
+        """ZSET `sender|<name>`, `account|<name>` or `campaign|<sender>|<campaign>` → until (ms).
 
-        They are in no ring, whatever is queued for them.
+        They give no messages now. They are in no ring, whatever is queued for them. A campaign that
+        was resumed has the score 0 until the next claim.
         """
         return self._key("parked")
+
+    def campaign(self, name: str) -> str:
+        """HASH: the state of a campaign, whose name is `<sender>|<campaign>`.
+
+        `until` (ms): its pause. `swept`: while messages of it are ended, how far that got.
+        """
+        return self._key(f"campaign:{name}")
+
+    def newest(self, digest: str) -> str:
+        """STRING with a TTL: the id of the newest message with this `supersedes`.
+
+        The digest is that of sender, address and `supersedes`, with a salt that only the store has.
+        """
+        return self._key(f"newest:{digest}")
+
+    @property
+    def cancelled_campaigns(self) -> str:
+        """ZSET `<sender>|<campaign>` → when it was cancelled last (ms).
+
+        Its messages that were enqueued until then are cancelled. An entry is kept for 90 days.
+        """
+        return self._key("cancelled_campaigns")
+
+    @property
+    def campaign_sweeps(self) -> str:
+        """ZSET `<sender>|<campaign>` → when it was cancelled (ms).
+
+        Queued messages of it may be left whose end no worker has recorded yet.
+        """
+        return self._key("campaign_sweeps")
 
     @property
     def unlisted(self) -> str:
@@ -401,7 +444,8 @@ class Keys:
         """HASH: the state of a sender.
 
         `r`: revision. `a`: account. `mg`: messaging service. `at`: when a worker last had it in its
-        settings. `until` (ms), `reason`: its pause. `n`: how many attempts were admitted.
+        settings. `until` (ms), `reason`: its pause. `n`: how many attempts were admitted. `mq`,
+        `mc`: how many messages may be queued for it, and for one campaign of it (0: any number).
         """
         return self._key(f"sender:{name}")
 

@@ -4,6 +4,7 @@ Holds everything that both producers share and that does no I/O.
 """
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,23 +14,25 @@ from redis.exceptions import ResponseError
 
 from sendwindow import codec
 from sendwindow.contract import MAX_LIFETIME, MAX_START_DELAY, SendMessage
-from sendwindow.errors import QueueFull
+from sendwindow.errors import QueueFull, QueueScope
+from sendwindow.ids import name_complaint
 from sendwindow.keys import Keys, knows_layout
 from sendwindow.limits import MAX_WHATSAPP_TEMPLATE_UNITS, utf16_units
 from sendwindow.media import lost_body_complaint, type_complaint
 from sendwindow.message_errors import Fault, IdConflict, InvalidMessage
-from sendwindow.results import CancelAnswer, MessageStatus, Receipt
+from sendwindow.results import CampaignStatus, CancelAnswer, MessageStatus, Receipt
 from sendwindow.retry_deadline import FULL
 from sendwindow.row_fields import RowField
-from sendwindow.script_names import SOURCES, UNPOSTED
-from sendwindow.scripts import Argument, load_script
+from sendwindow.script_names import CLASSES, NO_END_MS, SOURCES, UNPOSTED
+from sendwindow.scripts import Argument, Command, load_script
 from sendwindow.timestamps import from_ms, now_ms, to_ms
 from sendwindow.validators import LANGUAGE
-from sendwindow.vocabulary import Channel, Reason, Stage
+from sendwindow.vocabulary import DISPATCH_ENDS, Channel, Reason, Stage
 from sendwindow.wire import shown
 
 ENQUEUE: Final = load_script("enqueue", SOURCES)
 CANCEL: Final = load_script("cancel", SOURCES, flags=["allow-oom"])
+CAMPAIGN: Final = load_script("campaign", SOURCES, flags=["allow-oom"])
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
 """A batch is closed when its jobs reach this size in bytes, so that a script call stays short."""
@@ -46,6 +49,15 @@ STATUS_FIELDS: Final = (
     RowField.ENDED_AT,
     RowField.CANCEL_ASKED,
     RowField.MAYBE_SENT,
+    RowField.LANE,
+    RowField.SUPERSEDED_BY,
+)
+_SENDER_FULL: Final = (
+    "as many messages are queued for the sender {} as max_queued allows; send it again later"
+)
+_CAMPAIGN_FULL: Final = (
+    "as many messages are queued for the campaign {} of the sender {} as "
+    "max_queued_per_campaign allows; send it again later"
 )
 _MS: Final = timedelta(milliseconds=1)
 _CODE: Final = re.compile(r"[0-9]{1,9}")
@@ -176,7 +188,7 @@ def lane_of(message: SendMessage) -> str:
 
 
 def row_arguments(message: SendMessage, job: bytes) -> list[Argument]:
-    """Return the nine arguments that enqueue.lua takes for one message."""
+    """Return the ten arguments that enqueue.lua takes for one message."""
     return [
         message.message_id,
         job,
@@ -187,6 +199,7 @@ def row_arguments(message: SendMessage, job: bytes) -> list[Argument]:
         message.lifetime // _MS,
         message.unknown_rule,
         message.group or "",
+        f"{secrets.token_hex(16)} {message.to} {message.supersedes}" if message.supersedes else "",
     ]
 
 
@@ -201,6 +214,11 @@ def _result(entry: Entry, word: bytes, enqueued_ms: bytes | int) -> EnqueueResul
         return IdConflict(message_id)
     if word == b"full":
         return QueueFull(FULL)
+    if word == b"sender_full":
+        return QueueFull(_SENDER_FULL.format(entry.message.sender), scope=QueueScope.SENDER)
+    if word == b"campaign_full":
+        text = _CAMPAIGN_FULL.format(entry.message.campaign, entry.message.sender)
+        return QueueFull(text, scope=QueueScope.CAMPAIGN)
     return Receipt(message_id, word == b"duplicate", from_ms(int(enqueued_ms)))
 
 
@@ -247,20 +265,38 @@ def status_commands(keys: Keys, message_id: str) -> tuple[tuple[Argument, ...], 
     return ("HGET", keys.meta, "schema"), ("HMGET", keys.row(one_id(message_id)), *STATUS_FIELDS)
 
 
-def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None:
-    """Parse the answers to `status_commands`. Return None if the message has no row.
+def campaign_to_ask(answers: Sequence[Any]) -> str | None:
+    """Return the campaign whose cancel decides how a message is shown, None when none does.
 
-    Raises ResponseError if the store has another layout.
+    `answers` are those to `status_commands`. The campaign is named `<sender>|<campaign>`.
     """
-    schema, values = answers
+    return open_campaign(_status_row(answers[1]))
+
+
+def campaign_commands(keys: Keys, message_id: str, campaign: str) -> tuple[Command, ...]:
+    """Return the commands that read a message's status together with the cancel of its campaign.
+
+    Send them in a transaction and pass their answers to `read_status`. A cancel between two
+    commands would show a message as cancelled that was sent before.
+    """
+    return (
+        *status_commands(keys, message_id),
+        ("ZSCORE", keys.cancelled_campaigns, campaign),
+    )
+
+
+def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None:
+    """Parse the answers to `status_commands` or `campaign_commands`.
+
+    Return None if the message has no row. Raises ResponseError if the store has another layout.
+    """
+    schema, values, *cancelled_at = answers
     if not knows_layout(schema):
         raise ResponseError("SCHEMA the layout is another one")
-    row: dict[str, str] = {
-        name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value
-    }
+    row = _status_row(values)
     if RowField.STAGE not in row:
         return None
-    row = effective_row(row)
+    row = effective_row(row, *cancelled_at)
     return MessageStatus(
         message_id=message_id,
         stage=Stage(row[RowField.STAGE]),
@@ -277,20 +313,77 @@ def read_status(message_id: str, answers: Sequence[Any]) -> MessageStatus | None
     )
 
 
-def effective_row(row: dict[str, str]) -> dict[str, str]:
+def _status_row(values: Sequence[bytes | None]) -> dict[str, str]:
+    return {
+        name: value.decode() for name, value in zip(STATUS_FIELDS, values, strict=True) if value
+    }
+
+
+def open_campaign(row: Mapping[str, str]) -> str | None:
+    """Return the campaign of a message whose cancel would be the message's own.
+
+    It is named `<sender>|<campaign>`. None: the message has none, has ended or was cancelled.
+    """
+    sender, _, rest = row.get(RowField.LANE, "").partition("|")
+    campaign = rest.partition("|")[2]
+    if not campaign or RowField.CANCEL_ASKED in row or row.get(RowField.STAGE) in DISPATCH_ENDS:
+        return None
+    return f"{sender}|{campaign}"
+
+
+def effective_row(row: dict[str, str], cancelled_at: bytes | float | None = None) -> dict[str, str]:
     """Return a row as every reader should see it.
 
     From the moment its producer asks for the cancel, no POST of a message in a lane or under a
     claim begins. Such a message is shown as cancelled, although a worker records that end a little
     later. If an attempt of it may be at Twilio, it keeps its stage until then.
+
+    `cancelled_at`: when its campaign was cancelled (ms), read together with the row.
     """
+    if cancelled_at is not None and float(row[RowField.ENQUEUED_AT]) <= float(cancelled_at):
+        row = row | {RowField.CANCEL_ASKED: "1"}
     is_cancelled = RowField.CANCEL_ASKED in row and RowField.MAYBE_SENT not in row
     if not is_cancelled or row.get(RowField.STAGE) not in UNPOSTED:
         return row
-    return row | {RowField.STAGE: Stage.CANCELLED.value, RowField.REASON: Reason.CANCELLED.value}
+    reason = Reason.SUPERSEDED if RowField.SUPERSEDED_BY in row else Reason.CANCELLED
+    return row | {RowField.STAGE: Stage.CANCELLED.value, RowField.REASON: reason.value}
 
 
 def read_cancel(reply: Sequence[bytes]) -> CancelAnswer:
     """Parse the reply of cancel.lua for one id."""
     [word] = reply
     return CancelAnswer(word.decode())
+
+
+def campaign_arguments(
+    action: str, sender: str, campaign: str, lasting: timedelta | None = None
+) -> list[Argument]:
+    """Return the arguments that campaign.lua takes.
+
+    `lasting` None: a pause without an end. Raises ValueError for a name that no message can have,
+    and for a pause that is shorter than a millisecond.
+    """
+    for what, name in (("sender", sender), ("campaign", campaign)):
+        complaint = name_complaint(name)
+        if complaint is not None:
+            raise ValueError(f"{what} {complaint[0]}; {complaint[1]}")
+    length = 0 if lasting is None else lasting // _MS
+    if lasting is not None and length < 1:
+        raise ValueError("a pause lasts a millisecond at least; give None for one without an end")
+    return [action, sender, campaign, length]
+
+
+def read_campaign(arguments: Sequence[Argument], reply: Sequence[Any]) -> CampaignStatus:
+    """Parse the reply of campaign.lua to these arguments."""
+    changed, until, cancelled_at, is_ending, *lengths = (int(float(value)) for value in reply)
+    _, sender, campaign, _ = map(str, arguments)
+    return CampaignStatus(
+        sender=sender,
+        campaign=campaign,
+        changed=changed == 1,
+        is_paused=until > 0,
+        paused_until=from_ms(until) if 0 < until < NO_END_MS else None,
+        cancelled_at=from_ms(cancelled_at) if cancelled_at else None,
+        is_ending=is_ending == 1,
+        queued=None if is_ending else dict(zip(CLASSES, lengths, strict=True)),
+    )

@@ -3,12 +3,13 @@
 These are plain values without I/O.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from sendwindow.message_errors import IdConflict, InvalidMessage
-from sendwindow.vocabulary import DISPATCH_ENDS, Stage
+from sendwindow.message_errors import SendwindowError
+from sendwindow.vocabulary import DISPATCH_ENDS, Priority, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class Receipt:
 class NotQueued:
     """A message of `send_many` that was not queued.
 
-    `position` counts from 0. `message_id` is None if the message has no usable id.
+    `position` counts from 0. `message_id` is None if the message has no usable id. `error` is
+    InvalidMessage, IdConflict, or QueueFull with the scope `sender` or `campaign`. A full store
+    stops `send_many` instead.
     """
 
     position: int
     message_id: str | None
-    error: InvalidMessage | IdConflict
+    error: SendwindowError
 
 
 @dataclass(slots=True)
@@ -81,6 +84,26 @@ class MessageStatus:
     @property
     def is_end(self) -> bool:
         return self.stage in DISPATCH_ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignStatus:
+    """Where a campaign of a sender stands.
+
+    `changed`: whether the call that returned this changed it. `paused_until` is None while the
+    campaign is not paused, and for a pause without an end. `cancelled_at`: its messages that were
+    queued until then are cancelled. `is_ending`: workers are still recording their ends. `queued`:
+    how many messages are queued by priority, None while `is_ending`.
+    """
+
+    sender: str
+    campaign: str
+    changed: bool
+    is_paused: bool
+    paused_until: datetime | None
+    cancelled_at: datetime | None
+    is_ending: bool
+    queued: Mapping[Priority, int] | None
 
 
 class CancelAnswer(StrEnum):

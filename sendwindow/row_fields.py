@@ -111,7 +111,22 @@ class RowField(StoredField):
             "it is among the open POSTs of its account"
         ),
     )
+    SUPERSEDED_BY = "sb", "id of the newer message that took its place while it was queued"
     SEARCHES = "lo", "searches made for evidence of the unknown attempt"
+
+
+class SenderField(StoredField):
+    """A field of the hash of a sender that producers read."""
+
+    MAX_QUEUED = "mq", "how many messages may be queued for it; 0: any number"
+    MAX_QUEUED_IN_CAMPAIGN = "mc", "how many may be queued for one campaign of it; 0: any number"
+
+
+class CampaignField(StoredField):
+    """A field of the hash of a campaign."""
+
+    PAUSED_UNTIL = "until", "until when it is paused (ms)"
+    SWEPT_UP_TO = "swept", "how far the ends of its cancelled messages are recorded"
 
 
 class OldRowField(StoredField):

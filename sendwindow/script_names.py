@@ -7,8 +7,8 @@ from typing import Final
 
 from sendwindow.keys import SCHEMA
 from sendwindow.lua_sources import Literal, LuaSources
-from sendwindow.row_fields import OldRowField, RowField, TableField
-from sendwindow.vocabulary import OnUnknown, Reason, Stage
+from sendwindow.row_fields import CampaignField, OldRowField, RowField, SenderField, TableField
+from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
 
 HELD: Final = frozenset({Stage.CLAIMED, Stage.POSTING, Stage.UNKNOWN, Stage.UNRESOLVED})
 """Stages in which an attempt is under way or may be at Twilio: the message is not sent again."""
@@ -18,6 +18,14 @@ IN_A_LANE: Final = frozenset({Stage.QUEUED, Stage.WAITING, Stage.RETRYING})
 
 UNPOSTED: Final = IN_A_LANE | {Stage.CLAIMED}
 """Stages of messages that no attempt of this round was posted for."""
+
+
+CLASSES: Final = tuple(Priority)
+"""The classes that share the turns of a partition, the most urgent first."""
+
+
+NO_END_MS: Final = 253_370_764_800_000
+"""Stands for the end of a pause that has none: the last instant that `from_ms` returns."""
 
 
 def names_of(*enums: Iterable[StrEnum], prefix: str = "") -> dict[str, Literal]:
@@ -38,7 +46,7 @@ def fields_of(*enums: Iterable[StrEnum]) -> Mapping[str, str]:
     return {name.lower(): str(value) for name, value in names_of(*enums).items()}
 
 
-FIELDS: Final = fields_of(RowField, OldRowField, TableField)
+FIELDS: Final = fields_of(RowField, OldRowField, TableField, SenderField, CampaignField)
 
 CONSTANTS: Final[Mapping[str, Literal]] = {
     **names_of(Stage, Reason),
@@ -50,6 +58,9 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "MAX_COUNT": 1_000_000,
     "UNPOSTED": UNPOSTED,
     "HELD": HELD,
+    "IN_A_LANE": IN_A_LANE,
+    "CLASSES": CLASSES,
+    "NO_END_MS": NO_END_MS,
 }
 
 SOURCES: Final = LuaSources((resources.files("sendwindow") / "lua",), FIELDS, CONSTANTS)

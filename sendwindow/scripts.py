@@ -35,18 +35,25 @@ def execute(store: Any, *command: Argument) -> Any:
     return store.execute_command(*command)
 
 
-async def execute_together(store: redis.asyncio.Redis, commands: Sequence[Command]) -> list[Any]:
-    """Run several commands in one round trip and return their replies."""
-    pipeline: Any = store.pipeline(transaction=False)
+async def execute_together(
+    store: redis.asyncio.Redis, commands: Sequence[Command], *, at_once: bool = False
+) -> list[Any]:
+    """Run several commands in one round trip and return their replies.
+
+    `at_once`: in a transaction, so that no other call changes anything between them.
+    """
+    pipeline: Any = store.pipeline(transaction=at_once)
     for command in commands:
         pipeline.execute_command(*command)
     answers: list[Any] = await pipeline.execute()
     return answers
 
 
-def execute_together_sync(store: redis.Redis, commands: Sequence[Command]) -> list[Any]:
-    """Run several commands in one round trip on a blocking connection."""
-    pipeline: Any = store.pipeline(transaction=False)
+def execute_together_sync(
+    store: redis.Redis, commands: Sequence[Command], *, at_once: bool = False
+) -> list[Any]:
+    """Run several commands like `execute_together`, on a blocking connection."""
+    pipeline: Any = store.pipeline(transaction=at_once)
     for command in commands:
         pipeline.execute_command(*command)
     answers: list[Any] = pipeline.execute()

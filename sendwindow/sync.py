@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from itertools import chain
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,7 +17,7 @@ from sendwindow.contract import SendMessage
 from sendwindow.errors import QueueFull, StoreUnavailable
 from sendwindow.keys import Keys
 from sendwindow.protocol import EnqueueResult, Entry, Message
-from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
+from sendwindow.results import CampaignStatus, CancelAnswer, MessageStatus, Receipt, SendSummary
 from sendwindow.retry_deadline import MAX_MEMORY_PERCENT, STORE_ERRORS, RetryDeadline
 from sendwindow.scripts import WAIT_MS, execute, execute_together_sync
 from sendwindow.store_faults import place_of
@@ -88,7 +89,11 @@ class Producer:
         commands = protocol.status_commands(self._keys, message_id)
 
         def ask(_failures: int) -> MessageStatus | None:
-            return protocol.read_status(message_id, execute_together_sync(self._store, commands))
+            answers = execute_together_sync(self._store, commands)
+            if campaign := protocol.campaign_to_ask(answers):
+                again = protocol.campaign_commands(self._keys, message_id, campaign)
+                answers = execute_together_sync(self._store, again, at_once=True)
+            return protocol.read_status(message_id, answers)
 
         return self._until_answered(ask)
 
@@ -105,6 +110,47 @@ class Producer:
             return protocol.read_cancel(
                 protocol.CANCEL.run_sync(self._store, self._meta, asked, replicas=self._replicas)
             )
+
+        return self._until_answered(ask)
+
+    def pause_campaign(
+        self, sender: str, campaign: str, lasting: timedelta | None = None
+    ) -> CampaignStatus:
+        """Send no message of a campaign until it is resumed, or for as long as `lasting`.
+
+        Messages keep their places and expire as usual, and new ones are queued. The call costs the
+        same however many are queued. Raises ValueError and StoreUnavailable.
+        """
+        return self._campaign("pause", sender, campaign, lasting)
+
+    def resume_campaign(self, sender: str, campaign: str) -> CampaignStatus:
+        """End the pause of a campaign at once. Raises ValueError and StoreUnavailable."""
+        return self._campaign("resume", sender, campaign)
+
+    def cancel_campaign(self, sender: str, campaign: str) -> CampaignStatus:
+        """Cancel every message of a campaign that is queued or claimed, as `cancel` does for one.
+
+        A message that is queued later under the same name is not cancelled. The call costs the same
+        however many are queued. It is safe to repeat it: then it also cancels what was queued in
+        the meantime. Raises ValueError and StoreUnavailable.
+        """
+        return self._campaign("cancel", sender, campaign)
+
+    def campaign_status(self, sender: str, campaign: str) -> CampaignStatus:
+        """Return where a campaign stands. Raises ValueError and StoreUnavailable."""
+        return self._campaign("status", sender, campaign)
+
+    def _campaign(
+        self, action: str, sender: str, campaign: str, lasting: timedelta | None = None
+    ) -> CampaignStatus:
+        arguments = protocol.campaign_arguments(action, sender, campaign, lasting)
+        replicas = 0 if action == "status" else self._replicas
+
+        def ask(_failures: int) -> CampaignStatus:
+            reply = protocol.CAMPAIGN.run_sync(
+                self._store, self._meta, arguments, replicas=replicas
+            )
+            return protocol.read_campaign(arguments, reply)
 
         return self._until_answered(ask)
 

@@ -149,6 +149,7 @@ class Reason(StrEnum):
     NOT_BEFORE = "not_before"
     SENDER_PAUSED = "sender_paused"
     ACCOUNT_PAUSED = "account_paused"
+    CAMPAIGN_PAUSED = "campaign_paused"
     ACCOUNT_UPDATE_UNPROVEN = "account_update_unproven"
     ACCOUNT_BUSY = "account_busy"
     ACCOUNT_RATE = "account_rate"
@@ -187,6 +188,7 @@ class Reason(StrEnum):
     # other ends
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
     UNREADABLE = "unreadable"
     POISON = "poison"
     RETRIES_EXHAUSTED = "retries_exhausted"

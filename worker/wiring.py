@@ -201,6 +201,7 @@ async def register(store: Store, settings: Settings, *, overwrite: bool = True) 
             name: AccountLimits(account.pace, account.max_open_posts)
             for name, account in settings.accounts.items()
         },
+        queue_limits=settings.queue_limits,
         overwrite=overwrite,
     )
 

@@ -7,10 +7,8 @@
 -- Callers: producers (`sendwindow.protocol.CANCEL`), and `ArqIngressStore` for jobs that a plain
 -- arq producer aborted.
 
--- include: add_to_timeline, clock, count_unproven
+-- include: ask_to_cancel, clock
 
--- Stages in which an attempt is under way or may be at Twilio: the message is not sent again.
-local HELD = C.HELD
 -- Stages of messages that no attempt of this round was posted for.
 local UNPOSTED = C.UNPOSTED
 local FIELDS = {
@@ -18,32 +16,12 @@ local FIELDS = {
 }
 local now = clock()
 
--- Records on the row that its producer no longer wants the message. Admission refuses a message
--- with this mark, so no further POST begins.
--- The list is for `end_cancelled.lua`, and has each message once. The worker that holds or resolves
--- a message ends it itself.
-local function mark_cancelled(id, row)
-  if row[F.cancel_asked] then return end
-  redis.call('HSET', K.row(id), F.cancel_asked, '1')
-  if not HELD[row[F.stage]] then redis.call('RPUSH', K.cancel_asked, id) end
-  add_to_timeline(id, now, 'cancel_asked')
-end
-
 -- Whether Twilio gave an attempt a SID, which is a field of the attempts table.
 local function has_sid(id)
   for _, name in ipairs(redis.call('HKEYS', K.row(id))) do
     if string.find(name, '^' .. F.table .. '%a') then return true end
   end
   return false
-end
-
--- Whether an attempt of a message that is in a lane or claimed may be at Twilio. The row keeps
--- that, so that `status` and a repeated call return the same.
-local function is_maybe_sent(id, row)
-  if row[F.maybe_sent] then return true end
-  if count_unproven(id, row) == 0 then return false end
-  redis.call('HSET', K.row(id), F.maybe_sent, '1')
-  return true
 end
 
 local replies = {}
@@ -57,20 +35,20 @@ for _, id in ipairs(ARGV) do
     reply = 'unknown_id'
   elseif UNPOSTED[stage] then
     reply = is_maybe_sent(id, row) and 'too_late' or 'cancelled'
-    mark_cancelled(id, row)
+    mark_cancelled(id, row, now, 'cancel_asked')
   elseif HELD[stage] then
-    mark_cancelled(id, row)
+    mark_cancelled(id, row, now, 'cancel_asked')
     reply = 'too_late'
   elseif stage == C.CANCELLED then
     reply = row[F.maybe_sent] and 'too_late' or 'cancelled'
   elseif stage == C.DEAD then
-    mark_cancelled(id, row)
+    mark_cancelled(id, row, now, 'cancel_asked')
     local maybe_sent = row[F.maybe_sent] or row[F.reason] == C.NEVER_BY_RULE or has_sid(id)
     reply = maybe_sent and 'too_late' or 'cancelled'
   else
     -- Without the mark, a failure that is reported later would send an accepted message again, and
     -- an operator's `retry` would send any other.
-    mark_cancelled(id, row)
+    mark_cancelled(id, row, now, 'cancel_asked')
     reply = 'ended'
   end
   replies[#replies + 1] = reply

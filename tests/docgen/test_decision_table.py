@@ -87,6 +87,7 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
         Reason.TEMPLATE_VARIABLES,
     }
     by_workers = {
+        Reason.CAMPAIGN_PAUSED,
         Reason.PERMIT_LAPSED,
         Reason.FACTS_CHANGED,
         Reason.WORKER_STOPPED,

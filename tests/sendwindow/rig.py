@@ -13,6 +13,7 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from sendwindow.batch import Progress
 from sendwindow.contract import SendMessage
 from sendwindow.producer import Producer
-from sendwindow.results import CancelAnswer, MessageStatus, Receipt, SendSummary
+from sendwindow.results import CampaignStatus, CancelAnswer, MessageStatus, Receipt, SendSummary
 from sendwindow.sync import Producer as BlockingProducer
 from tests.support.free_ports import free_port
 
@@ -34,6 +35,12 @@ class Face(Protocol):
     ) -> SendSummary: ...
     async def status(self, message_id: str) -> MessageStatus | None: ...
     async def cancel(self, message_id: str) -> CancelAnswer: ...
+    async def pause_campaign(
+        self, sender: str, campaign: str, lasting: timedelta | None = None
+    ) -> CampaignStatus: ...
+    async def resume_campaign(self, sender: str, campaign: str) -> CampaignStatus: ...
+    async def cancel_campaign(self, sender: str, campaign: str) -> CampaignStatus: ...
+    async def campaign_status(self, sender: str, campaign: str) -> CampaignStatus: ...
 
 
 class _Blocking:
@@ -57,6 +64,20 @@ class _Blocking:
 
     async def cancel(self, message_id: str) -> CancelAnswer:
         return await asyncio.to_thread(self._producer.cancel, message_id)
+
+    async def pause_campaign(
+        self, sender: str, campaign: str, lasting: timedelta | None = None
+    ) -> CampaignStatus:
+        return await asyncio.to_thread(self._producer.pause_campaign, sender, campaign, lasting)
+
+    async def resume_campaign(self, sender: str, campaign: str) -> CampaignStatus:
+        return await asyncio.to_thread(self._producer.resume_campaign, sender, campaign)
+
+    async def cancel_campaign(self, sender: str, campaign: str) -> CampaignStatus:
+        return await asyncio.to_thread(self._producer.cancel_campaign, sender, campaign)
+
+    async def campaign_status(self, sender: str, campaign: str) -> CampaignStatus:
+        return await asyncio.to_thread(self._producer.campaign_status, sender, campaign)
 
 
 @asynccontextmanager

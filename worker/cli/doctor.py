@@ -238,6 +238,9 @@ async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
             f"`{switch.remedy}`"
         )
         findings.append(Finding(Mark.WARNING, switch.title, sentence))
+    for sender, campaign in await store.switches.paused_campaigns():
+        sentence = f"paused: `campaign resume {sender} {campaign}` ends that"
+        findings.append(Finding(Mark.WARNING, f"campaign {campaign} of {sender}", sentence))
     return findings
 
 

@@ -39,6 +39,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tags": ("pauses", "list or reset what is known about ACCOUNT_UPDATE on each Page"),
     "templates": ("pauses", "list or reset what errors said about each template"),
     "resume": ("pauses", "end the pause of a sender or an account"),
+    "campaign": (
+        "campaign",
+        "pause, resume or cancel a campaign of a sender, or show where it stands",
+    ),
     "store": (
         "store",
         "after the store was restored from a copy, look up what may have been sent since then",

@@ -88,6 +88,7 @@ FIELDS: Final = (
     Field("crashes", RowField.CRASHES, _number, 0),
     Field("poison", RowField.IS_POISON, _is_one, False),
     Field("cancel_asked", RowField.CANCEL_ASKED, _is_one, False),
+    Field("superseded_by", RowField.SUPERSEDED_BY),
     Field("redecided", RowField.REDECIDED, _is_one, False),
     Field("perhaps_sent", RowField.MAYBE_SENT, _is_one, False),
 )

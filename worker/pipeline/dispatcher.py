@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -38,6 +38,9 @@ from worker.settings.settings import Settings
 
 _MAX_REAPED_MESSAGES = 64
 _MAX_CANCELLED_MESSAGES = 64
+_MAX_SWEPT_MESSAGES = 32
+"""So that a call that ends messages of a cancelled campaign takes less than 5 ms of the store."""
+
 _MAX_CANCEL_CALLS = 16
 """How many calls one round makes. A producer that cancels without a pause holds up no reaping."""
 
@@ -93,12 +96,16 @@ class OpenStore(Protocol):
         """Publish how full the store is, for producers."""
         ...
 
+    async def recount_queued(self, limits: Mapping[str, int]) -> int:
+        """Correct the count of each sender whose queue seems full. `limits`: sender → limit."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Times:
     """How often the worker does its background work, in seconds, where no setting says so.
 
-    `search`, `fetch`, `pressure` and `suspected` divide 60. `requests_per_second` and
+    `search`, `fetch`, `pressure`, `suspected` and `campaigns` divide 60. `requests_per_second` and
     `requests_at_once` limit the reads of each account, separately for searches and for fetches.
     200,000 messages a day without a final status need 7 reads a second.
     """
@@ -108,6 +115,7 @@ class Times:
     fetch: int = 5
     pressure: int = 5
     suspected: int = 60
+    campaigns: int = 1
     requests_per_second: float = 10.0
     requests_at_once: int = 60
     schedule: FetchSchedule = FetchSchedule()
@@ -204,8 +212,10 @@ class Dispatcher:
         add = self._periodic_work.add
         add("search", times.search, search.turn, full=SEARCH_BATCH)
         add("fetch", times.fetch, fetcher.turn, full=missing_statuses.MAX_BATCH_MESSAGES)
+        add("campaigns", times.campaigns, self._end_campaigns, full=1)
         add("suspected", times.suspected, suspected_stops.turn, full=1)
         add("held", times.pressure, held_effects.turn, full=1)
+        add("queued", times.suspected, self._recount_queued, full=1)
         add("pressure", times.pressure, self._publish_pressure, full=1)
 
     @property
@@ -309,6 +319,14 @@ class Dispatcher:
                 self._health.works(part)
                 failures = 0
                 await asyncio.sleep(every)
+
+    async def _end_campaigns(self) -> int:
+        return int(await self._store.ledger.end_campaigns(_MAX_SWEPT_MESSAGES))
+
+    async def _recount_queued(self) -> int:
+        limits = {name: most for name, (most, _) in self._settings.queue_limits.items()}
+        await self._store.recount_queued(limits)
+        return 0
 
     async def _publish_pressure(self) -> int:
         await self._store.publish_pressure()

@@ -53,6 +53,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def end_campaigns(self, limit: int) -> bool:
+        """Look at up to `limit` queued messages of cancelled campaigns, and record their ends.
+
+        Returns whether there is more to look at. A repeated call goes on there.
+        """
+        ...
+
     async def adopt(self, limit: int) -> Adopted:
         """Take up to `limit` jobs of plain arq producers into lanes, and honour `arq:abort`.
 

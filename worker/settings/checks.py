@@ -126,6 +126,8 @@ def sender(
         written.messaging_service_sid,
         pace=_pace(reader, key, default_per_second(address) if limit is None else limit),
         pair_pace=PAIR if written.pair_limit and channel is Channel.WHATSAPP else None,
+        max_queued=written.max_queued,
+        max_queued_per_campaign=written.max_queued_per_campaign,
     )
 
 

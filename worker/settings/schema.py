@@ -66,6 +66,9 @@ def _setting(kind: Kind, description: str, default: Any = _NO_DEFAULT, **rule: A
 
 _SID: Final = "[0-9a-fA-F]{32}"
 
+MAX_QUEUED: Final = 1_000_000_000
+"""The largest limit of a queue, in messages."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
@@ -202,6 +205,21 @@ class GuardSettings:
         0,
         least=0,
         most=10_000,
+    )
+    max_queued_per_sender: int = _setting(
+        Kind.INTEGER,
+        "How many messages may be queued for one sender, unless its own table says it. More get "
+        "`QueueFull`. 0 means any number",
+        0,
+        least=0,
+        most=MAX_QUEUED,
+    )
+    max_queued_per_campaign: int = _setting(
+        Kind.INTEGER,
+        "The same for one campaign of a sender",
+        0,
+        least=0,
+        most=MAX_QUEUED,
     )
 
 
@@ -407,6 +425,22 @@ class WrittenSender:
         "WhatsApp: send one person one message in 6 seconds, after 45 at once",
         True,
     )
+    max_queued: int | None = _setting(
+        Kind.INTEGER,
+        "How many messages may be queued for the sender. If not set: "
+        "`guards.max_queued_per_sender`",
+        None,
+        least=0,
+        most=MAX_QUEUED,
+    )
+    max_queued_per_campaign: int | None = _setting(
+        Kind.INTEGER,
+        "How many may be queued for one campaign of it. If not set: "
+        "`guards.max_queued_per_campaign`",
+        None,
+        least=0,
+        most=MAX_QUEUED,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +490,8 @@ class SenderSettings:
     messaging_service_sid: str | None = None
     pace: Pace | None = None
     pair_pace: Pace | None = None
+    max_queued: int | None = None
+    max_queued_per_campaign: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,23 @@ class Settings:
         return {label: texts for label, texts in labels.items() if texts}
 
     @property
+    def queue_limits(self) -> Mapping[str, tuple[int, int]]:
+        """Sender → how many messages may be queued for it, and for one campaign of it.
+
+        0: any number.
+        """
+        guards = self.guards
+        return {
+            name: (
+                guards.max_queued_per_sender if one.max_queued is None else one.max_queued,
+                guards.max_queued_per_campaign
+                if one.max_queued_per_campaign is None
+                else one.max_queued_per_campaign,
+            )
+            for name, one in self.senders.items()
+        }
+
+    @property
     def log_key(self) -> bytes | None:
         """Key of the digests in logs, or None.
 

@@ -2,27 +2,32 @@
 
 from collections.abc import Iterable
 
+from sendwindow.script_names import CLASSES
 from worker.stores.script_runner import ScriptRunner
-from worker.stores.worker_scripts import CLASSES
 
 
 async def lane_names(calls: ScriptRunner) -> list[str]:
     """Return the name of each lane that has messages, and perhaps of some that have none any more.
 
-    A lane is marked, waits on a timer, or is in the ring of its sender. What moves meanwhile may be
-    missed.
+    A lane is marked, waits on a timer, is in the ring of its sender, or is parked. What moves
+    meanwhile may be missed.
     """
     keys = calls.keys
     marked, timed, parked = await calls.ask_together(
         [("ZRANGE", key, 0, -1) for key in (keys.ready, keys.timers, keys.parked)]
     )
-    apart: dict[str, list[str]] = {"account": [], "sender": []}
+    apart: dict[str, list[str]] = {"account": [], "sender": [], "campaign": []}
     for kind, _, name in (member.decode().partition("|") for member in parked):
         apart[kind].append(name)
     accounts = [*await _members(calls, CLASSES), *apart["account"]]
     senders = await _members(calls, _each_class("senders", accounts))
+    own = [
+        f"{sender}|{each}|{campaign}"
+        for sender, _, campaign in (name.partition("|") for name in apart["campaign"])
+        for each in CLASSES
+    ]
     lanes = await _members(calls, _each_class("lanes", [*senders, *apart["sender"]]))
-    return list(dict.fromkeys([*(lane.decode() for lane in (*marked, *timed)), *lanes]))
+    return list(dict.fromkeys([*(lane.decode() for lane in (*marked, *timed)), *own, *lanes]))
 
 
 def _each_class(level: str, names: Iterable[str]) -> list[str]:

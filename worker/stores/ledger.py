@@ -29,6 +29,7 @@ _RENEW: Final = worker_script("renew")
 _RELEASE: Final = worker_script("release")
 _REAP: Final = worker_script("reap")
 _END_CANCELLED: Final = worker_script("end_cancelled")
+_END_CAMPAIGNS: Final = worker_script("end_campaigns")
 
 _MS: Final = timedelta(milliseconds=1)
 
@@ -173,6 +174,13 @@ class LedgerStore:
         """
         left: int = await self._calls.run(_END_CANCELLED, [limit])
         return left
+
+    async def end_campaigns(self, limit: int) -> bool:
+        """Look at up to `limit` queued messages of cancelled campaigns, and record their ends.
+
+        Returns whether there is more to look at. A repeated call goes on there.
+        """
+        return bool(await self._calls.run(_END_CAMPAIGNS, [limit]))
 
     async def adopt(self, limit: int) -> Adopted:
         """Put jobs of plain arq producers into lanes, and honour `arq:abort`.

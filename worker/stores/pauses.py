@@ -17,6 +17,7 @@ Kind = Literal["sender", "account", "template", "tag_state"]
 
 _SWITCHES: Final = worker_script("switches")
 _STATES: Final = worker_script("states")
+_NOW: Final = worker_script("now")
 _MS: Final = timedelta(milliseconds=1)
 
 
@@ -37,6 +38,14 @@ class PauseStore:
             read_state(fields)
             for fields in await self._calls.run(_STATES, [word for each in things for word in each])
         ]
+
+    async def paused_campaigns(self) -> list[tuple[str, str]]:
+        """Return (sender, campaign) of each campaign that is paused, the next to end first."""
+        now = int(await self._calls.run(_NOW, []))
+        keys = self._calls.keys
+        members = await self._calls.ask("ZRANGEBYSCORE", keys.parked, f"({now}", "+inf")
+        names = [member.decode().split("|") for member in members]
+        return [(each[1], each[2]) for each in names if each[0] == "campaign"]
 
     async def pause(
         self, kind: Literal["sender", "account"], name: str, lasting: timedelta, reason: str

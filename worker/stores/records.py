@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sendwindow.protocol import effective_row
+from sendwindow.keys import Keys
+from sendwindow.protocol import effective_row, open_campaign
 from sendwindow.row_fields import RowField
 from sendwindow.scripts import Argument, Command, execute_together
 from sendwindow.timestamps import from_ms, to_ms
@@ -261,16 +262,34 @@ class RecordStore:
     async def several(self, message_ids: Sequence[str]) -> list[Record | None]:
         """Return messages whole except for `due_at`, None for an id that is not known."""
         keys = self._calls.keys
-        commands: list[Command] = []
-        for message_id in message_ids:
-            commands += [
-                ("HGETALL", keys.row(message_id)),
-                ("LRANGE", keys.timeline(message_id), 0, -1),
-                ("GET", keys.job(message_id)),
-                ("GET", keys.unreadable(message_id)),
-            ]
-        answers = iter(await self._calls.ask_together(commands))
-        return [_record(message_id, *itertools.islice(answers, 4)) for message_id in message_ids]
+        read = [_reading(keys, message_id) for message_id in message_ids]
+        asked = [*itertools.chain.from_iterable(read), ("EXISTS", keys.cancelled_campaigns)]
+        *found, are_cancelled = await self._calls.ask_together(asked)
+        answers = iter(found)
+        records = [_record(message_id, *itertools.islice(answers, 4)) for message_id in message_ids]
+        if not are_cancelled:
+            return records
+        return [
+            await self._with_campaign(record, campaign)
+            if record is not None and (campaign := open_campaign(record.row)) is not None
+            else record
+            for record in records
+        ]
+
+    async def _with_campaign(self, record: Record, campaign: str) -> Record | None:
+        """Read a message again, together with the cancel of its campaign."""
+        keys, message_id = self._calls.keys, record.message_id
+        asked = [*_reading(keys, message_id), ("ZSCORE", keys.cancelled_campaigns, campaign)]
+        return _record(message_id, *await self._calls.ask_together(asked, at_once=True))
+
+
+def _reading(keys: Keys, message_id: str) -> list[Command]:
+    return [
+        ("HGETALL", keys.row(message_id)),
+        ("LRANGE", keys.timeline(message_id), 0, -1),
+        ("GET", keys.job(message_id)),
+        ("GET", keys.unreadable(message_id)),
+    ]
 
 
 def _whole(text: str) -> int | None:
@@ -282,7 +301,7 @@ def _whole(text: str) -> int | None:
 
 
 def _record(message_id: str, *parts: Any) -> Record | None:
-    row, timeline, job, raw = parts
+    row, timeline, job, raw, *cancelled_at = parts
     if not row:
         return None
     fields = {name.decode(): value.decode(errors="replace") for name, value in row.items()}
@@ -291,7 +310,7 @@ def _record(message_id: str, *parts: Any) -> Record | None:
     enqueued = {"at": _whole(fields.get(RowField.ENQUEUED_AT, "")) or 0, "e": "enqueued"}
     return Record(
         message_id=message_id,
-        row=effective_row(without_table(fields)),
+        row=effective_row(without_table(fields), *cancelled_at),
         timeline=(enqueued, *(json.loads(line) for line in timeline)),
         payload=job if job is not None else raw,
         sids=sids_of(fields),

@@ -91,11 +91,16 @@ class ScriptRunner:
         """Run one command that may be repeated. Raises redis-py's errors."""
         return await self.patiently(lambda: execute(self.redis, *command))
 
-    async def ask_together(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands that may be repeated, in one round trip. Raises redis-py's errors."""
+    async def ask_together(
+        self, commands: Sequence[Command], *, at_once: bool = False
+    ) -> list[Any]:
+        """Run commands that may be repeated, in one round trip. Raises redis-py's errors.
+
+        `at_once`: in a transaction, so that no other call changes anything between them.
+        """
         if not commands:
             return []
-        return await self.patiently(lambda: execute_together(self.redis, commands))
+        return await self.patiently(lambda: execute_together(self.redis, commands, at_once=at_once))
 
     async def run(self, script: Script, args: Sequence[Argument]) -> Any:
         """Run a script. Raises redis-py's errors."""

@@ -27,6 +27,7 @@ from worker.stores.pauses import PauseStore
 from worker.stores.people import PeopleStore
 from worker.stores.person_digests import PersonDigests
 from worker.stores.processes import ProcessStore
+from worker.stores.queue_counts import recount
 from worker.stores.records import RecordStore
 from worker.stores.registered_names import NameStore
 from worker.stores.restored import RestoredStore
@@ -158,18 +159,27 @@ class Store:
         services: Mapping[str, str] = _NONE,
         paces: Mapping[str, Pace] = _NONE,
         limits: Mapping[str, AccountLimits] = _NONE,
+        queue_limits: Mapping[str, tuple[int, int]] = _NONE,
         overwrite: bool = True,
     ) -> None:
         """Record what names stand for, so that claims can look it up.
 
         `accounts`: sender → account. `services`: sender → messaging service, for senders that are
-        in one. `contents`: (template, language or "") → the ContentSid that it is sent by.
-        `paces`: sender → its rate limit, for senders that have one. `limits`: account → its limits.
+        in one. `paces`: sender → its rate limit, for senders that have one. `limits`: account → its
+        limits. `queue_limits`: sender → how many messages may be queued for it and for one campaign
+        of it; 0: any number. `contents`: (template, language or "") → the ContentSid that it is
+        sent by.
         `overwrite` False: an existing meaning stays, but the store still records that this process
         knows the names.
         """
         senders = [
-            (name, account, services.get(name, ""), _pace_text(paces.get(name)))
+            (
+                name,
+                account,
+                services.get(name, ""),
+                _pace_text(paces.get(name)),
+                *queue_limits.get(name, (0, 0)),
+            )
             for name, account in sorted(accounts.items())
         ]
         limited = [
@@ -187,6 +197,14 @@ class Store:
                 "contents": templates,
             }
             await self._calls.run_durably(_SENDERS, [compact(asked)])
+
+    async def recount_queued(self, limits: Mapping[str, int]) -> int:
+        """Correct the count of each sender that seems to have reached its limit.
+
+        `limits`: sender → how many messages may be queued for it; 0: any number. Returns how many
+        counts were wrong.
+        """
+        return await recount(self._calls, limits)
 
     async def now(self) -> datetime:
         """Return the store's clock, sandbox offset included."""

@@ -34,9 +34,6 @@ RETRIABLE: Final = frozenset({Stage.REFUSED, Stage.FAILED, Stage.EXPIRED})
 row.
 """
 
-CLASSES: Final = tuple(Priority)
-"""The classes that share the turns of a partition, the most urgent first."""
-
 EXPIRED_CLASS: Final = "expired"
 """Stands next to the classes, for messages that expired while they were queued."""
 
@@ -73,7 +70,6 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     **names_of(Holds, prefix="HOLDS_"),
     "FAILURE_STATUSES": FAILURES,
     "HANDED_ON": HANDED_ON,
-    "CLASSES": CLASSES,
     "CLASSES_RING": "classes",
     "EXPIRED_CLASS": EXPIRED_CLASS,
     "BULK": Priority.BULK,
@@ -92,7 +88,6 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "MARKETING": Purpose.MARKETING,
     "CONSENT_FIELD": "[cdos]:",
     "OLD_FIELDS": frozenset(OldRowField),
-    "IN_A_LANE": IN_A_LANE,
     "OPEN_TO_PROOF": UNPOSTED | {Stage.UNKNOWN, Stage.UNRESOLVED},
     "ELSEWHERE": frozenset(Stage) - IN_A_LANE,
     "ARQ_JOB": ARQ_JOB,

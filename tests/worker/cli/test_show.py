@@ -65,6 +65,7 @@ ROW = {
     "ch": "2 a1796131234567890-544",
     "ev": "3:SM2",
     "el": "29395320",
+    "sb": "m2",
 }
 """A row with every field that a row can have."""
 
@@ -95,6 +96,7 @@ OBJECT = {
     "crashes": 2,
     "poison": True,
     "cancel_asked": True,
+    "superseded_by": "m2",
     "redecided": True,
     "perhaps_sent": True,
     "due_at": "2025-11-21T10:00:04+00:00",

@@ -84,7 +84,19 @@ FLIPS: list[Any] = [
         "account_paused",
         id="account-paused",
     ),
+    pytest.param(
+        lambda w: w.producer.pause_campaign("shop", "spring"),
+        "waiting",
+        "campaign_paused",
+        id="campaign-paused",
+    ),
     pytest.param(lambda w: w.producer.cancel("m1"), "cancelled", "cancelled", id="cancelled"),
+    pytest.param(
+        lambda w: w.producer.cancel_campaign("shop", "spring"),
+        "cancelled",
+        "cancelled",
+        id="campaign-cancelled",
+    ),
     pytest.param(
         lambda w: learn(w, OptOut(sender_only=True, evidence="test")),
         "refused",
@@ -116,7 +128,7 @@ async def test_a_fact_that_changes_between_decide_and_admit_lets_no_post_leave(
         await world.consents()
         await world.writes()
         await world.later(minutes=1)
-        await world.enqueue()
+        await world.enqueue(campaign="spring")
         ledger = Flipping(world, lambda: flip(world))
         if "learn" in flip.__code__.co_names:
             # Meanwhile another worker claims another message of the same person.

@@ -106,6 +106,25 @@ async def test_a_worker_ends_what_was_cancelled_and_is_not_due(
         assert world.twilio.posts == []
 
 
+async def test_a_worker_ends_the_queued_messages_of_a_cancelled_campaign(
+    store: Place, tmp_path: Path
+) -> None:
+    """A message that no worker holds ends after the cancel of its campaign, and is not sent."""
+    async with dispatching(store, tmp_path / "j") as world:
+        await world.consents()
+        later = await world.store.now() + timedelta(hours=1)
+        await world.enqueue(campaign="spring", not_before=later)
+        await world.producer.cancel_campaign("shop", "spring")
+        async with world.working():
+            await until(
+                lambda: world.producer.campaign_status("shop", "spring"),
+                "the end of the sweep",
+                holds=lambda status: not status.is_ending,
+            )
+        assert await world.redis.hget(Keys(store.partition).row("m1"), "s") == b"cancelled"
+        assert world.twilio.posts == []
+
+
 async def test_one_round_records_a_bounded_number_of_cancels(store: Place, tmp_path: Path) -> None:
     """A producer that cancels without a pause holds up no reaping. The next round goes on."""
     async with dispatching(store, tmp_path / "j") as world:

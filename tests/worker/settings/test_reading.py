@@ -268,3 +268,15 @@ def test_the_table_holds_every_setting() -> None:
         "| How many POSTs a worker may have open at once |" in rows
     )
     assert "| `accounts.NAME.account_sid` | text | required | The account's SID |" in rows
+
+
+def test_a_sender_has_the_limits_of_all_or_its_own() -> None:
+    """A limit of a queue in a sender's own table replaces that of `guards`, also by 0."""
+    written = changed("guards", "max_queued_per_sender", to=5000)
+    written["guards"]["max_queued_per_campaign"] = 700
+    written["senders"]["shop"]["max_queued"] = 0
+    written["senders"]["page"]["max_queued_per_campaign"] = 9
+    limits = parse(written).queue_limits
+    assert limits["shop"] == (0, 700)
+    assert limits["page"] == (5000, 9)
+    assert limits["alerts"] == (5000, 700)

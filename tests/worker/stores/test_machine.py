@@ -635,6 +635,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         assert all(self.model[name].stage == "posting" for name in names)
 
     @stateful.invariant()
+    def each_message_in_a_lane_is_counted(self) -> None:
+        """The count that limits a sender's queue is exact after every step."""
+        keys, ask = self.world.keys, self.world.calls.ask
+        in_lane = self.do(ask("ZCARD", keys.lane(f"{SENDER}|normal|")))
+        assert int(self.do(ask("HGET", keys.queued, SENDER)) or 0) == in_lane
+
+    @stateful.invariant()
     def a_lane_with_due_work_has_turns(self) -> None:
         apart = {name for name, places in self.do(self._places()).items() if "suspects" in places}
         due = [name for name, one in self.model.items() if one.stage in DUE and name not in apart]

@@ -26,6 +26,7 @@ from tests.support.stores_world import (
     LATER,
     PAST,
     REFUSED,
+    SENDER,
     UNKNOWN,
     WAITS,
     Place,
@@ -161,6 +162,15 @@ async def _restored(world: World) -> None:
     assert stage is Stage.QUEUED
 
 
+async def _rare_work(world: World) -> None:
+    names = world.store.names
+    assert await names.remember({ACCOUNT: "AC1"}, {"third": (ACCOUNT, ANNA)}) == []
+    await world.calls.ask("HINCRBY", world.keys.queued, SENDER, 5)
+    assert await world.store.recount_queued({SENDER: 1}) == 1
+    await world.calls.ask("ZADD", world.keys.campaign_sweeps, 1, f"{SENDER}|spring")
+    assert not await world.store.ledger.end_campaigns(10)
+
+
 async def _life(world: World) -> dict[str, str]:
     """Run a history that uses every script, and return the stage in which each message ends."""
     store = world.store
@@ -168,7 +178,7 @@ async def _life(world: World) -> dict[str, str]:
     for number in range(8):
         await world.enqueue(f"m{number}", template="order_update")
     await store.register_senders({"third": ACCOUNT})
-    assert await store.names.remember({ACCOUNT: "AC1"}, {"third": (ACCOUNT, ANNA)}) == []
+    await _rare_work(world)
     await _adopted(world)
     held = {claimed.message_id: claimed for claimed in await world.claim(8)}
     await store.ledger.renew([("m0", held["m0"].fence)])

@@ -15,9 +15,9 @@
 -- digests are gathered, consents, suspected_stops and counts; for a row of an earlier version sid.
 -- Callers: `LedgerStore.admit`, for the pipeline's step before the POST.
 
--- include: account_of_sender, add_to_timeline, attempt_key, attempt_line, clock, first_digest
--- include: gather, increment, int, load_row, open_posts, portfolio, raise_revision, rate_limits
--- include: read_count, read_facts, read_state, read_tag
+-- include: account_of_sender, add_to_timeline, attempt_key, attempt_line, campaign_of, clock
+-- include: first_digest, gather, increment, int, load_row, mark_of_cancel, open_posts, portfolio
+-- include: raise_revision, rate_limits, read_count, read_facts, read_state, read_tag
 
 local permit, tag_later = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
@@ -58,11 +58,13 @@ end
 
 -- Returns a reason to come back later that is not about this message, and when; nil when there is
 -- none.
-local function obstacle(request)
+local function obstacle(request, campaign)
   local paused = pause_of(K.account(request.account))
   if paused then return C.ACCOUNT_PAUSED, paused end
   paused = pause_of(K.sender(request.sender))
   if paused then return C.SENDER_PAUSED, paused end
+  paused = campaign and pause_of(K.campaign(campaign))
+  if paused then return C.CAMPAIGN_PAUSED, paused end
   if request.relies_on_tag then
     local _, state, in_flight = unpack(read_tag(request.sender, request.id, now))
     if state ~= C.TAG_PROVEN and in_flight == '1' then
@@ -135,13 +137,14 @@ local function grant(request, limits)
 end
 
 local function admit(request)
-  local stage, fence, last, cancel_asked, old_intent, last_reason = unpack(redis.call('HMGET',
-    K.row(request.id), F.stage, F.fence, F.attempt, F.cancel_asked, F.intent_at, F.reason))
+  local stage, fence, last, cancel_asked, old_intent, last_reason, lane, queued_at = unpack(
+    redis.call('HMGET', K.row(request.id), F.stage, F.fence, F.attempt, F.cancel_asked, F.intent_at,
+      F.reason, F.lane, F.enqueued_at))
   last = read_count(last or '0') or -1
   if not stage or fence ~= request.fence then return { 'lost' } end
   if stage == C.POSTING and last == request.attempt then return { 'permit' } end
   if stage ~= C.CLAIMED or last + 1 ~= request.attempt then return { 'lost' } end
-  if cancel_asked then return { 'cancelled' } end
+  if mark_of_cancel(cancel_asked, lane, queued_at) then return { 'cancelled' } end
   -- The row was written by an earlier version: its last attempt goes into the table before this one
   -- is written.
   if old_intent then load_row(request.id) end
@@ -152,7 +155,7 @@ local function admit(request)
       request.template or '', now, {})
     return { 'stale', int(now), facts }
   end
-  local reason, ends = obstacle(request)
+  local reason, ends = obstacle(request, lane and campaign_of(lane))
   if reason then return { 'later', reason, int(math.ceil(ends)) } end
   request.is_booked = last_reason == C.PAIR_RATE
   local limits = limits_of(request, now)

@@ -13,18 +13,19 @@
 -- 1 when a suspect is due and this worker should drain for it, else 0; the ids of messages that
 -- were found for the first time in a stage, or with a number, that only a newer version knows; and
 -- 1 when there is due work that it has no room for, else 0.
--- Keys: meta, row, job, lane, ready, marks, timers, ring, rested, parked, unlisted, listed,
+-- Keys: meta, row, job, lane, queued, ready, marks, timers, ring, rested, parked, unlisted, listed,
 -- expiring, expiries, suspects, leases, waiting, fence, last_claim, wake, counts; for the facts
 -- sender, account, template, contents, tag_state, person, sent_to; when a rate is limited
 -- sender_rate, account_rate and open_posts; and, when a person's digests are gathered, consents and
 -- suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: claim_room, clock, content_sid_of, count, enter_lane, gather, hand_wake_on, in_a_lane
--- include: int, lane_rings, leave_sender, list_expiry, message_of, parts_of_lane, persons_of
--- include: places_left, planned_rates, put_into_lane, rate_times, read_count, read_expiry
--- include: read_facts, read_instant, read_state, remove_from_place, rest, sender_of, set_aside
--- include: take_turn, try_decode, turn_rings, unpark, wake_claimer
+-- include: campaign_of, claim_room, clock, content_sid_of, count, count_queued, enter_lane, gather
+-- include: hand_wake_on, in_a_lane, int, lane_rings, leave_ring, leave_sender, list_expiry
+-- include: mark_of_cancel, message_of, parts_of_lane, persons_of, places_left, planned_rates
+-- include: put_into_lane, rate_times, read_count, read_expiry, read_facts, read_instant, read_state
+-- include: remove_from_lane, remove_from_place, rest, sender_of, set_aside, take_turn, try_decode
+-- include: turn_rings, unpark, wake_claimer
 
 -- How many messages a lane gives in one turn.
 local MAX_QUANTUM_MESSAGES = 8
@@ -46,7 +47,7 @@ local claim, inner, outer = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local limit, lease = claim.limit, claim.lease
 local now = clock()
 local cache = {}
-local claimed, ids = {}, {}
+local claimed, ids, removed = {}, {}, {}
 local fence
 local found_suspect = false
 local unreadable, marked, left = {}, {}, {}
@@ -75,6 +76,7 @@ local function read_row(id)
   if not got[1] then return nil end
   local row = {}
   for index, name in ipairs(FIELDS) do row[name] = got[index] or nil end
+  row[F.cancel_asked] = mark_of_cancel(row[F.cancel_asked], row[F.lane], row[F.enqueued_at])
   return row
 end
 
@@ -132,7 +134,7 @@ local function take(id, row)
     put_off(row[F.lane], id)
     return false
   end
-  remove_from_place(id, row)
+  remove_from_place(id, row, removed)
   redis.call('HSET', K.row(id), F.stage, C.CLAIMED, F.fence, fence,
     F.claimed_revision, facts[2][1])
   redis.call('ZADD', K.leases, int(now + lead + lease), id)
@@ -161,6 +163,7 @@ end
 -- Returns until when (ms) a sender or an account gives no messages, nil when it gives some. It is
 -- paused, its rate is used up, or it has no place for another POST.
 local function blocked_until(kind, name)
+  if kind == 'campaign' then return pause_end(K.campaign(name)) end
   local key = kind == 'account' and K.account(name) or K.sender(name)
   local ends, state = pause_end(key), state_of(key)
   if ends then return ends end
@@ -174,9 +177,11 @@ local function blocked_until(kind, name)
   return room == 0 and free_at or nil
 end
 
-local function is_paused(sender)
+local function is_paused(lane)
+  local sender = sender_of(lane)
   local account = account_of(sender)
   return pause_end(K.sender(sender)) or account ~= '' and pause_end(K.account(account))
+    or is_parked('campaign', campaign_of(lane))
 end
 
 local function set_lead(ms)
@@ -261,7 +266,7 @@ local function is_suspect(row)
 end
 
 local function set_apart(id, row)
-  redis.call('ZREM', K.lane(row[F.lane]), id)
+  remove_from_lane(row[F.lane], id)
   redis.call('ZADD', K.suspects, 'NX', int(now), id)
   found_suspect = true
 end
@@ -278,7 +283,7 @@ local function serve(lane, room)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', unpack(due))) do
     local row = read_row(id)
     if not row or ELSEWHERE[row[F.stage]] then
-      redis.call('ZREM', K.lane(lane), id)
+      remove_from_lane(lane, id)
     elseif not is_open(row) then
       put_off(lane, id)
     elseif starts_later(row) then
@@ -398,10 +403,15 @@ local function path_to_lane(class, class_score)
   if sender and not account_ends and not sender_ends and not is_moved then
     local lanes = lanes_of(class, sender)
     local lane, lane_score = take_turn(lanes)
-    return {
+    local path = {
       { C.CLASSES_RING, class, class_score }, { class, account, account_score },
       { senders, sender, sender_score }, { lanes, lane, lane_score },
     }
+    local may_send = not (lane and are_parked and is_parked('campaign', campaign_of(lane)))
+    if may_send then return path end
+    for level = 1, #path do return_turn(unpack(path[level])) end
+    if leave_ring(lanes, lane) then leave_sender(class, account, sender) end
+    return
   end
   return_turn(C.CLASSES_RING, class, class_score)
   if account_ends then
@@ -579,16 +589,15 @@ local function list_expiries()
   return true
 end
 
--- Takes the suspect that has waited longest. A suspect that ended is dropped. One whose sender is
--- paused goes back to its lane, unless it expired.
+-- Takes the suspect that has waited longest. A suspect that ended is dropped. One whose sender or
+-- campaign is paused goes back to its lane, unless it expired.
 local function pick_suspect()
   for _, id in ipairs(redis.call('ZRANGE', K.suspects, 0, MAX_SEEN_MESSAGES - 1)) do
     local row = read_row(id)
     if not row or not is_open(row) then
       redis.call('ZREM', K.suspects, id)
       if row and row[F.lane] and not ELSEWHERE[row[F.stage]] then put_off(row[F.lane], id) end
-    elseif tonumber(row[F.expires_at] or '0') > now
-      and is_paused(sender_of(row[F.lane])) then
+    elseif tonumber(row[F.expires_at] or '0') > now and is_paused(row[F.lane]) then
       redis.call('ZREM', K.suspects, id)
       put_into_lane(row[F.lane], id, now, now)
       list_expiry(id, tonumber(row[F.expires_at]), now)
@@ -670,6 +679,7 @@ else
   save_rings()
   write_plans()
   are_unlisted = list_expiries()
+  for lane, number in pairs(removed) do count_queued(lane, -number) end
   if #ids > 0 then
     local made = cjson.encode({ request = claim.request, fence = fence, ids = ids })
     redis.call('SET', K.last_claim(claim.worker), made, 'PX', C.HOUR_MS)

@@ -10,7 +10,7 @@
 -- send), 'cancelled' (its producer no longer wants it), 'sent' (an attempt is proven and not known
 -- to have failed), 'perhaps_sent' (an attempt may have reached the person, and the operator did not
 -- accept that).
--- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, ready, marks, timers,
+-- Keys: meta, answered, row, timeline, job, dead, unreadable, lane, queued, ready, marks, timers,
 -- expiring, expiries, wake, permits, counts.
 -- Callers: `RecordStore.replay`, `retry`, `may_retry` and `drop`, for the operator's commands.
 

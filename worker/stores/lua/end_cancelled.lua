@@ -2,8 +2,8 @@
 -- ids from the list, and each message ends once.
 -- ARGV: limit.
 -- Returns how many ids are left in the list.
--- Keys: meta, cancel_asked, row, timeline, job, unreadable, dead, counts, permits, lane, suspects,
--- waiting.
+-- Keys: meta, cancel_asked, row, timeline, job, unreadable, dead, counts, permits, lane, queued,
+-- suspects, waiting.
 -- Callers: `LedgerStore.end_cancelled`, for the dispatcher of each worker.
 
 -- include: clock, end_message, expire_ended, in_a_lane, read_count, retriable

@@ -5,7 +5,7 @@
 -- Returns for each: first (1 or 0), the keyword if it changed something, released, person, and ms
 -- until the last unsettled permit lapses (0: none).
 -- Keys: meta, inbound_seen, person, consents, sent_to, suspected_stops, permits, waiting, row,
--- timeline, lane, ready, marks, timers, wake, sender, counts.
+-- timeline, lane, queued, ready, marks, timers, wake, sender, counts.
 -- Callers: `PeopleStore.apply_inbound`, for the gateway.
 
 -- include: append_to_ledger, clear_suspected_stop, clock, count, distinct_digests, end_blocks

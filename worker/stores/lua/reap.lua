@@ -1,9 +1,9 @@
 -- Moves on messages whose lease ran out.
 -- ARGV: request id, limit, when to look for evidence of a lost attempt (ms from now), lease (ms).
 -- Returns for each: id, stage, attempt.
--- Keys: meta, answered, leases, row, unknown, lane, ready, marks, timers, expiring, expiries,
--- wake, timeline, permits, counts, sender, open_posts; and, when the message ends or proof ends it,
--- those of `settle.lua`, except sent_to.
+-- Keys: meta, answered, leases, row, unknown, lane, queued, ready, marks, timers, expiring,
+-- expiries, wake, timeline, permits, counts, sender, open_posts; and, when the message ends or
+-- proof ends it, those of `settle.lua`, except sent_to.
 -- Callers: `LedgerStore.reap`, for the dispatcher of each worker.
 
 -- include: accept, account_of_sender, add_to_timeline, answer_once, clock, count, end_message

@@ -5,9 +5,9 @@
 -- ARGV: (id, fence).
 -- Returns for each the stage that it came to, '' when this fence did not hold it. A message that
 -- was asked to be cancelled ends.
--- Keys: meta, row, leases, lane, ready, marks, timers, expiring, expiries, wake, waiting; for rate
--- limits sender, account, sender_rate, account_rate and parked; for a message that ends timeline,
--- job, unreadable, permits, counts.
+-- Keys: meta, row, leases, lane, queued, ready, marks, timers, expiring, expiries, wake, waiting;
+-- for rate limits sender, account, sender_rate, account_rate and parked; for a message that ends
+-- timeline, job, unreadable, permits, counts.
 -- Callers: `LedgerStore.release`, for the claimer.
 
 -- include: account_of_sender, clock, load_row, read_instant, requeue, return_plans, sender_of

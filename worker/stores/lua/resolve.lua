@@ -3,8 +3,8 @@
 -- stage, reason, code, due (ms), delay (ms), look_after (ms), entry (of the timeline).
 -- Returns for each the stage that it came to, '' when the attempt is no longer unknown. A message
 -- that was asked to be cancelled ends instead of being sent again.
--- Keys: meta, answered, row, timeline, job, unknown, unresolved, lane, ready, marks, timers,
--- expiring, expiries, wake, waiting, permits, dead, unreadable, tag_state, counts.
+-- Keys: meta, answered, row, timeline, job, unknown, unresolved, lane, queued, ready, marks,
+-- timers, expiring, expiries, wake, waiting, permits, dead, unreadable, tag_state, counts.
 -- Callers: `UnknownStore.resolve`, for the unknown search and for the operator's commands.
 
 -- include: add_to_timeline, answer_once, back_from_copy, clock, count, end_message

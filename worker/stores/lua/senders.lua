@@ -3,9 +3,10 @@
 -- It also records when a living worker last knew each of them. Names are never removed, so only
 -- that date shows which are still configured.
 -- ARGV: a JSON object: overwrites (false: only what is missing is written), senders (a list of
--- sender, account, service or '', and pace), accounts (a list of account, pace, and how many
--- POSTs it may have open), contents (a list of '<template>|<language or nothing>' and ContentSid).
--- A pace is interval and tolerance in µs; '' means no limit.
+-- sender, account, service or '', pace, and how many messages may be queued for it and for a
+-- campaign of it), accounts (a list of account, pace, and how many POSTs it may have open),
+-- contents (a list of '<template>|<language or nothing>' and ContentSid). A pace is interval and
+-- tolerance in µs; '' means no limit.
 -- Returns how many senders changed.
 -- Keys: meta, sender, account, contents, template, ring, rested, parked.
 -- Callers: `Store.register_senders`.
@@ -40,7 +41,7 @@ local function set_limit(key, field, known, limit)
 end
 
 for _, sender in ipairs(asked.senders) do
-  local name, account, service, pace = unpack(sender)
+  local name, account, service, pace, most, most_in_campaign = unpack(sender)
   local key = K.sender(name)
   local known_account, known_service, known_pace = unpack(
     redis.call('HMGET', key, F.account, F.service, F.pace))
@@ -57,6 +58,11 @@ for _, sender in ipairs(asked.senders) do
     changed = changed + 1
   end
   set_limit(key, F.pace, known_pace, pace)
+  if asked.overwrites then
+    redis.call('HSET', key, F.max_queued, most, F.max_queued_in_campaign, most_in_campaign)
+  elseif redis.call('HSETNX', key, F.max_queued, most) == 1 then
+    redis.call('HSET', key, F.max_queued_in_campaign, most_in_campaign)
+  end
   -- A worker that knows the sender by another account cannot send for the registered account.
   if may_write or known_account == account then stamp(key) end
 end

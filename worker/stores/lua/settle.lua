@@ -6,10 +6,10 @@
 -- timeline; accepted attempts have none).
 -- Returns for each: applied (1 or 0), stage ('' when there is no such message), and 1 when it
 -- proved a copy, else 0.
--- Keys: meta, row, timeline, job, sid, leases, lane, ready, marks, timers, expiring, expiries,
--- wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits, sent_to,
--- counts, open_posts; for limits account_rate, sender_rate, pair_rate, portfolio and parked; for
--- the effects person, consents, sender, account, template, tag_state, errors_of, held.
+-- Keys: meta, row, timeline, job, sid, leases, lane, queued, ready, marks, timers, expiring,
+-- expiries, wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits,
+-- sent_to, counts, open_posts; for limits account_rate, sender_rate, pair_rate, portfolio and
+-- parked; for the effects person, consents, sender, account, template, tag_state, errors_of, held.
 -- Callers: `LedgerStore.settle`, for the pipeline's last step.
 
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock, count
@@ -123,8 +123,9 @@ function KINDS.again(id, row, settlement)
   elseif row[F.reason] ~= reason then
     add_to_timeline(id, now, stage, entry)
   end
-  if PAUSES[reason] and is_paused(settlement) or is_planned(reason, settlement) then
-    -- It keeps its place, and goes as soon as its sender and its account have turns again.
+  if reason == C.CAMPAIGN_PAUSED or (PAUSES[reason] and is_paused(settlement))
+    or is_planned(reason, settlement) then
+    -- It keeps its place, and goes as soon as what held it up has turns again.
     due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
   end
   -- If the person wrote meanwhile, the message is decided again at once.

@@ -5,7 +5,8 @@
 -- lane is in the ring of its account, an account in that of the class, and a class in the ring of
 -- classes.
 -- A sender or an account that may not send is parked: it is in no ring, whatever is queued for it.
--- Parking and returning cost the same, however many messages or lanes there are.
+-- So is a paused campaign, which is one lane in each class. Parking and returning cost the same,
+-- however many messages or lanes there are.
 
 -- Returns the name of the ring of a sender's lanes in a class.
 local function lanes_of(class, sender)
@@ -19,8 +20,9 @@ end
 
 local are_parked
 
--- Whether a sender or an account is parked.
+-- Whether a sender, an account or a campaign is parked. `name` may be nil, for no campaign.
 local function is_parked(kind, name)
+  if not name then return false end
   if are_parked == nil then are_parked = redis.call('EXISTS', K.parked) == 1 end
   return are_parked and redis.call('ZSCORE', K.parked, parked_as(kind, name)) ~= false
 end

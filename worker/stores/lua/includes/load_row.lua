@@ -1,4 +1,4 @@
--- include: attempt_line, int, move_old_fields, read_count, sid_line
+-- include: attempt_line, int, mark_of_cancel, move_old_fields, read_count, sid_line
 
 -- The byte that each name in the attempts table of a row begins with (docs/decisions/0018).
 local TABLE_BYTE = string.byte(F.table)
@@ -51,7 +51,8 @@ end
 -- Returns the whole row with its table, nil when there is none: `attempts` by number, `sids` by
 -- SID, `undo`, `free_attempts` (those that are not tries) and `discarded_rank`; `last_intent` and
 -- `last_form` of the last attempt; and `has_failed`: its status is a failure. For a row of an
--- earlier version it also reads timeline, permits and sid, and writes the row.
+-- earlier version it also reads timeline, permits and sid, and writes the row. A message that was
+-- cancelled with its campaign has the mark of a cancel in the returned row, but not in the store.
 local function load_row(id)
   local fields = redis.call('HGETALL', K.row(id))
   local row = { attempts = {}, sids = {}, undo = {}, free_attempts = 0, discarded_rank = -1 }
@@ -71,5 +72,6 @@ local function load_row(id)
   row.last_intent = last and int(last.at)
   row.last_form = last and (last.form == 'g' and 'f' or last.form)
   row.has_failed = FAILURES[status] or false
+  row[F.cancel_asked] = mark_of_cancel(row[F.cancel_asked], row[F.lane], row[F.enqueued_at])
   return row
 end

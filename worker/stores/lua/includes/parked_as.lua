@@ -1,4 +1,4 @@
--- Returns the member of `K.parked` that stands for a sender or an account.
+-- Returns the member of `K.parked` that stands for a sender, an account or a campaign.
 local function parked_as(kind, name)
   return kind .. '|' .. name
 end

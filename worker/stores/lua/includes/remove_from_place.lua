@@ -1,9 +1,9 @@
--- include: in_a_lane
+-- include: in_a_lane, remove_from_lane
 
 -- Takes a message out of the one place that it is in. `row` has at least stage, lane, crashes and
--- whom it waits for.
+-- whom it waits for. `removed`: see `remove_from_lane`.
 -- Its lane may stay in `ready` or `timers`: the next claim finds it empty and removes it.
-local function remove_from_place(id, row)
+local function remove_from_place(id, row, removed)
   local stage = row[F.stage]
   if stage == C.CLAIMED or stage == C.POSTING then
     redis.call('ZREM', K.leases, id)
@@ -12,7 +12,7 @@ local function remove_from_place(id, row)
   elseif stage == C.UNRESOLVED then
     redis.call('ZREM', K.unresolved, id)
   elseif IN_A_LANE[stage] then
-    redis.call('ZREM', K.lane(row[F.lane]), id)
+    remove_from_lane(row[F.lane], id, removed)
     if row[F.crashes] then redis.call('ZREM', K.suspects, id) end
   end
   if row[F.awaited] then
