@@ -4,12 +4,13 @@ They concern the recipient, the sender, the time, the number of messages, what e
 provider hold back, and consent.
 """
 
+from datetime import datetime
 from typing import Final
 
 from policies.consent import Standing, earliest, permission
 from policies.decision import Verdict
 from policies.evaluation import PASSES, SKIPS, Delay, Evaluation, Refusal, RuleResult, verdict
-from policies.facts import BlockFact, Holds
+from policies.facts import BlockFact, Holds, SenderFact
 from policies.window import session_window
 from sendwindow.vocabulary import Channel, Purpose, Reason, WhenClosed
 
@@ -24,9 +25,14 @@ _BLOCK_REASONS: Final = {
 
 
 def check_expiry(case: Evaluation) -> RuleResult:
-    """Refuse an expired message. The instant of expiry itself is already too late."""
+    """Refuse an expired message. The instant of expiry itself is already too late.
+
+    The trace names the pause that it ran into, if there is one.
+    """
     if case.now >= case.draft.expires_at:
-        return Refusal("expiry", Reason.EXPIRED)
+        sender = case.facts.sender
+        pause = None if sender is None else _pause(sender, case.now)
+        return Refusal("expiry", Reason.EXPIRED, "" if pause is None else pause[0].value)
     return PASSES["expiry"]
 
 
@@ -107,12 +113,8 @@ def check_not_before(case: Evaluation) -> RuleResult:
 
 def check_pauses(case: Evaluation) -> RuleResult:
     """Return a wait until the pause of the account or the sender ends, if one is paused."""
-    sender = case.sender
-    if sender.account_paused_until is not None and case.now < sender.account_paused_until:
-        return Delay("pauses", Reason.ACCOUNT_PAUSED, sender.account_paused_until)
-    if sender.paused_until is not None and case.now < sender.paused_until:
-        return Delay("pauses", Reason.SENDER_PAUSED, sender.paused_until)
-    return PASSES["pauses"]
+    pause = _pause(case.sender, case.now)
+    return PASSES["pauses"] if pause is None else Delay("pauses", *pause)
 
 
 def check_suppression(case: Evaluation) -> RuleResult:
@@ -205,6 +207,15 @@ def check_suspected_stop(case: Evaluation) -> RuleResult:
     if case.person.suspected_at is None:
         return PASSES["suspected_stop"]
     return Delay("suspected_stop", Reason.STOP_SUSPECTED, case.draft.expires_at, on_inbound=True)
+
+
+def _pause(sender: SenderFact, now: datetime) -> tuple[Reason, datetime] | None:
+    """Return the pause of an account or a sender and its end, None when neither is paused."""
+    if sender.account_paused_until is not None and now < sender.account_paused_until:
+        return Reason.ACCOUNT_PAUSED, sender.account_paused_until
+    if sender.paused_until is not None and now < sender.paused_until:
+        return Reason.SENDER_PAUSED, sender.paused_until
+    return None
 
 
 def _is_in_force(block: BlockFact, case: Evaluation) -> bool:

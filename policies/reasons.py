@@ -134,6 +134,10 @@ WAITING: Final[Mapping[Reason, str]] = {
         "in 24 hours. It goes out when another person counts no longer."
     ),
     Reason.CAMPAIGN_PAUSED: "The campaign is paused. `campaign resume` ends that.",
+    Reason.BREAKER_OPEN: (
+        "Twilio answers no message of the account, so it waits in its place until one gets an "
+        "answer."
+    ),
     Reason.ACCOUNT_UPDATE_UNPROVEN: (
         "Another message is testing whether ACCOUNT_UPDATE works on this Page. Only "
         "one does so at a time."
@@ -146,7 +150,9 @@ WAITING: Final[Mapping[Reason, str]] = {
         "Its POST could not start in time, so nothing was sent. The worker decides again."
     ),
     Reason.FACTS_CHANGED: "A fact changed between decision and permit. The worker decides again.",
-    Reason.WORKER_STOPPED: "Its worker shut down and returned it untouched.",
+    Reason.WORKER_STOPPED: (
+        "Its worker stopped, or cannot reach Twilio, and returned it untouched."
+    ),
     Reason.LEASE_LOST: "Its worker stopped responding before any POST. Another worker takes it.",
 }
 

@@ -150,6 +150,7 @@ class Reason(StrEnum):
     SENDER_PAUSED = "sender_paused"
     ACCOUNT_PAUSED = "account_paused"
     CAMPAIGN_PAUSED = "campaign_paused"
+    BREAKER_OPEN = "breaker_open"
     ACCOUNT_UPDATE_UNPROVEN = "account_update_unproven"
     ACCOUNT_BUSY = "account_busy"
     ACCOUNT_RATE = "account_rate"

@@ -11,8 +11,10 @@ MAX_LINES: Final = 40
 KEPT: Final[Mapping[str, str]] = {
     "worker.pipeline.charges": "what a message costs; neither decisions nor attempts know segments",
     "worker.cli.settings_drift": "the one rule for what a command says about other processes",
+    "worker.pipeline.breaker_questions": "asks Twilio; the dispatcher only says when",
     "worker.ports.processes": "the values of a port; its adapter is in stores",
     "worker.runtime.garbage": "how a process collects garbage is no business of what it serves",
+    "worker.stores.breakers": "one store of the partition; Store opens them all",
     "worker.stores.inbound_coverage": "one store of the partition; Store opens them all",
     "worker.stores.spellings_lua": "writes Lua; the script runner must not know the rules",
 }

@@ -25,6 +25,9 @@ from worker.ports.effects import (
     WithdrawMarketing,
 )
 
+CREDENTIALS_REFUSED: Final = "code 20003"
+"""The reason of a pause that ends as soon as Twilio takes the credentials of the account."""
+
 _UNTIL_RESET_SECONDS: Final = int(timedelta(days=3650).total_seconds())
 """A pause that only an operator ends, in seconds."""
 

@@ -88,6 +88,7 @@ def test_the_table_shows_every_reason_a_decision_can_have() -> None:
     }
     by_workers = {
         Reason.CAMPAIGN_PAUSED,
+        Reason.BREAKER_OPEN,
         Reason.PERMIT_LAPSED,
         Reason.FACTS_CHANGED,
         Reason.WORKER_STOPPED,

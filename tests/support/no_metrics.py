@@ -33,5 +33,8 @@ class NoMetrics:
     def in_flight(self, posts: int, held: int) -> None:
         """Ignore."""
 
+    def cut_off(self, *, is_open: bool) -> None:
+        """Ignore."""
+
     def failing(self, part: str) -> None:
         """Ignore."""

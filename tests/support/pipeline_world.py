@@ -21,7 +21,7 @@ from tests.support.no_metrics import NoMetrics
 from tests.support.settings_examples import MAIN, settings_of
 from tests.support.shipped import rules
 from tests.support.stores_world import PERSON_KEY, Place
-from tests.support.waiting import no_hang
+from tests.support.waiting import no_hang, until
 from worker.pipeline.dispatcher import Dispatcher, Times
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.recorder import Observers
@@ -41,7 +41,7 @@ from worker.wiring import register
 ORDER_TEXT = "Your order {{1}} is on its way."
 """The approved text of the template `order` in English. Its German text is unknown."""
 
-_TIMES = Times(adopt=60)
+_TIMES = Times(adopt=60, breakers=1)
 
 UNLIMITED: Final = {"messages_per_second": 0}
 """The settings of an account or sender that no rate limits."""
@@ -80,6 +80,7 @@ class Twilio:
     """Answers by its script: `answer` gets the form of each POST, and `listed` is what the list
     shows.
 
+    `is_refusing`: it refuses the credentials where the account is asked for.
     `is_endless`: a sender's list always has one more page. `asked`: the recipient of each list,
     None for a sender's.
     """
@@ -94,6 +95,13 @@ class Twilio:
     is_behind_proxy: bool = False
     is_endless: bool = False
     asked: list[str | None] = field(default_factory=list)
+    is_refusing: bool = False
+
+    async def account(self, request: web.Request) -> web.StreamResponse:
+        self.reads += 1
+        if self.is_broken or self.is_refusing:
+            return web.json_response({"code": 20003}, status=503 if self.is_broken else 401)
+        return web.json_response({"sid": request.match_info["account"], "status": "active"})
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
@@ -127,6 +135,10 @@ class Twilio:
             if row["sid"] == request.match_info["sid"]:
                 return web.json_response(row)
         return web.json_response({"code": 20404}, status=404)
+
+    async def until_read(self, reads: int) -> None:
+        """Wait until the worker has read something that often."""
+        await until(lambda: self.reads >= reads, "a read")
 
     def show(
         self,
@@ -186,6 +198,7 @@ async def twilio_serving(
     app.router.add_post(f"{folder}/Messages.json", twilio.create)
     app.router.add_get(f"{folder}/Messages.json", twilio.list)
     app.router.add_get(folder + "/Messages/{sid}.json", twilio.fetch)
+    app.router.add_get(folder + ".json", twilio.account)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -205,6 +218,7 @@ class Watch(NoMetrics):
         self.stages: list[tuple[Stage, Reason]] = []
         self.findings: list[str] = []
         self.parts: list[str] = []
+        self.cut: list[bool] = []
 
     def settled(self, stage: Stage, reason: Reason) -> None:
         self.stages.append((stage, reason))
@@ -212,6 +226,10 @@ class Watch(NoMetrics):
 
     def searched(self, finding: str, requests: int) -> None:
         self.findings.append(finding)
+        self.changed.set()
+
+    def cut_off(self, *, is_open: bool) -> None:
+        self.cut.append(is_open)
         self.changed.set()
 
     def failing(self, part: str) -> None:

@@ -241,6 +241,13 @@ async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
     for sender, campaign in await store.switches.paused_campaigns():
         sentence = f"paused: `campaign resume {sender} {campaign}` ends that"
         findings.append(Finding(Mark.WARNING, f"campaign {campaign} of {sender}", sentence))
+    for name, block in (await store.lanes.open_breakers(settings.accounts)).items():
+        since = f" since {instant(block.since)}" if block.since else ""
+        sentence = (
+            f"Twilio answers no message{since} ({block.detail}): the worker goes on by itself when "
+            f"it does, `resume {name}` at once"
+        )
+        findings.append(Finding(Mark.WARNING, f"account {name}", sentence))
     return findings
 
 

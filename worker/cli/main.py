@@ -38,7 +38,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "unknown": ("unknown", "list or resolve messages whose outcome is not proven"),
     "tags": ("pauses", "list or reset what is known about ACCOUNT_UPDATE on each Page"),
     "templates": ("pauses", "list or reset what errors said about each template"),
-    "resume": ("pauses", "end the pause of a sender or an account"),
+    "pause": ("pauses", "stop a sender or an account; what is queued keeps its place"),
+    "resume": ("pauses", "end the pause of a sender or an account, or close its breaker"),
     "campaign": (
         "campaign",
         "pause, resume or cancel a campaign of a sender, or show where it stands",
@@ -47,6 +48,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "store",
         "after the store was restored from a copy, look up what may have been sent since then",
     ),
+    "lanes": ("lanes", "list lanes, senders and accounts: what waits there, and what blocks it"),
     "processes": ("processes", "list the workers and gateways that are alive, with their releases"),
     "doctor": ("doctor", "check settings, store, clocks and policy dates"),
     "sandbox": (

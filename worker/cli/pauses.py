@@ -1,13 +1,15 @@
-"""`tags`, `templates` and `resume`: what errors switched off, and how an operator ends that."""
+"""`tags`, `templates`, `pause`, `resume`: what is switched off, and how an operator does that."""
 
 import argparse
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from policies.facts import TagState
 from sendwindow.vocabulary import Channel
+from worker.cli.dead import hours
 from worker.cli.exit_codes import CommandError, Exit
 from worker.cli.output import Output, add_json
 
@@ -42,6 +44,8 @@ class PauseKind:
         return f"{_REMEDIES[self.kind]} {self.name}"
 
 
+_UNTIL_RESUMED = timedelta(days=3650)
+
 _WORDS: "dict[Kind, str]" = {
     "sender": "sender",
     "account": "account",
@@ -57,10 +61,20 @@ _REMEDIES: "dict[Kind, str]" = {
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
-    """Describe the arguments of `tags`, `templates` or `resume`."""
-    parser.set_defaults(command_function=run, word=name, name=None)
-    if name == "resume":
+    """Describe the arguments of `tags`, `templates`, `pause` or `resume`."""
+    parser.set_defaults(
+        command_function=run, word=name, name=None, dry_run=False, hours=None, reason=""
+    )
+    if name in {"pause", "resume"}:
         parser.add_argument("name", metavar="SENDER|ACCOUNT", help="its name in the settings")
+        if name == "pause":
+            parser.add_argument(
+                "--hours", type=hours, help="how long, at most 168 (default: until `resume`)"
+            )
+            parser.add_argument(
+                "--reason", default="an operator", help="what `doctor` and `lanes` show"
+            )
+        _add_dry_run(parser)
         add_json(parser)
         return
     words = parser.add_subparsers(metavar="list|reset", required=True)
@@ -70,30 +84,48 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     reset.add_argument(
         "name", metavar="SENDER" if name == "tags" else "TEMPLATE", help="its name in the settings"
     )
+    _add_dry_run(reset)
     add_json(reset)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """List, or switch on again. Returns FAILED when there was nothing to undo."""
-    return asyncio.run(
-        _run(arguments.config, arguments.word, arguments.name, Output(arguments.json))
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what it would do; write nothing"
     )
 
 
-async def _run(config: str | None, word: str, name: str | None, output: Output) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """List, switch off, or switch on again. Returns FAILED when there was nothing to undo."""
+    return asyncio.run(_run(arguments, Output(arguments.json)))
+
+
+async def _run(arguments: argparse.Namespace, output: Output) -> int:
     from worker.wiring import open_store, read_settings
 
-    settings = read_settings(config, with_credentials=False)
-    switches = {"tags": tags, "templates": templates, "resume": pauses}[word](settings)
+    settings = read_settings(arguments.config, with_credentials=False)
+    word, name = arguments.word, arguments.name
+    known = {"tags": tags, "templates": templates}.get(word, pauses)(settings)
     async with open_store(settings) as store:
         if name is None:
             (_print_tags if word == "tags" else _print_templates)(
-                await said_of(store, switches), output
+                await said_of(store, known), output
             )
             return Exit.DONE
-        return await _switch_on(
-            store, [one for one in switches if one.name == name], switches, output
-        )
+        meant = _named(name, known)
+        if word == "pause":
+            return await _switch_off(store, meant, arguments, output)
+        return await _switch_on(store, meant, output, is_dry=arguments.dry_run)
+
+
+def _named(name: str, known: Iterable[PauseKind]) -> list[PauseKind]:
+    """Return what has this name in the settings. Raises CommandError when nothing has."""
+    if meant := [one for one in known if one.name == name]:
+        return meant
+    names = (
+        ", ".join(dict.fromkeys(switch.name for switch in known))
+        or "none: there is none in the settings"
+    )
+    raise CommandError("There is no such name in the settings.", f"Use one of {names}.", Exit.USAGE)
 
 
 def pauses(settings: "Settings") -> list[PauseKind]:
@@ -145,31 +177,45 @@ def _is_off(switch: PauseKind, said: "StoredState") -> bool:
             return said.paused_until is not None
 
 
-async def _switch_on(
-    store: "Store", meant: Sequence[PauseKind], known: Iterable[PauseKind], output: Output
+async def _switch_off(
+    store: "Store", meant: Sequence[PauseKind], arguments: argparse.Namespace, output: Output
 ) -> int:
-    if not meant:
-        names = (
-            ", ".join(dict.fromkeys(switch.name for switch in known))
-            or "none: there is none in the settings"
-        )
-        raise CommandError(
-            "There is no such name in the settings.", f"Use one of {names}.", Exit.USAGE
-        )
-    done = [switch for switch in meant if await _undo(store, switch)]
+    lasting = timedelta(hours=arguments.hours) if arguments.hours else _UNTIL_RESUMED
+    for switch in meant:
+        kind = switch.kind
+        if kind in ("sender", "account") and not arguments.dry_run:
+            await store.switches.pause(kind, switch.key, lasting, arguments.reason)
+    _report("paused", meant, output, is_dry=arguments.dry_run)
+    return Exit.DONE
+
+
+async def _switch_on(
+    store: "Store", meant: Sequence[PauseKind], output: Output, *, is_dry: bool
+) -> int:
+    if is_dry:
+        accounts = [switch.key for switch in meant if switch.kind == "account"]
+        broken = await store.lanes.open_breakers(accounts)
+        said = await said_of(store, meant)
+        done = [one for one, state in said if _is_off(one, state) or one.key in broken]
+    else:
+        done = [switch for switch in meant if await _undo(store, switch)]
     if not done:
         raise CommandError("There was nothing to undo.", "`doctor` lists what is switched off.")
+    _report("switched on", done, output, is_dry=is_dry)
+    return Exit.DONE
+
+
+def _report(what: str, done: Sequence[PauseKind], output: Output, *, is_dry: bool) -> None:
     if output.as_json:
         for switch in done:
-            output.object(
-                {
-                    "switched_on": _WORDS[switch.kind],
-                    "name": switch.name,
-                    "language": switch.language or None,
-                }
-            )
-    output.say(f"switched on: {', '.join(switch.title for switch in done)}")
-    return Exit.DONE
+            found: dict[str, object] = {
+                what.replace(" ", "_"): _WORDS[switch.kind],
+                "name": switch.name,
+                "language": switch.language or None,
+            }
+            output.object(found | {"dry_run": True} if is_dry else found)
+    names = ", ".join(switch.title for switch in done)
+    output.say(f"would be {what}: {names}" if is_dry else f"{what}: {names}")
 
 
 async def _undo(store: "Store", switch: PauseKind) -> bool:

@@ -215,6 +215,7 @@ class Attempt:
             effects=outcome.effects,
             trace=decision.trace if decision is not None else None,
             posted=outcome.posted,
+            answered=outcome.answered,
         )
 
 

@@ -48,6 +48,7 @@ class Claimer:
         self._slots = slots
         self._held = held
         self._max_in_flight = max_in_flight(capacity)
+        self._breaker = pipeline.breaker
         self._min_room = max(1, capacity // 4)
         self._store_retry = store_retry
         self._recorder = recorder
@@ -57,6 +58,7 @@ class Claimer:
         # its last settlement arrives.
         self._in_flight: set[InFlightMessage] = set()
         self._cut_off: list[InFlightMessage] = []
+        self._try: InFlightMessage | None = None
         self._isolation = SuspectIsolation()
         self._tasks: set[asyncio.Task[None]] = set()
         self._releases: Batcher[tuple[str, int], bool] = Batcher(self._release)
@@ -123,10 +125,14 @@ class Claimer:
 
         A few places that became free are no reason to claim, because each claim costs the store.
         But places that the last claim left for others may be wanted at any time.
+        While the worker cannot reach Twilio, it claims one message, and waits until that is over.
         """
         if self._in_flight and (self._isolation.is_on or self._isolation.has_claimed_suspect):
             return 0
         room = self._max_in_flight - len(self._in_flight)
+        if self._breaker.is_open:
+            is_trying = self._try in self._in_flight
+            return 0 if is_trying else min(room, self._breaker.room(clock.monotonic()))
         return room if room >= self._min_room or self._has_passed_over else 0
 
     @property
@@ -137,9 +143,15 @@ class Claimer:
     async def _wait_for_room(self) -> None:
         self._has_room.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._isolation.seconds_left(clock.monotonic())):
+            async with asyncio.timeout(self._seconds_without_room()):
                 await self._has_room.wait()
         self._isolation.expire(clock.monotonic())
+
+    def _seconds_without_room(self) -> float | None:
+        """Return after which time there may be room although no message ended. None: never."""
+        now = clock.monotonic()
+        left = (self._isolation.seconds_left(now), self._breaker.seconds_left(now))
+        return min((seconds for seconds in left if seconds is not None), default=None)
 
     async def _wait_for_work(self, seconds: float) -> None:
         """Wait until a lane has work, the time is over, or `stop` cancels the wait."""
@@ -161,6 +173,8 @@ class Claimer:
             in_flight = InFlightMessage(claimed, batch.now, read_at)
             self._in_flight.add(in_flight)
             self._held.take(claimed.owner)
+            if self._breaker.is_open:
+                self._try = in_flight
             task = asyncio.create_task(self._process(in_flight), name="message")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -187,7 +201,8 @@ class Claimer:
             self._ended += 1
             if self._has_passed_over and self._has_place_again and self._waiting is not None:
                 self._waiting.cancel()
-            if self._room > 0:
+            # While the breaker is open, there is room later, so the claimer waits for that time.
+            if self._breaker.is_open or self._room > 0:
                 self._has_room.set()
 
     async def _release_unused(self, in_flight: InFlightMessage) -> None:

@@ -10,10 +10,13 @@ from typing import Final, Protocol
 from policies.ruleset import Ruleset
 from sendwindow.keys import Keys
 from worker.pipeline import missing_statuses
+from worker.pipeline.account_gate import AccountGate
 from worker.pipeline.alerts import HeldEffectsAlert, SuspectedStopAlert
+from worker.pipeline.breaker_questions import AccountReader, BreakerQuestions
 from worker.pipeline.claimer import Claimer, max_in_flight
 from worker.pipeline.missing_statuses import FetchSchedule, MissingStatusFetcher
 from worker.pipeline.outcomes import Outcomes
+from worker.pipeline.own_breaker import OwnBreaker
 from worker.pipeline.periodic import PeriodicWork
 from worker.pipeline.pipeline import Pipeline, Poster
 from worker.pipeline.recorder import Observers, Recorder
@@ -25,6 +28,7 @@ from worker.pipeline.unknown.matching import listing_of
 from worker.pipeline.unknown.message_lists import MessageLists, MessageReader
 from worker.pipeline.unknown.search import MAX_BATCH_ATTEMPTS as SEARCH_BATCH
 from worker.pipeline.unknown.search import UnknownSearch
+from worker.ports.breakers import Breakers
 from worker.ports.effects import HeldEffectsPort
 from worker.ports.ledger import Ledger
 from worker.ports.processes import Holdings
@@ -55,7 +59,7 @@ _MAX_ADOPTED_JOBS = 640
 """Large: in a busy worker each call waits for its turn, and it makes five other calls to Redis."""
 
 
-class Twilio(Poster, MessageReader, Protocol):
+class Twilio(Poster, MessageReader, AccountReader, Protocol):
     """The part of the Twilio client that the dispatcher needs."""
 
 
@@ -88,6 +92,11 @@ class OpenStore(Protocol):
         ...
 
     @property
+    def breakers(self) -> Breakers:
+        """The breakers of accounts."""
+        ...
+
+    @property
     def held(self) -> HeldEffectsPort:
         """Effects of errors that are held until an operator decides."""
         ...
@@ -105,14 +114,16 @@ class OpenStore(Protocol):
 class Times:
     """How often the worker does its background work, in seconds, where no setting says so.
 
-    `search`, `fetch`, `pressure`, `suspected` and `campaigns` divide 60. `requests_per_second` and
-    `requests_at_once` limit the reads of each account, separately for searches and for fetches.
+    `search`, `fetch`, `breakers`, `pressure`, `suspected` and `campaigns` divide 60.
+    `requests_per_second` and `requests_at_once` limit the reads of each account, separately for
+    searches and for fetches.
     200,000 messages a day without a final status need 7 reads a second.
     """
 
     adopt: float = 0.25
     search: int = 2
     fetch: int = 5
+    breakers: int = 2
     pressure: int = 5
     suspected: int = 60
     campaigns: int = 1
@@ -142,6 +153,7 @@ class Dispatcher:
         self._health = Health(observers.log, observers.metrics, settings.store_place)
         self._store_retry = StoreRetry(self._health, chance)
         self._recorder = Recorder(observers)
+        self._gate = AccountGate()
         self._settlements = Batcher(store.ledger.settle, gather=_GATHER_SECONDS)
         self._claimer = self._make_claimer(rules, twilio, observers, chance)
         self._periodic_work = PeriodicWork(store_url, store.keys, self._store_retry, observers)
@@ -155,17 +167,20 @@ class Dispatcher:
         self, rules: Ruleset, twilio: Twilio, observers: Observers, chance: Callable[[], float]
     ) -> Claimer:
         settings = self._settings
+        routes = {(one.base_url, one.proxy) for one in settings.accounts.values()}
         among = {"accounts": len(settings.accounts), "senders": len(settings.senders)}
         capacity = settings.dispatch.slots
-        slots = Slots(Shares(capacity, **among))
+        slots, breaker = Slots(Shares(capacity, **among)), OwnBreaker()
         pipeline = Pipeline(
             settings=settings,
             rules=rules,
-            outcomes=Outcomes(rules, chance),
+            outcomes=Outcomes(rules, chance, has_many_routes=len(routes) > 1),
             twilio=twilio,
             admissions=Batcher(self._store.ledger.admit),
             settlements=self._settlements,
             slots=slots,
+            breaker=breaker,
+            gate=self._gate,
             store_retry=self._store_retry,
             recorder=self._recorder,
             monotonic=clock.monotonic,
@@ -213,6 +228,8 @@ class Dispatcher:
         add("search", times.search, search.turn, full=SEARCH_BATCH)
         add("fetch", times.fetch, fetcher.turn, full=missing_statuses.MAX_BATCH_MESSAGES)
         add("campaigns", times.campaigns, self._end_campaigns, full=1)
+        questions = BreakerQuestions(list(settings.accounts), store.breakers, twilio)
+        add("breakers", times.breakers, questions.turn, full=len(settings.accounts) + 1)
         add("suspected", times.suspected, suspected_stops.turn, full=1)
         add("held", times.pressure, held_effects.turn, full=1)
         add("queued", times.suspected, self._recount_queued, full=1)
@@ -282,6 +299,7 @@ class Dispatcher:
             self._grace = grace
         self._stopping.set()
         self._claimer.stop()
+        self._gate.close()
         self._periodic_work.stop()
         await self._ended.wait()
 

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from policies.decision import FreeformContent, Send
 from policies.error_catalogue import ErrorClass, ErrorEntry, Meaning, Operation, Scope
 from policies.facts import TagState
-from policies.retry_delay import next_try_at
+from policies.retry_delay import least_wait, next_try_at
 from policies.ruleset import Ruleset
 from policies.tag import tag_after
 from sendwindow.vocabulary import Channel, Reason, Stage
@@ -40,6 +40,9 @@ _AGAIN_FOR: Final = {
 }
 """The reason for another try, for each error class that leads to one when a POST is rejected."""
 
+HELD_BACK: Final = NotSent("held back")
+"""The POST did not start, because an earlier one of its account got no answer."""
+
 _NOT_SENT: Final = ErrorEntry(
     code=None,
     error_class=ErrorClass.RETRY,
@@ -56,7 +59,7 @@ class AttemptEnd:
     """An attempt that ended. `attempt`: its number. `tries`: POSTs so far, including this one.
 
     `now`: the store's clock as this worker knows it. `to_user_id`: the message went to a WhatsApp
-    user id instead of a phone number.
+    user id instead of a phone number. `is_cut_off`: this worker cannot reach Twilio at all.
     """
 
     send: Send
@@ -66,6 +69,7 @@ class AttemptEnd:
     expires_at: datetime
     channel: Channel | None = None
     to_user_id: bool = False
+    is_cut_off: bool = False
 
     @property
     def relies_on_tag(self) -> bool:
@@ -77,23 +81,27 @@ class Outcome:
     """What to record about an attempt.
 
     `entry`: the catalogue's entry, when Twilio returned an error. `posted`: a POST started.
+    `answered`: whether Twilio answered it; None when the attempt says nothing about that.
     """
 
     result: Result
     effects: tuple[Effect, ...] = ()
     entry: ErrorEntry | None = None
     posted: bool = True
+    answered: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
     """Turns replies into outcomes by the error catalogue.
 
-    `chance`: draws evenly from 0 to 1, for the jitter of retries.
+    `chance`: draws evenly from 0 to 1, for the jitter of retries. `has_many_routes`: not all
+    accounts reach Twilio in the same way, so a connection that fails may concern one of them alone.
     """
 
     rules: Ruleset
     chance: Callable[[], float]
+    has_many_routes: bool = False
 
     def conclude(self, reply: Reply, tried: AttemptEnd) -> Outcome:
         """Return what becomes of the message, and what the reply teaches.
@@ -102,11 +110,12 @@ class Outcomes:
         """
         match reply:
             case Accepted(message_sid=message_sid, status=status):
-                return Outcome(SettleAccepted(message_sid, status))
+                return Outcome(SettleAccepted(message_sid, status), answered=True)
             case NotSent():
                 return self._not_sent(reply, tried)
             case Unproven(reason=reason, code=code):
-                return Outcome(SettleUnknown(reason, _detail(reply), self.first_look_ms, code))
+                unknown = SettleUnknown(reason, _detail(reply), self.first_look_ms, code)
+                return Outcome(unknown, answered=False)
             case Rejected():
                 return self._rejected(reply, tried)
             case _:
@@ -121,13 +130,27 @@ class Outcomes:
         return int(min(_FIRST_LOOK, self.rules.policy.resend_after / 2) / timedelta(milliseconds=1))
 
     def _not_sent(self, reply: NotSent, tried: AttemptEnd) -> Outcome:
+        if reply == HELD_BACK:
+            back = SettleAgain(Stage.WAITING, Reason.BREAKER_OPEN, keeps_place=True)
+            return Outcome(back, posted=False)
         if reply == PERMIT_LAPSED:
             back = SettleAgain(Stage.QUEUED, Reason.PERMIT_LAPSED, delay_ms=_LAPSED_AGAIN_MS)
             return Outcome(back, posted=False)
+        if tried.is_cut_off:
+            # The fault is not the message's, and its worker starts no other until the connection
+            # works again. The message keeps its place, because another worker may reach Twilio.
+            back = SettleAgain(
+                Stage.RETRYING, Reason.NOT_SENT, keeps_place=True, sentence=_NOT_SENT.sentence
+            )
+            return self._unconnected(back)
         # This uses up no try, but the waits grow, because Twilio may be unreachable for hours and
         # each round is recorded.
         again = self._again(_NOT_SENT, Reason.NOT_SENT, replace(tried, tries=tried.attempt), None)
-        return Outcome(again, entry=_NOT_SENT, posted=False)
+        return self._unconnected(again)
+
+    def _unconnected(self, result: Result) -> Outcome:
+        answered = False if self.has_many_routes else None
+        return Outcome(result, entry=_NOT_SENT, posted=False, answered=answered)
 
     def _rejected(self, reply: Rejected, tried: AttemptEnd) -> Outcome:
         entry = self.rules.errors.lookup(
@@ -136,9 +159,8 @@ class Outcomes:
             operation=Operation.CREATE,
             to_user_id=tried.to_user_id,
         )
-        return Outcome(
-            self._result(entry, reply, tried), self.effects(entry, tried, reply.retry_after), entry
-        )
+        effects = self.effects(entry, tried, reply.retry_after)
+        return Outcome(self._result(entry, reply, tried), effects, entry, answered=True)
 
     def _result(self, entry: ErrorEntry, reply: Rejected, tried: AttemptEnd) -> Result:
         match entry.meaning():
@@ -176,6 +198,11 @@ class Outcomes:
             )
         if entry.max_tries and tried.tries >= entry.max_tries:
             return SettleEnd(Stage.DEAD, Reason.RETRIES_EXHAUSTED, entry.code, entry.sentence)
+        if _pauses(entry, retry_after):
+            # The pause may end before the message does: an operator or an answer of Twilio ends it.
+            return SettleAgain(
+                Stage.RETRYING, reason, keeps_place=True, code=entry.code, sentence=entry.sentence
+            )
         return SettleEnd(Stage.EXPIRED, Reason.EXPIRED, entry.code, entry.sentence)
 
     def effects(
@@ -186,6 +213,14 @@ class Outcomes:
         if tried.relies_on_tag and tag_after(self.rules.policy, code=entry.code) is TagState.DEAD:
             return (*found, SetTag(TagState.DEAD, f"code {entry.code}"))
         return found
+
+
+def _pauses(entry: ErrorEntry, retry_after: float | None) -> bool:
+    """Return whether an error pauses the sender or the account of its message."""
+    if entry.error_class in (ErrorClass.PAUSE_SENDER, ErrorClass.PAUSE_ACCOUNT):
+        return True
+    is_wide = entry.scope in (Scope.SENDER, Scope.ACCOUNT)
+    return is_wide and least_wait(entry, retry_after) > timedelta(0)
 
 
 def _detail(reply: Unproven) -> str:

@@ -16,15 +16,17 @@ from policies.ruleset import Ruleset
 from sendwindow.codec import decode_job
 from sendwindow.errors import UnreadableJob
 from sendwindow.vocabulary import Reason, Stage
+from worker.pipeline.account_gate import AccountGate
 from worker.pipeline.attempt import Attempt, Conclusion, InFlightMessage, unreadable_settlement
 from worker.pipeline.charges import charge_of
 from worker.pipeline.decision_inputs import join_facts, read_draft
-from worker.pipeline.outcomes import Outcomes
+from worker.pipeline.outcomes import HELD_BACK, Outcomes
+from worker.pipeline.own_breaker import OwnBreaker
 from worker.pipeline.recorder import Recorder
 from worker.pipeline.slots import Slots
 from worker.pipeline.store_retry import StoreRetry
 from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
-from worker.ports.posts import CreateMessage, Reply
+from worker.ports.posts import CreateMessage, NotSent, Reply, Unproven
 from worker.ports.settlements import SettleAgain, Settled, SettleEnd, Settlement
 from worker.runtime.batcher import Batcher
 from worker.settings.settings import Settings
@@ -64,6 +66,8 @@ class Pipeline:
     admissions: Batcher[AdmitRequest, Admission]
     settlements: Batcher[Settlement, Settled]
     slots: Slots
+    breaker: OwnBreaker
+    gate: AccountGate
     store_retry: StoreRetry
     recorder: Recorder
     monotonic: Callable[[], float]
@@ -72,14 +76,26 @@ class Pipeline:
     async def process(self, in_flight: InFlightMessage) -> bool:
         """Take a claimed message through its steps and record how the attempt ended.
 
-        Return False when nothing was done, because the slots were closed or the journal cannot be
-        written. The caller then releases the message.
+        Return False when nothing was done, because the slots were closed, the journal cannot be
+        written or the worker cannot reach Twilio. The caller then releases the message.
         """
+        account = in_flight.claimed.facts.registered
+        if not await self.gate.enter(account, in_flight):
+            return False
+        try:
+            return await self._run(in_flight)
+        finally:
+            self.gate.leave(account, in_flight)
+
+    async def _run(self, in_flight: InFlightMessage) -> bool:
         if not await self.slots.acquire(in_flight.claimed.owner):
             return False
         try:
-            end = None if self.recorder.cannot_write else await self._steps(in_flight)
+            may_begin = not self.recorder.cannot_write
+            may_begin = may_begin and self.breaker.begin(in_flight, self.monotonic())
+            end = await self._steps(in_flight) if may_begin else None
         finally:
+            self.breaker.end(in_flight)
             # The POST is over, so the next one may begin while this one is recorded.
             self.slots.release(in_flight.claimed.owner)
         match end:
@@ -197,19 +213,42 @@ class Pipeline:
         start_by = attempt.start_by(send, permit, started)
         waited = (in_flight.now(started) - in_flight.claimed.enqueued_at).total_seconds()
         reply: Reply = PERMIT_LAPSED
-        if may_post and started < start_by:
+        if not self.gate.may_post(in_flight.claimed.facts.registered, in_flight):
+            reply = HELD_BACK
+        elif may_post and started < start_by:
             url = self.settings.gateway.public_url
             form = build(send, route, url, starts_at=in_flight.now(start_by))
             reply = await self.twilio.create(form, start_by=start_by)
-        seconds = self.monotonic() - started
-        self.recorder.replied(permit, reply, seconds=seconds, since_enqueued=waited)
-        return reply, seconds
+        ended = self.monotonic()
+        self.recorder.replied(permit, reply, seconds=ended - started, since_enqueued=waited)
+        self._note_reach(in_flight, reply, ended)
+        return reply, ended - started
+
+    def _note_reach(self, in_flight: InFlightMessage, reply: Reply, now: float) -> None:
+        """Record whether bytes of a POST left, and whether Twilio answered.
+
+        A POST that did not start says nothing about either.
+        """
+        account = in_flight.claimed.facts.registered
+        if reply in (PERMIT_LAPSED, HELD_BACK):
+            return
+        if isinstance(reply, NotSent):
+            if self.breaker.not_sent(in_flight, now):
+                self.recorder.cut_off(reply.detail)
+            return
+        if (seconds := self.breaker.sent(now)) is not None:
+            self.recorder.connected(seconds)
+        if isinstance(reply, Unproven):
+            self.gate.unanswered(account)
+        else:
+            self.gate.answered(account)
 
     def _conclude(
         self, attempt: Attempt, send: Send, permit: Permit, reply: Reply, seconds: float
     ) -> Conclusion:
         """Return the conclusion of an attempt, whatever the reply was."""
-        ended = attempt.ended(send, attempt.in_flight.now(self.monotonic()))
+        now = attempt.in_flight.now(self.monotonic())
+        ended = replace(attempt.ended(send, now), is_cut_off=self.breaker.is_open)
         outcome = self.outcomes.conclude(reply, ended)
         settlement = attempt.settlement(outcome, permit.attempt, send)
         return Conclusion(settlement, send, outcome.entry, seconds)
@@ -222,6 +261,8 @@ class Pipeline:
         )
         if tried is not None:
             self.recorder.settled(end, tried.answer)
+        if end.settlement.answered is False:
+            self.gate.recorded(in_flight.claimed.facts.registered)
 
     # -- one function per outcome without a POST -------------------------------------------------
 
@@ -246,7 +287,9 @@ class Pipeline:
 
     def _later(self, attempt: Attempt, send: Send, later: Later) -> Conclusion:
         due_at = min(later.until, attempt.in_flight.claimed.expires_at)
-        return attempt.concluded(SettleAgain(Stage.WAITING, later.reason, due_at=due_at), send)
+        is_cut_off = later.reason is Reason.BREAKER_OPEN
+        again = SettleAgain(Stage.WAITING, later.reason, due_at=due_at, keeps_place=is_cut_off)
+        return attempt.concluded(again, send)
 
     def _cancelled(self, attempt: Attempt, decision: Decision | None) -> Conclusion:
         return attempt.concluded(SettleEnd(Stage.CANCELLED, Reason.CANCELLED), decision)

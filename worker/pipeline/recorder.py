@@ -18,6 +18,7 @@ from worker.ports.claims import ClaimBatch, Reaped
 from worker.ports.pipeline_metrics import PipelineMetrics
 from worker.ports.posts import Accepted, NotSent, Rejected, Reply, Unproven
 from worker.ports.settlements import (
+    BreakerChange,
     Result,
     SettleAccepted,
     SettleAgain,
@@ -133,6 +134,8 @@ class Recorder:
         if stage is Stage.UNKNOWN and isinstance(settlement.result, SettleAccepted):
             # The store has this SID for another attempt, so the reply belonged to another POST.
             reason = Reason.OUTCOME_UNREADABLE
+        if settled.breaker is not None:
+            self._breaker_changed(settlement.account, settled.breaker, reason)
         if settled.has_copy:
             self._log.warning("duplicate", message_id=settlement.message_id)
         if settled.applied:
@@ -234,6 +237,25 @@ class Recorder:
             message_id=message_id,
             remedy="run workers of the version that wrote it",
         )
+
+    def cut_off(self, detail: str) -> None:
+        """Record that the worker's own breaker opened. `detail`: how the last POST failed."""
+        self._metrics.cut_off(is_open=True)
+        self._log.warning("breaker_opened", breaker="worker", account=None, detail=detail)
+
+    def connected(self, seconds: float) -> None:
+        """Record that the worker's own breaker closed after some seconds."""
+        self._metrics.cut_off(is_open=False)
+        self._log.info("breaker_closed", breaker="worker", account=None, seconds=round(seconds, 1))
+
+    def _breaker_changed(self, account: str, change: BreakerChange, reason: Reason) -> None:
+        if change.is_open:
+            self._log.warning(
+                "breaker_opened", breaker="account", account=account, detail=reason.value
+            )
+            return
+        seconds = round(change.was_open_for.total_seconds(), 1)
+        self._log.info("breaker_closed", breaker="account", account=account, seconds=seconds)
 
     def lost(self, message_id: str) -> None:
         """Record that another worker has the lease of a message that was in flight here."""

@@ -53,6 +53,10 @@ class PipelineMetrics(Protocol):
         """Record how many POSTs are open and how many messages are in flight now."""
         ...
 
+    def cut_off(self, *, is_open: bool) -> None:
+        """Set whether this worker's own breaker is open, because nothing it sends leaves."""
+        ...
+
     def failing(self, part: str) -> None:
         """Count a failed call to the store in one part of the worker. The worker repeats it."""
         ...

@@ -1,7 +1,7 @@
 """What a worker records about an attempt that ended."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from policies.decision import Trace
 from sendwindow.vocabulary import Reason, Stage
@@ -30,7 +30,8 @@ class SettleEnd:
 class SettleAgain:
     """The message returns to its lane, due at `due_at` (or `delay_ms` after the store's now).
 
-    `stage`: waiting, retrying or queued.
+    `stage`: waiting, retrying or queued. `keeps_place`: it returns to where it was in its lane, due
+    at once.
 
     `on_inbound`: an inbound message of the person releases it earlier. `redecided`: the message has
     used its one new decision after 63016.
@@ -42,6 +43,7 @@ class SettleAgain:
     delay_ms: int = 0
     on_inbound: bool = False
     redecided: bool = False
+    keeps_place: bool = False
     code: int | None = None
     sentence: str = ""
 
@@ -64,7 +66,8 @@ class Settlement:
     """What to record for one attempt.
 
     `attempt`: 0 when no permit was used. `posted`: a POST started, so its tokens and the person's
-    cap stay used.
+    cap stay used. `answered`: whether Twilio answered the POST; None when the attempt says nothing
+    about that.
     """
 
     message_id: str
@@ -78,6 +81,15 @@ class Settlement:
     effects: tuple[Effect, ...] = ()
     trace: Trace | None = None
     posted: bool = False
+    answered: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChange:
+    """A breaker of an account that opened or closed. `was_open_for`: zero when it opened."""
+
+    is_open: bool
+    was_open_for: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +98,11 @@ class Settled:
 
     `applied`: False when it came too late, because the message has a newer fence. Redis still keeps
     an accepted SID as evidence. `stage`: None when the store has no such message, so that nothing
-    was recorded. `has_copy`: this settlement shows that Twilio took the message twice.
+    was recorded. `has_copy`: this settlement shows that Twilio took the message twice. `breaker`:
+    how this settlement changed the breaker of its account; None when it did not.
     """
 
     applied: bool
     stage: Stage | None
     has_copy: bool = False
+    breaker: BreakerChange | None = None

@@ -34,10 +34,21 @@ class StateField(StoredField):
     STATE = "state", "of a template or a tag: what errors say about it"
     STATE_UNTIL = "until", "until when a pause or a state lasts"
     STATE_REASON = "reason", "why there is a pause or a state"
+    PAUSED_AT = "since", "of a sender or an account: since when it is paused"
     ACCOUNT = "a", "of a sender: its account"
     SERVICE = "mg", "of a sender: its messaging service"
     PACE = "pc", "of a sender or an account: interval and tolerance (µs) of its rate limit"
     OPEN_POSTS = "op", "of an account: how many POSTs it may have open"
     KNOWN_AT = "at", "of a sender or a template: when a worker last had it in its settings"
     ADMITTED = "n", "of a sender: how many attempts were admitted"
+    BREAKER_FAULTS = "bf", "of an account: how many POSTs in a row ended without an answer"
+    BREAKER_REASON = "br", "of an account: how the last of them ended"
+    BREAKER_OPENED_AT = "bo", "of an account: since when its breaker is open"
+    BREAKER_ENDS_AT = (
+        "bu",
+        "of an account: from when one message may try; far off until a GET works",
+    )
+    BREAKER_PROBE = "bp", "of an account: the message that tries"
+    BREAKER_PROBES = "bn", "of an account: how many of them failed since its breaker opened"
+    BREAKER_ASKS_AT = "ba", "of an account: when a worker asks Twilio next, with a GET"
     TAG_MESSAGE = "message", "of a tag: the unproven message that is on its way"

@@ -12,7 +12,7 @@ from sendwindow.vocabulary import Reason, Stage
 from worker.ports.admissions import Admission, AdmitRequest, Cancelled, Later, Lost, Permit, Stale
 from worker.ports.arq_ingress import Adopted
 from worker.ports.claims import ClaimBatch, ClaimedMessage, ClaimRoom, Owner, Reaped, Suspects
-from worker.ports.settlements import Settled, Settlement
+from worker.ports.settlements import BreakerChange, Settled, Settlement
 from worker.runtime import clock
 from worker.stores.arq_ingress import ArqIngressStore
 from worker.stores.fact_parsing import parse_facts, read_stage
@@ -129,10 +129,7 @@ class LedgerStore:
             return []
         arguments = [settle_argument(one) for one in settlements]
         answers = await self._calls.run_durably(_SETTLE, arguments)
-        return [
-            Settled(bool(applied), read_stage(stage), bool(has_copy))
-            for applied, stage, has_copy in answers
-        ]
+        return [_settled(*answer) for answer in answers]
 
     async def renew(self, held: Sequence[tuple[str, int]]) -> list[str]:
         """Renew the leases of (message id, fence).
@@ -236,6 +233,14 @@ def _claimed(fields: Sequence[Any]) -> ClaimedMessage:
         tries=int(n) - int(free),
         owner=Owner(account.decode(), sender.decode(), is_urgent == 1),
     )
+
+
+def _settled(applied: int, stage: bytes, has_copy: int, *breaker: Any) -> Settled:
+    change = None
+    if breaker:
+        word, open_ms = breaker
+        change = BreakerChange(word == b"opened", timedelta(milliseconds=int(open_ms)))
+    return Settled(bool(applied), read_stage(stage), bool(has_copy), change)
 
 
 def _admission(request: AdmitRequest, answer: Sequence[Any], lapses_at: float) -> Admission:

@@ -203,6 +203,7 @@ def _result(result: Result | SettleUnresolved) -> dict[str, Any]:
                 "delay": result.delay_ms,
                 "on_inbound": result.on_inbound or None,
                 "redecided": result.redecided or None,
+                "keeps_place": result.keeps_place or None,
             }
         case SettleUnknown():
             return {
@@ -251,6 +252,7 @@ def settle_argument(settlement: Settlement) -> str:
             "fence": str(settlement.fence),
             "attempt": settlement.attempt,
             "posted": settlement.posted,
+            "answered": settlement.answered,
             "person": settlement.person_digest,
             "sender": settlement.sender,
             "account": settlement.account,

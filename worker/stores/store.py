@@ -19,8 +19,10 @@ from sendwindow.connect import checked_partition, connect, disconnect, replicas_
 from sendwindow.keys import SCHEMA, Keys, knows_layout
 from sendwindow.scripts import Argument, execute
 from sendwindow.timestamps import from_ms
+from worker.stores.breakers import BreakerStore
 from worker.stores.held_effects import HeldStore
 from worker.stores.inbound_coverage import InboundCoverageStore
+from worker.stores.lane_states import LaneStates
 from worker.stores.ledger import LedgerStore, Tuning, Worker
 from worker.stores.notifier import BLOCK_SECONDS, WorkNotifier
 from worker.stores.pauses import PauseStore
@@ -96,6 +98,8 @@ class Store:
         self.unknowns = UnknownStore(calls)
         self.records = RecordStore(calls)
         self.switches = PauseStore(calls)
+        self.breakers = BreakerStore(calls)
+        self.lanes = LaneStates(calls)
         self.held = HeldStore(calls)
         self.names = NameStore(calls)
         self.processes = ProcessStore(calls, worker.name)

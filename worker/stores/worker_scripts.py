@@ -14,6 +14,7 @@ from sendwindow.row_fields import OldRowField
 from sendwindow.script_names import IN_A_LANE, UNPOSTED, fields_of, names_of
 from sendwindow.scripts import Script, load_script
 from sendwindow.vocabulary import Priority, Purpose, Stage
+from worker.error_effects import CREDENTIALS_REFUSED
 from worker.persons import SPELLINGS
 from worker.ports.claims import CRASHES_IN_COMPANY
 from worker.stores.fact_fields import PersonField, StateField
@@ -44,6 +45,12 @@ TURN_COSTS: Final = {
     EXPIRED_CLASS: 4,
 }
 """What a message costs its class. While all have work, urgent gets 16 turns, normal 4, bulk 1."""
+
+PROBE_MS: Final = 60_000
+"""How long no other message tries after one was claimed to, if its outcome is never recorded.
+
+It is longer than a POST takes.
+"""
 
 _SECOND_MS: Final = 1000
 _HOUR_MS: Final = 3600 * _SECOND_MS
@@ -101,6 +108,8 @@ CONSTANTS: Final[Mapping[str, Literal]] = {
     "MAX_DIGITS": MAX_DIGITS,
     "MAX_DECIDED_MESSAGES": MAX_DECIDED_MESSAGES,
     "MAX_RING_MOVES": 32,
+    "PROBE_MS": PROBE_MS,
+    "CREDENTIALS_REFUSED": CREDENTIALS_REFUSED,
     "REOPEN_WITHIN_MS": 24 * _HOUR_MS,
     "RANK_DELIVERED": RANKS["delivered"],
     "MAX_NUMBER_DIGITS": MAX_PHONE_DIGITS,

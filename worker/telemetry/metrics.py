@@ -156,6 +156,9 @@ class WorkerMetrics(ProcessMetrics):
         )
         self._open = self._gauge("open_posts", "POSTs that are open in this process")
         self._held = self._gauge("held_messages", "Messages this process holds a lease on")
+        self._cut_off = self._gauge(
+            "own_breaker_open", "1 while nothing that this worker sends leaves, else 0"
+        )
 
     def claimed(self, messages: int) -> None:
         """Count messages of one claim."""
@@ -196,6 +199,10 @@ class WorkerMetrics(ProcessMetrics):
         """Set how many POSTs are open, and on how many messages this process holds a lease."""
         self._open.set(posts)
         self._held.set(held)
+
+    def cut_off(self, *, is_open: bool) -> None:
+        """Set whether this worker's own breaker is open."""
+        self._cut_off.set(1 if is_open else 0)
 
 
 class Metrics(ProcessMetrics):

@@ -3,6 +3,7 @@
 It makes no decisions: it sends forms, and returns what the responses prove.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from policies.error_catalogue import Operation
+from worker.ports.breakers import AccountAnswer
 from worker.ports.posts import CreateMessage, Reply
 from worker.runtime.clock import monotonic
 from worker.settings.accounts import Account
@@ -33,6 +35,7 @@ from worker.twilio.messages import (
 from worker.twilio.replies import (
     MAX_ANSWER_BYTES,
     PERMIT_LAPSED,
+    read_account,
     read_answer,
     read_error,
     read_failure,
@@ -41,6 +44,7 @@ from worker.twilio.replies import (
 _MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
 _PAGE_MESSAGES: Final = 500
 _MAX_READ_CONNECTIONS: Final = 8
+_MAX_QUESTION_SECONDS: Final = 4.0
 
 
 class TwilioClient:
@@ -148,6 +152,20 @@ class TwilioClient:
                 "a message could not be read", Operation.FETCH, status, read_error(status, body)
             )
         return row
+
+    async def read_account(self, account: str) -> AccountAnswer:
+        """Return how Twilio answers when it is asked for an account. Raises nothing.
+
+        Waits a few seconds only, so that one that hangs holds up no other question.
+        """
+        access = self._accounts[account]
+        url = access.messages.parent.with_name(f"{access.messages.parent.name}.json")
+        try:
+            async with asyncio.timeout(_MAX_QUESTION_SECONDS):
+                status, body = await self._get(access, url, Operation.FETCH)
+        except (ReadFailed, TimeoutError):
+            return AccountAnswer.NONE
+        return read_account(status, body)
 
     async def list_messages(
         self, account: str, *, to: str | None, from_address: str, since: datetime, max_requests: int

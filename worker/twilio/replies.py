@@ -17,6 +17,7 @@ import aiohttp
 
 from sendwindow.addresses import AddressError, parse_address
 from sendwindow.vocabulary import Reason
+from worker.ports.breakers import AccountAnswer
 from worker.ports.posts import Accepted, NotSent, Rejected, Reply, Unproven
 from worker.twilio.fields import read_code, read_status
 from worker.twilio.messages import MESSAGE_SID
@@ -82,6 +83,18 @@ def read_error(status: int, body: bytes) -> int | None:
     """Return Twilio's error code, or None when the response is not an error or has no code."""
     document = _json_object(body) if status >= 400 else None
     return read_code(document.get("code")) if document else None
+
+
+def read_account(status: int, body: bytes) -> AccountAnswer:
+    """Return what the response says about an account that was asked for.
+
+    Source: Twilio, "Account resource", `status` is active, suspended or closed (read 2026-11-20).
+    """
+    if status >= 500:
+        return AccountAnswer.NONE
+    document = _json_object(body) if status == 200 else None
+    is_active = document is not None and document.get("status", "active") == "active"
+    return AccountAnswer.ACTIVE if is_active else AccountAnswer.REFUSED
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -28,6 +28,7 @@ COMMANDS = (
     ("unknown", "list"),
     ("tags", "list"),
     ("templates", "list"),
+    ("lanes",),
     ("processes",),
     ("doctor",),
 )

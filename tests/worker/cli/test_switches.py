@@ -1,10 +1,8 @@
-"""`tags`, `templates`, `resume` and `doctor`: they show what errors stopped, and an operator
-undoes it.
-"""
+"""What errors or an operator stopped is shown by `doctor`, and undone by one command."""
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -189,3 +187,41 @@ def test_a_name_that_is_not_configured_is_a_mistake(
     answer = command(*words)
     assert answer.code == Exit.USAGE
     assert "Use one of" in answer.err
+
+
+def test_an_operator_pauses_a_sender_or_an_account(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
+    """A pause lasts until `resume`, or as long as the operator says, and `doctor` names it."""
+    answer = command("pause", "shop", "--reason", "stocktaking")
+    assert (answer.code, answer.out) == (Exit.DONE, "paused: sender shop\n")
+    assert told(command) == ["sender shop: resume shop"]
+    assert command("pause", "text", "--hours", "2", "--json").objects == [
+        {"paused": "sender", "name": "text", "language": None}
+    ]
+    found = {line["sender"]: line for line in command("lanes", "--json").objects}
+    assert found["shop"]["detail"] == "stocktaking"
+    since, until = (datetime.fromisoformat(found["text"][name]) for name in ("since", "until"))
+    assert until - since == timedelta(hours=2)
+    assert command("resume", "shop").code == Exit.DONE
+    assert told(command) == ["sender text: resume text"]
+
+
+def test_a_dry_run_changes_nothing(command: CommandLine, store: StoreUnderTest) -> None:
+    """It prints what the command would do, and fails where that would fail."""
+    answer = command("pause", "main", "--dry-run")
+    assert answer.out == "would be paused: account main, sender main\n"
+    assert told(command) == []
+    assert command("resume", "main", "--dry-run").code == Exit.FAILED
+    teach(store, SetTag("dead", "code 63016"), SetTemplate("rejected", "code 63027"))
+    assert command("pause", "main").code == Exit.DONE
+    before = told(command)
+    assert command("resume", "main", "--dry-run", "--json").objects == [
+        {"switched_on": kind, "name": "main", "language": None, "dry_run": True}
+        for kind in ("account", "sender")
+    ]
+    assert command("tags", "reset", "page", "--dry-run").out == "would be switched on: tag page\n"
+    answer = command("templates", "reset", "order_update", "--dry-run")
+    assert answer.out == "would be switched on: template order_update (de)\n"
+    assert told(command) == before
+    assert command("pause", "gone", "--dry-run").code == Exit.USAGE

@@ -1,5 +1,6 @@
 """What replies mean, as a table over the catalogue: the message's result and its effects."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from policies.decision import FreeformContent, SeenRevisions, Send, Trace
 from sendwindow.vocabulary import Reason, Stage
 from tests.support.shipped import rules
-from worker.pipeline.outcomes import AttemptEnd, Outcomes
+from worker.pipeline.outcomes import HELD_BACK, AttemptEnd, Outcomes
 from worker.ports.effects import (
     CloseWindow,
     Effect,
@@ -81,6 +82,39 @@ def test_what_is_proven_not_sent_goes_again_with_a_growing_pause_until_it_expire
     ended = OUTCOMES.conclude(NotSent("refused"), tried(left=timedelta(seconds=0.5)))
     assert isinstance(ended.result, SettleEnd)
     assert (ended.result.stage, ended.result.reason) == (Stage.EXPIRED, Reason.EXPIRED)
+
+
+def test_a_worker_without_a_connection_puts_its_messages_back_in_their_places() -> None:
+    """Then the fault is not the message's, and it needs no pause of its own."""
+    outcome = OUTCOMES.conclude(NotSent("refused"), replace(tried(), is_cut_off=True))
+    assert isinstance(outcome.result, SettleAgain)
+    assert outcome.result.keeps_place
+    assert outcome.result.due_at is None
+    held_back = OUTCOMES.conclude(HELD_BACK, tried())
+    assert held_back.result == SettleAgain(Stage.WAITING, Reason.BREAKER_OPEN, keeps_place=True)
+
+
+def test_only_a_reply_says_whether_twilio_answers() -> None:
+    """A connection that fails says so only where other accounts may reach Twilio another way."""
+    refused = NotSent("refused")
+    unproven = Unproven(Reason.OUTCOME_TIMEOUT, "no answer")
+    several = replace(OUTCOMES, has_many_routes=True)
+    said = {
+        "accepted": OUTCOMES.conclude(Accepted("SM1", "queued"), tried()),
+        "rejected": OUTCOMES.conclude(Rejected(400, 21610), tried()),
+        "unproven": OUTCOMES.conclude(unproven, tried()),
+        "lapsed": several.conclude(PERMIT_LAPSED, tried()),
+        "refused": OUTCOMES.conclude(refused, tried()),
+        "refused on one of several routes": several.conclude(refused, tried()),
+    }
+    assert {name: outcome.answered for name, outcome in said.items()} == {
+        "accepted": True,
+        "rejected": True,
+        "unproven": False,
+        "lapsed": None,
+        "refused": None,
+        "refused on one of several routes": False,
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from policies.status import describe
 from sendwindow.contract import Freeform, Template
-from sendwindow.vocabulary import OnUnknown, Purpose, Reason, Stage
+from sendwindow.vocabulary import OnUnknown, Priority, Purpose, Reason, Stage
 from tests.support.cast import MIA, sid
 from tests.support.pipeline_world import (
     Twilio,
@@ -112,6 +113,63 @@ async def test_refused_credentials_stop_the_account_not_the_message(
         await world.enqueue("m2")
         batch = await world.store.ledger.claim(10)
         assert batch.claimed == ()
+
+
+async def refusing(twilio: Twilio, form: dict[str, str]) -> web.StreamResponse:
+    """Refuse the credentials until the test says otherwise."""
+    if twilio.is_refusing:
+        return web.json_response({"code": 20003, "status": 401}, status=401)
+    return await accepting(twilio, form)
+
+
+async def test_a_wrong_token_ends_no_login_code_before_its_time(
+    store: Place, tmp_path: Path
+) -> None:
+    """A code that is valid for five minutes waits, and goes out once the token is right.
+
+    Its own pause would last longer. While it waits, its reason names the cause.
+    """
+    async with dispatching(store, tmp_path / "j", refusing) as world:
+        world.twilio.is_refusing = True
+        await world.consents()
+        await world.writes()
+        soon = datetime.now(UTC) + timedelta(minutes=5)
+        await world.enqueue("code", priority=Priority.URGENT, expires_at=soon)
+        async with world.working():
+            await world.watch.until(
+                lambda: (Stage.RETRYING, Reason.ACCOUNT_PAUSED) in world.watch.stages
+            )
+            record = await world.record("code")
+            assert (record.row["s"], record.row["r"], record.row["c"]) == (
+                "retrying",
+                "account_paused",
+                "20003",
+            )
+            # Twilio is asked, and still refuses.
+            await world.twilio.until_read(1)
+            assert len(world.twilio.posts) == 1
+            world.twilio.is_refusing = False
+            await world.later(seconds=5)
+            await world.watch.until(lambda: (Stage.ACCEPTED, Reason.ACCEPTED) in world.watch.stages)
+        assert len(world.twilio.posts) == 2
+
+
+async def test_a_message_that_expires_while_its_account_is_paused_says_so(
+    store: Place, tmp_path: Path
+) -> None:
+    """It ends at its own time, and its trace names the pause."""
+    async with dispatching(store, tmp_path / "j", refusing) as world:
+        world.twilio.is_refusing = True
+        await world.consents()
+        await world.writes()
+        soon = datetime.now(UTC) + timedelta(minutes=5)
+        await world.enqueue("code", expires_at=soon)
+        await world.run_until(Stage.RETRYING)
+        await world.later(minutes=7)
+        await world.run_until(Stage.EXPIRED)
+        record = await world.record("code")
+        assert (record.row["r"], record.row["c"]) == ("expired", "20003")
+        assert ["expiry", "deny", "account_paused"] in record.timeline[-1]["trace"]
 
 
 async def test_a_refused_connection_is_proven_not_sent_and_tried_again(

@@ -52,7 +52,7 @@ PLAIN_JOB = (
     b'"freeform":{"body":"hello"}}],"k":{},"et":1}'
 )
 
-TAKING = {"unknowns", "missing"}
+TAKING = {"unknowns", "missing", "breakers"}
 """Scripts that return each item once in a while: a repetition returns fewer and loses nothing."""
 
 

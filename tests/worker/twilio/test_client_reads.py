@@ -11,6 +11,7 @@ import pytest
 from policies.error_catalogue import Operation, is_missing
 from tests.support.cast import ACCOUNT_SID, MESSAGE_SID
 from tests.support.twilio_server import Handler, answer, client, reset, sending, serving
+from worker.ports.breakers import AccountAnswer
 from worker.twilio.messages import ReadFailed
 
 pytestmark = pytest.mark.asyncio
@@ -196,6 +197,39 @@ async def test_only_twilios_own_word_proves_that_a_message_is_missing(
     failed = caught.value
     assert (failed.operation, failed.status, failed.code) == (Operation.FETCH, status, code)
     assert is_missing(failed.code, failed.status, failed.operation) is missing
+
+
+@pytest.mark.parametrize(
+    "status, body, expected",
+    [
+        (200, b'{"status": "active"}', AccountAnswer.ACTIVE),
+        (200, b"{}", AccountAnswer.ACTIVE),
+        (200, b'{"status": "suspended"}', AccountAnswer.REFUSED),
+        (200, b"<html>", AccountAnswer.REFUSED),
+        (401, b'{"code": 20003}', AccountAnswer.REFUSED),
+        (404, b"", AccountAnswer.REFUSED),
+        (503, b"", AccountAnswer.NONE),
+    ],
+)
+async def test_an_account_is_asked_for_by_a_get_of_its_own(
+    status: int, body: bytes, expected: AccountAnswer
+) -> None:
+    """An error of the server is no answer, and only an active account may send."""
+    asked = []
+
+    async def handle(request: bytes, writer: asyncio.StreamWriter) -> None:
+        asked.append(request.split(b" HTTP")[0])
+        writer.write(answer(status, body))
+
+    async with serving(handle) as url, client(url) as twilio:
+        assert await twilio.read_account("main") is expected
+    assert asked == [f"GET /2010-04-01/Accounts/{ACCOUNT_SID}.json".encode()]
+
+
+async def test_a_connection_that_breaks_is_no_answer() -> None:
+    """Nothing is known about the account then."""
+    async with serving(reset) as url, client(url) as twilio:
+        assert await twilio.read_account("main") is AccountAnswer.NONE
 
 
 async def test_a_list_that_is_not_found_says_what_was_asked_for() -> None:

@@ -23,6 +23,12 @@ local permit, tag_later = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = clock()
 local cache = {}
 
+-- Whether the breaker of an account is open, so that only the message that tries may go.
+local function is_cut_off(request)
+  local state = cache[K.account(request.account)]
+  return state.breaker_ends_at and state.probe ~= request.id
+end
+
 local function pause_of(key)
   if not cache[key] then cache[key] = read_state(key, now) end
   local ends = tonumber(cache[key][3]) or 0
@@ -61,6 +67,7 @@ end
 local function obstacle(request, campaign)
   local paused = pause_of(K.account(request.account))
   if paused then return C.ACCOUNT_PAUSED, paused end
+  if is_cut_off(request) then return C.BREAKER_OPEN, now end
   paused = pause_of(K.sender(request.sender))
   if paused then return C.SENDER_PAUSED, paused end
   paused = campaign and pause_of(K.campaign(campaign))

@@ -20,8 +20,8 @@
 -- suspected_stops.
 -- Callers: `LedgerStore.claim`, for the claimer of each worker.
 
--- include: campaign_of, claim_room, clock, content_sid_of, count, count_queued, enter_lane, gather
--- include: hand_wake_on, in_a_lane, int, lane_rings, leave_ring, leave_sender, list_expiry
+-- include: breaker, campaign_of, claim_room, clock, content_sid_of, count, count_queued, enter_lane
+-- include: gather, hand_wake_on, in_a_lane, int, lane_rings, leave_ring, leave_sender, list_expiry
 -- include: mark_of_cancel, message_of, parts_of_lane, persons_of, places_left, planned_rates
 -- include: put_into_lane, rate_times, read_count, read_expiry, read_facts, read_instant, read_state
 -- include: remove_from_lane, remove_from_place, rest, sender_of, set_aside, take_turn, try_decode
@@ -143,7 +143,8 @@ end
 
 -- Returns until when (ms) a sender or an account is paused, nil when it is not.
 local function pause_end(key)
-  local ends = tonumber(state_of(key)[3]) or 0
+  local state = state_of(key)
+  local ends = math.max(tonumber(state[3]) or 0, breaker.ends(state, now))
   return ends > now and ends or nil
 end
 
@@ -386,6 +387,32 @@ local function enter_due()
   if expiry and expiry <= now then enter_ring(C.CLASSES_RING, C.EXPIRED_CLASS) end
 end
 
+-- Keeps the other messages of an account back until the outcome of this one is recorded.
+function breaker.begin(account, id)
+  local key, ends = K.account(account), now + C.PROBE_MS
+  redis.call('HSET', key, F.breaker_probe, id, F.breaker_ends_at, int(ends))
+  cache[key].breaker_ends_at = ends
+  park_later('account', account, ends)
+end
+
+-- Whether one message of an account may try, because its breaker is half open.
+function breaker.may_try(account)
+  if account == '' or pause_end(K.account(account)) then return false end
+  return breaker.is_half_open(cache[K.account(account)], now)
+end
+
+-- Claims the one message of an account that tries. Returns nil when none is fit.
+function breaker.take(account)
+  local function may_send(sender) return not pause_end(K.sender(sender)) end
+  local function read(id)
+    local row = read_row(id)
+    local is_fit = row and is_open(row) and not starts_later(row) and not is_suspect(row)
+    return is_fit and tonumber(row[F.expires_at] or '0') > now and row or nil
+  end
+  local id, row = breaker.find_probe(account, exact(now + lead), may_send, read)
+  return id and take(id, row) and id or nil
+end
+
 -- Returns the path to the lane whose turn it is in a class: at each level a ring, the member whose
 -- turn it is, and its score. Each is taken out of its ring. There is no path when the sender or the
 -- account gives no messages now: it is parked at the end of the call.
@@ -393,6 +420,13 @@ local function path_to_lane(class, class_score)
   local account, account_score = take_with_room(claim.room, 'accounts', class, #claimed)
   if not account then
     if has_aside[class] then set_aside(C.CLASSES_RING, class, class_score) end
+    return
+  end
+  local probe = breaker.may_try(account) and breaker.take(account)
+  if probe then
+    return_turn(C.CLASSES_RING, class, class_score)
+    return_turn(class, account, account_score)
+    breaker.begin(account, probe)
     return
   end
   local senders = senders_of(class, account)
@@ -497,6 +531,8 @@ local function serve_class(class, score)
   if not path then return end
   local account, sender, lane = path[2][2], path[3][2], path[4][2]
   local room = room_on(class, account, sender)
+  local is_probing = breaker.may_try(account)
+  if is_probing then room = math.min(room, 1) end
   if room > MAX_QUANTUM_MESSAGES and not is_alone(path) then room = MAX_QUANTUM_MESSAGES end
   local taken, live = 0, 0
   if lane then taken, live = serve(lane, room) end
@@ -504,6 +540,7 @@ local function serve_class(class, score)
   local has_more = lane and is_still_due(lane)
   if lane and not has_more then left[lane] = true end
   charge_path(path, taken, class, has_more)
+  if is_probing and taken > 0 then breaker.begin(account, ids[#ids]) end
 end
 
 -- Gives expired messages their turn. To look through a list costs as much as to take from it.
@@ -602,7 +639,10 @@ local function pick_suspect()
       put_into_lane(row[F.lane], id, now, now)
       list_expiry(id, tonumber(row[F.expires_at]), now)
     else
-      return take(id, row)
+      local account = account_of(sender_of(row[F.lane]))
+      local is_taken = take(id, row)
+      if is_taken and breaker.may_try(account) then breaker.begin(account, id) end
+      return is_taken
     end
   end
 end

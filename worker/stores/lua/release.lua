@@ -10,7 +10,8 @@
 -- timeline, job, unreadable, permits, counts.
 -- Callers: `LedgerStore.release`, for the claimer.
 
--- include: account_of_sender, clock, load_row, read_instant, requeue, return_plans, sender_of
+-- include: account_of_sender, clock, free_probe, load_row, read_instant, requeue, return_plans
+-- include: sender_of
 
 local now = clock()
 local answers = {}
@@ -22,8 +23,10 @@ for at = 1, #ARGV, 2 do
     redis.call('HSET', K.row(id), F.fence, '~' .. fence)
     local due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
     local sender = sender_of(row[F.lane])
-    return_to_plan(sender, account_of_sender(sender))
+    local account = account_of_sender(sender)
+    return_to_plan(sender, account)
     requeue(id, row, C.QUEUED, C.WORKER_STOPPED, due, now)
+    free_probe(id, account, 0, now)
     stage = row[F.stage]
   elseif row and (row[F.fence] == '~' .. fence or row[F.fence] == '-' .. fence) then
     stage = row[F.stage]

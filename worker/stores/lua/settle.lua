@@ -1,11 +1,13 @@
 -- Records how attempts went and applies what they taught. Repeated under the same fence, it changes
 -- nothing, and returns the same until the message is claimed again.
 -- ARGV: a JSON object for each settlement: id, fence (text), attempt (0: none), posted, kind
--- accepted|end|again|unknown, sid, status, rank, stage, reason, code, due (ms), delay (ms),
--- on_inbound, redecided, look_after (ms), person, sender, account, template, effects, entry (of the
--- timeline; accepted attempts have none).
--- Returns for each: applied (1 or 0), stage ('' when there is no such message), and 1 when it
--- proved a copy, else 0.
+-- accepted|end|again|unknown, answered (whether Twilio answered a POST; absent: it says nothing),
+-- sid, status, rank, stage, reason, code, due (ms), delay (ms), on_inbound, redecided, keeps_place,
+-- look_after (ms), person, sender, account, template, effects, entry (of the timeline; accepted
+-- attempts have none).
+-- Returns for each: applied (1 or 0), stage ('' when there is no such message), 1 when it proved a
+-- copy, else 0; and when it changed the breaker of its account, 'opened' or 'closed', and for how
+-- long it was open (ms).
 -- Keys: meta, row, timeline, job, sid, leases, lane, queued, ready, marks, timers, expiring,
 -- expiries, wake, suspects, waiting, unknown, unresolved, undelivered, dead, unreadable, permits,
 -- sent_to, counts, open_posts; for limits account_rate, sender_rate, pair_rate, portfolio and
@@ -15,9 +17,9 @@
 -- include: accept, add_round_to_timeline, add_to_timeline, apply_effects, attempt_key, clock, count
 -- include: end_message, follow_pointers, free_tag_of_attempt, give_back_charges, increment, int
 -- include: intent_of, lasting_effects, leave_place, load_row, mark_attempt_gone
--- include: mark_permit_settled, may_redecide, places_left, planned_rates, proof_of, read_instant
--- include: read_state, relied_on_tag, remove_from_place, requeue, return_plans, sent_of
--- include: take_report
+-- include: mark_permit_settled, may_redecide, note_answer, places_left, planned_rates, proof_of
+-- include: read_instant, read_state, relied_on_tag, remove_from_place, requeue, return_plans
+-- include: sent_of, take_report
 
 -- `lead`, from `clock`, is how far due times run ahead of a store clock that was set back.
 -- When to look for evidence of an attempt whose reply says nothing about it.
@@ -123,8 +125,8 @@ function KINDS.again(id, row, settlement)
   elseif row[F.reason] ~= reason then
     add_to_timeline(id, now, stage, entry)
   end
-  if reason == C.CAMPAIGN_PAUSED or (PAUSES[reason] and is_paused(settlement))
-    or is_planned(reason, settlement) then
+  if settlement.keeps_place or reason == C.CAMPAIGN_PAUSED or is_planned(reason, settlement)
+    or (PAUSES[reason] and is_paused(settlement)) then
     -- It keeps its place, and goes as soon as what held it up has turns again.
     due = math.min(now, (read_instant(row[F.enqueued_at]) or now) - 1)
   end
@@ -178,6 +180,7 @@ local function apply(id, row, settlement)
     sent = sent_of(row, attempt),
   }
   apply_effects(settlement.effects, who, now)
+  settlement.breaker, settlement.open_ms = note_answer(settlement, now)
   local is_proven = proof and row.sids[proof].n == last
   if not is_proven and (kind == 'again' or kind == 'end') then
     if is_returned(settlement) then return_to_plan(settlement.sender, settlement.account or '') end
@@ -274,7 +277,9 @@ end
 -- same.
 local function answer(applied, row, settlement)
   local line = settlement.kind == 'accepted' and row.sids[settlement.sid]
-  return { applied, row[F.stage], line and line.copied_by_reply and 1 or 0 }
+  local has_copy = line and line.copied_by_reply and 1 or 0
+  if not settlement.breaker then return { applied, row[F.stage], has_copy } end
+  return { applied, row[F.stage], has_copy, settlement.breaker, int(settlement.open_ms) }
 end
 
 local function settle(settlement)

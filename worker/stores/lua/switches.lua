@@ -7,7 +7,8 @@
 -- Keys: meta, sender, account, template, tag_state, parked, ring, rested, wake.
 -- Callers: `PauseStore.pause`, `resume` and `reset`, for the operator's commands.
 
--- include: clock, int, key_of_kind, parked_as, raise_revision, turn_rings, unpark, wake_claimer
+-- include: clock, close_breaker, int, key_of_kind, parked_as, raise_revision, turn_rings, unpark
+-- include: wake_claimer
 
 local now = clock()
 local action, kind, name, length, reason = unpack(ARGV)
@@ -15,11 +16,13 @@ local key = KEY_OF_KIND[kind](name)
 
 if action == 'pause' then
   local ends = int(now + tonumber(length))
-  redis.call('HSET', key, F.state_until, ends, F.state_reason, reason)
+  redis.call('HSET', key, F.state_until, ends, F.state_reason, reason, F.paused_at, int(now))
   redis.call('ZADD', K.parked, 'XX', ends, parked_as(kind, name))
 else
+  redis.call('HDEL', key, F.paused_at)
   local removed = redis.call('HDEL', key, F.state_until, F.state_reason, F.state,
     F.tag_message)
+  if action == 'resume' and kind == 'account' then removed = removed + close_breaker(name) end
   if action == 'resume' and (kind == 'sender' or kind == 'account') then
     unpark(kind, name)
     save_rings()

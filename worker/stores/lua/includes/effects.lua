@@ -52,11 +52,11 @@ EFFECTS = {
   end,
 
   pause_sender = function(effect, who, now)
-    pause(K.sender(who.sender), now + effect.ms, effect.reason)
+    pause(K.sender(who.sender), now + effect.ms, effect.reason, now)
   end,
 
   pause_account = function(effect, who, now)
-    pause(K.account(who.account), now + effect.ms, effect.reason)
+    pause(K.account(who.account), now + effect.ms, effect.reason, now)
   end,
 
   template = function(effect, who, now)

@@ -13,10 +13,15 @@ local function set_aside(ring, member, score)
   has_aside[ring] = true
 end
 
+-- Has a sender or an account parked at the end of the call.
+local function park_later(kind, name, ends)
+  to_park[#to_park + 1] = { kind, name, ends }
+end
+
 -- Sets a sender or an account aside that is to be parked.
 local function set_aside_to_park(ring, kind, name, score, ends)
   set_aside(ring, name, score)
-  to_park[#to_park + 1] = { kind, name, ends }
+  park_later(kind, name, ends)
 end
 
 -- Puts what was set aside back, and parks what gives no messages. Nothing has saved turns up.
