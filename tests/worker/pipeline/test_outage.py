@@ -12,6 +12,7 @@ from sendwindow.vocabulary import Reason, Stage
 from tests.support.dispatcher_steps import known
 from tests.support.pipeline_world import Answer, Twilio, World, accepting, dispatching, resetting
 from tests.support.stores_world import Place
+from tests.support.waiting import until
 from worker.pipeline.account_gate import AccountGate
 
 pytestmark = pytest.mark.asyncio
@@ -111,14 +112,13 @@ async def test_a_fleet_shares_what_it_learns(store: Place, tmp_path: Path) -> No
         two.client._accounts["main"] = one.client._accounts["main"]
         await known(one, BACKLOG)
         async with one.working(), two.working():
-            await one.watch.until(lambda: outage.failed > OPEN)
+            await until(lambda: outage.failed, "a failed probe", holds=lambda failed: failed > OPEN)
             outage.is_over = True
             await one.later(seconds=10)
-            await one.watch.until(
-                lambda: (
-                    one.watch.stages.count(ACCEPTED) + two.watch.stages.count(ACCEPTED)
-                    >= BACKLOG - outage.failed
-                )
+            await until(
+                lambda: sum(each.watch.stages.count(ACCEPTED) for each in (one, two)),
+                "the rest of the backlog",
+                holds=lambda accepted: accepted >= BACKLOG - outage.failed,
             )
         assert outage.failed <= outage.at_once + 5
 
