@@ -122,7 +122,7 @@ P2: Final = _table(
         both(
             lua("  elseif stage == C.DEAD then\n", "  elseif false then\n", CANCEL),
             lua(
-                "    mark_cancelled(id, row)\n    reply = 'ended'\n",
+                "    mark_cancelled(id, row, now, 'cancel_asked')\n    reply = 'ended'\n",
                 "    reply = 'ended'\n",
                 CANCEL,
             ),

@@ -45,6 +45,7 @@ from worker.pipeline.pipeline import Pipeline
 from worker.pipeline.token_bucket import TokenBucket
 from worker.services import GatewayService, WorkerService
 from worker.settings.settings import Settings
+from worker.stores.fact_fields import StateField
 from worker.stores.ledger import LedgerStore
 from worker.stores.people import PeopleStore
 from worker.stores.statuses import StatusStore
@@ -222,12 +223,23 @@ class Rig:
         async with no_hang("the scenario's next step", lambda: self.lines[-20:]):
             while True:
                 changes = self._changes
+                await self._close_breakers()
                 if await holds():
                     return
                 if max(self._posts.values(), default=0) >= RUNAWAY:
                     raise Runaway
                 if changes == self._changes:
                     await self._next_change()
+
+    async def _close_breakers(self) -> None:
+        """Close breakers as an operator does.
+
+        The scenario has more POSTs without an answer in a row than an outage begins with.
+        """
+        for account in self.settings.accounts:
+            key = self._keys.account(account)
+            if await self._redis.hexists(key, StateField.BREAKER_ENDS_AT):
+                await self.store.switches.resume("account", account)
 
     async def _next_change(self) -> None:
         self._changed.clear()
