@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,9 @@ alone."""
 MAX_SUSPECTED: Final = timedelta(days=1)
 """A suspected stop that has waited longer is a failed check: a person asked for something, and no
 operator looked at it."""
+
+MAX_PAUSE: Final = timedelta(days=366)
+"""A pause that lasts longer has no end of its own: `resume` ends it."""
 
 MISDIRECTED_LATELY: Final = timedelta(days=7)
 """For how long a request at the wrong URL is worth a warning."""
@@ -121,12 +125,26 @@ def _settings(settings: "Settings") -> list[Finding]:
                 f"{names}: nothing can be sent. Add [accounts] and [senders].",
             )
         ]
-    findings = [Finding(Mark.FINE, "settings", names)]
+    findings = [Finding(Mark.FINE, "settings", names), *_rates(settings)]
     if settings.guards.allow_recipients:
         many = counted(len(settings.guards.allow_recipients), "recipient")
         findings.append(
             Finding(Mark.WARNING, "guards", f"messages go to {many} only (guards.allow_recipients)")
         )
+    return findings
+
+
+def _rates(settings: "Settings") -> list[Finding]:
+    """Return how fast the senders may send, the slowest first."""
+    senders: dict[float, list[str]] = {}
+    for sender in settings.senders.values():
+        senders.setdefault(sender.per_second or math.inf, []).append(sender.name)
+    findings = []
+    for per_second, names in sorted(senders.items()):
+        what = "no rate limit" if per_second == math.inf else f"rate {per_second:g}/s"
+        few = ", ".join(sorted(names)[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        findings.append(Finding(Mark.FINE, what, f"{few}{more}"))
     return findings
 
 
@@ -229,10 +247,12 @@ async def _processes(settings: "Settings", store: "Store") -> list[Finding]:
 
 async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
     from worker.cli.pauses import switched_off
+    from worker.runtime.clock import wall_now
 
     findings = []
     for switch, said in await switched_off(settings, store):
-        until = f" until {instant(said.paused_until)}" if said.paused_until else ""
+        ends = said.paused_until
+        until = f" until {instant(ends)}" if ends and ends - wall_now() < MAX_PAUSE else ""
         sentence = (
             f"{said.state or 'paused'}{until} ({said.reason}): once the cause is gone, "
             f"`{switch.remedy}`"
@@ -244,8 +264,8 @@ async def _switched_off(settings: "Settings", store: "Store") -> list[Finding]:
     for name, block in (await store.lanes.open_breakers(settings.accounts)).items():
         since = f" since {instant(block.since)}" if block.since else ""
         sentence = (
-            f"Twilio answers no message{since} ({block.detail}): the worker goes on by itself when "
-            f"it does, `resume {name}` at once"
+            f"Twilio answers no message{since} ({block.detail}): workers go on by themselves when "
+            f"it does, `resume {name}` has them go on at once"
         )
         findings.append(Finding(Mark.WARNING, f"account {name}", sentence))
     return findings

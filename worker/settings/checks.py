@@ -118,14 +118,16 @@ def sender(
     if written.account is None:
         return None
     limit = written.messages_per_second
+    per_second = default_per_second(address) if limit is None else limit
     return SenderSettings(
         name,
         written.account,
         channel,
         written.address,
         written.messaging_service_sid,
-        pace=_pace(reader, key, default_per_second(address) if limit is None else limit),
+        pace=_pace(reader, key, per_second),
         pair_pace=PAIR if written.pair_limit and channel is Channel.WHATSAPP else None,
+        per_second=per_second,
         max_queued=written.max_queued,
         max_queued_per_campaign=written.max_queued_per_campaign,
     )

@@ -481,6 +481,7 @@ class SenderSettings:
     """A configured "From" identity.
 
     `pace`: None means that nothing limits the sender. `pair_pace`: the same of each person.
+    `per_second`: the limit that `pace` keeps, for people.
     """
 
     name: str
@@ -490,6 +491,7 @@ class SenderSettings:
     messaging_service_sid: str | None = None
     pace: Pace | None = None
     pair_pace: Pace | None = None
+    per_second: float | None = None
     max_queued: int | None = None
     max_queued_per_campaign: int | None = None
 

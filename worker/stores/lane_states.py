@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from sendwindow.row_fields import RowField
+from sendwindow.script_names import NO_END_MS
 from sendwindow.timestamps import from_ms
 from sendwindow.vocabulary import Reason
 from worker.stores.fact_fields import StateField
@@ -23,6 +24,12 @@ _STATE_FIELDS: Final = (
     StateField.BREAKER_OPENED_AT,
     StateField.ACCOUNT,
 )
+_LIMITS: Final = {
+    "sender": Reason.SENDER_RATE,
+    "account": Reason.ACCOUNT_RATE,
+    "campaign": Reason.CAMPAIGN_PAUSED,
+}
+_MAX_PAUSE_MS: Final = 366 * 86_400_000  # one that lasts longer has no end of its own
 _BREAKER: Final = Reason.BREAKER_OPEN.value
 _HEAD_FIELDS: Final = (RowField.REASON, RowField.ENQUEUED_AT)
 
@@ -31,8 +38,9 @@ _HEAD_FIELDS: Final = (RowField.REASON, RowField.ENQUEUED_AT)
 class Block:
     """What keeps messages back.
 
-    `by`: a pause, an open breaker, or the reason for which the first message of a lane waits.
-    `detail`: what caused it. `since` and `until`: None where that is not known.
+    `by`: a pause, an open breaker, a limit, or the reason for which the first message of a lane
+    waits. `detail`: what caused it. `since` and `until`: None where that is not known, and `until`
+    also where it lasts until an operator ends it.
     """
 
     by: str
@@ -74,6 +82,15 @@ class _Lane:
         return sender, priority, campaign
 
 
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """What blocks an account, its senders by name, and what is parked by its member of the set."""
+
+    account: Block | None
+    senders: Mapping[str, Block | None]
+    parked: Mapping[str, Block]
+
+
 class LaneStates:
     """Reads lanes, and what blocks them. What moves meanwhile may be missed."""
 
@@ -97,10 +114,12 @@ class LaneStates:
         blocks = _blocks(names, fields, now)
         all_accounts = sorted({*accounts, *owners.values()} - {""})
         of_accounts = _blocks(all_accounts, await self._fields("account", all_accounts), now)
+        parked = await self._parked(now)
         states: list[LaneState] = []
         for account in (*all_accounts, *([""] if "" in owners.values() else [])):
             own = [name for name in names if owners[name] == account]
-            states += _of_account(account, of_accounts.get(account), own, blocks, lanes)
+            above = _Above(of_accounts.get(account), blocks, parked)
+            states += _of_account(account, own, above, lanes)
         return states
 
     async def open_breakers(self, accounts: Iterable[str]) -> dict[str, Block]:
@@ -108,6 +127,28 @@ class LaneStates:
         names, now = list(accounts), float(await self._calls.run(_NOW, []))
         blocks = _blocks(names, await self._fields("account", names), now)
         return {name: one for name, one in blocks.items() if one and one.by == _BREAKER}
+
+    async def _parked(self, now: float) -> dict[str, Block]:
+        """Return what holds up a campaign, or a sender or an account that is not paused."""
+        keys = self._calls.keys
+        asked = ("ZRANGE", keys.parked, f"({now}", "+inf", "BYSCORE", "WITHSCORES")
+        [found] = await self._calls.ask_together([asked])
+        blocks: dict[str, Block] = {}
+        for member, score in zip(found[::2], found[1::2], strict=True):
+            kind, _, name = member.decode().partition("|")
+            reason = _LIMITS[kind]
+            if kind == "account":
+                [most, posts] = await self._calls.ask_together(
+                    [
+                        ("HGET", keys.account(name), StateField.OPEN_POSTS),
+                        ("ZCOUNT", keys.open_posts(name), f"({now}", "+inf"),
+                    ]
+                )
+                if most is not None and posts >= int(most):
+                    reason = Reason.ACCOUNT_BUSY
+            until = None if float(score) >= NO_END_MS else from_ms(float(score))
+            blocks[member.decode()] = Block(reason.value, until=until)
+        return blocks
 
     async def _fields(self, kind: Literal["sender", "account"], names: Sequence[str]) -> list[Any]:
         key_of = self._calls.keys.sender if kind == "sender" else self._calls.keys.account
@@ -136,21 +177,23 @@ class LaneStates:
 
 def _of_account(
     account: str,
-    block: Block | None,
     senders: Sequence[str],
-    blocks: Mapping[str, Block | None],
+    blocks: _Above,
     lanes: Sequence[_Lane],
 ) -> list[LaneState]:
     """Return an account, and its senders with their lanes."""
     of_senders = {name: [lane for lane in lanes if lane.parts[0] == name] for name in senders}
     every = [lane for own in of_senders.values() for lane in own]
-    states = [_together("account", account, "", every, block)] if account else []
+    block, parked = blocks.account, blocks.parked
+    busy = parked.get(f"account|{account}")
+    states = [_together("account", account, "", every, block or busy)] if account else []
     for sender, own in of_senders.items():
-        above = block or blocks[sender]
-        states.append(_together("sender", account, sender, own, above))
+        above = block or blocks.senders[sender]
+        limit = busy or parked.get(f"sender|{sender}")
+        states.append(_together("sender", account, sender, own, above or limit))
         for lane in own:
             name, priority, campaign = lane.parts
-            held = above or lane.wait
+            held = parked.get(f"campaign|{name}|{campaign}") or above or lane.wait or limit
             states.append(
                 LaneState("lane", account, name, priority, campaign, lane.queued, lane.due, held)
             )
@@ -175,8 +218,10 @@ def _blocks(names: Sequence[str], fields: Sequence[Any], now: float) -> dict[str
 def _block(fields: Sequence[bytes | None], now: float) -> Block | None:
     """Return the pause or the open breaker of a sender or an account."""
     until, reason, since, breaker_ends, breaker_reason, opened_at, _ = fields
-    if (_number(until) or 0) > now:
-        return Block("paused", _text(reason), _instant(since), _instant(until))
+    ends = _number(until) or 0
+    if ends > now:
+        shown = from_ms(ends) if ends < now + _MAX_PAUSE_MS else None
+        return Block("paused", _text(reason), _instant(since), shown)
     if breaker_ends is not None:
         return Block(_BREAKER, _text(breaker_reason), _instant(opened_at))
     return None

@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+import pytest
+
+from policies.rate_limits import Pace
 from sendwindow.vocabulary import Priority
 from tests.conftest import StoreUnderTest
 from tests.support.cli_world import CommandLine
+from tests.support.limited_claims import MINUTE, limit
 from tests.support.stores_world import ACCOUNT, FAR, UNKNOWN, World, opened
+from worker.ports.admissions import Charge, PostLimit
 from worker.ports.effects import PauseAccount
 
 Line = dict[str, object]
@@ -81,6 +86,81 @@ def test_a_pause_of_a_sender_blocks_its_lanes(command: CommandLine, store: Store
     assert blocks(found["lane", "other", "normal", None]) == (None, None)
     assert command("resume", "shop").code == 0
     assert blocks(lanes(command)["sender", "shop", None, None]) == (None, None)
+
+
+def test_a_pause_without_an_end_shows_none(command: CommandLine, store: StoreUnderTest) -> None:
+    """Neither `lanes` nor `doctor` names the far instant that stands for it in the store."""
+    play(store, fill)
+    assert command("pause", "shop").code == 0
+    line = lanes(command)["sender", "shop", None, None]
+    assert (blocks(line), line["until"]) == (("paused", "an operator"), None)
+    told = {line["what"]: line["finding"] for line in command("doctor", "--json").objects}
+    assert told["sender shop"].startswith("paused (an operator): ")
+
+
+def test_a_paused_campaign_blocks_its_own_lane(command: CommandLine, store: StoreUnderTest) -> None:
+    """The other lanes of its sender say nothing. A pause without an end has no `until`."""
+    play(store, fill)
+    for hours in ([], ["--hours", "2"]):
+        assert command("campaign", "pause", "shop", "spring", *hours).code == 0
+        found = lanes(command)
+        spring = found["lane", "shop", "normal", "spring"]
+        assert blocks(spring) == ("campaign_paused", None)
+        assert bool(spring["until"]) is bool(hours)
+        assert blocks(found["lane", "shop", "normal", None]) == (None, None)
+        assert blocks(found["sender", "shop", None, None]) == (None, None)
+    assert command("campaign", "resume", "shop", "spring").code == 0
+    assert blocks(lanes(command)["lane", "shop", "normal", "spring"]) == (None, None)
+
+
+def test_a_limit_that_holds_a_sender_up_is_shown(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
+    """A lane whose first message waits for something else says that."""
+
+    async def steps(world: World) -> None:
+        await limit(world, MINUTE)
+        await fill(world)
+        await world.claim(8)
+        await world.claim(8)
+
+    play(store, steps)
+    found = lanes(command)
+    assert blocks(found["sender", "shop", None, None]) == ("sender_rate", None)
+    assert {blocks(line)[0] for (kind, *_), line in found.items() if kind == "lane"} == {
+        "sender_rate",
+        "not_before",
+    }
+    assert found["sender", "shop", None, None]["until"]
+
+
+@pytest.mark.parametrize(("pace", "posts"), [(None, 1), (MINUTE, 0), (MINUTE, 5)])
+def test_a_limit_that_holds_an_account_up_is_shown(
+    command: CommandLine, store: StoreUnderTest, pace: Pace | None, posts: int
+) -> None:
+    """All its senders and lanes with due messages say so."""
+
+    async def steps(world: World) -> None:
+        await limit(world, account=pace, posts=posts)
+        for number in range(3):
+            await world.enqueue(f"m{number}")
+        for _ in range(3):
+            for one in await world.claim(8):
+                await world.admit(
+                    one,
+                    charge=Charge(
+                        account=pace,
+                        posts=PostLimit(posts, timedelta(minutes=1)) if posts else None,
+                    ),
+                )
+
+    play(store, steps)
+    found = lanes(command)
+    reason = "account_rate" if pace else "account_busy"
+    for kind in ("account", "sender", "lane"):
+        [line] = [line for (of, *_), line in found.items() if of == kind and line["due"]]
+        assert blocks(line) == (reason, None)
+    assert found["account", None, None, None]["until"]
 
 
 def test_a_pause_keeps_the_instant_at_which_it_began(
