@@ -204,7 +204,7 @@ RESOLVED: Final[Mapping[Reason, str]] = {
 
 ENDED: Final[Mapping[Reason, str]] = {
     Reason.EXPIRED: "It expired before it could be sent.",
-    Reason.CANCELLED: "The backend cancelled it.",
+    Reason.CANCELLED: "The backend cancelled it, or its campaign was cancelled.",
     Reason.SUPERSEDED: "A newer message with the same `supersedes` took its place.",
     Reason.UNREADABLE: "The job could not be read. Its bytes are kept.",
     Reason.POISON: "Its worker died three times while it processed only this message.",
