@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sendwindow.ids import name_complaint
 from worker.cli.exit_codes import CommandError, Exit
+from worker.cli.input_parsing import number_of_hours
 from worker.cli.output import Output, add_json, counted, instant
 
 if TYPE_CHECKING:
@@ -47,11 +48,8 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def _hours(text: str) -> float:
-    """Parse how long a pause lasts, in hours."""
-    hours = float(text)
-    if not 0.001 <= hours <= _MAX_HOURS:
-        raise ValueError
-    return hours
+    """Parse how long a pause lasts, in hours. Raises ArgumentTypeError."""
+    return number_of_hours(text, _MAX_HOURS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,7 +71,7 @@ def _check(arguments: argparse.Namespace, settings: "Settings") -> None:
     if complaint is not None:
         problem, remedy = complaint
         raise CommandError(
-            f"The name of the campaign {problem}.", f"{remedy.capitalize()}.", Exit.USAGE
+            f"The name of the campaign {problem}.", f"{remedy[0].upper()}{remedy[1:]}.", Exit.USAGE
         )
 
 

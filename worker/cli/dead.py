@@ -15,7 +15,7 @@ from sendwindow.row_fields import RowField
 from sendwindow.timestamps import from_ms
 from worker.cli.end_filter import NAMES, EndFilter, add_end_filter, lane_parts
 from worker.cli.exit_codes import CommandError, Exit
-from worker.cli.input_parsing import check_choice
+from worker.cli.input_parsing import check_choice, number_of_hours
 from worker.cli.journal_option import add_journal, open_journal
 from worker.cli.life_orders import REPLAY, prospects, send_again
 from worker.cli.output import Output, counted, progress
@@ -93,11 +93,8 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def hours(text: str) -> float:
-    """Parse how long a message stays sendable, in hours. Raises ValueError."""
-    hours = float(text)
-    if not 0 < hours <= MAX_LIFETIME / _HOUR:
-        raise ValueError(text)
-    return hours
+    """Parse how long a message stays sendable, in hours. Raises ArgumentTypeError."""
+    return number_of_hours(text, MAX_LIFETIME / _HOUR)
 
 
 def lasting(arguments: argparse.Namespace) -> timedelta | None:

@@ -14,6 +14,9 @@ from sendwindow.addresses import AddressError, parse_address
 from sendwindow.vocabulary import Channel
 from worker.cli.exit_codes import CommandError, Exit
 
+MIN_HOURS: Final = 0.001
+"""A shorter time may be none at all in milliseconds."""
+
 _SHOWABLE: Final = re.compile(r"[a-z_]{1,30}|[0-9]{1,2}")
 """Keys that an error may repeat: those of the contract and of template variables. None can be an
 address."""
@@ -40,6 +43,14 @@ def open_lines(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
         ) from error
     with file:
         yield file, Path(name).stat().st_size
+
+
+def number_of_hours(text: str, most: float) -> float:
+    """Parse a number of hours. Raises ArgumentTypeError, which says what is allowed."""
+    with suppress(ValueError):
+        if MIN_HOURS <= float(text) <= most:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"write a number of hours from {MIN_HOURS:g} to {most:g}")
 
 
 def check_choice(arguments: argparse.Namespace, filters: Sequence[str], what: str) -> None:

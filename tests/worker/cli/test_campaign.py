@@ -107,8 +107,9 @@ async def _end(world: World) -> None:
     ("names", "said"),
     [
         (("nobody", "spring"), "There is no such sender in the settings. Use one of shop"),
-        (("shop", "sp ring"), "The name of the campaign has a character"),
-        (("shop", "spring", "--hours", "0"), "invalid _hours value"),
+        (("shop", "sp ring"), "Use 1 to 64 of the characters A-Z a-z 0-9"),
+        (("shop", "spring", "--hours", "0"), "--hours: write a number of hours from 0.001 to 8760"),
+        (("shop", "spring", "--hours", "x"), "--hours: write a number of hours"),
     ],
 )
 def test_an_order_that_cannot_be_meant_is_refused(
