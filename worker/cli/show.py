@@ -137,6 +137,8 @@ async def _show(settings: "Settings", message_id: str, output: Output) -> int:
 
 def print_record(record: "Record", output: Output) -> None:
     """Print a message and its timeline."""
+    from worker.runtime.clock import wall_now
+
     if output.as_json:
         output.object(as_object(record))
         return
@@ -145,7 +147,8 @@ def print_record(record: "Record", output: Output) -> None:
     if reason:
         output.say(paragraph(sentence(reason), "  "))
     if record.due_at is not None:
-        output.say(f"  {'next':<{_MAX_NAME_CHARACTERS}}  at {_shown(record.due_at)}")
+        blocked = "; `lanes` shows what blocks it" if record.due_at <= wall_now() else ""
+        output.say(f"  {'next':<{_MAX_NAME_CHARACTERS}}  at {_shown(record.due_at)}{blocked}")
     for name, value in named_row(record.row).items():
         if name not in {"stage", "reason"} and value:
             output.say(f"  {name.replace('_', ' '):<{_MAX_NAME_CHARACTERS}}  {_shown(value)}")

@@ -269,6 +269,21 @@ def test_a_suspect_tells_since_when_it_is_due(command: CommandLine, store: Store
     assert command("show", "m1", "--json").objects[0]["due_at"] == "2025-11-21T10:00:00+00:00"
 
 
+def test_a_message_that_is_due_says_where_to_see_what_blocks_it(
+    command: CommandLine, store: StoreUnderTest
+) -> None:
+    """A pause of its sender is no reason of the message, so its own lines do not name it."""
+
+    async def steps() -> None:
+        async with opened(store) as world:
+            await world.enqueue("due")
+            await world.enqueue("later", not_before=FAR)
+
+    asyncio.run(steps())
+    assert "; `lanes` shows what blocks it\n" in command("show", "due").out
+    assert "`lanes`" not in command("show", "later").out
+
+
 def test_what_the_store_made_up_of_an_unreadable_job_is_not_told() -> None:
     """`show` prints null for fields that the store filled in itself when it could not read the job.
 
