@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from policies.facts import Approval
 from policies.rate_limits import (
+    ACCOUNT_PER_SECOND,
     MAX_PER_SECOND,
     MIN_PER_SECOND,
     PAIR,
@@ -72,6 +73,9 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
         return None
     if written.account_sid is None:
         return None
+    per_second = written.messages_per_second
+    if per_second is None and is_twilio(written.base_url):
+        per_second = ACCOUNT_PER_SECOND
     return Account(
         name=name,
         account_sid=written.account_sid,
@@ -79,7 +83,7 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
         password=password,
         base_url=written.base_url.rstrip("/"),
         webhook_tokens=tokens,
-        pace=_pace(reader, key, written.messages_per_second),
+        pace=_pace(reader, key, per_second),
         max_open_posts=written.max_open_posts,
         portfolio=written.portfolio or name,
         people_per_day=written.people_per_day,
@@ -87,12 +91,18 @@ def account(reader: SettingsReader, name: str, written: WrittenAccount) -> Accou
 
 
 def sender(
-    reader: SettingsReader, name: str, written: WrittenSender, accounts: Mapping[str, Any]
+    reader: SettingsReader,
+    name: str,
+    written: WrittenSender,
+    accounts: Mapping[str, Any],
+    *,
+    is_at_twilio: bool,
 ) -> SenderSettings | None:
     """Build a sender. Its channel follows from its address.
 
-    `accounts` holds every account in the file, also those with faults. Returns None when the sender
-    cannot be used; the reader then has the fault.
+    `accounts` holds every account in the file, also those with faults. `is_at_twilio`: the sender's
+    account reaches Twilio itself, so the rates that Twilio documents hold unless others are set.
+    Returns None when the sender cannot be used; the reader then has the fault.
     """
     key = f"senders.{name}"
     if written.account is not None and written.account not in accounts:
@@ -117,8 +127,11 @@ def sender(
         )
     if written.account is None:
         return None
-    limit = written.messages_per_second
-    per_second = default_per_second(address) if limit is None else limit
+    per_second, has_pair_limit = written.messages_per_second, written.pair_limit
+    if per_second is None and is_at_twilio:
+        per_second = default_per_second(address)
+    if has_pair_limit is None:
+        has_pair_limit = is_at_twilio
     return SenderSettings(
         name,
         written.account,
@@ -126,7 +139,7 @@ def sender(
         written.address,
         written.messaging_service_sid,
         pace=_pace(reader, key, per_second),
-        pair_pace=PAIR if written.pair_limit and channel is Channel.WHATSAPP else None,
+        pair_pace=PAIR if has_pair_limit and channel is Channel.WHATSAPP else None,
         per_second=per_second,
         max_queued=written.max_queued,
         max_queued_per_campaign=written.max_queued_per_campaign,

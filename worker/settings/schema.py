@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from policies.facts import Approval
-from policies.rate_limits import ACCOUNT_PER_SECOND, MAX_PER_SECOND, Pace
+from policies.rate_limits import MAX_PER_SECOND, Pace
 from sendwindow.vocabulary import Category, Channel
 
 
@@ -357,10 +357,11 @@ class WrittenAccount:
         "URL of the Messages API. Set it to the sandbox's URL to try things out",
         "https://api.twilio.com",
     )
-    messages_per_second: float = _setting(
+    messages_per_second: float | None = _setting(
         Kind.NUMBER,
-        "Most messages of the account in any second, SMS in segments. 0 means no limit",
-        ACCOUNT_PER_SECOND,
+        "Most messages of the account in any second, SMS in segments. 0 means no limit. If not "
+        "set: 2000 where base_url is Twilio's, and otherwise no limit",
+        None,
         least=0,
         most=MAX_PER_SECOND,
     )
@@ -415,15 +416,17 @@ class WrittenSender:
         Kind.NUMBER,
         "Most messages of the sender in any second, SMS in segments. 0 means no limit. If not "
         "set: 80 for WhatsApp, 100 for a short code, 3 for a toll-free number, 1 for any other "
-        "number in +1, and otherwise no limit",
+        "number in +1, and otherwise no limit. None of these holds where the account's base_url "
+        "is not Twilio's",
         None,
         least=0,
         most=MAX_PER_SECOND,
     )
-    pair_limit: bool = _setting(
+    pair_limit: bool | None = _setting(
         Kind.FLAG,
-        "WhatsApp: send one person one message in 6 seconds, after 45 at once",
-        True,
+        "WhatsApp: send one person one message in 6 seconds, after 45 at once. If not set: true "
+        "where the account's base_url is Twilio's",
+        None,
     )
     max_queued: int | None = _setting(
         Kind.INTEGER,

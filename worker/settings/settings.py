@@ -244,9 +244,14 @@ def _read(reader: SettingsReader, data: Mapping[str, Any]) -> Settings:
             {name: replace(one, proxy=proxies[name]) for name, one in accounts.items()}
         )
     known = reader.table(data.get("accounts", {}), "accounts")
+    accounts_at_twilio = {
+        name for name, one in written.items() if checks.is_twilio(one.base_url or "")
+    }
     senders = _present(
         {
-            name: checks.sender(reader, name, one, known)
+            name: checks.sender(
+                reader, name, one, known, is_at_twilio=one.account in accounts_at_twilio
+            )
             for name, one in _named(reader, data, "senders", WrittenSender).items()
         }
     )

@@ -152,6 +152,18 @@ def test_a_sender_has_the_documented_limits(
     assert settings.accounts["main"].pace == pace(2000)
 
 
+def test_the_documented_limits_are_those_of_twilio() -> None:
+    """An account elsewhere, such as at the sandbox, is limited only where its settings say so."""
+    data = example()
+    data["accounts"]["main"]["base_url"] = "http://127.0.0.1:8025"
+    settings = parse(data)
+    assert settings.accounts["main"].pace is None
+    assert all(one.pace is None and one.pair_pace is None for one in settings.senders.values())
+    data["senders"]["shop"] |= {"messages_per_second": 80, "pair_limit": True}
+    shop = parse(data).senders["shop"]
+    assert (shop.pace, shop.pair_pace) == (pace(80), PAIR)
+
+
 def test_a_limit_can_be_set_or_switched_off() -> None:
     """0 means no limit, and has to be written."""
     data = example()
