@@ -14,12 +14,13 @@ local function pointer_key(sender, wish)
 end
 
 -- Cancels the older message that is still queued and that a new one takes the place of. One that a
--- worker holds is left alone. `ends`: when the new message expires (ms).
+-- worker holds is left alone. The pointer may outlive the row of a message, and then name one that
+-- is enqueued again. `ends`: when the new message expires (ms).
 local function supersede(id, sender, wish, ends, now)
   local pointer = pointer_key(sender, wish)
   local old = redis.call('GET', pointer)
   redis.call('SET', pointer, id, 'PX', int(math.max(1, ends - now)))
-  if not old then return end
+  if not old or old == id then return end
   local names = { F.stage, F.cancel_asked, F.attempt, F.person, F.maybe_sent }
   local got = redis.call('HMGET', K.row(old), unpack(names))
   local row = {}

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from sendwindow.producer import Producer
 from sendwindow.vocabulary import OnUnknown, Priority, Reason, Stage
 from tests.support.claims import suspected
+from tests.support.limited_claims import MINUTE, limit
 from tests.support.ring_steps import lane, queue
 from tests.support.stores_world import (
     ACCOUNT,
@@ -22,7 +24,7 @@ from tests.support.stores_world import (
     settlement,
 )
 from worker.error_effects import CREDENTIALS_REFUSED
-from worker.ports.admissions import Later, Permit
+from worker.ports.admissions import Charge, Later, Permit, PostLimit
 from worker.ports.claims import ClaimedMessage, Suspects
 from worker.ports.effects import PauseAccount
 from worker.ports.settlements import BreakerChange, SettleAgain, Settled
@@ -241,6 +243,55 @@ async def test_messages_of_a_paused_sender_do_not_try(store: Place) -> None:
         await queue(world, lane(priority="urgent"), ["m1"])
         await queue(world, lane("other"), ["o1"])
         await try_one(world, "o1")
+
+
+async def test_messages_of_a_paused_campaign_do_not_try(store: Place) -> None:
+    """A campaign that was paused during the outage is still in its ring, and keeps its messages."""
+    async with opened(store) as world, Producer(store.url, store.partition) as producer:
+        await break_down(world)
+        await queue(world, lane(campaign="spring"), ["s1", "s2"])
+        assert await claim(world) == ()
+        await producer.pause_campaign(SENDER, "spring")
+        await queue(world, lane(), ["m1"])
+        probe = await try_one(world, "m1")
+        assert (await succeed(world, probe, "SM8")).breaker is not None
+        await producer.resume_campaign(SENDER, "spring")
+        assert await ids(world) == ["s1", "s2"]
+
+
+async def test_messages_of_a_sender_whose_rate_is_used_up_do_not_try(store: Place) -> None:
+    """Admission would turn them away again and again, while those of another sender may go."""
+    async with opened(store) as world:
+        await limit(world, sender=MINUTE)
+        await queue(world, lane(), ["m0"])
+        (first,) = await claim(world)
+        assert isinstance(await world.admit(first, charge=Charge(sender=MINUTE)), Permit)
+        await world.settle(first, accepted("SM7"), answered=True)
+        await queue(world, lane("other", "urgent"), ["down-1", "down-2", "down-3"])
+        for one in await claim(world):
+            await fail(world, one)
+        await queue(world, lane(), ["m1"])
+        await queue(world, lane("other"), ["o1"])
+        await world.later(seconds=1)
+        assert await world.store.breakers.due([ACCOUNT]) == [ACCOUNT]
+        await world.store.breakers.answered(ACCOUNT, is_active=False)
+        assert await ids(world) == ["o1"]
+
+
+async def test_no_message_tries_while_its_account_has_no_place_for_a_post(store: Place) -> None:
+    """It would be turned away at admission. It tries when a POST has ended."""
+    async with opened(store) as world:
+        await queue(world, lane(), ["open"])
+        (open_,) = await claim(world)
+        posts = PostLimit(1, timedelta(minutes=10))
+        assert isinstance(await world.admit(open_, charge=Charge(posts=posts)), Permit)
+        await break_down(world)
+        await limit(world, posts=1)
+        await queue(world, lane(), ["m1"])
+        await half_open(world)
+        assert await claim(world) == ()
+        await world.settle(open_, UNKNOWN, answered=False)
+        assert await ids(world) == ["m1"]
 
 
 async def test_an_operator_may_close_a_breaker(store: Place) -> None:

@@ -44,6 +44,17 @@ async def test_a_superseded_message_ends_with_its_reason(store: Place) -> None:
         assert [claimed.message_id for claimed in await world.claim()] == ["m2"]
 
 
+async def test_a_message_does_not_supersede_itself(store: Place) -> None:
+    """Its row may be gone while the newest message of its key still has its id."""
+    async with opened(store) as world:
+        await send(store, "m1")
+        await world.cancel()
+        await world.redis.delete(world.keys.row("m1"))
+        await send(store, "m1")
+        assert [claimed.message_id for claimed in await world.claim()] == ["m1"]
+        assert "x" not in await world.row()
+
+
 async def test_a_claim_that_comes_first_ends_it_with_its_reason(store: Place) -> None:
     """A worker that claims the message before the sweep is told, and sends nothing."""
     async with opened(store) as world:

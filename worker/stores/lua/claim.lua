@@ -403,7 +403,7 @@ end
 
 -- Claims the one message of an account that tries. Returns nil when none is fit.
 function breaker.take(account)
-  local function may_send(sender) return not pause_end(K.sender(sender)) end
+  local function may_send(sender) return not blocked_until('sender', sender) end
   local function read(id)
     local row = read_row(id)
     local is_fit = row and is_open(row) and not starts_later(row) and not is_suspect(row)
@@ -422,7 +422,8 @@ local function path_to_lane(class, class_score)
     if has_aside[class] then set_aside(C.CLASSES_RING, class, class_score) end
     return
   end
-  local probe = breaker.may_try(account) and breaker.take(account)
+  local account_ends = account ~= '' and blocked_until('account', account)
+  local probe = not account_ends and breaker.may_try(account) and breaker.take(account)
   if probe then
     return_turn(C.CLASSES_RING, class, class_score)
     return_turn(class, account, account_score)
@@ -431,7 +432,6 @@ local function path_to_lane(class, class_score)
   end
   local senders = senders_of(class, account)
   local sender, sender_score = take_with_room(claim.room, 'senders', senders, #claimed)
-  local account_ends = account ~= '' and blocked_until('account', account)
   local sender_ends = sender and blocked_until('sender', sender)
   local is_moved = sender and account_of(sender) ~= account
   if sender and not account_ends and not sender_ends and not is_moved then

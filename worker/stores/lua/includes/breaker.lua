@@ -1,4 +1,4 @@
--- include: lane_rings
+-- include: campaign_of, lane_rings
 
 -- The breaker of an account, as a claim sees it. A table, because Lua allows few local variables.
 local breaker = {}
@@ -17,8 +17,9 @@ function breaker.is_half_open(state, now)
   return state.breaker_ends_at ~= nil and breaker.ends(state, now) == 0
 end
 
--- Returns the due messages at the heads of the lanes of an account, the most urgent first.
--- `due`: up to which due time. `may_send(sender)`: whether a sender is not paused.
+-- Returns the due messages at the heads of the lanes of an account, the most urgent first. A paused
+-- campaign may still be in a ring, because its turn did not come since.
+-- `due`: up to which due time. `may_send(sender)`: whether a sender may send now.
 function breaker.due_messages(account, due, may_send)
   local max_looked_at, found = 4, {}
   for _, class in ipairs(C.CLASSES) do
@@ -29,8 +30,11 @@ function breaker.due_messages(account, due, may_send)
         lanes = redis.call('ZRANGE', K.ring(lanes_of(class, sender)), 0, max_looked_at - 1)
       end
       for _, lane in ipairs(lanes) do
-        local head = { K.lane(lane), '-inf', due, 'LIMIT', 0, max_looked_at }
-        for _, id in ipairs(redis.call('ZRANGEBYSCORE', unpack(head))) do found[#found + 1] = id end
+        local head, heads = { K.lane(lane), '-inf', due, 'LIMIT', 0, max_looked_at }, {}
+        if not is_parked('campaign', campaign_of(lane)) then
+          heads = redis.call('ZRANGEBYSCORE', unpack(head))
+        end
+        for _, id in ipairs(heads) do found[#found + 1] = id end
       end
     end
   end
