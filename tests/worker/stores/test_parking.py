@@ -183,6 +183,23 @@ async def test_a_pause_ends_by_itself_also_when_its_length_changed(store: Place,
             assert await claimed_by(world, 10) == [f"m{number}"]
 
 
+async def test_a_call_parks_some_and_the_next_goes_on(store: Place) -> None:
+    """However many senders were paused since the last claim, no call costs much, and none waits."""
+    async with opened(store) as world:
+        senders = [f"s{number}" for number in range(100)]
+        await world.store.register_senders(dict.fromkeys(senders, ACCOUNT))
+        for sender in senders:
+            await queue(world, lane(sender), [sender])
+            await world.store.switches.pause("sender", sender, YEAR, "63007")
+        await queue(world, lane(), ["m1"])
+        first = await world.store.ledger.claim(10, Suspects.NEVER)
+        assert first.claimed == ()
+        assert first.next_due_at == first.now
+        assert await world.redis.zcard(world.keys.parked) == 64
+        assert await claimed_by(world, 10) == ["m1"]
+        assert await world.redis.zcard(world.keys.parked) == 100
+
+
 async def test_a_sender_and_its_account_are_parked_apart(store: Place) -> None:
     """The end of one pause does not end the other."""
     async with opened(store) as world:

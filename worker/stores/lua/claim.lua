@@ -31,6 +31,8 @@
 local MAX_QUANTUM_MESSAGES = 8
 -- How many turns one call gives.
 local MAX_TURNS = 256
+-- How many senders and accounts one call parks. To park one costs as much as some turns.
+local MAX_PARKED = 64
 -- How many marked lanes one call moves into the rings, and how many more that are not urgent.
 local MAX_MARKED_LANES = 128
 local MAX_OTHER_LANES = 16
@@ -553,7 +555,7 @@ end
 local function pick()
   local passed_over
   for _ = 1, MAX_TURNS do
-    if #claimed >= limit then break end
+    if #claimed >= limit or number_to_park() >= MAX_PARKED then break end
     local class, score = take_turn(C.CLASSES_RING)
     if not class then break end
     if room_for_class(claim.room, class, limit - #claimed, #claimed) <= 0 then

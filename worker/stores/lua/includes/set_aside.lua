@@ -18,6 +18,11 @@ local function park_later(kind, name, ends)
   to_park[#to_park + 1] = { kind, name, ends }
 end
 
+-- Returns how many are to be parked.
+local function number_to_park()
+  return #to_park
+end
+
 -- Sets a sender or an account aside that is to be parked.
 local function set_aside_to_park(ring, kind, name, score, ends)
   set_aside(ring, name, score)
