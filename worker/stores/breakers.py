@@ -7,6 +7,8 @@ from worker.stores.script_runner import ScriptRunner
 from worker.stores.worker_scripts import worker_script
 
 _BREAKERS: Final = worker_script("breakers")
+_MAX_ACCOUNTS: Final = 100
+"""So that a call takes less than 5 ms of the store."""
 
 
 class BreakerStore:
@@ -21,7 +23,10 @@ class BreakerStore:
         They have an open breaker, or are paused because Twilio refused their credentials. No other
         caller gets them for five seconds.
         """
-        found = await self._calls.run(_BREAKERS, ["due", *accounts]) if accounts else []
+        found: list[bytes] = []
+        for start in range(0, len(accounts), _MAX_ACCOUNTS):
+            part = accounts[start : start + _MAX_ACCOUNTS]
+            found += await self._calls.run(_BREAKERS, ["due", *part])
         return [name.decode() for name in found]
 
     async def answered(self, account: str, *, is_active: bool) -> None:

@@ -11,6 +11,7 @@ from tests.support.ring_steps import claimed_by, lane, queue
 from tests.support.stores_world import ACCOUNT, FAR, REFUSED, SENDER, Place, World, opened
 from worker.ports.claims import Suspects
 from worker.ports.settlements import SettleAgain
+from worker.stores.store import AccountLimits
 
 pytestmark = pytest.mark.asyncio
 
@@ -24,6 +25,14 @@ async def commands_of(world: World, call: Callable[[], Awaitable[object]]) -> in
     await call()
     stats = await world.redis.info("commandstats")
     return int(sum(one["calls"] for name, one in stats.items() if "config" not in name))
+
+
+async def scripts_of(world: World, call: Callable[[], Awaitable[object]]) -> int:
+    """Return how many scripts the server ran for a call."""
+    await world.redis.config_resetstat()
+    await call()
+    stats = await world.redis.info("commandstats")
+    return int(sum(one["calls"] for name, one in stats.items() if "eval" in name))
 
 
 async def settled(world: World) -> None:
@@ -198,6 +207,26 @@ async def test_a_call_parks_some_and_the_next_goes_on(store: Place) -> None:
         assert await world.redis.zcard(world.keys.parked) == 64
         assert await claimed_by(world, 10) == ["m1"]
         assert await world.redis.zcard(world.keys.parked) == 100
+
+
+async def test_no_call_registers_or_asks_about_more_than_a_hundred_names(store: Place) -> None:
+    """A thousand senders or accounts do not hold everybody else up for tens of milliseconds."""
+    async with opened(store) as world:
+        accounts = {f"s{number}": f"a{number}" for number in range(250)}
+        limits = {account: AccountLimits(None, 3) for account in accounts.values()}
+
+        async def register() -> None:
+            await world.store.register_senders(accounts, limits=limits)
+
+        async def ask() -> None:
+            assert await world.store.breakers.due(list(accounts.values())) == []
+
+        for call in (register, ask):
+            await call()
+            assert await scripts_of(world, call) == 3
+        for sender, account in accounts.items():
+            assert await world.calls.ask("HGET", world.keys.sender(sender), "a") == account.encode()
+            assert await world.calls.ask("HGET", world.keys.account(account), "op") == b"3"
 
 
 async def test_a_sender_and_its_account_are_parked_apart(store: Place) -> None:
