@@ -216,6 +216,23 @@ async def test_a_limit_that_only_some_workers_know_makes_no_claim_go_round(store
         assert batch.next_due_at - batch.now > timedelta(seconds=50)
 
 
+async def test_a_permit_that_lapses_gives_back_what_its_message_planned_once(store: Place) -> None:
+    """What else was claimed stays planned, so the next claim takes nothing to be turned away."""
+    five = Pace(60_000_000, 240_000_000)
+    charge = Charge(sender=five)
+    async with opened(store) as world:
+        await limit(world, five)
+        await queue(world, lane(), [f"m{number}" for number in range(9)])
+        first, *held = (await claim(world, 4)).claimed
+        assert isinstance(await world.admit(first, charge=charge), Permit)
+        lapsed = SettleAgain(Stage.QUEUED, Reason.PERMIT_LAPSED, delay_ms=60_000)
+        await world.settle(first, lapsed, posted=False)
+        held += (await claim(world)).claimed
+        assert len(held) == 5
+        for one in held:
+            assert isinstance(await world.admit(one, charge=charge), Permit)
+
+
 async def _cost(store: Place, messages: int, one: Pace | None) -> dict[str, int]:
     """Return how often a claim of that many messages runs each command."""
     async with opened(store) as world:

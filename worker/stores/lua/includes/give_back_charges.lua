@@ -24,7 +24,8 @@ local function give_back_charges(id, row, sender, account, now)
       local key = mark == 'a' and K.account_rate(account) or K.sender_rate(sender)
       local last, planned = read_rate(key, us)
       if int(last) == arrival then
-        write_rate(key, last - tonumber(cost), planned - tonumber(cost), us)
+        -- What is planned beyond the charges is given back by `return_to_plan`.
+        write_rate(key, last - tonumber(cost), planned > last and planned or 0, us)
       end
     end
   end
