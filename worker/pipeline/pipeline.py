@@ -259,10 +259,10 @@ class Pipeline:
         tried = await self.store_retry.keep_trying(
             "settle", partial(self.settlements.submit, end.settlement)
         )
-        if tried is not None:
-            self.recorder.settled(end, tried.answer)
         if end.settlement.answered is False:
             self.gate.recorded(in_flight.claimed.facts.registered)
+        if tried is not None:
+            self.recorder.settled(end, tried.answer)
 
     # -- one function per outcome without a POST -------------------------------------------------
 
