@@ -255,7 +255,7 @@ class RingModel:
         held = (room.accounts if is_account else room.senders).get(node.member, 0)
         lanes = [self.messages[each].lane for each in taken]
         held += [each.account if is_account else each.sender for each in lanes].count(node.member)
-        return max(room.spare - len(taken), share - held)
+        return share - held
 
     def _path(self, room: ClaimRoom | None, taken: list[str], limit: int) -> list[Node] | None:
         """Return who has the next turn at each level. Set aside who has no room or is paused, and

@@ -8,10 +8,9 @@ from worker.ports.claims import ClaimRoom, Owner
 class Shares:
     """A number of places: slots, or messages that a worker holds.
 
-    An account and a sender may always take their share: the places divided by how many accounts or
-    senders there are, at least one. They may take more while a quarter of the places stays
-    free for others. One place in eight is for urgent messages only. So an account whose POSTs
-    hang, or a sender with a backlog, leaves room for the others, whatever they do.
+    Where there are several accounts or senders, each may take three quarters of the places. One
+    place in eight is for urgent messages only. So an account whose POSTs hang, or a sender with a
+    backlog, leaves room for the others, whatever they do.
 
     `used`: how many places are taken.
     """
@@ -20,9 +19,9 @@ class Shares:
         self.used = 0
         self._places = places
         self._for_urgent = places // 8
-        self._for_others = places // 4
-        self._account_share = places if accounts <= 1 else max(1, places // accounts)
-        self._sender_share = places if senders <= 1 else max(1, places // senders)
+        share = places - places // 4
+        self._account_share = share if accounts > 1 else places
+        self._sender_share = share if senders > 1 else places
         self._accounts: Counter[str] = Counter()
         self._senders: Counter[str] = Counter()
 
@@ -31,7 +30,6 @@ class Shares:
         """How many more places there are, and for whom."""
         return ClaimRoom(
             ordinary=max(0, self._places - self._for_urgent - self.used),
-            spare=max(0, self._places - self._for_others - self.used),
             account_share=self._account_share,
             sender_share=self._sender_share,
             accounts=dict(self._accounts),
@@ -42,8 +40,6 @@ class Shares:
         """Return whether a message of this owner may take a place now."""
         if self.used >= self._places - (0 if owner.is_urgent else self._for_urgent):
             return False
-        if self.used < self._places - self._for_others:
-            return True
         return (
             self._accounts[owner.account] < self._account_share
             and self._senders[owner.sender] < self._sender_share

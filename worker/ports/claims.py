@@ -42,12 +42,10 @@ class ClaimRoom:
     """How many more messages a worker has room for, within the limit of a claim.
 
     `ordinary`: how many may be of another class than urgent. `accounts` and `senders`: how
-    many it holds of each. An account or a sender that holds its share or more gets only what is
-    `spare`.
+    many it holds of each. None may have more than its share.
     """
 
     ordinary: int
-    spare: int
     account_share: int
     sender_share: int
     accounts: Mapping[str, int] = field(default_factory=dict)

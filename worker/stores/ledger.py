@@ -198,7 +198,6 @@ class LedgerStore:
 def _room(room: ClaimRoom) -> Mapping[str, object]:
     return {
         "ordinary": room.ordinary,
-        "spare": room.spare,
         "accounts": {"share": room.account_share, "held": dict(room.accounts)},
         "senders": {"share": room.sender_share, "held": dict(room.senders)},
     }

@@ -45,7 +45,6 @@ QUEUE = st.tuples(
 ROOM = st.builds(
     ClaimRoom,
     ordinary=st.integers(0, 30),
-    spare=st.integers(0, 20),
     account_share=st.integers(1, 12),
     sender_share=st.integers(1, 12),
     accounts=st.dictionaries(st.sampled_from(sorted({*ACCOUNTS.values()})), st.integers(1, 12)),

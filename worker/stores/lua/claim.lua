@@ -419,7 +419,7 @@ end
 -- turn it is, and its score. Each is taken out of its ring. There is no path when the sender or the
 -- account gives no messages now: it is parked at the end of the call.
 local function path_to_lane(class, class_score)
-  local account, account_score = take_with_room(claim.room, 'accounts', class, #claimed)
+  local account, account_score = take_with_room(claim.room, 'accounts', class)
   if not account then
     if has_aside[class] then set_aside(C.CLASSES_RING, class, class_score) end
     return
@@ -433,7 +433,7 @@ local function path_to_lane(class, class_score)
     return
   end
   local senders = senders_of(class, account)
-  local sender, sender_score = take_with_room(claim.room, 'senders', senders, #claimed)
+  local sender, sender_score = take_with_room(claim.room, 'senders', senders)
   local sender_ends = sender and blocked_until('sender', sender)
   local is_moved = sender and account_of(sender) ~= account
   if sender and not account_ends and not sender_ends and not is_moved then
@@ -509,8 +509,8 @@ end
 local function room_on(class, account, sender)
   local room = math.min(
     room_for_class(claim.room, class, limit - #claimed, #claimed),
-    room_for(claim.room, 'accounts', account, #claimed),
-    room_for(claim.room, 'senders', sender, #claimed),
+    room_for(claim.room, 'accounts', account),
+    room_for(claim.room, 'senders', sender),
     account ~= '' and state_of(K.account(account)).left or math.huge
   )
   for _, plan in ipairs(plans_of(account, sender)) do room = math.min(room, (room_in(plan))) end

@@ -1,8 +1,8 @@
 -- include: set_aside, take_turn
 
 -- What a worker has room for (`ClaimRoom`). `room`, where there is one: `ordinary`, how many more
--- messages that are not urgent; `spare`, how many more whosever they are; and for accounts and for
--- senders `share`, how many each may always have, and `held`, how many each has.
+-- messages that are not urgent; and for accounts and for senders `share`, how many each may have at
+-- most, and `held`, how many each has.
 
 -- Returns how many more messages of a class there is room for. `left`: how many in all. `taken`:
 -- how many this call has claimed.
@@ -12,10 +12,9 @@ local function room_for_class(room, class, left, taken)
 end
 
 -- Returns how many more messages of an account or a sender there is room for.
-local function room_for(room, kind, name, taken)
+local function room_for(room, kind, name)
   if not room then return math.huge end
-  local shares = room[kind]
-  return math.max(room.spare - taken, shares.share - (shares.held[name] or 0))
+  return room[kind].share - (room[kind].held[name] or 0)
 end
 
 -- Counts a message towards the share of an account or a sender.
@@ -39,10 +38,10 @@ local function has_passed_over()
 end
 
 -- Takes the next member out of a ring, and sets those aside that there is no room for.
-local function take_with_room(room, kind, ring, taken)
+local function take_with_room(room, kind, ring)
   while true do
     local member, score = take_turn(ring)
-    if not member or room_for(room, kind, member, taken) > 0 then return member, score end
+    if not member or room_for(room, kind, member) > 0 then return member, score end
     pass_over(ring, member, score)
   end
 end
