@@ -473,12 +473,12 @@ def test_every_combination_of_what_matters_obeys_the_laws(channel: Channel) -> N
     """
     reasons: set[Reason] = set()
     tags = TAGS[1:] if channel is Channel.MESSENGER else ()
-    beside = (*((offered, TAGS[0]) for offered in OFFERED), *itertools.product(PLAIN, tags))
+    others = (*((offered, TAGS[0]) for offered in OFFERED), *itertools.product(PLAIN, tags))
     for purpose, consents, wrote, (freeform, wish), (
         offered,
         tag,
     ), when_closed in itertools.product(
-        Purpose, CONSENT_STATES, WROTE, CONTENTS, beside, WhenClosed
+        Purpose, CONSENT_STATES, WROTE, CONTENTS, others, WhenClosed
     ):
         message = draft(
             channel,
